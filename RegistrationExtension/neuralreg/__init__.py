@@ -1,0 +1,56 @@
+"""Neural Registration: deformable registration of medical images, without any host application.
+
+    import neuralreg
+    result = neuralreg.register(neuralreg.read_image("fixed.nii.gz"), neuralreg.read_image("moving.nii.gz"))
+    neuralreg.write_transform(result.field, "fixed_to_moving.nii.gz")
+
+The names below are loaded when they are first used, so that importing the package stays fast.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Grid": "geometry.grid",
+    "Image": "geometry.image",
+    "DisplacementField": "geometry.field",
+    "LinearTransform": "geometry.linear",
+    "compose": "geometry.field",
+    "invert": "geometry.inverse",
+    "exponentiate": "geometry.velocity",
+    "warp": "geometry.warp",
+    "warp_labels": "geometry.warp",
+    "warp_points": "geometry.warp",
+    "to_itk": "geometry.itk_io",
+    "from_itk": "geometry.itk_io",
+    "read_image": "geometry.itk_io",
+    "write_image": "geometry.itk_io",
+    "read_transform": "geometry.itk_io",
+    "write_transform": "geometry.itk_io",
+    "register": "engine",
+    "refine": "methods.refine",
+    "Refinement": "methods.refine",
+    "Prealign": "methods.prealign",
+    "RegistrationResult": "result",
+    "list_models": "zoo.registry",
+    "load_model": "zoo.registry",
+    "ModelCard": "zoo.card",
+    "errors": "errors",
+}
+__all__ = ["__version__", *_HOME]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'neuralreg' has no attribute '{name}'")
+    module = importlib.import_module(f"neuralreg.{_HOME[name]}")
+    value = module if name == "errors" else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

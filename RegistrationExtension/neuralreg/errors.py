@@ -1,0 +1,63 @@
+"""Errors that a user can act on: each says what, where, got, wanted, and what to do."""
+
+from __future__ import annotations
+
+
+class RegistrationError(Exception):
+    """Base of every error that this package raises on purpose.
+
+    The parts stay readable as attributes, so that a panel can show the remedy on its own line.
+    """
+
+    def __init__(
+        self, what: str, *, where: str = "", got: str = "", wanted: str = "", remedy: str = ""
+    ) -> None:
+        self.what, self.where, self.got, self.wanted, self.remedy = what, where, got, wanted, remedy
+        head = f"{what} ({where})" if where else what
+        facts = [f"got {got}"] * bool(got) + [f"wanted {wanted}"] * bool(wanted)
+        text = ": ".join([head, *([", ".join(facts)] if facts else [])])
+        super().__init__(". ".join([text, *([remedy] if remedy else [])]))
+
+
+class InvalidImage(RegistrationError):
+    """An image, mask or label map cannot be used as it is."""
+
+
+class InvalidTransform(RegistrationError):
+    """A transform or displacement field cannot be used as it is."""
+
+
+class InvalidOption(RegistrationError):
+    """An option has an unknown name or a value outside of its range."""
+
+
+class UnreadableFile(RegistrationError):
+    """A file is missing, truncated, or of a kind that cannot be read."""
+
+
+class UnwritableOutput(RegistrationError):
+    """A result cannot be written where it was asked for."""
+
+
+class IncompatibleModel(RegistrationError):
+    """A model does not exist, or cannot take these images."""
+
+
+class WeightsUnavailable(RegistrationError):
+    """A model's weights are not on this machine and could not be fetched."""
+
+
+class ChecksumMismatch(RegistrationError):
+    """A file is not the one that its card names."""
+
+
+class DeviceUnavailable(RegistrationError):
+    """The computing device asked for does not exist here."""
+
+
+class OutOfMemory(RegistrationError):
+    """A device has too little memory for this job."""
+
+
+class Cancelled(RegistrationError):
+    """The user ended the job. Nothing was changed."""

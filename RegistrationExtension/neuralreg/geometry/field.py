@@ -1,0 +1,108 @@
+"""Displacement fields in the world, and their algebra."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neuralreg.errors import InvalidTransform
+from neuralreg.geometry.grid import Grid, Matrix
+from neuralreg.geometry.linear import LinearTransform
+from neuralreg.geometry.sampling import between, change_index, index_grid, sample
+
+
+@dataclass(frozen=True, eq=False)
+class DisplacementField:
+    """`p_moving = p_fixed + u(p_fixed)`.
+
+    vectors: u in mm, LPS components x y z, (d, z, y, x), floating point, linear between samples.
+    grid: where u is known. Outside of it u keeps the value of the nearest border sample, as in VTK
+    (ITK takes zero there): let the grid cover what is warped.
+    Raises InvalidTransform when shapes disagree.
+    """
+
+    vectors: Tensor
+    grid: Grid
+
+    def __post_init__(self) -> None:
+        wanted = (self.grid.dimension, *self.grid.shape)
+        if tuple(self.vectors.shape) != wanted or not self.vectors.is_floating_point():
+            raise InvalidTransform(
+                "a displacement field has one floating-point vector per sample",
+                got=f"array {tuple(self.vectors.shape)} of {self.vectors.dtype}",
+                wanted=f"{wanted}",
+            )
+
+    @classmethod
+    def identity(cls, grid: Grid, like: Tensor | None = None) -> DisplacementField:
+        """No displacement anywhere."""
+        device = None if like is None else like.device
+        return cls(torch.zeros(grid.dimension, *grid.shape, device=device), grid)
+
+    @classmethod
+    def from_linear(cls, linear: LinearTransform, grid: Grid) -> DisplacementField:
+        """A linear transform, sampled; exact between the samples too."""
+        d = grid.dimension
+        in_index = (linear.matrix - np.eye(d + 1)) @ grid.index_to_world
+        index = index_grid(grid.shape, like=torch.zeros((), dtype=torch.float64))
+        moved = index @ torch.from_numpy(in_index[:d, :d].T.copy()) + torch.from_numpy(
+            in_index[:d, d].copy()
+        )
+        return cls(moved.movedim(-1, 0).float().contiguous(), grid)
+
+    def to(self, device: torch.device | str) -> DisplacementField:
+        """The same field on another device."""
+        return DisplacementField(self.vectors.to(device), self.grid)
+
+    def __call__(self, points: Matrix) -> Matrix:
+        """Points (n, d) in LPS mm, moved."""
+        index = torch.from_numpy(self.grid.indices_at(points))
+        shape = (-1, *[1] * (self.grid.dimension - 1), self.grid.dimension)
+        moved = (
+            sample(self.vectors.double().cpu(), index.view(shape))
+            .reshape(self.grid.dimension, -1)
+            .T
+        )
+        return np.asarray(points, float) + moved.numpy()
+
+    def at(self, grid: Grid, rows: slice = slice(None)) -> Tensor:
+        """u at the samples of another grid, (d, z, y, x); `rows` selects part of its first axis."""
+        if grid is self.grid or grid == self.grid:
+            return self.vectors[:, rows]
+        index = index_grid(grid.shape, rows=rows, like=self.vectors)
+        return sample(self.vectors, change_index(index, between(grid, self.grid)))
+
+    def resampled(self, grid: Grid) -> DisplacementField:
+        """The field on another grid."""
+        return DisplacementField(self.at(grid).contiguous(), grid)
+
+    def coordinates_in(self, target: Grid, grid: Grid, rows: slice = slice(None)) -> Tensor:
+        """Where the samples of `grid` land in `target`: continuous indices x y z, (z, y, x, d)."""
+        index = index_grid(grid.shape, rows=rows, like=self.vectors)
+        to_index = torch.as_tensor(target.world_to_index[:-1, :-1]).to(self.vectors)
+        displacement = self.at(grid, rows).movedim(0, -1) @ to_index.T
+        return change_index(index, between(grid, target)) + displacement
+
+
+def compose(
+    first: DisplacementField, then: DisplacementField | LinearTransform
+) -> DisplacementField:
+    """The field that moves a point by `first` and what comes out by `then`, on the grid of `first`."""
+    if isinstance(then, LinearTransform):
+        d = first.grid.dimension
+        linear = torch.as_tensor(then.matrix[:d, :d]).to(first.vectors)
+        moved = torch.einsum("ij,j...->i...", linear, first.vectors)
+        shift = DisplacementField.from_linear(then, first.grid).vectors.to(first.vectors)
+        return DisplacementField(moved + shift, first.grid)
+    landed = first.coordinates_in(then.grid, first.grid)
+    return DisplacementField(
+        first.vectors + sample(then.vectors.to(first.vectors), landed), first.grid
+    )
+
+
+def precede(linear: LinearTransform, then: DisplacementField, grid: Grid) -> DisplacementField:
+    """The field on `grid` that moves a point by `linear` and what comes out by `then`."""
+    return compose(DisplacementField.from_linear(linear, grid).to(then.vectors.device), then)

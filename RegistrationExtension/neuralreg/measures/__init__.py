@@ -1,0 +1,1 @@
+"""One number or one map from tensors: how alike, how regular, how well overlapping."""

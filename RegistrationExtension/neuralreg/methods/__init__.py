@@ -1,0 +1,1 @@
+"""Registration that needs no trained weights."""

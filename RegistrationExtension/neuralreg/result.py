@@ -1,0 +1,74 @@
+"""What a registration gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from neuralreg.geometry.field import DisplacementField
+from neuralreg.geometry.linear import LinearTransform
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a registration ended, in plain numbers.
+
+    similarity: name of the measure, higher is better, over the fixed foreground that both images show.
+    similarity_initial: as the images came. similarity_linear: after the pre-alignment.
+    similarity_final: with the whole chain.
+    folding_percent: share of the fixed image's samples with a Jacobian determinant <= 0.
+    folding_percent_body: the same inside the fixed foreground.
+    inverse_error_mean_mm, inverse_error_max_mm: forward-backward error in the fixed foreground.
+    displacement_mean_mm, displacement_max_mm: length of the deformation beyond the pre-alignment.
+    """
+
+    similarity: str
+    similarity_initial: float
+    similarity_linear: float
+    similarity_final: float
+    folding_percent: float
+    folding_percent_body: float
+    inverse_error_mean_mm: float
+    inverse_error_max_mm: float
+    displacement_mean_mm: float
+    displacement_max_mm: float
+
+
+@dataclass(frozen=True, eq=False)
+class RegistrationResult:
+    """Both directions of a registration, how they came about, and how good they look.
+
+    field: fixed to moving, the whole chain, on a grid that covers the fixed image with a margin.
+    inverse_field: moving to fixed, likewise over the moving image.
+    linear: the pre-alignment in that chain, fixed to moving.
+    warnings: each thing that was repaired, assumed or looks wrong, in words.
+    timings: seconds per stage. provenance: inputs, options, versions.
+    """
+
+    field: DisplacementField
+    inverse_field: DisplacementField
+    linear: LinearTransform
+    model: str
+    outcome: Outcome
+    warnings: tuple[str, ...]
+    timings: Mapping[str, float]
+    provenance: Mapping[str, object]
+
+    @cached_property
+    def fixed_to_moving(self) -> sitk.Transform:
+        """The ITK transform that resampling the moving image onto the fixed one takes."""
+        from neuralreg.geometry.itk_io import to_itk
+
+        return to_itk(self.field)
+
+    @cached_property
+    def moving_to_fixed(self) -> sitk.Transform:
+        """The other direction: it moves points of the moving image onto the fixed one."""
+        from neuralreg.geometry.itk_io import to_itk
+
+        return to_itk(self.inverse_field)

@@ -1,0 +1,1 @@
+"""Which models there are: their cards, their weights, loading them."""
