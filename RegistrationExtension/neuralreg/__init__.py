@@ -1,7 +1,8 @@
 """Neural Registration: deformable registration of medical images, without any host application.
 
     import neuralreg
-    result = neuralreg.register(neuralreg.read_image("fixed.nii.gz"), neuralreg.read_image("moving.nii.gz"))
+    fixed, moving = map(neuralreg.read_image, ("fixed.nii.gz", "moving.nii.gz"))
+    result = neuralreg.register(fixed, moving)
     neuralreg.write_transform(result.field, "fixed_to_moving.nii.gz")
 
 The names below are loaded when they are first used, so that importing the package stays fast.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Outcome:
     """How a registration ended, in plain numbers.
 
-    similarity: name of the measure, higher is better, over the fixed foreground that both images show.
+    similarity: name of the measure; higher is better; over the foreground that both images show.
     similarity_initial: as the images came. similarity_linear: after the pre-alignment.
     similarity_final: with the whole chain.
     folding_percent: share of the fixed image's samples with a Jacobian determinant <= 0.
@@ -64,11 +64,13 @@ class RegistrationResult:
         """The ITK transform that resampling the moving image onto the fixed one takes."""
         from neuralreg.geometry.itk_io import to_itk
 
-        return to_itk(self.field)
+        transform: sitk.Transform = to_itk(self.field)
+        return transform
 
     @cached_property
     def moving_to_fixed(self) -> sitk.Transform:
         """The other direction: it moves points of the moving image onto the fixed one."""
         from neuralreg.geometry.itk_io import to_itk
 
-        return to_itk(self.inverse_field)
+        transform: sitk.Transform = to_itk(self.inverse_field)
+        return transform

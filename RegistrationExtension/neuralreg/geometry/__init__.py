@@ -1,1 +1,1 @@
-"""Space, in ITK's convention: LPS, millimeters, axes in x y z order. Knows nothing of registration."""
+"""Space as ITK has it: LPS, millimeters, axes in x y z order. Knows nothing of registration."""

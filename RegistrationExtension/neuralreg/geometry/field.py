@@ -66,7 +66,8 @@ class DisplacementField:
             .reshape(self.grid.dimension, -1)
             .T
         )
-        return np.asarray(points, float) + moved.numpy()
+        landed: Matrix = np.asarray(points, float) + moved.numpy()
+        return landed
 
     def at(self, grid: Grid, rows: slice = slice(None)) -> Tensor:
         """u at the samples of another grid, (d, z, y, x); `rows` selects part of its first axis."""
@@ -90,7 +91,7 @@ class DisplacementField:
 def compose(
     first: DisplacementField, then: DisplacementField | LinearTransform
 ) -> DisplacementField:
-    """The field that moves a point by `first` and what comes out by `then`, on the grid of `first`."""
+    """The field that moves a point by `first`, then by `then`; on the grid of `first`."""
     if isinstance(then, LinearTransform):
         d = first.grid.dimension
         linear = torch.as_tensor(then.matrix[:d, :d]).to(first.vectors)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from neuralreg.errors import InvalidImage
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
-Matrix = NDArray[np.float64]
+Matrix = NDArray[np.floating[Any]]
 
 _ORTHONORMAL_TOLERANCE = 1e-3  # what a NIfTI header in single precision can lose
 
@@ -152,10 +152,8 @@ class Grid:
     def covers(self, points: Matrix) -> NDArray[np.bool_]:
         """Which LPS mm points (..., d) lie between the outer sample centers."""
         index = self.indices_at(points)
-        inside: NDArray[np.bool_] = (
-            (index >= -1e-6) & (index <= np.subtract(self.size, 1) + 1e-6)
-        ).all(-1)
-        return inside
+        inside = (index >= -1e-6) & (index <= np.subtract(self.size, 1) + 1e-6)
+        return np.asarray(inside.all(-1))
 
     def is_close(self, other: Grid, tolerance: float = 1e-4) -> bool:
         """Whether both grids put each sample at the same place, to a fraction of a voxel."""

@@ -1,7 +1,7 @@
 """Reading tensors between their samples: the one place that knows grid_sample's conventions.
 
-All coordinates are continuous indices in x y z order, (z, y, x, d); with `align_corners=True` index 0
-is the center of the first sample and n - 1 that of the last.
+All coordinates are continuous indices in x y z order, (z, y, x, d): index 0 is the center of the
+first sample and n - 1 that of the last.
 """
 
 from __future__ import annotations
