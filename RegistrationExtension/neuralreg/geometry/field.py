@@ -11,7 +11,14 @@ from torch import Tensor
 from neuralreg.errors import InvalidTransform
 from neuralreg.geometry.grid import Grid, Matrix
 from neuralreg.geometry.linear import LinearTransform
-from neuralreg.geometry.sampling import between, change_index, index_grid, sample
+from neuralreg.geometry.sampling import (
+    at_grid,
+    between,
+    change_index,
+    index_grid,
+    sample,
+    sample_points,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,23 +65,15 @@ class DisplacementField:
         return DisplacementField(self.vectors.to(device), self.grid)
 
     def __call__(self, points: Matrix) -> Matrix:
-        """Points (n, d) in LPS mm, moved."""
-        index = torch.from_numpy(self.grid.indices_at(points))
-        shape = (-1, *[1] * (self.grid.dimension - 1), self.grid.dimension)
-        moved = (
-            sample(self.vectors.double().cpu(), index.view(shape))
-            .reshape(self.grid.dimension, -1)
-            .T
-        )
-        landed: Matrix = np.asarray(points, float) + moved.numpy()
+        """Points (n, d) in LPS mm, moved; double precision between the samples as well."""
+        index = torch.from_numpy(self.grid.indices_at(points)).to(self.vectors.device)
+        moved = sample_points(self.vectors, index).T.cpu().numpy()
+        landed: Matrix = np.asarray(points, float) + moved
         return landed
 
     def at(self, grid: Grid, rows: slice = slice(None)) -> Tensor:
         """u at the samples of another grid, (d, z, y, x); `rows` selects part of its first axis."""
-        if grid is self.grid or grid == self.grid:
-            return self.vectors[:, rows]
-        index = index_grid(grid.shape, rows=rows, like=self.vectors)
-        return sample(self.vectors, change_index(index, between(grid, self.grid)))
+        return at_grid(self.vectors, self.grid, grid, rows)
 
     def resampled(self, grid: Grid) -> DisplacementField:
         """The field on another grid."""

@@ -55,9 +55,10 @@ class Grid:
                 got=f"{lengths} numbers for size, spacing, origin and direction",
                 wanted="(2, 2, 2, 4) or (3, 3, 3, 9)",
             )
-        if min(self.size) < 1 or not min(self.spacing) > 0 or not np.isfinite(self.origin).all():
+        finite = np.isfinite([*self.spacing, *self.origin]).all()
+        if min(self.size) < 1 or not finite or min(self.spacing) <= 0:
             raise InvalidImage(
-                "a grid needs samples, a positive spacing and a finite origin",
+                "a grid needs samples, a positive finite spacing and a finite origin",
                 got=f"size {self.size}, spacing {self.spacing}, origin {self.origin}",
             )
         cosines = np.reshape(self.direction, (d, d))

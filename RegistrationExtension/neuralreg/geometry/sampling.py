@@ -7,12 +7,17 @@ first sample and n - 1 that of the last.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
+from math import gcd
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from neuralreg.geometry.grid import Grid, Matrix
+
+_ALIGNED_TOLERANCE = 1e-4  # samples; far below what single precision coordinates resolve
 
 
 def index_grid(shape: tuple[int, ...], *, rows: slice = slice(None), like: Tensor) -> Tensor:
@@ -38,6 +43,25 @@ def between(source: Grid, target: Grid) -> Matrix:
     return target.world_to_index @ source.index_to_world
 
 
+def index_to_unit(size: tuple[int, ...]) -> Matrix:
+    """Homogeneous matrix from an index x y z to what `sample_unit` takes: -1 and 1 at the ends.
+
+    Along an axis of one sample the edges of that sample become -1 and 1: grid_sample reads the
+    sample wherever it is asked on such an axis, and `unit_edges` still tells what lies outside.
+    """
+    n = np.asarray(size, float)
+    matrix = np.diag([*np.where(n > 1, 2 / np.maximum(n - 1, 1), 2), 1.0])
+    matrix[:-1, -1] = np.where(n > 1, -1, 0)
+    return matrix
+
+
+def unit_edges(size: tuple[int, ...]) -> Matrix:
+    """Largest absolute unit coordinate per axis x y z that lies in a voxel of the image."""
+    n = np.asarray(size, float)
+    edges: Matrix = np.where(n > 1, n / np.maximum(n - 1, 1), 1.0)
+    return edges
+
+
 def sample(
     values: Tensor, coordinates: Tensor, *, mode: str = "bilinear", outside: str = "border"
 ) -> Tensor:
@@ -46,13 +70,100 @@ def sample(
     mode: "bilinear" (also in 3D, as torch calls it) or "nearest".
     outside: "border" repeats the nearest sample, "zeros" fades to zero over one voxel.
     """
-    size = torch.tensor(values.shape[:0:-1], dtype=coordinates.dtype, device=coordinates.device)
-    unit = coordinates * (2 / (size - 1).clamp(min=1)) - 1
-    # One sample on an axis: every index on it means that sample, also for outside="zeros".
-    unit = torch.where(size == 1, torch.zeros_like(unit), unit) if (size == 1).any() else unit
-    return functional.grid_sample(
-        values[None], unit[None], mode=mode, padding_mode=outside, align_corners=True
-    )[0]
+    matrix = torch.as_tensor(index_to_unit(tuple(values.shape[:0:-1]))).to(coordinates)
+    unit = coordinates * matrix.diagonal()[:-1] + matrix[:-1, -1]
+    return sample_unit(values, unit, mode=mode, outside=outside)
+
+
+def sample_unit(
+    values: Tensor, unit: Tensor, *, mode: str = "bilinear", outside: str = "border"
+) -> Tensor:
+    """Values (c, z, y, x) read at unit coordinates (z', y', x', d): see `index_to_unit`.
+
+    On a CPU grid_sample gives each thread whole batch entries, so the points are dealt out as a
+    batch over one and the same image, which is expanded without a copy.
+    """
+    points = unit.flatten(0, -3)
+    parts = 1
+    if unit.device.type == "cpu" and not values.requires_grad:
+        parts = gcd(len(points), torch.get_num_threads())
+    shape = (parts, -1, *[1] * (unit.dim() - 3), *points.shape[1:])
+    read = functional.grid_sample(
+        values.expand(parts, *values.shape),
+        points.reshape(shape),
+        mode=mode,
+        padding_mode=outside,
+        align_corners=True,
+    )
+    return read.transpose(0, 1).reshape(len(values), *unit.shape[:-1])
+
+
+def sample_points(values: Tensor, index: Tensor) -> Tensor:
+    """Values (c, z, y, x) at a few indices x y z (n, d), linear, ends repeat: (c, n), float64.
+
+    Reads only the corners that are needed, in double precision, without a copy of the array.
+    """
+    last = torch.tensor(values.shape[:0:-1], device=index.device) - 1
+    index = index.double().clamp(min=0).minimum(last.double())
+    low = index.floor().long()
+    share = index - low
+    total = torch.zeros(len(values), len(index), dtype=torch.float64, device=index.device)
+    for corner in product((0, 1), repeat=index.shape[1]):
+        up = torch.tensor(corner, device=index.device)
+        at = (low + up).minimum(last)
+        weight = torch.where(up.bool(), share, 1 - share).prod(1)
+        total += weight * values[(slice(None), *at.flip(1).T)]
+    return total
+
+
+def at_grid(values: Tensor, source: Grid, grid: Grid, rows: slice = slice(None)) -> Tensor:
+    """Values (c, z, y, x) of one grid at the samples of another: linear, ends repeat.
+
+    rows: which part of the first array axis of `grid` is wanted. Grids with parallel axes are
+    served by one small matrix product per axis, several times faster than gathering.
+    """
+    if grid is source or grid == source:
+        return values[:, rows]
+    matrix = between(grid, source)
+    d = grid.dimension
+    slant = np.abs(matrix[:d, :d] - np.diag(matrix.diagonal()[:d])) @ np.asarray(grid.size, float)
+    if slant.max() > _ALIGNED_TOLERANCE:
+        index = index_grid(grid.shape, rows=rows, like=values)
+        return sample(values, change_index(index, matrix))
+    positions = [
+        torch.from_numpy(matrix[d - 1 - a, d - 1 - a] * np.arange(n) + matrix[d - 1 - a, d])
+        for a, n in enumerate(grid.shape)
+    ]
+    positions[0] = positions[0][rows]
+    return _separable(values, positions)
+
+
+def _separable(values: Tensor, positions: list[Tensor]) -> Tensor:
+    """Linear interpolation at the positions (samples, float64) of each array axis."""
+    ends = [p.clamp(0, n - 1) for p, n in zip(positions, values.shape[1:], strict=True)]
+    low, high = int(ends[0].min()), int(ends[0].max().ceil()) + 1
+    values = values[:, low:high]
+    ends[0] = ends[0] - low
+    for axis in range(len(ends), 0, -1):  # x first, while there are few planes
+        values = _along(values, ends[axis - 1], axis)
+    return values
+
+
+def _along(values: Tensor, position: Tensor, axis: int) -> Tensor:
+    """One axis of (c, z, y, x) interpolated linearly, as a product with a matrix of hats."""
+    samples = torch.arange(values.shape[axis], dtype=position.dtype)
+    hats = (1 - (position[:, None] - samples).abs()).clamp(min=0)
+    return mix(values, hats, axis)
+
+
+def mix(values: Tensor, matrix: Tensor, axis: int) -> Tensor:
+    """Values (c, z, y, x) with one axis replaced by matrix (m, n) times that axis."""
+    matrix = matrix.to(values)
+    if axis == values.dim() - 1:
+        last: Tensor = values @ matrix.T
+        return last
+    mixed = matrix @ values.flatten(axis + 1)
+    return mixed.view(*mixed.shape[:-1], *values.shape[axis + 1 :])
 
 
 def slabs(shape: tuple[int, ...], samples: int) -> Iterator[slice]:

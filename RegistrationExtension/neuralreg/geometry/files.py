@@ -1,0 +1,82 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from neuralreg.errors import UnreadableFile, UnwritableOutput
+
+
+def suffix_of(path: Path) -> str:
+    """The ending that tells the format, in lower case: ".nii.gz", ".nrrd", ..."""
+    name = path.name.lower()
+    return next((double for double in (".nii.gz",) if name.endswith(double)), path.suffix.lower())
+
+
+def existing(path: Path) -> Path:
+    """The path, when something stands there. Raises UnreadableFile otherwise."""
+    try:
+        path.stat()
+    except OSError as error:
+        raise UnreadableFile(
+            f"{path} cannot be opened", got=error.strerror or "", remedy="Check the path."
+        ) from error
+    return path
+
+
+@contextmanager
+def drafts(folder: Path, *, last: str) -> Iterator[Path]:
+    """A folder to write to; when the block ends well, the files in it stand in `folder`.
+
+    Until then nothing in `folder` changes, and whatever stops the block leaves nothing behind.
+    last: the file that is moved at the end, so that who finds it finds all others.
+    Raises UnwritableOutput when the folder is missing or closed, or the disk is full.
+    """
+    try:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as draft:
+            yield Path(draft)
+            for file in sorted(Path(draft).iterdir(), key=lambda file: file.name == last):
+                file.replace(folder / file.name)
+    except OSError as error:
+        raise UnwritableOutput(
+            f"{folder} cannot be written to",
+            got=error.strerror or str(error),
+            remedy="Choose a folder that exists and that you may write to.",
+        ) from error
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A path to write to; what stands there when the block ends well is moved to `path`.
+
+    A format of several files (.mhd, .nhdr) is moved with its header last.
+    Raises what `drafts` raises, and UnwritableOutput when `path` is a folder.
+    """
+    if path.is_dir():
+        raise UnwritableOutput(f"{path} is a folder", wanted="the name of a file")
+    with drafts(path.parent, last=path.name) as folder:
+        yield folder / path.name
+
+
+@contextmanager
+def quiet_itk() -> Iterator[None]:
+    """ITK's own warnings kept off the terminal, for what is checked here in our words."""
+    shown = sitk.ProcessObject.GetGlobalWarningDisplay()
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalWarningDisplay(shown)
+
+
+def itk_reason(error: RuntimeError) -> str:
+    """The last line of an ITK exception, which says what is wrong, without the object's address."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    reason = lines[-1].removeprefix("sitk::ERROR: ").removeprefix("ITK ERROR: ") if lines else ""
+    return re.sub(r"^\w+\(0x[0-9a-f]+\): ", "", reason).rstrip(".")

@@ -1,0 +1,27 @@
+"""From a stationary velocity field to the displacement it causes."""
+
+from __future__ import annotations
+
+from neuralreg.errors import InvalidOption
+from neuralreg.geometry.field import DisplacementField, compose
+
+
+def exponentiate(velocity: DisplacementField, *, steps: int = 7) -> DisplacementField:
+    """The displacement after one unit of time in a constant velocity field: scaling and squaring.
+
+    velocity: mm per unit time, LPS components, on its own grid; a field in voxels is to be turned
+    into mm first. The negated velocity gives the inverse. Differentiable.
+    steps: squarings; the first step is 2^-steps of the velocity and should stay well below a voxel.
+    Outside of the grid the velocity keeps its border value, as a displacement does.
+
+    Raises InvalidOption when steps is negative.
+    Source: Arsigny et al. 2006, doi:10.1007/11866565_113: exp(v) = exp(v / 2^n)^(2^n).
+    """
+    if steps < 0:
+        raise InvalidOption(
+            "scaling and squaring needs a number of squarings", got=f"{steps}", wanted=">= 0"
+        )
+    field = DisplacementField(velocity.vectors / 2**steps, velocity.grid)
+    for _ in range(steps):
+        field = compose(field, field)
+    return field

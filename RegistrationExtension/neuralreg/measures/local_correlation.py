@@ -1,0 +1,137 @@
+"""Correlation in a window around each voxel: blind to brightness and contrast that drift."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from neuralreg.errors import InvalidOption
+from neuralreg.measures.weighting import weighted_mean
+
+Blur = Callable[[Tensor], Tensor]
+
+
+def lncc(
+    fixed: Tensor,
+    warped: Tensor,
+    *,
+    weight: Tensor | None = None,
+    size: int = 9,
+    epsilon: float = 1e-5,
+) -> Tensor:
+    """1 - mean squared correlation in cubes of `size` voxels, 0..1.
+
+    Windows end at the image: only voxels inside, times their weight, enter a window's mean. MONAI
+    counts zeros beyond the border and adds its epsilon to sums instead of means; inside both agree.
+    A window without structure scores 1 (in DeepReg 0).
+
+    Raises InvalidOption when size is even or below 3.
+    Source: Avants et al. 2008, doi:10.1016/j.media.2007.06.004: cov^2 / (var_fixed var_warped).
+    """
+    _check_size(size)
+    kernel = fixed.new_full((size,), 1 / size)
+    return _squared(fixed, warped, weight, _blur(kernel), epsilon)
+
+
+def lncc_gaussian(
+    fixed: Tensor,
+    warped: Tensor,
+    *,
+    weight: Tensor | None = None,
+    sigma: float = 2.0,
+    epsilon: float = 1e-5,
+) -> Tensor:
+    """1 - mean squared correlation in Gaussian windows of `sigma` voxels, cut at 3 sigma, 0..1.
+
+    Otherwise as `lncc`. Source: Cachier et al. 2003, doi:10.1016/S1077-3142(03)00002-X.
+    """
+    if not sigma > 0:
+        raise InvalidOption("a Gaussian window has a width", got=f"sigma={sigma}", wanted="> 0")
+    kernel = _gaussian_kernel(2 * max(1, round(3 * sigma)) + 1, sigma, fixed)
+    return _squared(fixed, warped, weight, _blur(kernel), epsilon)
+
+
+def lncc_unigradicon(
+    fixed: Tensor,
+    warped: Tensor,
+    *,
+    weight: Tensor | None = None,
+    sigma: float = 5.0,
+    epsilon: float = 1e-5,
+) -> Tensor:
+    """1 - mean signed correlation in Gaussian windows, 0..2: the loss that uniGradICON learned by.
+
+    Windows of 4 sigma + 1 taps; beyond the image they see zeros. With a weight, windows are
+    averages of what has weight instead.
+
+    Source: Tian et al. 2024, doi:10.48550/arXiv.2403.05780: mean of
+    cov / sqrt((relu(var_fixed) + epsilon) (relu(var_warped) + epsilon)).
+    """
+    blur = _blur(_gaussian_kernel(2 * round(2 * sigma) + 1, sigma, fixed))
+    if weight is None:
+        covariance, f, m = _moments(fixed, warped, blur)
+    else:
+        covariance, f, m = _weighted_moments(fixed, warped, weight, blur)
+    norm = ((f.relu() + epsilon) * (m.relu() + epsilon)).sqrt()
+    return weighted_mean(1 - covariance / norm, weight)
+
+
+def _check_size(size: int) -> None:
+    if size < 3 or size % 2 == 0:
+        raise InvalidOption("a window has a middle voxel", got=f"{size}", wanted="odd, at least 3")
+
+
+def _squared(
+    fixed: Tensor, warped: Tensor, weight: Tensor | None, blur: Blur, epsilon: float
+) -> Tensor:
+    count = torch.ones_like(fixed[:, :1]) if weight is None else weight
+    covariance, f, m = _weighted_moments(fixed, warped, count, blur)
+    squared = covariance**2 / ((f.relu() + epsilon) * (m.relu() + epsilon))
+    return weighted_mean(1 - squared, weight)
+
+
+def _moments(fixed: Tensor, warped: Tensor, blur: Blur) -> tuple[Tensor, Tensor, Tensor]:
+    """Covariance and both variances in each window."""
+    f, m = blur(fixed), blur(warped)
+    return (
+        blur(fixed * warped) - f * m,
+        blur(fixed * fixed) - f * f,
+        blur(warped * warped) - m * m,
+    )
+
+
+def _weighted_moments(
+    fixed: Tensor, warped: Tensor, weight: Tensor, blur: Blur
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same as averages over what has weight (Knutsson, Westin: normalized convolution)."""
+    w = weight.to(fixed)
+    total = blur(w).clamp(min=1e-6)
+    # Around a common level, so that single precision does not lose small variances.
+    fixed, warped = (image - weighted_mean(image, w).detach() for image in (fixed, warped))
+    return _moments(fixed, warped, lambda values: blur(values * w) / total)
+
+
+def _gaussian_kernel(taps: int, sigma: float, like: Tensor) -> Tensor:
+    at = torch.arange(taps, dtype=like.dtype, device=like.device) - taps // 2
+    kernel = torch.exp(-0.5 * (at / sigma) ** 2)
+    return kernel / kernel.sum()
+
+
+def _blur(kernel: Tensor) -> Blur:
+    """Separable convolution of (b, c, z, y, x) with zeros beyond the border."""
+
+    def along(values: Tensor, axis: int) -> Tensor:
+        lines = values.movedim(axis, -1)
+        flat = lines.reshape(-1, 1, lines.shape[-1])
+        done = functional.conv1d(flat, kernel[None, None], padding=len(kernel) // 2)
+        return done.view(lines.shape).movedim(-1, axis)
+
+    def blur(values: Tensor) -> Tensor:
+        for axis in range(2, values.dim()):
+            values = along(values, axis)
+        return values
+
+    return blur

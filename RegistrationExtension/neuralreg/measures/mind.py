@@ -1,0 +1,86 @@
+"""MIND-SSC: what an image looks like around each voxel, whatever its modality."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import torch
+from torch import Tensor
+
+_PAIRS: dict[int, list[tuple[tuple[int, ...], tuple[int, ...]]]] = {
+    2: [((1, 0), (0, 1)), ((1, 0), (0, -1)), ((-1, 0), (0, 1)), ((-1, 0), (0, -1))],
+    3: [
+        (a, b)
+        for a, b in combinations(
+            [(1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1)], 2
+        )
+        if sum(x * y for x, y in zip(a, b, strict=True)) == 0
+    ],
+}
+
+
+def mind_ssc(image: Tensor, *, radius: int = 1, dilation: int = 2) -> Tensor:
+    """Self-similarity descriptor: one channel in 0..1 per pair of neighbors at a right angle.
+
+    image: (b, 1, z, y, x) giving 12 channels, or (b, 1, y, x) giving 4. The border repeats.
+    radius: half width in voxels of the box in which patches are compared.
+    dilation: distance in voxels of the neighbors from the center.
+
+    Each pair's squared patch difference is computed once for both of its two places: patches at
+    x + a and x + b differ as those at 0 and b - a do, read at x + a.
+
+    Source: Heinrich et al. 2013, doi:10.1007/978-3-642-40811-3_24, eq. 3 and 4, with the variance
+    estimate clamped to 1e-3..1e3 of its mean.
+    """
+    spatial = image.shape[2:]
+    d = len(spatial)
+    pad = 2 * dilation
+    wide = torch.nn.functional.pad(image, [pad] * (2 * d), mode="replicate")
+
+    def shifted(values: Tensor, offset: tuple[int, ...], margin: int) -> Tensor:
+        inner = [slice(None), slice(None)]
+        for o, n in zip(offset, values.shape[2:], strict=True):
+            inner.append(slice(margin + o, n - margin + o))
+        return values[tuple(inner)]
+
+    differences: dict[tuple[int, ...], Tensor] = {}
+    channels = []
+    for a, b in _PAIRS[d]:
+        step = tuple((y - x) * dilation for x, y in zip(a, b, strict=True))
+        start = a
+        if step < tuple(-s for s in step):  # one direction of each line is enough
+            step, start = tuple(-s for s in step), b
+        if step not in differences:
+            here = shifted(wide, (0,) * d, dilation)
+            differences[step] = box_mean((here - shifted(wide, step, dilation)) ** 2, radius)
+        channels.append(shifted(differences[step], tuple(dilation * s for s in start), dilation))
+    ssd = torch.cat(channels, 1)
+    ssd = ssd - ssd.amin(1, keepdim=True)
+    variance = ssd.mean(1, keepdim=True)
+    mean = variance.mean(tuple(range(1, d + 2)), keepdim=True)
+    return torch.exp(
+        -ssd / torch.maximum(torch.minimum(variance, 1e3 * mean), 1e-3 * mean).clamp(min=1e-12)
+    )
+
+
+def box_mean(values: Tensor, radius: int) -> Tensor:
+    """Mean over a cube of side 2 radius + 1, (b, c, z, y, x); the border repeats.
+
+    A sum of shifted views per axis: several times faster than average pooling on a CPU.
+    """
+    for axis in range(2, values.dim()):
+        n = values.shape[axis]
+        first = values.narrow(axis, 0, 1).expand(*_with(values.shape, axis, radius))
+        last = values.narrow(axis, n - 1, 1).expand(*_with(values.shape, axis, radius))
+        padded = torch.cat([first, values, last], axis)
+        total = padded.narrow(axis, 0, n).clone()
+        for offset in range(1, 2 * radius + 1):
+            total += padded.narrow(axis, offset, n)
+        values = total / (2 * radius + 1)
+    return values
+
+
+def _with(shape: torch.Size, axis: int, size: int) -> list[int]:
+    sizes = list(shape)
+    sizes[axis] = size
+    return sizes

@@ -1,0 +1,47 @@
+"""How well two label maps agree."""
+
+from __future__ import annotations
+
+import torch
+
+from neuralreg.errors import InvalidImage
+from neuralreg.geometry.image import Image
+
+
+def dice(first: Image, second: Image, *, background: int = 0) -> dict[int, float]:
+    """Dice coefficient by label, in 0..1: twice the shared voxels by the sum of both.
+
+    Every label that is in one of the maps is listed, the background is not; a label that is in
+    one map only has 0. Values are truncated to whole numbers.
+
+    Raises InvalidImage when the maps do not lie on the same grid.
+    Source: Dice 1945, doi:10.2307/1932409.
+    """
+    if not first.grid.is_close(second.grid) or first.data.shape != second.data.shape:
+        raise InvalidImage(
+            "overlap needs both label maps on one grid",
+            got=f"sizes {first.grid.size} and {second.grid.size}",
+            remedy="Warp one of them onto the grid of the other first (warp_labels).",
+        )
+    a, b = first.data.long().flatten(), second.data.long().flatten().to(first.data.device)
+    labels, place = torch.unique(torch.cat([a, b]), return_inverse=True)
+    n = len(labels)
+    in_a, in_b = (torch.bincount(part, minlength=n) for part in place.chunk(2))
+    here, there = place.chunk(2)
+    shared = torch.bincount(here[here == there], minlength=n)
+    score = (2 * shared.double() / (in_a + in_b)).tolist()
+    found = zip(labels.tolist(), score, strict=True)
+    return {label: value for label, value in found if label != background}
+
+
+def mean_dice(first: Image, second: Image, *, background: int = 0) -> float:
+    """Mean of `dice` over the labels, each counting the same.
+
+    Raises InvalidImage as `dice` does, and when there is no label but the background.
+    """
+    found = dice(first, second, background=background)
+    if not found:
+        raise InvalidImage(
+            "a mean over no label is not defined", got=f"only {background} in both label maps"
+        )
+    return sum(found.values()) / len(found)

@@ -1,0 +1,125 @@
+"""How rough a deformation is: one number, lower is better, differentiable.
+
+Displacements are (b, d, z, y, x) or (b, d, y, x), components x y z, in the same unit as `spacing`
+(x y z; one voxel unless given), so that derivatives have no unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import torch
+from torch import Tensor
+
+from neuralreg.geometry.sampling import index_grid, sample
+from neuralreg.measures.jacobian import determinant
+
+
+def diffusion(displacement: Tensor, *, spacing: Sequence[float] | None = None) -> Tensor:
+    """Mean over samples and components of the squared length of the gradient; 0 for a shift.
+
+    Central differences, samples inside only; equal to MONAI's DiffusionLoss.
+    Source: Horn, Schunck 1981, doi:10.1016/0004-3702(81)90024-2, the smoothness term.
+    """
+    return sum_of_squares(_gradient(displacement, spacing))
+
+
+def bending(displacement: Tensor, *, spacing: Sequence[float] | None = None) -> Tensor:
+    """Mean over samples and components of all squared second derivatives; 0 for an affine motion.
+
+    Compact stencils, samples inside only; equal to MONAI's BendingEnergyLoss.
+    Source: Rueckert et al. 1999, doi:10.1109/42.796284.
+    """
+    steps = _steps(displacement, spacing)
+    axes = range(2, displacement.dim())
+    pure = [
+        (
+            _shift(displacement, {a: 1})
+            - 2 * _shift(displacement, {})
+            + _shift(displacement, {a: -1})
+        )
+        / steps[a] ** 2
+        for a in axes
+    ]
+    mixed = [
+        (_corners(displacement, a, b, 1) - _corners(displacement, a, b, -1))
+        / (4 * steps[a] * steps[b])
+        for a, b in combinations(axes, 2)
+    ]
+    return sum_of_squares(pure) + 2 * sum_of_squares(mixed)
+
+
+def jacobian_penalty(
+    displacement: Tensor, *, spacing: Sequence[float] | None = None, least: float = 0.0
+) -> Tensor:
+    """Mean shortfall of the Jacobian determinant below `least`; 0 for a map without folds.
+
+    Central differences, samples inside only.
+    """
+    gradient = torch.stack(_gradient(displacement, spacing)[::-1], 0)  # axis x y z, b, component
+    return (least - determinant(gradient.transpose(0, 2).transpose(1, 2))).clamp(min=0).mean()
+
+
+def inverse_consistency(forward: Tensor, backward: Tensor) -> Tensor:
+    """Mean squared way, in voxels, from a point by `forward` and `backward` back to itself.
+
+    Both displacements in voxels on one grid; outside of it the border value holds. Averaged over
+    samples and components.
+    Source: Greer et al. 2021, doi:10.48550/arXiv.2105.04459.
+    """
+    return sum_of_squares([round_trip(forward, backward)])
+
+
+def gradient_inverse_consistency(forward: Tensor, backward: Tensor) -> Tensor:
+    """Sum over axes of the mean squared derivative of that way: GradICON.
+
+    Differences of neighboring samples of the grid, where the authors use random points and steps of
+    0.001 of the image; derivatives have no unit, so both agree where all axes have as many samples.
+    Source: Tian et al. 2022, doi:10.48550/arXiv.2206.05897.
+    """
+    way = round_trip(forward, backward)
+    axes = range(2, way.dim())
+    return torch.stack([way.diff(dim=a).square().mean() for a in axes if way.shape[a] > 1]).sum()
+
+
+def round_trip(forward: Tensor, backward: Tensor) -> Tensor:
+    """Where points are after `forward` and `backward`, minus where they were, in voxels."""
+    index = index_grid(tuple(forward.shape[2:]), like=forward)
+    ways = [
+        there + sample(back, index + there.movedim(0, -1))
+        for there, back in zip(forward, backward, strict=True)
+    ]
+    return torch.stack(ways)
+
+
+def sum_of_squares(parts: Sequence[Tensor]) -> Tensor:
+    """Sum over the parts of their mean square."""
+    return torch.stack([part.square().mean() for part in parts]).sum()
+
+
+def _steps(displacement: Tensor, spacing: Sequence[float] | None) -> dict[int, float]:
+    """Spacing by tensor axis."""
+    d = displacement.dim() - 2
+    return {2 + d - 1 - c: float(s) for c, s in enumerate(spacing or [1.0] * d)}
+
+
+def _corners(values: Tensor, a: int, b: int, sign: int) -> Tensor:
+    """The two diagonal neighbors in a plane of axes whose offsets have this product."""
+    return _shift(values, {a: 1, b: sign}) + _shift(values, {a: -1, b: -sign})
+
+
+def _shift(values: Tensor, by: dict[int, int]) -> Tensor:
+    """The samples inside, read with an offset of -1, 0 or 1 along some axes."""
+    for axis in range(2, values.dim()):
+        values = values.narrow(axis, 1 + by.get(axis, 0), values.shape[axis] - 2)
+    return values
+
+
+def _gradient(displacement: Tensor, spacing: Sequence[float] | None) -> list[Tensor]:
+    """Central differences per axis, z y x, at the samples inside."""
+    steps = _steps(displacement, spacing)
+    return [
+        (_shift(displacement, {a: 1}) - _shift(displacement, {a: -1})) / (2 * steps[a])
+        for a in range(2, displacement.dim())
+    ]

@@ -1,0 +1,70 @@
+"""What many tests need: grids of every kind, and smooth fields on them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+# Before torch is loaded: waiting threads sleep, so that tests stay fast on a busy machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import numpy as np
+import pytest
+import torch
+from neuralreg.geometry.field import DisplacementField
+from neuralreg.geometry.grid import Grid
+
+IDENTITY = (1, 0, 0, 0, 1, 0, 0, 0, 1)
+
+
+def turned(about_z: float, about_x: float) -> tuple[float, ...]:
+    """Cosines of an oblique grid."""
+    c, s = np.cos(about_z), np.sin(about_z)
+    e, t = np.cos(about_x), np.sin(about_x)
+    matrix = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]) @ [[1, 0, 0], [0, e, -t], [0, t, e]]
+    return tuple(matrix.ravel())
+
+
+GRIDS = {
+    "identity": Grid((12, 12, 12), (1, 1, 1), (0, 0, 0), IDENTITY),
+    "flipped": Grid((12, 11, 10), (1, 1, 1), (5, -3, 8), (-1, 0, 0, 0, -1, 0, 0, 0, 1)),
+    "permuted": Grid((11, 12, 10), (1.5, 1, 2), (-9, 4, 1), (0, 0, 1, 1, 0, 0, 0, 1, 0)),
+    "oblique": Grid((12, 10, 11), (1, 1.5, 2), (30, -20, 10), turned(0.4, -0.3)),
+    "anisotropic": Grid((14, 14, 6), (0.5, 0.5, 5), (-100, 50, 7), IDENTITY),
+    "unequal": Grid((7, 19, 10), (2, 0.7, 1.3), (1, 2, 3), IDENTITY),
+    "2D": Grid((13, 11), (1.2, 0.8), (4, -6), (0.8, -0.6, 0.6, 0.8)),
+}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    """Tests work on tiny arrays, for which threads only cost."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(params=GRIDS.values(), ids=GRIDS.keys())
+def a_grid(request: pytest.FixtureRequest) -> Grid:
+    """A grid of each kind that medical images come on."""
+    return request.param
+
+
+@pytest.fixture(params=["cpu", "cuda"])
+def a_device(request: pytest.FixtureRequest) -> str:
+    """Each device that this machine has."""
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("this machine has no CUDA device")
+    return request.param
+
+
+@pytest.fixture
+def smooth_field() -> Callable[..., DisplacementField]:
+    """Makes a smooth field of known largest length on a grid, the same one for the same seed."""
+
+    def make(grid: Grid, largest_mm: float = 2.0, seed: int = 0) -> DisplacementField:
+        generator = torch.Generator().manual_seed(seed)
+        knots = grid.padded(1).resized([4] * grid.dimension)
+        rough = torch.randn(grid.dimension, *knots.shape, generator=generator)
+        vectors = DisplacementField(rough, knots).resampled(grid).vectors
+        return DisplacementField(vectors * (largest_mm / vectors.norm(dim=0).max()), grid)
+
+    return make
