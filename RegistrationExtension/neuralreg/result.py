@@ -21,8 +21,8 @@ class Outcome:
     similarity: name of the measure; higher is better; over the foreground that both images show.
     similarity_initial: as the images came. similarity_linear: after the pre-alignment.
     similarity_final: with the whole chain.
-    folding_percent: share of the fixed image's samples with a Jacobian determinant <= 0.
-    folding_percent_body: the same inside the fixed foreground.
+    folding_percent: share of the field's samples within the fixed image that have a Jacobian
+    determinant <= 0. folding_percent_body: the same inside the fixed foreground.
     inverse_error_mean_mm, inverse_error_max_mm: forward-backward error in the fixed foreground.
     displacement_mean_mm, displacement_max_mm: length of the deformation beyond the pre-alignment.
     """

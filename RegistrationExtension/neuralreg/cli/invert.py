@@ -1,0 +1,61 @@
+"""`neuralreg invert`: the transform of the other direction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from neuralreg.cli.options import AsJson, OutputFile, Overwrite
+
+if TYPE_CHECKING:
+    from neuralreg.geometry.grid import Grid
+
+
+def invert(
+    transform: Annotated[Path, typer.Argument(help="A transform file.")],
+    output: OutputFile,
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            "--reference",
+            "-r",
+            help="The image whose points the inverse is to move (for a registration result: the "
+            "moving image). Without it the inverse lies on the transform's own grid.",
+        ),
+    ] = None,
+    tolerance_mm: Annotated[float, typer.Option(help="Error allowed at each sample.")] = 0.01,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write the transform that takes the points back."""
+    from neuralreg.cli.outputs import require_free
+    from neuralreg.cli.terminal import answer, warn
+    from neuralreg.geometry.image_io import read_image
+
+    require_free(output, overwrite)
+    notes: list[str] = []
+    grid = None if reference is None else read_image(reference, notes=notes).grid
+    error_mm = _write_inverse(transform, grid, tolerance_mm, output)
+    if error_mm > tolerance_mm:
+        notes.append(f"largest error {error_mm:.3g} mm: the transform folds somewhere")
+    warn(notes)
+    facts = {"output": str(output), "largest_error_mm": error_mm, "warnings": notes}
+    answer(facts, as_json, lambda: f"wrote {output}, largest error {error_mm:.2g} mm")
+
+
+def _write_inverse(transform: Path, grid: Grid | None, tolerance_mm: float, output: Path) -> float:
+    """The largest error of what was written, in mm."""
+    from neuralreg.geometry.inverse import inverse_error
+    from neuralreg.geometry.inverse import invert as inverse_of
+    from neuralreg.geometry.linear import LinearTransform
+    from neuralreg.geometry.transform_io import read_transform, write_transform
+
+    forward = read_transform(transform, grid)
+    if isinstance(forward, LinearTransform):
+        write_transform(forward.inverse(), output)
+        return 0.0
+    back = inverse_of(forward, grid=grid, tolerance_mm=tolerance_mm)
+    write_transform(back, output)
+    return float(inverse_error(forward, back).max())

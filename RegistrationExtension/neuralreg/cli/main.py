@@ -1,0 +1,95 @@
+"""The command line itself: its commands, its error boundary and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+from types import FrameType
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from neuralreg import __version__, errors
+from neuralreg.cli.info import info
+from neuralreg.cli.invert import invert
+from neuralreg.cli.models import models
+from neuralreg.cli.register import register
+from neuralreg.cli.warp import warp
+
+USAGE, UNUSABLE, UNAVAILABLE, UNWRITABLE, INTERRUPTED, TERMINATED = 2, 1, 3, 4, 130, 143
+_CODES: dict[type[errors.RegistrationError], int] = {
+    errors.IncompatibleModel: UNAVAILABLE,
+    errors.WeightsUnavailable: UNAVAILABLE,
+    errors.ChecksumMismatch: UNAVAILABLE,
+    errors.DeviceUnavailable: UNAVAILABLE,
+    errors.OutOfMemory: UNAVAILABLE,
+    errors.UnwritableOutput: UNWRITABLE,
+    errors.Cancelled: INTERRUPTED,
+}
+_EXIT_CODES = (
+    "Exit codes: 0 done; 1 an input cannot be used; 2 wrong usage; 3 the model, its weights, the "
+    "device or enough memory is missing; 4 the output cannot be written; 130 stopped by Ctrl-C. "
+    "Files appear whole or not at all."
+)
+
+
+class _Boundary(TyperGroup):
+    """Where errors become one line and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except errors.RegistrationError as error:
+            _tell(ctx, type(error).__name__, str(error))
+            raise typer.Exit(_CODES.get(type(error), UNUSABLE)) from error
+        except KeyboardInterrupt as error:
+            _tell(ctx, "Cancelled", "stopped by Ctrl-C")
+            raise typer.Exit(INTERRUPTED) from error
+
+
+def _tell(ctx: Any, kind: str, message: str) -> None:
+    if ctx.meta.get("json"):
+        typer.echo(json.dumps({"error": {"kind": kind, "message": message}}))
+    typer.echo(f"{kind}: {message}", err=True)
+
+
+app = typer.Typer(
+    cls=_Boundary,
+    help="Deformable registration of medical images.",
+    epilog=_EXIT_CODES,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (register, warp, invert, info):
+    app.command()(command)
+app.add_typer(models, name="models")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Say it.")
+    ] = False,
+) -> None:
+    logging.basicConfig(format="%(levelname)s: %(message)s")
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(TERMINATED)
+
+
+def main() -> None:
+    """Run the command line; a polite end (SIGTERM) clears away what was half written."""
+    signal.signal(signal.SIGTERM, _end)
+    app(prog_name="neuralreg")

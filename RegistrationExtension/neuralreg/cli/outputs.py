@@ -1,0 +1,45 @@
+"""The folder or file that a command writes."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from neuralreg.errors import UnwritableOutput
+
+
+def require_free(path: Path, overwrite: bool) -> None:
+    """Raise UnwritableOutput when something stands there that must not be replaced."""
+    if path.exists() and not overwrite:
+        raise UnwritableOutput(f"{path} exists", remedy="Choose another name or --overwrite.")
+
+
+def require_folder(folder: Path, files: tuple[str, ...], overwrite: bool) -> None:
+    """Make the folder and try it out, before minutes of work go to waste.
+
+    Raises UnwritableOutput when it cannot be written to, or holds one of the files already.
+    """
+    from neuralreg.geometry.files import drafts
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnwritableOutput(
+            f"{folder} cannot be made",
+            got=error.strerror or str(error),
+            remedy="Choose a folder that you may write to.",
+        ) from error
+    with drafts(folder, last="") as folder_of_drafts:
+        (folder_of_drafts / "trial").write_bytes(b"")
+        (folder_of_drafts / "trial").unlink()
+    for name in files:
+        require_free(folder / name, overwrite)
+
+
+def sha256_of(path: Path) -> str:
+    """The hash of a file's content; of a folder, that of its files in order of their names."""
+    if path.is_dir():
+        hashes = [sha256_of(file) for file in sorted(path.iterdir()) if file.is_file()]
+        return hashlib.sha256("".join(hashes).encode()).hexdigest()
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -1,0 +1,52 @@
+"""`neuralreg register`: two images in, a folder of results out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from neuralreg.cli.options import AsJson, Device, Overwrite, Quiet
+
+FilePath = Annotated[Path, typer.Argument(help="An image file or a folder with a DICOM series.")]
+Given = Path | None
+
+
+def register(
+    fixed: FilePath,
+    moving: FilePath,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder for the results.")],
+    model: Annotated[str, typer.Option(help="A name from `neuralreg models list`.")] = "convex",
+    preset: Annotated[str, typer.Option(help="What the images show.")] = "generic",
+    fixed_seg: Annotated[Given, typer.Option(help="Label map of the fixed image.")] = None,
+    moving_seg: Annotated[Given, typer.Option(help="Label map to bring along.")] = None,
+    fixed_mask: Annotated[Given, typer.Option(help="Only this part is compared.")] = None,
+    moving_mask: Annotated[Given, typer.Option(help="Only this part is compared.")] = None,
+    initial: Annotated[Given, typer.Option(help="Transform to begin with.")] = None,
+    prealign: Annotated[str, typer.Option(help="auto, none, center, rigid or affine.")] = "auto",
+    device: Device = "auto",
+    full_resolution: Annotated[
+        bool, typer.Option("--full-resolution", help="Fields on the images' own grids.")
+    ] = False,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Bring a moving image onto a fixed one.
+
+    The folder gets fixed_to_moving.nii.gz and moving_to_fixed.nii.gz (ITK displacement fields in
+    LPS mm that hold the whole chain), warped.nii.gz, warped_seg.nii.gz where a label map of the
+    moving image is given, and result.json with the model, options, warnings, numbers and times.
+    """
+    from neuralreg.cli.job import FILES, Job, Options, run
+    from neuralreg.cli.outputs import require_folder
+    from neuralreg.cli.terminal import answer, shown_progress, warn
+
+    options = Options(model, preset, prealign, device, full_resolution)
+    job = Job(fixed, moving, fixed_seg, moving_seg, fixed_mask, moving_mask, initial, options)
+    require_folder(output, FILES, overwrite)
+    with shown_progress(quiet) as progress:
+        summary = run(job, output, progress)
+    warn(summary.warnings)
+    answer(summary.facts(), as_json, summary.in_words)

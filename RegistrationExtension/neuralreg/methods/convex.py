@@ -1,0 +1,115 @@
+"""Coupled convex optimization over a discrete displacement space."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from neuralreg.geometry.sampling import index_grid, sample
+from neuralreg.measures.mind import box_mean, mind_ssc
+
+if TYPE_CHECKING:
+    from neuralreg.zoo.card import ModelCard
+
+_COUPLINGS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+_COST_SCALE = 12.0  # squared feature differences against squared cells
+_FEWEST = 4  # cells along an axis
+
+
+def cells(features: Tensor, cell: tuple[int, ...]) -> Tensor:
+    """Mean feature per cell (c, z, y, x); the last cell of an axis may be smaller."""
+    pool = functional.avg_pool3d if features.dim() == 4 else functional.avg_pool2d
+    return pool(features[None], cell, stride=cell, ceil_mode=True, count_include_pad=False)[0]
+
+
+def cost_volume(fixed: Tensor, moving: Tensor, reach: tuple[int, ...]) -> Tensor:
+    """Smoothed squared feature difference of each cell for each displacement: (labels, z, y, x)."""
+    spatial = fixed.shape[1:]
+    pad = [r for r in reach[::-1] for _ in range(2)]
+    wide = functional.pad(moving[None], pad, mode="replicate")[0]
+    costs = torch.empty(_labels(reach), *spatial, device=fixed.device)
+    for label, offset in enumerate(product(*(range(2 * r + 1) for r in reach))):
+        window = tuple(slice(o, o + n) for o, n in zip(offset, spatial, strict=True))
+        costs[label] = (fixed - wide[(slice(None), *window)]).square().mean(0)
+    return _COST_SCALE * box_mean(box_mean(costs[None], 1), 1)[0]
+
+
+def _labels(reach: tuple[int, ...]) -> int:
+    total = 1
+    for r in reach:
+        total *= 2 * r + 1
+    return total
+
+
+def couple(costs: Tensor, reach: tuple[int, ...]) -> Tensor:
+    """Displacement per cell, in cells, (d, z, y, x) in array order: cheap and smooth.
+
+    Alternates between the best label under a quadratic pull to the smooth field, and smoothing.
+    """
+    d, spatial = len(reach), costs.shape[1:]
+    axes = [torch.arange(-r, r + 1, dtype=costs.dtype, device=costs.device) for r in reach]
+    labels = torch.stack(torch.meshgrid(*axes, indexing="ij")).flatten(1)  # d, L
+    flat = costs.flatten(1)
+
+    def smoothed(best: Tensor) -> Tensor:
+        field = labels[:, best].view(1, d, *spatial)
+        return box_mean(field, 1)[0]
+
+    field = smoothed(flat.argmin(0))
+    square = labels.square().sum(0)[:, None]
+    for weight in _COUPLINGS:
+        pull = square - 2 * labels.T @ field.flatten(1)
+        field = smoothed((flat + weight * pull).argmin(0))
+    return field
+
+
+def consistent(forward: Tensor, backward: Tensor, iterations: int = 15) -> tuple[Tensor, Tensor]:
+    """Both fields (d, z, y, x), array order, in samples, made inverse to each other."""
+    for _ in range(iterations):
+        new = tuple(
+            0.5 * (a - _follow(b, a)) for a, b in ((forward, backward), (backward, forward))
+        )
+        forward, backward = new
+    return forward, backward
+
+
+def _follow(then: Tensor, first: Tensor) -> Tensor:
+    """`then` read where `first` leads."""
+    at = index_grid(tuple(first.shape[1:]), like=first) + first.flip(0).movedim(0, -1)
+    return sample(then, at)
+
+
+def enlarge(field: Tensor, shape: tuple[int, ...], cell: tuple[int, ...]) -> Tensor:
+    """A field in cells as a field in voxels of a grid of `shape`."""
+    index = index_grid(shape, like=field)
+    size = torch.tensor(cell[::-1]).to(field)
+    at = (index + 0.5) / size - 0.5
+    factor = torch.tensor(cell).to(field).view(-1, *[1] * len(shape))
+    return sample(field, at) * factor
+
+
+class ConvexSearch:
+    """The model "convex": MIND-SSC compared over a discrete displacement space.
+
+    card: its arguments are `cell`, voxels of the work grid per cell, and `reach`, cells searched
+    to each side.
+    """
+
+    def __init__(self, card: ModelCard) -> None:
+        self.card = card
+
+    def predict(self, fixed: Tensor, moving: Tensor) -> Tensor:
+        """Displacement in voxels x y z (d, z, y, x) of images (1, z, y, x) on one grid."""
+        cell = tuple(
+            self.card.arguments["cell"] if n >= _FEWEST * 2 else 1 for n in fixed.shape[1:]
+        )
+        one, two = (cells(mind_ssc(image[None])[0], cell) for image in (fixed, moving))
+        reach = tuple(self.card.arguments["reach"] if n > 1 else 0 for n in one.shape[1:])
+        forward = couple(cost_volume(one, two, reach), reach)
+        backward = couple(cost_volume(two, one, reach), reach)
+        found, _ = consistent(forward, backward)
+        return enlarge(found, tuple(fixed.shape[1:]), cell).flip(0)

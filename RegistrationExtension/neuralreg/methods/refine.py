@@ -1,0 +1,295 @@
+"""Refinement of a field by gradient descent on a stationary velocity (instance optimization)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from neuralreg.geometry.sampling import index_grid, sample
+from neuralreg.measures.mind import mind_ssc
+from neuralreg.methods.correlation_cost import LocalCorrelation
+from neuralreg.methods.descent import descend
+from neuralreg.methods.linear_search import mutual_information
+from neuralreg.methods.working_copy import WorkingPair, quantiles, spread
+from neuralreg.progress import Progress, stage
+
+Cost = Callable[[Tensor], Tensor]
+
+_MIND_POINTS = 150_000  # descriptors are compared at about as many places
+_CONTROL = 2  # voxels between control points of the velocity
+_SQUARINGS = 4
+_LNCC_RADIUS = 3
+# Weights of the roughness: descriptors of two modalities agree by chance, so their field is kept
+# stiffer than that of intensities which mean the same.
+_MIND_ROUGHNESS = 1.0
+_LNCC_ROUGHNESS = 0.15
+_LEAST_GAIN = 1.02  # of mutual information: less is what any flexible field finds in noise
+_CONTRAST = 1e-3  # variance of 0..1 intensities in a window that shows something
+_FEWEST_WINDOWS = 100
+_ONE_MODALITY = 0.4  # scatter of the local gain: 0.04 to 0.3 seen within one, 0.47 for T2 and PD
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """How a field is refined.
+
+    similarity: "auto" starts with MIND and ends with LNCC where both images show one modality.
+    steps: of gradient descent, per similarity and resolution. regularity: 1 is the usual weight of
+    the squared gradient of the velocity. rate: length of the first steps, in voxels.
+    """
+
+    similarity: Literal["auto", "mind", "lncc"] = "auto"
+    steps: int = 32
+    regularity: float = 1.0
+    rate: float = 0.5
+
+
+def control_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Control points per axis for a work grid of `shape`, with points at both ends."""
+    return tuple(max(2, -(-n // _CONTROL)) if n >= 4 * _CONTROL else n for n in shape)
+
+
+def enlarged(values: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Values (c, z, y, x) between the same ends in another number of samples."""
+    mode = "trilinear" if len(shape) == 3 else "bilinear"
+    between: Tensor = functional.interpolate(
+        values[None], size=shape, mode=mode, align_corners=True
+    )
+    return between[0]
+
+
+def exponential(velocity: Tensor, squarings: int = _SQUARINGS) -> Tensor:
+    """Displacement (d, z, y, x) of a velocity, both in samples x y z of their own array.
+
+    Source: Arsigny et al. 2006, doi:10.1007/11866565_113.
+    """
+    index = index_grid(tuple(velocity.shape[1:]), like=velocity)
+    field: Tensor = velocity / 2**squarings
+    for _ in range(squarings):
+        field = field + sample(field, index + field.movedim(0, -1))
+    return field
+
+
+class Velocity:
+    """A stationary velocity on control points, in voxels x y z of the work grid."""
+
+    def __init__(self, displacement: Tensor) -> None:
+        self.shape = tuple(displacement.shape[1:])
+        control = control_shape(self.shape)
+        self.points = enlarged(displacement, control).clone()
+        ratio = [(n - 1) / max(c - 1, 1) for n, c in zip(self.shape, control, strict=True)][::-1]
+        self.step = (
+            torch.tensor(ratio).to(displacement).clamp(min=1e-6).view(-1, *[1] * len(control))
+        )
+
+    def smooth(self) -> Tensor:
+        """What the control points stand for: their mean over neighbors."""
+        pool = functional.avg_pool3d if len(self.shape) == 3 else functional.avg_pool2d
+        side = [min(3, n) if n != 2 else 1 for n in self.points.shape[1:]]
+        half = [n // 2 for n in side]
+        means: Tensor = pool(self.points[None], side, 1, half, count_include_pad=False)
+        return means.squeeze(0)
+
+    def displacement(self) -> Tensor:
+        """Voxels x y z at the control points; its gradient is taken as that of the velocity.
+
+        This is what log-domain demons do: the exact gradient through the squarings costs as much
+        as all the rest and ends within 0.003 Dice.
+        """
+        smooth = self.smooth()
+        with torch.no_grad():
+            beyond = exponential(smooth / self.step) * self.step - smooth
+        return smooth + beyond
+
+    def roughness(self) -> Tensor:
+        """Mean squared difference between neighboring control points, per voxel of distance."""
+        field, total = self.smooth(), torch.zeros(())
+        for axis, n in enumerate(field.shape[1:], start=1):
+            if n > 1:
+                step = float(self.step[-axis])
+                total = total + (field.diff(dim=axis) / step).square().sum(0).mean()
+        return total
+
+    def at_full_size(self, sign: float = 1.0) -> Tensor:
+        """Displacement in voxels x y z at every voxel of the work grid, integrated there."""
+        with torch.no_grad():
+            return exponential(sign * enlarged(self.smooth(), self.shape), _SQUARINGS + 3)
+
+
+def _pooled(values: Tensor, factor: int) -> Tensor:
+    cell = tuple(factor if n >= 4 * factor else 1 for n in values.shape[1:])
+    pool = functional.avg_pool3d if values.dim() == 4 else functional.avg_pool2d
+    return pool(values[None], cell, stride=cell)[0]
+
+
+class _Scale:
+    """One resolution of the work grid: where its samples are, and their displacement."""
+
+    def __init__(self, shape: tuple[int, ...], pooled: Tensor) -> None:
+        self.shape = tuple(pooled.shape[1:])
+        cell = [max(1, n // m) for n, m in zip(shape, self.shape, strict=True)]
+        self.cell = torch.tensor(cell[::-1]).to(pooled).view(-1, *[1] * len(shape))
+        self.index = index_grid(self.shape, like=pooled)
+
+    def landing(self, displacement: Tensor) -> Tensor:
+        """Indices (z, y, x, d) where the samples go by a displacement at control points."""
+        return self.index + (enlarged(displacement, self.shape) / self.cell).movedim(0, -1)
+
+
+def mind_cost(pair: WorkingPair) -> Cost:
+    """Mean squared difference of MIND-SSC, at a resolution that keeps it affordable."""
+    factor = 1
+    while pair.seen.numel() / factor ** pair.seen.dim() > _MIND_POINTS:
+        factor += 1
+    fixed, moving = (
+        _pooled(mind_ssc(image[None])[0], factor) for image in (pair.fixed, pair.moving)
+    )
+    seen = _pooled(pair.seen[None], factor)[0]
+    scale = _Scale(tuple(pair.seen.shape), fixed)
+
+    def cost(displacement: Tensor) -> Tensor:
+        warped = sample(moving, scale.landing(displacement))
+        return 10 * ((warped - fixed).square().mean(0) * seen).sum() / seen.sum()
+
+    return cost
+
+
+def lncc_cost(pair: WorkingPair, factor: int) -> Cost:
+    """Negative mean of the signed squared local correlation, on voxels `factor` times larger."""
+    images = (spread(image, pair.body) for image in (pair.fixed, pair.moving))
+    fixed, moving, seen = (_pooled(v, factor) for v in (*images, pair.seen[None]))
+    windows = LocalCorrelation(fixed[0], seen[0], _LNCC_RADIUS)
+    scale = _Scale(tuple(pair.seen.shape), fixed)
+
+    def cost(displacement: Tensor) -> Tensor:
+        return windows(sample(moving, scale.landing(displacement))[0])
+
+    return cost
+
+
+def gain_scatter(fixed: Tensor, warped: Tensor, seen: Tensor) -> float:
+    """How much the local slope between two images (z, y, x) varies: 0 is one and the same gain.
+
+    The interquartile range of the logarithm of covariance over variance, in windows with contrast
+    where both images go up and down together. Within one modality a brighter place is brighter by
+    about the same factor everywhere; between modalities each pair of tissues has its own.
+    Infinite when there are no such windows.
+    """
+    windows = LocalCorrelation(fixed, seen, _LNCC_RADIUS)
+    common, spread_warped, _ = windows.correlation(warped)
+    agreeing = common.square() > 0.5 * windows.spread * spread_warped
+    chosen = agreeing & (common > 0) & (windows.spread > _CONTRAST) & (seen > 0.5)
+    if int(chosen.sum()) < _FEWEST_WINDOWS:
+        return float("inf")
+    low, high = quantiles((common[chosen] / windows.spread[chosen]).log(), 0.25, 0.75)
+    return high - low
+
+
+def improve(
+    velocity: Velocity, cost: Cost, weight: float, options: Refinement, progress: Progress
+) -> None:
+    """Moves the velocity down one cost and `weight` times its roughness."""
+
+    def loss(points: Tensor) -> Tensor:
+        velocity.points = points
+        return cost(velocity.displacement()) + weight * options.regularity * velocity.roughness()
+
+    def report(step: int, points: Tensor, losses: Tensor) -> None:
+        progress((step + 1) / options.steps, "refinement")
+
+    velocity.points = descend(
+        velocity.points, loss, steps=options.steps, rate=options.rate, floor=1.0, after=report
+    )
+
+
+@dataclass(frozen=True)
+class Refined:
+    """What refinement did.
+
+    used: similarities that were followed. kept: what is left of it: "linear" when no deformation
+    explained the images better, else the last similarity that did. information: mutual information
+    in nats of the images before, and after each similarity.
+    """
+
+    used: tuple[str, ...]
+    kept: str
+    information: tuple[float, ...]
+
+
+def refine_velocity(
+    pair: WorkingPair, velocity: Velocity, options: Refinement, progress: Progress
+) -> Refined:
+    """Moves the velocity until both images agree; changes it in place.
+
+    With the similarity "auto" each stage must show that it is worth its deformation to a judge
+    that it does not optimize: mutual information must rise, and after LNCC the images must look
+    like one modality, or what was before is kept. Without the judge, descriptors of two
+    modalities bend a rigid pair by a millimeter.
+    """
+    judge = _Judge(pair)
+    still = torch.zeros_like(velocity.points)
+    auto = options.similarity == "auto"
+    names = ("mind", "lncc") if auto else (options.similarity,)
+    information = [judge(velocity, still)]
+    kept, best, points = "linear", information[0], still
+    for n, name in enumerate(names):
+        _STAGES[name](
+            pair, velocity, options, stage(progress, n / len(names), (n + 1) / len(names))
+        )
+        information.append(judge(velocity, velocity.points))
+        worth = information[-1] > _LEAST_GAIN * best and (name == "mind" or judge.alike(velocity))
+        if worth or not auto:
+            kept, best, points = name, information[-1], velocity.points
+    velocity.points = points
+    return Refined(names, kept, tuple(information))
+
+
+def _follow_mind(
+    pair: WorkingPair, velocity: Velocity, options: Refinement, progress: Progress
+) -> None:
+    improve(velocity, mind_cost(pair), _MIND_ROUGHNESS, options, progress)
+
+
+def _follow_lncc(
+    pair: WorkingPair, velocity: Velocity, options: Refinement, progress: Progress
+) -> None:
+    for factor, part in ((2, (0.0, 0.2)), (1, (0.2, 1.0))):
+        cost = lncc_cost(pair, factor)
+        improve(velocity, cost, _LNCC_ROUGHNESS, options, stage(progress, *part))
+
+
+_STAGES = {"mind": _follow_mind, "lncc": _follow_lncc}
+
+
+class _Judge:
+    """Looks at the pair through a velocity with eyes that no cost has."""
+
+    def __init__(self, pair: WorkingPair) -> None:
+        self.pair = pair
+        self.fixed, self.moving = (spread(v, pair.body) for v in (pair.fixed, pair.moving))
+        self.index = index_grid(tuple(pair.seen.shape), like=pair.fixed)
+
+    def _warped(self, velocity: Velocity) -> Tensor:
+        displacement = enlarged(velocity.displacement(), velocity.shape)
+        return sample(self.moving, self.index + displacement.movedim(0, -1))
+
+    @torch.no_grad()
+    def __call__(self, velocity: Velocity, points: Tensor) -> float:
+        """Mutual information in nats over what both images show, with these control points."""
+        before, velocity.points = velocity.points, points
+        warped = self._warped(velocity)
+        velocity.points = before
+        chosen = self.pair.seen.flatten() > 0.5
+        one, two = (v.flatten()[chosen][None] for v in (self.fixed, warped))
+        return float(mutual_information(one, two, torch.ones_like(one)))
+
+    @torch.no_grad()
+    def alike(self, velocity: Velocity) -> bool:
+        """Whether the images look like one modality."""
+        scatter = gain_scatter(self.fixed[0], self._warped(velocity)[0], self.pair.seen)
+        return scatter < _ONE_MODALITY

@@ -1,0 +1,138 @@
+"""Images made ready for searching: one intensity scale, cubic voxels, few enough of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neuralreg.geometry.field import DisplacementField
+from neuralreg.geometry.grid import Grid
+from neuralreg.geometry.image import Image
+from neuralreg.geometry.linear import LinearTransform
+from neuralreg.geometry.sampling import change_index, index_grid, sample
+from neuralreg.geometry.smoothing import gaussian
+
+Start = LinearTransform | DisplacementField  # what comes before the deformation
+
+_QUANTILE_SAMPLES = 200_000  # a quantile of this many values is as good as one of all
+_ANTI_ALIAS = 0.4  # standard deviation of the smoothing, in samples of the coarser grid
+
+
+@dataclass(frozen=True, eq=False)
+class WorkingPair:
+    """Both images on one grid, the moving one after the linear alignment.
+
+    fixed, moving: (1, z, y, x), values in 0..1. seen: (z, y, x), 1 where both have data and no mask
+    forbids, else 0. body: (z, y, x), bool, the foreground of the fixed image.
+    """
+
+    fixed: Tensor
+    moving: Tensor
+    seen: Tensor
+    body: Tensor
+    grid: Grid
+
+
+def quantiles(values: Tensor, *at: float) -> list[float]:
+    """Quantiles of a tensor's values, from an evenly strided part of them when there are many."""
+    flat = values.flatten()
+    flat = flat[:: max(1, flat.numel() // _QUANTILE_SAMPLES)].float()
+    return [float(q) for q in torch.quantile(flat, torch.tensor(at, device=flat.device))]
+
+
+def foreground(image: Image) -> Tensor:
+    """Where the body is: values above Otsu's threshold of the clipped image, (z, y, x), bool.
+
+    Values are clipped at the 1st and 99th percentile first, so that a few outliers do not decide,
+    and the threshold is moved halfway to the darker class's mean: dark tissue is worth more to a
+    registration than a little background costs.
+
+    Source: Otsu 1979, doi:10.1109/TSMC.1979.4310076.
+    """
+    values = image.data[0].float()
+    low, high = quantiles(values, 0.01, 0.99)
+    if not high > low:
+        return torch.ones_like(values, dtype=torch.bool)
+    counts = torch.histc(values.clamp(low, high), 128, low, high).double()
+    centers = torch.linspace(low, high, 257, dtype=torch.float64)[1::2].to(counts.device)
+    below, mass = counts.cumsum(0), (counts * centers).cumsum(0)
+    total, moment = below[-1], mass[-1]
+    spread = (moment * below / total - mass) ** 2 / (below * (total - below)).clamp(min=1e-9)
+    split = int(spread.argmax())
+    dark = float(mass[split] / below[split])
+    return values > 0.5 * (float(centers[split]) + dark)
+
+
+def unit_intensities(image: Image) -> Tensor:
+    """Values between their robust extremes as 0..1, clipped: (1, z, y, x)."""
+    values = image.data[:1].float()
+    low, high = quantiles(values, 0.001, 0.999)
+    return ((values - low) / max(high - low, 1e-12)).clamp(0, 1)
+
+
+def spread(unit: Tensor, inside: Tensor) -> Tensor:
+    """Values 0..1 (1, z, y, x), half as they are, half ranked among those `inside` (z, y, x).
+
+    Ranks spread the soft tissue of a CT, which a linear scale squeezes between air and bone; the
+    linear half keeps the noise of flat regions from filling the range.
+    """
+    counted = unit[0][inside]
+    if not len(counted):
+        return unit
+    counted = counted[:: max(1, len(counted) // _QUANTILE_SAMPLES)]
+    edges = torch.quantile(counted, torch.linspace(0, 1, 257, device=unit.device))
+    ranks = torch.searchsorted(edges.contiguous(), unit.contiguous(), right=True).float() / 257
+    return 0.5 * unit + 0.5 * ranks
+
+
+def work_grid(grid: Grid, most_samples: int) -> Grid:
+    """The field of view of `grid` in cubic voxels, at most about this many, none finer than it.
+
+    Thick slices are divided: a search over cells and descriptors of neighbors mean the same in all
+    directions only where voxels are cubes.
+    """
+    spacing = max(
+        min(grid.spacing), float(np.prod(grid.extent_mm) / most_samples) ** (1 / grid.dimension)
+    )
+    single = [
+        extent if n == 1 else spacing for n, extent in zip(grid.size, grid.extent_mm, strict=True)
+    ]
+    return grid.with_spacing(single)
+
+
+def landing(source: Grid, target: Grid, through: Start, like: Tensor) -> Tensor:
+    """Where the samples of `target` go in `source`: continuous indices x y z, (z, y, x, d)."""
+    if isinstance(through, DisplacementField):
+        return through.coordinates_in(source, target)
+    matrix = source.world_to_index @ through.matrix @ target.index_to_world
+    return change_index(index_grid(target.shape, like=like), matrix)
+
+
+def brought(values: Tensor, source: Grid, target: Grid, through: Start) -> Tensor:
+    """Values (c, z, y, x) of `source` at the samples of `target` moved by a transform.
+
+    Smoothed first where the target is coarser, so that nothing aliases.
+    """
+    d = source.dimension
+    linear = through.matrix[:d, :d] if isinstance(through, LinearTransform) else np.eye(d)
+    step = source.world_to_index[:d, :d] @ linear @ target.index_to_world[:d, :d]
+    step = np.abs(step).max(1)[::-1]  # samples of the source per sample of the target, z y x
+    sigma = _ANTI_ALIAS * np.sqrt(np.maximum(step**2 - 1, 0))
+    return sample(gaussian(values, sigma.tolist()), landing(source, target, through, values))
+
+
+def shown(source: Grid, target: Grid, through: Start, like: Tensor) -> Tensor:
+    """1 where a sample of `target`, moved by a transform, lies in a voxel of `source`, else 0."""
+    at = landing(source, target, through, like)
+    size = torch.tensor(source.size).to(at)
+    return ((at > -0.5) & (at < size - 0.5)).all(-1).to(like.dtype)
+
+
+def resampled(values: Tensor, source: Grid, target: Grid) -> Tensor:
+    """Values (c, z, y, x) on another grid of the same world."""
+    if source.is_close(target):
+        return values
+    return brought(values, source, target, LinearTransform.identity(source.dimension))

@@ -1,0 +1,104 @@
+"""Cards: found, checked, and clear about what is wrong."""
+
+import json
+
+import pytest
+import torch
+from neuralreg.errors import IncompatibleModel, InvalidTransform
+from neuralreg.geometry.conventions import from_network, from_voxels, to_voxels
+from neuralreg.geometry.grid import Grid
+from neuralreg.zoo.card import ModelCard
+from neuralreg.zoo.registry import cards_folders, list_models, load_model, read_card
+
+
+def test_every_card_in_the_repository_is_valid_and_named_as_its_file():
+    for folder in cards_folders():
+        for path in folder.glob("*.json"):
+            if path.name != "model.schema.json":
+                assert read_card(path).name == path.stem
+
+
+def test_the_schema_beside_the_cards_is_that_of_the_code():
+    path = cards_folders()[-1] / "model.schema.json"
+    assert json.loads(path.read_text(encoding="utf-8")) == ModelCard.model_json_schema()
+
+
+def test_a_model_for_anything_is_listed_for_everything():
+    for wanted in ({}, {"modality": "CT"}, {"anatomy": "brain"}, {"available": True}):
+        assert "convex" in [card.name for card in list_models(**wanted)]
+
+
+def test_a_loaded_model_carries_its_card():
+    assert load_model("convex").card.title.startswith("Coupled convex")
+
+
+def test_an_unknown_model_names_the_known_ones():
+    with pytest.raises(IncompatibleModel, match="convex"):
+        load_model("voxelmorph")
+
+
+@pytest.mark.parametrize("spoil", ['{"name": "x"}', "{", '{"name": "convex", "extra": 1}'])
+def test_a_bad_card_is_an_error_that_names_its_file(tmp_path, spoil):
+    path = tmp_path / "bad.json"
+    path.write_text(spoil)
+    with pytest.raises(IncompatibleModel, match=r"bad\.json"):
+        read_card(path)
+
+
+SHIFT_MM = (3.0, -4.5, 6.0)
+
+
+@pytest.mark.parametrize("kind", ["voxel", "normalized", "unit_map"])
+@pytest.mark.parametrize("order", ["xyz", "zyx"])
+@pytest.mark.parametrize("finer", [1, 2])
+def test_a_known_shift_in_mm_comes_out_of_every_output_convention(a_grid, kind, order, finer):
+    grid = a_grid.resized([n * finer for n in a_grid.size])
+    d = grid.dimension
+    shift = torch.tensor(SHIFT_MM[:d]).view(-1, *[1] * d).expand(d, *grid.shape)
+    voxels = torch.linalg.solve(
+        torch.as_tensor(grid.index_to_world[:d, :d]).float(), shift.flatten(1)
+    ).view(shift.shape)
+    last = torch.tensor([n - 1.0 for n in grid.size]).view(-1, *[1] * d)
+    index = torch.stack(torch.meshgrid(*(torch.arange(n) for n in grid.shape), indexing="ij")).flip(
+        0
+    )
+    output = {
+        "voxel": voxels,
+        "normalized": 2 * voxels / last,
+        "unit_map": (index + voxels) / last,
+    }[kind]
+    field = from_network(output.flip(0) if order == "zyx" else output, grid, kind=kind, order=order)
+    assert torch.allclose(field.vectors, shift, atol=1e-3)
+
+
+@pytest.mark.parametrize("order", ["xyz", "zyx"])
+def test_an_affine_on_normalized_coordinates_scales_about_the_center(a_grid, order):
+    d = a_grid.dimension
+    matrix = torch.eye(d, d + 1)
+    along = 0 if order == "xyz" else d - 1  # 10 % along x
+    matrix[along, along] = 1.1
+    field = from_network(matrix, a_grid, kind="affine", order=order)
+    points = a_grid.points_at(torch.rand(20, d).numpy() * [n - 1 for n in a_grid.size])
+    from_center = a_grid.indices_at(field(points)) - (torch.tensor(a_grid.size).numpy() - 1) / 2
+    before = a_grid.indices_at(points) - (torch.tensor(a_grid.size).numpy() - 1) / 2
+    before[:, 0] *= 1.1
+    assert abs(from_center - before).max() < 1e-4
+
+
+def test_voxels_and_millimeters_are_two_views_of_one_field(a_grid, smooth_field):
+    field = smooth_field(a_grid)
+    assert torch.allclose(from_voxels(to_voxels(field), a_grid).vectors, field.vectors, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind", "order"),
+    [
+        ((3, 4, 4, 5), "voxel", "xyz"),
+        ((3, 4, 4, 4), "furlong", "xyz"),
+        ((3, 4, 4, 4), "voxel", "yxz"),
+    ],
+)
+def test_an_output_that_does_not_fit_its_card_is_refused(shape, kind, order):
+    grid = Grid((4, 4, 4), (1, 1, 1), (0, 0, 0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
+    with pytest.raises(InvalidTransform):
+        from_network(torch.zeros(shape), grid, kind=kind, order=order)

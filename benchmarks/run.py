@@ -1,0 +1,26 @@
+"""All benchmarks, one after the other: what `make bench` runs. Results as JSON in results/."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+SHARED = HERE.resolve().parents[1] / "shared"
+EVERYWHERE = ("imports", "warp", "inverse")
+WITH_SHARED_DATA = ("speed", "accuracy")
+
+
+def main() -> None:
+    names = EVERYWHERE + (WITH_SHARED_DATA if SHARED.is_dir() else ())
+    for name in names:
+        print(f"\n== {name}", flush=True)
+        subprocess.run([sys.executable, str(HERE / f"{name}.py")], check=True)
+    if not SHARED.is_dir():
+        print(f"\nleft out, they need the shared data: {', '.join(WITH_SHARED_DATA)}")
+    print(f"\nThe tables above as JSON: {HERE / 'results'}")
+
+
+if __name__ == "__main__":
+    main()
