@@ -1,21 +1,48 @@
+# Everything runs in .venv, which the first command makes. Nothing outside of this folder is changed,
+# except for system packages that are named below and only where you are root.
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
+OUTPUT := demo-output
 
 .PHONY: demo test lint bench clean
 
-$(VENV)/.ready: pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --disable-pip-version-check -e ".[slicer,test,lint]"
-	touch $@
+demo: $(VENV)/.ready
+	@$(RUN) Testing/demo/run.py --output $(OUTPUT)
 
 test: $(VENV)/.ready lint
-	$(RUN) -m pytest
+	@$(RUN) -m pytest
+	@echo "Linters and tests passed: the core against SimpleITK and MONAI, the Slicer side on real MRML,"
+	@echo "the CMake files with the real cmake. What was skipped and why is listed above. The tests: Testing/."
 
 lint: $(VENV)/.ready
-	$(RUN) -m ruff check .
-	$(RUN) -m ruff format --check .
-	$(RUN) -m mypy
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m mypy
+
+bench: $(VENV)/.ready-bench
+	@$(RUN) benchmarks/run.py
 
 clean:
-	rm -rf $(VENV) demo-output
+	rm -rf $(VENV) $(OUTPUT) benchmarks/results
+
+$(VENV)/.ready: pyproject.toml
+	@$(PYTHON) -c "import ensurepip, venv" 2>/dev/null || $(INSTALL_VENV)
+	@echo "Making the environment in $(VENV) (about 2.7 GB, once) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -e ".[slicer,test,lint]"
+	@touch $@
+
+$(VENV)/.ready-bench: $(VENV)/.ready
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -e ".[bench]"
+	@touch $@
+
+# Debian ships Python without what makes environments.
+INSTALL_VENV = { \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "Installing python3-venv ..."; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y python3-venv >/dev/null; \
+	else \
+		echo "Python cannot make environments here. Type: sudo apt-get install --yes python3-venv"; \
+		false; \
+	fi; }

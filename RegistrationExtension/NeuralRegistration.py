@@ -1,0 +1,115 @@
+"""Neural Registration: the module that Slicer opens. Nothing heavy is imported here.
+
+The panel is thin, the work is done in NeuralRegistrationLib, the mathematics in neuralreg.
+"""
+
+import qt
+import slicer
+from NeuralRegistrationLib.Paths import resourcePath
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+
+CONSOLE_EXAMPLE = """from NeuralRegistration import NeuralRegistrationLogic
+done = NeuralRegistrationLogic().register(getNode("fixed"), getNode("moving"))
+print(done.result.outcome)"""
+
+
+class NeuralRegistration(ScriptedLoadableModule):
+    """What Slicer shows about the module before it is opened."""
+
+    def __init__(self, parent):
+        ScriptedLoadableModule.__init__(self, parent)
+        self.parent.title = _("Neural Registration")
+        self.parent.categories = [translate("qSlicerAbstractCoreModule", "Registration")]
+        self.parent.dependencies = []
+        self.parent.contributors = ["The Neural Registration contributors"]
+        self.parent.helpText = _(
+            "Brings one image onto another, with and without neural networks. Segmentations, "
+            "markups and models follow. Research software: not for clinical use."
+        )
+        self.parent.acknowledgementText = _(
+            "The default method follows the work of Heinrich, Siebert, Hansen and colleagues: "
+            "coupled convex optimization (doi:10.1007/978-3-319-10443-0_6)."
+        )
+        self.parent.icon = qt.QIcon(self.resourcePath("Icons/NeuralRegistration.png"))
+
+    def resourcePath(self, filename):
+        return resourcePath(filename)
+
+
+class NeuralRegistrationWidget(ScriptedLoadableModuleWidget):
+    """The panel; until its controls come, it tells how to register from the Python console."""
+
+    def setup(self):
+        ScriptedLoadableModuleWidget.setup(self)
+        self.howToLabel = qt.QLabel(
+            "<p>"
+            + _("Load a fixed and a moving volume, then type in the Python console:")
+            + f"</p><pre>{CONSOLE_EXAMPLE}</pre><p>"
+            + _("done.revert() takes the results away again.")
+            + "</p>"
+        )
+        self.howToLabel.objectName = "howToLabel"
+        self.howToLabel.wordWrap = True
+        self.howToLabel.textInteractionFlags = qt.Qt.TextSelectableByMouse
+        self.layout.addWidget(self.howToLabel)
+        self.layout.addStretch(1)
+
+    def resourcePath(self, filename):
+        return resourcePath(filename)
+
+
+class NeuralRegistrationLogic(ScriptedLoadableModuleLogic):
+    """Registration of nodes, for the panel, scripts and the Python console."""
+
+    def register(self, fixedNode, movingNode, model="convex", **options):
+        """Register two volume nodes; the options and what comes back: NeuralRegistrationLib.Logic.
+
+        The results are new nodes beside the fixed volume; nothing else in the scene changes.
+        """
+        from NeuralRegistrationLib.Logic import register
+
+        return register(fixedNode, movingNode, model, **options)
+
+
+class NeuralRegistrationTest(ScriptedLoadableModuleTest):
+    """The main path inside Slicer: a known shift is found, shown and taken back."""
+
+    def setUp(self):
+        slicer.mrmlScene.Clear()
+
+    def runTest(self, **kwargs):
+        self.setUp()
+        self.test_aKnownShiftIsFound()
+
+    def test_aKnownShiftIsFound(self):
+        import numpy as np
+
+        self.delayDisplay("A small body is shifted by 6 mm to the left")
+        k, j, i = np.mgrid[:40, :40, :40] - 19.5
+
+        def body(shift):
+            x = i - shift
+            inside = (x / 14) ** 2 + (j / 16) ** 2 + (k / 13) ** 2 < 1
+            return inside * (100 + 30 * np.sin(x / 2.5) * np.cos(j / 3) + 20 * np.sin(k / 2 + 1))
+
+        fixed, moving = (
+            slicer.util.addVolumeFromArray(body(shift), None, name)
+            for shift, name in ((0, "fixed"), (6, "moving"))
+        )
+        done = NeuralRegistrationLogic().register(fixed, moving)
+        before, after = (
+            np.abs(slicer.util.arrayFromVolume(node) - slicer.util.arrayFromVolume(fixed)).mean()
+            for node in (moving, done.warpedVolumeNode)
+        )
+        assert after < 0.3 * before, f"{before} became {after}"
+        done.revert()
+        left = slicer.util.getNodesByClass("vtkMRMLTransformableNode")
+        assert {node.GetName() for node in left} == {"fixed", "moving"}, "Revert left nodes behind"
+        self.delayDisplay("The shift was found and taken back")

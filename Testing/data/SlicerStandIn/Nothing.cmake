@@ -1,0 +1,1 @@
+# Slicer writes its own package files here.

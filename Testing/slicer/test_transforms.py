@@ -1,0 +1,213 @@
+"""A displacement field as a transform node: the same place in Slicer and in ITK, to the digit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import slicer
+import torch
+import vtk
+from neuralreg.errors import InvalidOption, InvalidTransform
+from neuralreg.geometry.field import DisplacementField
+from neuralreg.geometry.grid import Grid
+from neuralreg.geometry.itk_io import to_itk
+from neuralreg.geometry.linear import LinearTransform
+from NeuralRegistrationLib import Geometry, Transforms
+from NeuralRegistrationLib.Headless import HeadlessScene
+from vtk.util.numpy_support import vtk_to_numpy
+
+FLIP = np.diag([-1.0, -1.0, 1.0])
+
+
+def through_itk(field, points):
+    transform = to_itk(field)
+    return np.array([transform.TransformPoint(p) for p in points.tolist()])
+
+
+def through_slicer(transform, points):
+    return np.array([transform.TransformPoint(p) for p in (points @ FLIP).tolist()]) @ FLIP
+
+
+def largest(difference):
+    return np.abs(difference).max()
+
+
+def test_slicer_and_itk_send_a_point_to_the_same_place(a_scene, a_field, points_inside):
+    node = Transforms.transformNodeFromField(a_field, "t")
+    points = points_inside(a_field.grid)
+    found = through_slicer(node.GetTransformFromParent(), points)
+    assert largest(found - through_itk(a_field, points)) < 1e-4
+
+
+def test_outside_of_its_grid_the_node_keeps_the_border_value_as_the_core_does(
+    a_scene, a_field, points_inside
+):
+    node = Transforms.transformNodeFromField(a_field, "t")
+    points = points_inside(a_field.grid.padded(5), margin=0.0)
+    found = through_slicer(node.GetTransformFromParent(), points)
+    assert largest(found - a_field(points)) < 1e-4
+
+
+@pytest.mark.parametrize("mistake", ["vectors", "voxel order", "direction", "lps components"])
+def test_each_silent_mistake_would_be_seen(
+    a_scene, an_oblique_grid, wavy_field, points_inside, mistake
+):
+    """What others got wrong: here each of them is far off, so the test above would fail."""
+    field = wavy_field(an_oblique_grid)
+    points = points_inside(field.grid)
+    right = Geometry.gridTransform(field)
+    wrong = slicer.vtkOrientedGridTransform()
+    wrong.DeepCopy(right)
+    image = vtk.vtkImageData()
+    image.DeepCopy(right.GetDisplacementGrid())
+    data = image.GetPointData()
+    scalars = vtk_to_numpy(data.GetScalars())
+    node = a_scene.AddNewNodeByClass("vtkMRMLTransformNode", mistake)
+    if mistake == "vectors":
+        data.SetVectors(data.GetScalars())
+        data.SetScalars(None)
+        vtk.vtkObject.GlobalWarningDisplayOff()
+    if mistake == "voxel order":
+        scalars[:] = scalars.reshape(*field.grid.shape, 3).transpose(2, 1, 0, 3).reshape(-1, 3)
+    if mistake == "lps components":
+        scalars[:] = scalars @ FLIP
+    wrong.SetDisplacementGridData(image)
+    if mistake == "direction":
+        node.SetAndObserveTransformToParent(wrong)
+    else:
+        node.SetAndObserveTransformFromParent(wrong)
+    found = through_slicer(node.GetTransformFromParent(), points)
+    vtk.vtkObject.GlobalWarningDisplayOn()
+    assert largest(found - through_itk(field, points)) > 2.0
+
+
+def test_a_shift_of_the_field_by_plus_ten_mm_pulls_things_back_by_ten(a_scene, an_oblique_grid):
+    """p_moving = p_fixed + 10: what lies at 10 on the moving image belongs at 0 on the fixed."""
+    vectors = torch.zeros(3, *an_oblique_grid.shape)
+    vectors[2] = 10.0
+    node = Transforms.transformNodeFromField(DisplacementField(vectors, an_oblique_grid), "t")
+    point = an_oblique_grid.center
+    landmark = a_scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "f")
+    landmark.AddControlPoint(*(point @ FLIP))
+    landmark.SetAndObserveTransformNodeID(node.GetID())
+    landmark.HardenTransform()
+    assert np.array(landmark.GetNthControlPointPosition(0))[2] == pytest.approx(
+        point[2] - 10, abs=0.01
+    )
+
+
+def test_a_field_comes_back_from_its_node(a_scene, a_field):
+    node = Transforms.transformNodeFromField(a_field, "t")
+    back = Geometry.fieldOf(node.GetTransformFromParent()).resampled(a_field.grid)
+    assert largest((back.vectors - a_field.vectors).numpy()) < 1e-9
+
+
+def test_a_linear_transform_is_refused_where_a_field_is_wanted():
+    with pytest.raises(InvalidTransform, match="grid transform"):
+        Geometry.fieldOf(vtk.vtkTransform())
+
+
+def test_the_node_references_both_volumes(a_scene, a_fixed_node, a_volume_node, a_field):
+    node = Transforms.transformNodeFromField(a_field, "t", fixed=a_fixed_node, moving=a_volume_node)
+    assert node.GetNodeReference("spatialRegistrationFixed") is a_fixed_node
+    assert node.GetNodeReference("spatialRegistrationMoving") is a_volume_node
+
+
+def realistic_field(spacing_mm):
+    """A field as registration makes it: random, smooth over about 12 mm, up to 8 mm."""
+    size = [round(72 / spacing_mm)] * 3
+    rng = np.random.default_rng(3)
+    noise = sitk.GetImageFromArray(rng.standard_normal((*size, 3)), isVector=True)
+    smooth = sitk.GetArrayFromImage(sitk.SmoothingRecursiveGaussian(noise, 12.0 / spacing_mm))
+    smooth *= 8.0 / np.linalg.norm(smooth, axis=-1).max()
+    grid = Grid(tuple(size), (spacing_mm,) * 3, (-70.0, -80.0, -60.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
+    return DisplacementField(torch.from_numpy(smooth).movedim(-1, 0).contiguous(), grid)
+
+
+@pytest.mark.parametrize("spacing_mm", [3.0, 6.0])
+def test_a_saved_scene_sends_points_to_the_same_place(tmp_path, points_inside, spacing_mm):
+    field = realistic_field(spacing_mm)
+    here = HeadlessScene()
+    Transforms.transformNodeFromField(field, "moving to fixed")
+    here.save(tmp_path / "scene.mrb")
+    again = HeadlessScene()
+    again.load(tmp_path / "scene.mrb", tmp_path)
+    loaded = again.scene.GetFirstNodeByName("moving to fixed").GetTransformFromParent()
+    points = points_inside(field.grid, 3000, margin=0.0)
+    assert loaded.GetInterpolationModeAsString() == "Cubic"  # what Slicer makes of every field
+    assert np.linalg.norm(through_slicer(loaded, points) - field(points), axis=1).max() < 0.1
+    loaded.SetInterpolationModeToLinear()
+    assert np.linalg.norm(through_slicer(loaded, points) - field(points), axis=1).max() < 1e-3
+
+
+def test_the_stated_gap_between_cubic_and_linear_holds_and_is_not_idle(a_scene, points_inside):
+    field = realistic_field(6.0)
+    transform = Geometry.gridTransform(field)
+    points = points_inside(field.grid, 5000, margin=0.0)
+    transform.SetInterpolationModeToCubic()
+    gap = np.linalg.norm(through_slicer(transform, points) - field(points), axis=1).max()
+    assert 0.1 < gap <= Transforms.cubicDeviation(field)[0]
+
+
+def test_a_rough_field_is_never_further_off_than_stated(a_scene, points_inside):
+    """Noise is the worst that cubic interpolation can meet."""
+    grid = Grid((12, 11, 10), (2.0, 3.0, 2.5), (0.0, 0.0, 0.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
+    noise = torch.randn(3, *grid.shape, generator=torch.Generator().manual_seed(1))
+    field = DisplacementField(noise, grid)
+    transform = Geometry.gridTransform(field)
+    transform.SetInterpolationModeToCubic()
+    points = points_inside(grid, 20000, margin=0.0)
+    gap = np.linalg.norm(through_slicer(transform, points) - field(points), axis=1).max()
+    assert 0.4 * Transforms.cubicDeviation(field)[0] < gap <= Transforms.cubicDeviation(field)[0]
+
+
+def test_a_fine_field_is_stored_as_it_is():
+    field = realistic_field(3.0)
+    assert Transforms.fineEnough(field, tolerance_mm=1.0) is field
+
+
+def test_a_field_with_holes_is_refused(an_oblique_grid, wavy_field):
+    field = wavy_field(an_oblique_grid)
+    field.vectors[0, 3, 4, 5] = torch.nan
+    with pytest.raises(InvalidTransform, match="finite"):
+        Transforms.fineEnough(field)
+
+
+def test_a_field_too_rough_to_refine_is_kept_with_a_warning(caplog, monkeypatch):
+    monkeypatch.setattr(Transforms, "_MOST_SAMPLES", 20_000)
+    grid = Grid((20,) * 3, (1.0,) * 3, (0.0,) * 3, (1, 0, 0, 0, 1, 0, 0, 0, 1))
+    noise = 5 * torch.randn(3, *grid.shape, generator=torch.Generator().manual_seed(0))
+    assert Transforms.fineEnough(DisplacementField(noise, grid)).grid.count <= 20_000
+    assert "may move points" in caplog.text
+
+
+def test_a_turn_over_a_margin_needs_no_finer_grid(an_oblique_grid, a_scene, points_inside):
+    """At its border a field is bent by nothing but its end, and that lies beyond the image."""
+    turn = LinearTransform.from_parts(np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1.0]]), np.zeros(3))
+    field = DisplacementField.from_linear(turn, an_oblique_grid.padded(2))
+    assert Transforms.cubicDeviation(field)[0] > Transforms.CUBIC_TOLERANCE_MM
+    assert Transforms.fineEnough(field, an_oblique_grid) is field
+    transform = Geometry.gridTransform(field)
+    transform.SetInterpolationModeToCubic()
+    points = points_inside(an_oblique_grid, margin=0.0)
+    assert largest(through_slicer(transform, points) - turn(points)) < 1e-3
+
+
+def test_slicer_writes_a_field_that_itk_reads(a_scene, a_field, points_inside, tmp_path):
+    node = Transforms.transformNodeFromField(a_field, "t")
+    storage = slicer.vtkMRMLTransformStorageNode()
+    a_scene.AddNode(storage)
+    storage.SetFileName(str(tmp_path / "t.h5"))
+    assert storage.WriteData(node)
+    read = sitk.ReadTransform(str(tmp_path / "t.h5"))
+    points = points_inside(a_field.grid)
+    found = np.array([read.TransformPoint(p) for p in points.tolist()])
+    assert largest(found - a_field(points)) < 1e-4
+
+
+def test_a_node_that_cannot_be_transformed_is_refused(a_scene, a_field):
+    node = Transforms.transformNodeFromField(a_field, "t")
+    table = a_scene.AddNewNodeByClass("vtkMRMLTableNode", "table")
+    with pytest.raises(InvalidOption, match="carried along"):
+        Transforms.carryAlong(table, node)
