@@ -110,6 +110,6 @@ class NeuralRegistrationTest(ScriptedLoadableModuleTest):
         )
         assert after < 0.3 * before, f"{before} became {after}"
         done.revert()
-        left = slicer.util.getNodesByClass("vtkMRMLTransformableNode")
-        assert {node.GetName() for node in left} == {"fixed", "moving"}, "Revert left nodes behind"
+        assert done.transformNode.GetScene() is None, "Revert left the transform behind"
+        assert done.warpedVolumeNode.GetScene() is None, "Revert left the warped volume behind"
         self.delayDisplay("The shift was found and taken back")

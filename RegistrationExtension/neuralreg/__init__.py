@@ -32,7 +32,7 @@ _HOME = {
     "read_transform": "geometry.transform_io",
     "write_transform": "geometry.transform_io",
     "register": "engine",
-    "refine": "methods.refine",
+    "refine": "engine",
     "Refinement": "methods.refine",
     "Prealign": "methods.prealign",
     "RegistrationResult": "result",

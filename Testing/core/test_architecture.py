@@ -24,6 +24,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("zoo",),
     ("result",),
     ("outcome",),
+    ("stages",),
     ("engine",),
     ("review", "training", "worker"),
     ("cli",),

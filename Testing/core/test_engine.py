@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from neuralreg.engine import register
+from neuralreg.engine import refine, register
 from neuralreg.errors import Cancelled, IncompatibleModel, InvalidImage, InvalidOption
+from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.itk_io import image_to_itk
 from neuralreg.methods.prealign import Prealign
@@ -203,6 +204,23 @@ def test_a_network_of_ones_own_goes_the_same_way():
     assert result.model == "shift"
     points = landmarks(2)
     assert error_mm(result.fixed_to_moving, points, points + [1.5, 0]).mean() < 0.3
+
+
+def test_refinement_improves_a_field_from_anywhere_and_leaves_it_as_it_was():
+    fixed, moving = seen(SQUARE), seen(SQUARE, undone, seed=1)
+    field = DisplacementField(torch.full((2, *SQUARE.shape), 1.5), SQUARE)
+    better = refine(field, fixed, moving)
+    points = landmarks(2)
+    left = np.linalg.norm(better(points) - bent(points), axis=1).mean()
+    assert left < 0.4 * np.linalg.norm(field(points) - bent(points), axis=1).mean()
+    assert bool((field.vectors == 1.5).all())
+
+
+def test_refinement_of_a_network_starts_from_what_it_predicts():
+    fixed, moving = seen(SQUARE), seen(SQUARE, lambda p: p - [1.5, 0])
+    better = refine(ShiftNetwork(), fixed, moving)
+    points = landmarks(2)
+    assert np.linalg.norm(better(points) - points - [1.5, 0], axis=1).mean() < 0.3
 
 
 def test_the_face_of_the_package_is_this_function():

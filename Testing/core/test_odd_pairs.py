@@ -66,7 +66,9 @@ TABLE = {
     "od18_qform_sform": Right(ncc=0.85, warning="qform and sform"),
     "od19_nrrd": Right(tre_mm=2.0, suffix=".nrrd"),
     "od20_identical": Right(tre_mm=0.01, warning="linear alignment was kept"),
-    "od21_bigendian_slope": Right(ncc=0.7),  # another modality, already in one space
+    "od21_bigendian_slope": Right(
+        ncc=0.7, warning="linear alignment was kept"
+    ),  # another modality, already in one space
 }
 
 

@@ -19,7 +19,7 @@ from neuralreg.progress import Progress, silent
 
 _SCREEN = Level(24**3, 1500, 12, 0.06)
 _RIGID = (Level(32**3, 3000, 40, 0.04), Level(64**3, 12000, 30, 0.015))
-_FINE = Level(112**3, 20000, 30, 0.004)
+_FINE = Level(128**3, 30000, 30, 0.004)
 _AFFINE = (Level(32**3, 3000, 40, 0.02), Level(64**3, 12000, 40, 0.01), _FINE)
 _KEPT = 4  # starts that are followed beyond the screening
 _TURNED_MARGIN = 2.0  # patients lie as their header says, unless the images say so this clearly

@@ -1,0 +1,222 @@
+"""The stages between two images and a transform, each on its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from neuralreg.errors import IncompatibleModel
+from neuralreg.geometry.conventions import from_network, from_voxels, to_voxels
+from neuralreg.geometry.field import DisplacementField, compose
+from neuralreg.geometry.grid import Grid
+from neuralreg.geometry.image import Image
+from neuralreg.geometry.inverse import invert
+from neuralreg.geometry.linear import LinearTransform
+from neuralreg.geometry.velocity import exponentiate
+from neuralreg.inputs import prepare, prepare_mask, require_same_dimension
+from neuralreg.methods.prealign import Alignment, Prealign
+from neuralreg.methods.prealign import prealign as align
+from neuralreg.methods.refine import Refined, Refinement, Velocity, refine_velocity
+from neuralreg.methods.unfold import unfolded
+from neuralreg.methods.working_copy import (
+    Start,
+    WorkingPair,
+    brought,
+    foreground,
+    shown,
+    unit_intensities,
+    work_grid,
+)
+from neuralreg.outcome import agreement
+from neuralreg.progress import Progress
+from neuralreg.zoo.network import RegistrationNetwork
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+_MARGIN = 0.05  # of the extent, around the images
+_LEAST_MARGIN = 2  # samples
+_INVERSE_TOLERANCE_MM = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """Both images, checked and on the device, with their masks and what was mended."""
+
+    fixed: Image
+    moving: Image
+    fixed_mask: Image | None
+    moving_mask: Image | None
+    notes: list[str]
+    unit: tuple[Tensor, Tensor]  # intensities
+
+    @classmethod
+    def prepared(
+        cls,
+        fixed: Image,
+        moving: Image,
+        fixed_mask: Image | None,
+        moving_mask: Image | None,
+        device: torch.device,
+    ) -> Inputs:
+        """Raises InvalidImage for what cannot be registered."""
+        require_same_dimension(fixed, moving)
+        notes: list[str] = []
+        images, masks, unit = [], [], []
+        for image, mask, role in ((fixed, fixed_mask, "fixed"), (moving, moving_mask, "moving")):
+            good, repairs = prepare(image, f"{role} image")
+            notes += repairs
+            if mask is not None:
+                mask, repairs = prepare_mask(mask, good, f"{role} mask")
+                notes += repairs
+                mask = mask.to(device)
+            good = good.to(device)
+            images.append(good)
+            masks.append(mask)
+            unit.append(unit_intensities(good))
+        return cls(images[0], images[1], masks[0], masks[1], notes, (unit[0], unit[1]))
+
+    def pair(self, start: Start, most_samples: int | None) -> WorkingPair:
+        """Both images on the work grid."""
+        grid = work_grid(self.fixed.grid, most_samples or self.fixed.grid.count)
+        here = LinearTransform.identity(grid.dimension)
+        fixed, moving = self.unit
+        seen = shown(self.moving.grid, grid, start, moving)
+        if self.fixed_mask is not None:
+            seen = seen * brought(self.fixed_mask.data, self.fixed.grid, grid, here)[0]
+        if self.moving_mask is not None:
+            seen = seen * brought(self.moving_mask.data, self.moving.grid, grid, start)[0]
+        if not bool(seen.any()):
+            self.notes.append("the images do not overlap after the pre-alignment")
+            seen = torch.ones_like(seen)
+        fixed, moving = (
+            brought(fixed, self.fixed.grid, grid, here),
+            brought(moving, self.moving.grid, grid, start),
+        )
+        return WorkingPair(fixed, moving, seen, foreground(Image(fixed, grid)), grid)
+
+    def similarities(self, start: Start, whole: DisplacementField) -> tuple[float, float, float]:
+        """Mutual information as the images came, after the start, and at the end."""
+        grid = work_grid(self.fixed.grid, 200_000)
+        here = LinearTransform.identity(grid.dimension)
+        fixed = brought(self.unit[0], self.fixed.grid, grid, here)
+        found = []
+        for through in (here, start, whole):
+            moving = brought(self.unit[1], self.moving.grid, grid, through)
+            found.append(agreement(fixed, moving, shown(self.moving.grid, grid, through, moving)))
+        return found[0], found[1], found[2]
+
+
+def require_dimension(network: RegistrationNetwork, grid: Grid) -> None:
+    """Raises IncompatibleModel when the model does not take images like this grid's."""
+    if grid.dimension not in network.card.input.dimensions:
+        raise IncompatibleModel(
+            "the model does not take images of this dimension",
+            where=network.card.name,
+            got=f"{grid.dimension}D",
+            wanted=" or ".join(f"{d}D" for d in network.card.input.dimensions),
+        )
+
+
+def start_of(
+    inputs: Inputs, initial: sitk.Transform | None, how: Prealign, progress: Progress
+) -> tuple[Start, dict[str, object]]:
+    """What comes before the deformation, and how it was found."""
+    if initial is not None:
+        return _from_initial(initial, inputs.fixed), {"start": "given"}
+    found: Alignment = align(
+        inputs.fixed,
+        inputs.moving,
+        how,
+        fixed_mask=inputs.fixed_mask,
+        moving_mask=inputs.moving_mask,
+        progress=progress,
+    )
+    if found.start.startswith("turned"):
+        inputs.notes.append("the moving image was turned by 90 degrees or more: check the result")
+    return found.linear, {"start": found.start, "kind": found.kind.value}
+
+
+def _from_initial(initial: sitk.Transform, fixed: Image) -> Start:
+    from neuralreg.geometry.itk_io import from_itk, linear_from_itk
+
+    if initial.IsLinear():
+        return linear_from_itk(initial)
+    field = from_itk(initial, with_margin(fixed.grid))
+    return DisplacementField(field.vectors.to(fixed.data), field.grid)
+
+
+def predicted(network: RegistrationNetwork, pair: WorkingPair) -> DisplacementField:
+    """What the network answers for the pair, in mm."""
+    output = network.predict(pair.fixed, pair.moving)
+    meaning = network.card.output
+    found = from_network(output, pair.grid, kind=meaning.kind, order=meaning.order)
+    return exponentiate(found) if meaning.velocity else found
+
+
+def bent(
+    inputs: Inputs,
+    pair: WorkingPair,
+    guess: DisplacementField,
+    options: Refinement,
+    progress: Progress,
+) -> tuple[Velocity, Refined]:
+    """The velocity that refinement makes of a first guess on the pair's grid."""
+    velocity = Velocity(to_voxels(guess))
+    refined = refine_velocity(pair, velocity, options, progress)
+    if refined.kept == "linear":
+        inputs.notes.append(_linear_kept(refined))
+    return velocity, refined
+
+
+def _linear_kept(refined: Refined) -> str:
+    before, after = refined.information[:2]
+    return (
+        "the linear alignment was kept: bending the image explained no more of it "
+        f"(mutual information {before:.3f} before, {after:.3f} after)"
+    )
+
+
+def finished(
+    velocity: Velocity, grid: Grid, fixed: Grid, full_resolution: bool
+) -> tuple[DisplacementField, float]:
+    """The deformation in mm, without folds, with a margin, and the share that was smoothed."""
+    _, voxels, smoothed = unfolded(velocity)
+    pad = _margin(grid)
+    both_ends = [n for axis in pad for n in (axis, axis)]  # x first, as pad wants it
+    padded = functional.pad(voxels[None], both_ends, mode="replicate")[0]
+    bent = from_voxels(padded, grid.padded(pad))
+    if full_resolution:
+        bent = bent.resampled(with_margin(fixed))
+    return bent, smoothed
+
+
+def inverse_of(bent: DisplacementField, start: Start, moving: Grid) -> DisplacementField:
+    """The whole chain backwards, over the moving image with a margin.
+
+    The deformation keeps its border value as far as the moving image reaches, so that the chain
+    can be followed back from everywhere in it.
+    """
+    grid = with_margin(work_grid(moving, bent.grid.count))
+    if isinstance(start, LinearTransform):
+        reach = bent.grid.indices_at(start.inverse()(grid.corners()))
+        beyond = np.maximum(-reach.min(0), (reach - bent.grid.size).max(0)).clip(0)
+        pad = np.minimum(np.ceil(beyond), bent.grid.size).astype(int)
+        bent = bent.resampled(bent.grid.padded(pad.tolist()))
+    return invert(compose(bent, start), grid=grid, tolerance_mm=_INVERSE_TOLERANCE_MM)
+
+
+def _margin(grid: Grid) -> list[int]:
+    """Samples to add at each end, x y z."""
+    return [max(ceil(_MARGIN * n), _LEAST_MARGIN) for n in grid.size]
+
+
+def with_margin(grid: Grid) -> Grid:
+    """The grid and some samples around it."""
+    return grid.padded(_margin(grid))
