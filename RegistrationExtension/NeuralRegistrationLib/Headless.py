@@ -47,15 +47,15 @@ class HeadlessScene:
 
     def save(self, path: Path) -> None:
         """Write everything into one .mrb file."""
-        if not self.scene.WriteToMRB(str(path)):
+        if not self.scene.WriteToMRB(str(Path(path).resolve())):  # Slicer wants a full path
             raise OSError(f"Slicer could not write {path}")
 
     def load(self, path: Path, cache: Path) -> None:
         """Read an .mrb file into this scene; `cache` is a folder for what is unpacked."""
         self._cache, self._io = slicer.vtkCacheManager(), slicer.vtkDataIOManager()
-        self._cache.SetRemoteCacheDirectory(str(cache))
+        self._cache.SetRemoteCacheDirectory(str(Path(cache).resolve()))
         self._io.SetCacheManager(self._cache)
         self.scene.SetCacheManager(self._cache)
         self.scene.SetDataIOManager(self._io)
-        if not self.scene.ReadFromMRB(str(path), True):
+        if not self.scene.ReadFromMRB(str(Path(path).resolve()), True):
             raise OSError(f"Slicer could not read {path}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -123,6 +125,14 @@ def realistic_field(spacing_mm):
     smooth *= 8.0 / np.linalg.norm(smooth, axis=-1).max()
     grid = Grid(tuple(size), (spacing_mm,) * 3, (-70.0, -80.0, -60.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
     return DisplacementField(torch.from_numpy(smooth).movedim(-1, 0).contiguous(), grid)
+
+
+def test_a_scene_is_saved_under_a_path_from_the_current_folder(
+    a_headless_scene, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    a_headless_scene.save(Path("scene.mrb"))
+    assert (tmp_path / "scene.mrb").is_file()
 
 
 @pytest.mark.parametrize("spacing_mm", [3.0, 6.0])
