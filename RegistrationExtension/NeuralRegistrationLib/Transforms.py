@@ -53,7 +53,11 @@ def fineEnough(
         raise InvalidTransform("displacements are finite", got="NaN or infinite numbers")
     while (gap := cubicDeviation(field, covered))[0] > tolerance_mm:
         if field.grid.count > _MOST_SAMPLES // 8:
-            _log.warning("loaded from a file the field may move points by %.2g mm", gap[0])
+            _log.warning(
+                "Slicer reads a saved field as cubic: that may move points by %.2g mm, unless its "
+                "interpolation is set to linear again",
+                gap[0],
+            )
             break
         finer = np.array(field.grid.size)
         refined = gap[1] > 0.25 * gap[1].max()

@@ -13,7 +13,7 @@ import slicer
 from atlas_labels import HARVARD_OXFORD
 from neuralreg.geometry.itk_io import image_to_itk
 from neuralreg.geometry.linear import LinearTransform
-from NeuralRegistrationLib import Geometry, Logic, Segmentations, Transforms, Volumes
+from NeuralRegistrationLib import Geometry, Logic, Segmentations, Volumes
 from NeuralRegistrationLib.Headless import HeadlessScene
 
 # The person's file lies in the atlas's pose already. A scanner would not: the head is nodded,
@@ -129,7 +129,9 @@ class Demo:
         """A transform node of what the registration does beyond finding the pose."""
         result = self.registered.result
         bending = neuralreg.compose(result.field, result.linear.inverse())
-        return Transforms.transformNodeFromField(bending, "Bending")
+        node = self.world.scene.AddNewNodeByClass("vtkMRMLTransformNode", "Bending")
+        node.SetAndObserveTransformFromParent(Geometry.gridTransform(bending))
+        return node
 
     def _looking_point(self):
         """RAS of a point by the ventricles, where all planes show much."""
