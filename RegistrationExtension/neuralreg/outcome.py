@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.inverse import inverse_error
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.measures.jacobian import folding_percent, jacobian_determinant
-from neuralreg.methods.linear_search import mutual_information
 from neuralreg.methods.working_copy import foreground, resampled, shown
 from neuralreg.result import Outcome
-
-
-def agreement(fixed: Tensor, moving: Tensor, seen: Tensor) -> float:
-    """Mutual information in nats of two images (1, z, y, x) in 0..1, over where both are seen."""
-    chosen = seen.flatten() > 0.5
-    if not bool(chosen.any()):
-        return 0.0
-    one, two = (v.flatten()[chosen][None] for v in (fixed, moving))
-    return float(mutual_information(one, two, torch.ones_like(one)))
 
 
 def judge(

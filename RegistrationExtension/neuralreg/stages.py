@@ -20,6 +20,7 @@ from neuralreg.geometry.inverse import invert
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.geometry.velocity import exponentiate
 from neuralreg.inputs import prepare, prepare_mask, require_same_dimension
+from neuralreg.methods.linear_search import agreement
 from neuralreg.methods.prealign import Alignment, Prealign
 from neuralreg.methods.prealign import prealign as align
 from neuralreg.methods.refine import Refined, Refinement, Velocity, refine_velocity
@@ -33,7 +34,6 @@ from neuralreg.methods.working_copy import (
     unit_intensities,
     work_grid,
 )
-from neuralreg.outcome import agreement
 from neuralreg.progress import Progress
 from neuralreg.zoo.network import RegistrationNetwork
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from neuralreg.errors import InvalidOption
-from neuralreg.geometry.field import DisplacementField, compose
+from neuralreg.geometry.conventions import from_voxels, to_voxels
+from neuralreg.geometry.field import DisplacementField
+from neuralreg.geometry.sampling import index_grid, sample
 
 
 def exponentiate(velocity: DisplacementField, *, steps: int = 7) -> DisplacementField:
@@ -21,7 +25,16 @@ def exponentiate(velocity: DisplacementField, *, steps: int = 7) -> Displacement
         raise InvalidOption(
             "scaling and squaring needs a number of squarings", got=f"{steps}", wanted=">= 0"
         )
-    field = DisplacementField(velocity.vectors / 2**steps, velocity.grid)
-    for _ in range(steps):
-        field = compose(field, field)
+    return from_voxels(exponential(to_voxels(velocity), steps), velocity.grid)
+
+
+def exponential(velocity: Tensor, squarings: int) -> Tensor:
+    """Displacement (d, z, y, x) of a velocity, both in samples x y z of their own array.
+
+    The border value holds outside. Source: as for `exponentiate`.
+    """
+    index = index_grid(tuple(velocity.shape[1:]), like=velocity)
+    field: Tensor = velocity / 2**squarings
+    for _ in range(squarings):
+        field = field + sample(field, index + field.movedim(0, -1))
     return field

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from math import prod
 from typing import TYPE_CHECKING
 
 import torch
@@ -31,18 +32,11 @@ def cost_volume(fixed: Tensor, moving: Tensor, reach: tuple[int, ...]) -> Tensor
     spatial = fixed.shape[1:]
     pad = [r for r in reach[::-1] for _ in range(2)]
     wide = functional.pad(moving[None], pad, mode="replicate")[0]
-    costs = torch.empty(_labels(reach), *spatial, device=fixed.device)
+    costs = torch.empty(prod(2 * r + 1 for r in reach), *spatial, device=fixed.device)
     for label, offset in enumerate(product(*(range(2 * r + 1) for r in reach))):
         window = tuple(slice(o, o + n) for o, n in zip(offset, spatial, strict=True))
         costs[label] = (fixed - wide[(slice(None), *window)]).square().mean(0)
     return _COST_SCALE * box_mean(box_mean(costs[None], 1), 1)[0]
-
-
-def _labels(reach: tuple[int, ...]) -> int:
-    total = 1
-    for r in reach:
-        total *= 2 * r + 1
-    return total
 
 
 def couple(costs: Tensor, reach: tuple[int, ...]) -> Tensor:

@@ -144,6 +144,15 @@ def mutual_information(one: Tensor, two: Tensor, weight: Tensor) -> Tensor:
     return information
 
 
+def agreement(fixed: Tensor, moving: Tensor, seen: Tensor) -> float:
+    """Mutual information in nats of two images (1, z, y, x) in 0..1, over where both are seen."""
+    chosen = seen.flatten() > 0.5
+    if not bool(chosen.any()):
+        return 0.0
+    one, two = (v.flatten()[chosen][None] for v in (fixed, moving))
+    return float(mutual_information(one, two, torch.ones_like(one)))
+
+
 @dataclass(frozen=True, eq=False)
 class Guess:
     """Linear transforms, one per row: first `base`, then what `theta` says.

@@ -11,10 +11,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from neuralreg.geometry.sampling import index_grid, sample
+from neuralreg.geometry.velocity import exponential
 from neuralreg.measures.mind import mind_ssc
 from neuralreg.methods.correlation_cost import LocalCorrelation
 from neuralreg.methods.descent import descend
-from neuralreg.methods.linear_search import mutual_information
+from neuralreg.methods.linear_search import agreement
 from neuralreg.methods.working_copy import WorkingPair, quantiles, spread
 from neuralreg.progress import Progress, stage
 
@@ -63,18 +64,6 @@ def enlarged(values: Tensor, shape: tuple[int, ...]) -> Tensor:
     return between[0]
 
 
-def exponential(velocity: Tensor, squarings: int = _SQUARINGS) -> Tensor:
-    """Displacement (d, z, y, x) of a velocity, both in samples x y z of their own array.
-
-    Source: Arsigny et al. 2006, doi:10.1007/11866565_113.
-    """
-    index = index_grid(tuple(velocity.shape[1:]), like=velocity)
-    field: Tensor = velocity / 2**squarings
-    for _ in range(squarings):
-        field = field + sample(field, index + field.movedim(0, -1))
-    return field
-
-
 class Velocity:
     """A stationary velocity on control points, in voxels x y z of the work grid."""
 
@@ -103,7 +92,7 @@ class Velocity:
         """
         smooth = self.smooth()
         with torch.no_grad():
-            beyond = exponential(smooth / self.step) * self.step - smooth
+            beyond = exponential(smooth / self.step, _SQUARINGS) * self.step - smooth
         return smooth + beyond
 
     def roughness(self) -> Tensor:
@@ -232,16 +221,16 @@ def refine_velocity(
     modalities bend a rigid pair by a millimeter.
     """
     judge = _Judge(pair)
-    still = torch.zeros_like(velocity.points)
+    still = Velocity(velocity.points.new_zeros(len(velocity.points), *velocity.shape))
     auto = options.similarity == "auto"
     names = ("mind", "lncc") if auto else (options.similarity,)
-    information = [judge(velocity, still)]
-    kept, best, points = "linear", information[0], still
+    information = [judge(still)]
+    kept, best, points = "linear", information[0], still.points
     for n, name in enumerate(names):
         _STAGES[name](
             pair, velocity, options, stage(progress, n / len(names), (n + 1) / len(names))
         )
-        information.append(judge(velocity, velocity.points))
+        information.append(judge(velocity))
         worth = information[-1] > _LEAST_GAIN * best and (name == "mind" or judge.alike(velocity))
         if worth or not auto:
             kept, best, points = name, information[-1], velocity.points
@@ -279,14 +268,9 @@ class _Judge:
         return sample(self.moving, self.index + displacement.movedim(0, -1))
 
     @torch.no_grad()
-    def __call__(self, velocity: Velocity, points: Tensor) -> float:
-        """Mutual information in nats over what both images show, with these control points."""
-        before, velocity.points = velocity.points, points
-        warped = self._warped(velocity)
-        velocity.points = before
-        chosen = self.pair.seen.flatten() > 0.5
-        one, two = (v.flatten()[chosen][None] for v in (self.fixed, warped))
-        return float(mutual_information(one, two, torch.ones_like(one)))
+    def __call__(self, velocity: Velocity) -> float:
+        """Mutual information in nats over what both images show."""
+        return agreement(self.fixed, self._warped(velocity), self.pair.seen)
 
     @torch.no_grad()
     def alike(self, velocity: Velocity) -> bool:
