@@ -7,7 +7,7 @@ OUTPUT := demo-output
 # Idle threads sleep instead of spinning: several times faster when another program wants the cores.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench screenshots clean
 
 demo: $(VENV)/.ready
 	@$(RUN) Testing/demo/run.py --output $(OUTPUT)
@@ -25,14 +25,18 @@ lint: $(VENV)/.ready
 bench: $(VENV)/.ready-bench
 	@$(RUN) benchmarks/run.py
 
+# Every state of the panels; the few that README shows are chosen from them by hand.
+screenshots: $(VENV)/.ready
+	@QT_QPA_PLATFORM=offscreen $(RUN) Testing/gui/screenshots.py --output screenshots
+
 clean:
-	rm -rf $(VENV) $(OUTPUT) benchmarks/results
+	rm -rf $(VENV) $(OUTPUT) screenshots benchmarks/results
 
 $(VENV)/.ready: pyproject.toml
 	@$(PYTHON) -c "import ensurepip, venv" 2>/dev/null || $(INSTALL_VENV)
 	@echo "Making the environment in $(VENV) (about 2.7 GB, once) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(RUN) -m pip install --quiet --disable-pip-version-check -e ".[slicer,test,lint]"
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -e ".[slicer,gui,test,lint]"
 	@touch $@
 
 $(VENV)/.ready-bench: $(VENV)/.ready

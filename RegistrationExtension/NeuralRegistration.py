@@ -14,6 +14,7 @@ from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModuleTest,
     ScriptedLoadableModuleWidget,
 )
+from slicer.util import VTKObservationMixin
 
 CONSOLE_EXAMPLE = """from NeuralRegistration import NeuralRegistrationLogic
 done = NeuralRegistrationLogic().register(getNode("fixed"), getNode("moving"))
@@ -43,23 +44,56 @@ class NeuralRegistration(ScriptedLoadableModule):
         return resourcePath(filename)
 
 
-class NeuralRegistrationWidget(ScriptedLoadableModuleWidget):
-    """The panel; until its controls come, it tells how to register from the Python console."""
+class NeuralRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """The panels in tabs, below a card that asks for missing packages."""
+
+    def __init__(self, parent=None):
+        VTKObservationMixin.__init__(self)  # first: without a parent the other one sets up
+        ScriptedLoadableModuleWidget.__init__(self, parent)
 
     def setup(self):
         ScriptedLoadableModuleWidget.setup(self)
-        self.howToLabel = qt.QLabel(
-            "<p>"
-            + _("Load a fixed and a moving volume, then type in the Python console:")
-            + f"</p><pre>{CONSOLE_EXAMPLE}</pre><p>"
-            + _("done.revert() takes the results away again.")
-            + "</p>"
-        )
-        self.howToLabel.objectName = "howToLabel"
-        self.howToLabel.wordWrap = True
-        self.howToLabel.textInteractionFlags = qt.Qt.TextSelectableByMouse
-        self.layout.addWidget(self.howToLabel)
-        self.layout.addStretch(1)
+        from NeuralRegistrationLib.ModelsPanel import ModelsPanel
+        from NeuralRegistrationLib.RegisterPanel import RegisterPanel
+        from NeuralRegistrationLib.SetupCard import SetupCard
+
+        self.logic = NeuralRegistrationLogic()
+        self.setupCard = SetupCard(onReady=self.onPackagesInstalled)
+        self.registerPanel = RegisterPanel(self.logic, onMissing=self.setupCard.update)
+        self.modelsPanel = ModelsPanel(onChanged=self.registerPanel.models.reload)
+        self.tabs = qt.QTabWidget()
+        self.tabs.objectName = "tabs"
+        self.tabs.addTab(self.registerPanel.widget, _("Register"))
+        self.tabs.addTab(self.modelsPanel.widget, _("Models"))
+        self.layout.addWidget(self.setupCard.widget)
+        self.layout.addWidget(self.tabs)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneCloses)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneIsNew)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneIsNew)
+        self.onSceneIsNew()
+
+    def cleanup(self):
+        self.removeObservers()
+        self.registerPanel.cleanup()
+        self.modelsPanel.cleanup()
+
+    def enter(self):
+        self.setupCard.update()
+        self.onSceneIsNew()
+
+    def onSceneCloses(self, caller=None, event=None):
+        self.registerPanel.forget()
+        self.registerPanel.setParameters(None)
+
+    def onSceneIsNew(self, caller=None, event=None):
+        from NeuralRegistrationLib.Parameters import RegisterParameters
+
+        parameters = RegisterParameters(self.logic.getParameterNode())
+        self.registerPanel.setParameters(parameters)
+
+    def onPackagesInstalled(self):
+        self.modelsPanel.reload()
+        self.registerPanel.models.reload()
 
     def resourcePath(self, filename):
         return resourcePath(filename)
@@ -68,14 +102,20 @@ class NeuralRegistrationWidget(ScriptedLoadableModuleWidget):
 class NeuralRegistrationLogic(ScriptedLoadableModuleLogic):
     """Registration of nodes, for the panel, scripts and the Python console."""
 
-    def register(self, fixedNode, movingNode, model="convex", **options):
-        """Register two volume nodes; the options and what comes back: NeuralRegistrationLib.Logic.
+    def register(self, fixedNode, movingNode, *args, **settings):
+        """Register two volume nodes; the settings and what comes back: NeuralRegistrationLib.Logic.
 
         The results are new nodes beside the fixed volume; nothing else in the scene changes.
         """
         from NeuralRegistrationLib.Logic import register
 
-        return register(fixedNode, movingNode, model, **options)
+        return register(fixedNode, movingNode, *args, **settings)
+
+    def asPython(self, fixedNode, movingNode, *args, **settings):
+        """The call of `register` with these settings, as text for the Python console."""
+        from NeuralRegistrationLib.AsPython import asPython
+
+        return asPython(fixedNode, movingNode, *args, **settings)
 
 
 class NeuralRegistrationTest(ScriptedLoadableModuleTest):

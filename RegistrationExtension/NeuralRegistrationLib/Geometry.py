@@ -10,18 +10,25 @@ import numpy as np
 import slicer
 import vtk
 from neuralreg.errors import InvalidTransform
-from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid
+from neuralreg.worker.parcel import Steps, at_once, slabs
+from neuralreg.worker.records import Field
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 _FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])  # LPS <-> RAS, its own inverse
 _RIGHT_ANGLES = 1e-4  # largest cosine between two axes of a grid that counts as straight
-_POINTS_AT_ONCE = 1_000_000
+_MARGIN = 0.1  # of the extent, around what is sampled
+_POINTS_IN_A_STEP = 2_000  # an inverse takes VTK up to a few microseconds each
 
 
 def matrixToArray(matrix: vtk.vtkMatrix4x4) -> np.ndarray:
     """A 4x4 array of a vtk matrix."""
     return slicer.util.arrayFromVTKMatrix(matrix)
+
+
+def matrixInLps(matrix: vtk.vtkMatrix4x4) -> np.ndarray:
+    """A 4x4 array that moves LPS points as the matrix moves RAS points."""
+    return _FLIP @ matrixToArray(matrix) @ _FLIP
 
 
 def parentToWorld(node) -> np.ndarray | None:
@@ -74,6 +81,14 @@ def boundsGrid(boundsRas, spacing_mm: float) -> Grid:
     return Grid(tuple(size.tolist()), (spacing_mm,) * 3, tuple(origin), tuple(np.eye(3).ravel()))
 
 
+def coarse(grid: Grid, mostSamples: int) -> Grid:
+    """A grid around another one, with a margin, for transforms that are sampled once."""
+    grid = grid.padded([int(np.ceil(_MARGIN * n)) + 2 for n in grid.size])
+    if grid.count <= mostSamples:
+        return grid
+    return grid.with_spacing([float(np.cbrt(grid.extent_mm.prod() / mostSamples))] * 3)
+
+
 def flipped(points: np.ndarray) -> np.ndarray:
     """The same points (..., 3) with the signs of the other convention; its own inverse."""
     return points @ _FLIP[:3, :3]
@@ -81,28 +96,36 @@ def flipped(points: np.ndarray) -> np.ndarray:
 
 def throughVtk(transform: vtk.vtkAbstractTransform, lps: np.ndarray) -> np.ndarray:
     """LPS points (n, 3), moved by a transform that takes RAS points."""
-    moved = np.empty(lps.shape)
-    for start in range(0, len(lps), _POINTS_AT_ONCE):
-        part = slice(start, start + _POINTS_AT_ONCE)
-        given, landed = vtk.vtkPoints(), vtk.vtkPoints()
-        given.SetData(numpy_to_vtk(np.ascontiguousarray(flipped(lps[part])), deep=True))
-        landed.SetDataTypeToDouble()
-        transform.TransformPoints(given, landed)
-        moved[part] = flipped(vtk_to_numpy(landed.GetData()))
-    return moved
+    given, landed = vtk.vtkPoints(), vtk.vtkPoints()
+    given.SetData(numpy_to_vtk(np.ascontiguousarray(flipped(lps)), deep=True))
+    landed.SetDataTypeToDouble()
+    transform.TransformPoints(given, landed)
+    return flipped(vtk_to_numpy(landed.GetData()))
 
 
-def gridTransform(field: DisplacementField):
+def gridTransform(field):
     """A field as VTK's grid transform: RAS mm in the scalars, x fastest, linear as in the core.
 
-    Slicer saves only the oriented kind.
+    field: the core's, or its record. Slicer saves only the oriented kind.
     """
-    vectors = field.vectors.detach().cpu().double().movedim(0, -1).reshape(-1, 3).numpy()
+    return at_once(gridTransformInSteps(field if isinstance(field, Field) else _record(field)))
+
+
+def gridTransformInSteps(field: Field) -> Steps:
+    """The same, copied slab by slab."""
+    stored = vtk.vtkDoubleArray()
+    stored.SetNumberOfComponents(3)
+    stored.SetNumberOfTuples(field.grid.count)
+    ras = vtk_to_numpy(stored).reshape(*field.grid.shape, 3)
+    signs = _FLIP.diagonal()[:3]
+    for part in slabs(ras):
+        np.multiply(field.vectors[part], signs, out=ras[part])
+        yield
     image = vtk.vtkImageData()
     image.SetDimensions(field.grid.size)
     image.SetSpacing(field.grid.spacing)
     image.SetOrigin(flipped(np.array(field.grid.origin)))
-    image.GetPointData().SetScalars(numpy_to_vtk(flipped(vectors), deep=True))
+    image.GetPointData().SetScalars(stored)
     directions = np.eye(4)
     directions[:3, :3] = np.reshape(field.grid.direction, (3, 3))
     transform = slicer.vtkOrientedGridTransform()
@@ -112,13 +135,17 @@ def gridTransform(field: DisplacementField):
     return transform
 
 
-def fieldOf(transform) -> DisplacementField:
-    """The core's field of a VTK grid transform, in double precision.
+def _record(field) -> Field:
+    from neuralreg.worker.images import record_of
+
+    return record_of(field)
+
+
+def recordOf(transform) -> Field:
+    """The record of a VTK grid transform, in double precision.
 
     Raises InvalidTransform when it is of another kind.
     """
-    import torch
-
     image = transform.GetDisplacementGrid() if hasattr(transform, "GetDisplacementGrid") else None
     if image is None:
         raise InvalidTransform("a grid transform was asked for", got=transform.GetClassName())
@@ -132,5 +159,26 @@ def fieldOf(transform) -> DisplacementField:
     grid = gridOf(image.GetDimensions(), directions)
     if grid is None:
         raise InvalidTransform("the axes of a field are at right angles", got="sheared axes")
-    vectors = np.ascontiguousarray(flipped(stored).reshape(*grid.shape, 3))
-    return DisplacementField(torch.from_numpy(vectors).movedim(-1, 0).contiguous(), grid)
+    return Field(np.ascontiguousarray(flipped(stored)).reshape(*grid.shape, 3), grid)
+
+
+def fieldOf(transform):
+    """The core's field of a VTK grid transform, in double precision.
+
+    Raises InvalidTransform when it is of another kind.
+    """
+    from neuralreg.worker.images import field_of
+
+    return field_of(recordOf(transform))
+
+
+def sampled(transform: vtk.vtkAbstractTransform, grid: Grid) -> Steps:
+    """The record of any VTK transform of RAS points, sampled on a grid, in double precision."""
+    index = np.indices(grid.shape)[::-1].reshape(3, -1).T
+    vectors = np.empty((grid.count, 3))
+    for start in range(0, grid.count, _POINTS_IN_A_STEP):
+        part = slice(start, start + _POINTS_IN_A_STEP)
+        points = grid.points_at(index[part])
+        vectors[part] = throughVtk(transform, points) - points
+        yield
+    return Field(vectors.reshape(*grid.shape, 3), grid)

@@ -11,21 +11,19 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 import slicer
-import torch
 import vtk
 from neuralreg.errors import InvalidImage
-from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid
-from neuralreg.geometry.image import Image
-from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
+from neuralreg.worker.parcel import Steps, at_once, slabs
+from vtk.util.numpy_support import get_vtk_array_type, vtk_to_numpy
 
 from . import Geometry
-from .Volumes import Voxels
+from .Volumes import Stored
 
 _LABELS = "Binary labelmap"
 
 
-def layersOf(segmentationNode) -> Iterator[tuple[Voxels, dict[str, int]]]:
+def layersOf(segmentationNode) -> Iterator[tuple[Stored, dict[str, int]]]:
     """Each layer of labels that do not overlap, with the label of each segment it holds.
 
     Segments without a voxel in any layer are left out.
@@ -39,7 +37,7 @@ def layersOf(segmentationNode) -> Iterator[tuple[Voxels, dict[str, int]]]:
         if image is not None and min(image.GetDimensions()) > 0:
             ids = segmentation.GetSegmentIDsForLayer(layer, _LABELS)
             values = {each: segmentation.GetSegment(each).GetLabelValue() for each in ids}
-            yield _voxels(image, segmentationNode), values
+            yield _stored(image, segmentationNode), values
 
 
 def _withLabels(segmentationNode):
@@ -58,39 +56,13 @@ def _withLabels(segmentationNode):
     return copy
 
 
-def _voxels(image, node) -> Voxels:
+def _stored(image, node) -> Stored:
     labels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])
-    labels = labels if labels.dtype.kind == "i" or labels.dtype == np.uint8 else labels.astype(int)
     matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)  # "world" means the segmentation's own space here
     firstIndex = np.eye(4)
     firstIndex[:3, 3] = image.GetExtent()[::2]
-    return Voxels(
-        torch.from_numpy(labels.copy())[None], Geometry.matrixToArray(matrix) @ firstIndex, node
-    )
-
-
-def labelsOnGrid(segmentationNode, grid: Grid) -> tuple[Image, dict[int, str]]:
-    """Which segment each voxel of a grid in the world belongs to, and the segments' names.
-
-    Values are 0 outside, else 1 for the first segment, 2 for the second, ...; where segments
-    overlap the later one wins.
-    """
-    order = segmentIds(segmentationNode)
-    merged = torch.zeros(1, *grid.shape, dtype=torch.int32)
-    segmentation = segmentationNode.GetSegmentation()
-    identity = DisplacementField.identity(grid)
-    layers = [
-        (v.warped(identity, grid, labels=True).data, ids) for v, ids in layersOf(segmentationNode)
-    ]
-    for number, segmentId in enumerate(order, start=1):
-        for values, labels in layers:
-            if segmentId in labels:
-                merged[values == labels[segmentId]] = number
-    return Image(merged, grid), {
-        number: segmentation.GetSegment(segmentId).GetName()
-        for number, segmentId in enumerate(order, start=1)
-    }
+    return Stored(labels, Geometry.matrixToArray(matrix) @ firstIndex, node, labels=True)
 
 
 def segmentIds(segmentationNode) -> list[str]:
@@ -99,19 +71,43 @@ def segmentIds(segmentationNode) -> list[str]:
     return [segmentation.GetNthSegmentID(i) for i in range(segmentation.GetNumberOfSegments())]
 
 
-def warpedSegmentation(
-    segmentationNode, field: DisplacementField, grid: Grid, name: str, reference=None
-):
+def maskLayers(segmentationNode, segments=None) -> Steps:
+    """The layers for a mask. segments: ids of those that count; all unless given."""
+    layers = []
+    for stored, values in layersOf(segmentationNode):
+        chosen = tuple(v for each, v in values.items() if segments is None or each in segments)
+        if chosen:
+            layers.append((yield from stored.handedOver(chosen)))
+    if not layers:
+        raise InvalidImage(
+            "a mask has a segment that is not empty",
+            where=segmentationNode.GetName(),
+            remedy="Draw the region that counts, or choose another mask.",
+        )
+    return tuple(layers)
+
+
+def layerImages(warped, grid: Grid) -> Steps:
+    """The labels of each layer on `grid`, as what segments hold."""
+    images = []
+    for labels in warped:
+        images.append((yield from _orientedImage(labels, grid)))
+    return images
+
+
+def copyOnto(segmentationNode, images, values, grid: Grid, name: str, reference=None):
     """A new segmentation node in the world, on `grid`: the same segments, warped.
 
     Ids, names, colors, tags, label values, order, overlaps and display settings stay.
-    field: from the world at `grid` to the world in which the segmentation lies.
+    images: of each layer, from `layerImages`. values: for each layer, the labels by segment id.
     reference: the volume node that the copy names as the one it belongs to.
     """
-    source, layers = segmentationNode.GetSegmentation(), {}
-    for voxels, labels in layersOf(segmentationNode):
-        image = _orientedImage(voxels.warped(field, grid, labels=True))
-        layers.update({segmentId: (image, value) for segmentId, value in labels.items()})
+    layers = {
+        segmentId: (image, value)
+        for image, ofLayer in zip(images, values, strict=True)
+        for segmentId, value in ofLayer.items()
+    }
+    source = segmentationNode.GetSegmentation()
     node = _newNode(segmentationNode.GetScene(), name, grid, reference)
     for segmentId in segmentIds(segmentationNode):
         segment = slicer.vtkSegment()
@@ -123,27 +119,6 @@ def warpedSegmentation(
         node.GetSegmentation().AddSegment(segment, segmentId)
     if segmentationNode.GetDisplayNode():
         node.GetDisplayNode().CopyContent(segmentationNode.GetDisplayNode())
-    return node
-
-
-def segmentationFromLabels(
-    labels: Image, name: str, names: Mapping[int, str] | None = None, reference=None
-):
-    """A new segmentation node in the world with one segment per label, colored by label.
-
-    names: what to call them; labels that are not in it are left out. All if None.
-    """
-    present = [int(value) for value in labels.data.unique() if value != 0]
-    names = {value: f"Label {value}" for value in present} if names is None else names
-    image = _orientedImage(labels)
-    node = _newNode(slicer.mrmlScene, name, labels.grid, reference)
-    for value in (value for value in present if value in names):
-        segment = slicer.vtkSegment()
-        segment.SetName(names[value])
-        segment.SetColor(*_color(value))
-        segment.SetLabelValue(value)
-        segment.AddRepresentation(_LABELS, image)
-        node.GetSegmentation().AddSegment(segment, f"Segment_{value}")
     return node
 
 
@@ -174,10 +149,84 @@ def _emptyImage(grid: Grid):
     return image
 
 
-def _orientedImage(labels: Image):
-    highest = int(labels.data.max())
-    kind = next(t for t in (np.uint8, np.int16, np.int32) if highest <= np.iinfo(t).max)
-    image = _emptyImage(labels.grid)
-    array = labels.data[0].cpu().numpy().astype(kind)
-    image.GetPointData().SetScalars(numpy_to_vtk(array.ravel(), deep=True))
+def _orientedImage(labels: np.ndarray, grid: Grid) -> Steps:
+    kind = _smallestType(labels)
+    image = _emptyImage(grid)
+    image.AllocateScalars(get_vtk_array_type(kind), 1)
+    voxels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(grid.shape)
+    for part in slabs(labels):
+        voxels[part] = labels[part]
+        yield
     return image
+
+
+def _smallestType(labels: np.ndarray) -> type:
+    """A type that Slicer knows for labels, and that holds all of them."""
+    if labels.dtype == np.uint8:
+        return np.uint8
+    highest = max(int(labels[part].max()) for part in slabs(labels))
+    return next(t for t in (np.uint8, np.int16, np.int32) if highest <= np.iinfo(t).max)
+
+
+# For scripts and tests, in a process where torch may be loaded.
+
+
+def labelsOnGrid(segmentationNode, grid: Grid):
+    """Which segment each voxel of a grid in the world belongs to, and the segments' names.
+
+    An image of the core: 0 outside, else 1 for the first segment, 2 for the second, ...; where
+    segments overlap the later one wins.
+    """
+    import torch
+    from neuralreg.geometry.image import Image
+
+    merged = np.zeros(grid.shape, np.int32)
+    layers = _onGrid(segmentationNode, None, grid)
+    order, segmentation = segmentIds(segmentationNode), segmentationNode.GetSegmentation()
+    for number, segmentId in enumerate(order, start=1):
+        for values, labels in layers:
+            if segmentId in labels:
+                merged[values == labels[segmentId]] = number
+    names = {n: segmentation.GetSegment(each).GetName() for n, each in enumerate(order, start=1)}
+    return Image(torch.from_numpy(merged)[None], grid), names
+
+
+def warpedSegmentation(segmentationNode, field, grid: Grid, name: str, reference=None):
+    """As `copyOnto`, warped here by a field of the core to where the segmentation lies."""
+    layers = _onGrid(segmentationNode, field, grid)
+    images = at_once(layerImages([labels for labels, _ in layers], grid))
+    values = [values for _, values in layers]
+    return copyOnto(segmentationNode, images, values, grid, name, reference)
+
+
+def _onGrid(segmentationNode, field, grid: Grid) -> list[tuple[np.ndarray, dict[str, int]]]:
+    from neuralreg.geometry.field import DisplacementField
+    from neuralreg.worker.images import brought
+
+    field = field or DisplacementField.identity(grid)
+    return [
+        (brought(at_once(stored.handedOver()), field, grid), values)
+        for stored, values in layersOf(segmentationNode)
+    ]
+
+
+def segmentationFromLabels(
+    labels, name: str, names: Mapping[int, str] | None = None, reference=None
+):
+    """A new segmentation node in the world with one segment per label, colored by label.
+
+    labels: an image of the core. names: what to call them; labels that are not in it are left out.
+    All if None.
+    """
+    present = [int(value) for value in labels.data.unique() if value != 0]
+    names = {value: f"Label {value}" for value in present} if names is None else names
+    image = at_once(_orientedImage(labels.data[0].cpu().numpy(), labels.grid))
+    node = _newNode(slicer.mrmlScene, name, labels.grid, reference)
+    for value in (value for value in present if value in names):
+        segment = slicer.vtkSegment()
+        segment.SetName(names[value])
+        segment.SetColor(*_color(value))
+        segment.SetLabelValue(value)
+        segment.AddRepresentation(_LABELS, image)
+        node.GetSegmentation().AddSegment(segment, f"Segment_{value}")
+    return node

@@ -1,9 +1,8 @@
-"""Volume nodes as the core's images, and back.
+"""Volume nodes as what the core is handed, and back.
 
 An image made here lies in Slicer's world: all transforms above the node count. Where they only
-turn, move and scale, the voxels stay as they are. Where they bend or shear, the image for the
-search is resampled once onto a straight grid, and a warped volume is still made from the node's
-own voxels in one resampling.
+turn, move and scale, the voxels stay as they are. Where they bend or shear, the way from the world
+to the voxels is sampled, and the core resamples once through it.
 """
 
 from __future__ import annotations
@@ -14,39 +13,42 @@ from functools import cached_property
 
 import numpy as np
 import slicer
-import torch
 import vtk
 from neuralreg.errors import InvalidImage
-from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid
-from neuralreg.geometry.image import Image
-from neuralreg.geometry.sampling import index_grid
-from neuralreg.geometry.warp import warp
+from neuralreg.worker.parcel import Steps, at_once, slabs
+from neuralreg.worker.records import Field, Voxels
+from vtk.util.numpy_support import get_vtk_array_type, vtk_to_numpy
 
 from . import Geometry
 
 _log = logging.getLogger(__name__)
-_WIDENED = {np.uint16: np.int32, np.uint32: np.int64, np.uint64: np.int64}  # torch hardly has them
 _KINDS = ("vtkMRMLScalarVolumeNode", "vtkMRMLLabelMapVolumeNode", "vtkMRMLVectorVolumeNode")
+_MOST_BENDS = 200_000  # samples of the transform above an image
 
 
 @dataclass(frozen=True, eq=False)
-class Voxels:
+class Stored:
     """What a volume or a layer of a segmentation holds, and where that lies.
 
-    data: (c, z, y, x). indexToParent: homogeneous, RAS mm. node: the one whose parents count.
+    data: (z, y, x) or (z, y, x, c); a view of the node's own memory. indexToParent: homogeneous,
+    RAS mm. node: the one whose parents count. labels: whether the values are labels.
     """
 
-    data: torch.Tensor
+    data: np.ndarray
     indexToParent: np.ndarray
     node: object
+    labels: bool = False
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        return self.data.shape[2::-1]
 
     @cached_property
     def grid(self) -> Grid | None:
         """The voxels in the world; None if the parents bend or shear them."""
         above = Geometry.parentToWorld(self.node)
-        size = self.data.shape[:0:-1]
-        return None if above is None else Geometry.gridOf(size, above @ self.indexToParent)
+        return None if above is None else Geometry.gridOf(self.size, above @ self.indexToParent)
 
     @cached_property
     def straightGrid(self) -> Grid:
@@ -58,36 +60,26 @@ class Voxels:
         finest = np.linalg.norm(self.indexToParent[:3, :3], axis=0).min()
         return Geometry.boundsGrid(bounds, float(finest))
 
-    def warped(self, field: DisplacementField, grid: Grid, *, labels: bool = False) -> Image:
-        """What stands where `field` leads to, on `grid`; resampled once from the voxels.
-
-        labels: take the nearest value instead of interpolating. Outside of the voxels stands 0 for
-        labels and else the lowest value that there is, which is dark in every window.
-        """
+    def handedOver(self, only: tuple[int, ...] | None = None) -> Steps:
+        """The record for the core. only: in a mask, the labels that count."""
         if self.grid is not None:
-            image = Image(self.data, self.grid)
-        else:
-            size = tuple(self.data.shape[:0:-1])
-            inIndices = Grid(size, (1.0,) * 3, (0.0,) * 3, tuple(np.eye(3).ravel()))
-            image, field = Image(self.data, inIndices), self._toIndices(field)
-        interpolation = "nearest" if labels else "linear"
-        outside = 0.0 if labels else float(self.data.min())
-        return warp(image, field, grid, interpolation=interpolation, outside=outside)
+            return Voxels(self.data, self.grid, labels=self.labels, only=only)
+        inIndices = Grid(self.size, (1.0,) * 3, (0.0,) * 3, tuple(np.eye(3).ravel()))
+        bend = yield from self._worldToIndex()
+        return Voxels(self.data, inIndices, bend, self.straightGrid, self.labels, only)
 
-    def _toIndices(self, field: DisplacementField) -> DisplacementField:
-        """The field that leads on from the world to the indices of the voxels."""
-        index = index_grid(field.grid.shape, like=torch.zeros((), dtype=torch.float64))
-        start = field.grid.points_at(index.reshape(-1, 3).numpy())
-        vectors = field.vectors.detach().cpu().double().movedim(0, -1).reshape(-1, 3).numpy()
-        stored = Geometry.throughVtk(Geometry.worldToParent(self.node), start + vectors)
+    def _worldToIndex(self) -> Steps:
+        """Where points of the world lie in the voxels, as a field."""
+        grid = Geometry.coarse(self.straightGrid, _MOST_BENDS)
+        inParent = yield from Geometry.sampled(Geometry.worldToParent(self.node), grid)
+        points = grid.points_at(np.moveaxis(np.indices(grid.shape)[::-1], 0, -1))
         toIndex = np.linalg.inv(self.indexToParent)
-        indices = Geometry.flipped(stored) @ toIndex[:3, :3].T + toIndex[:3, 3]
-        shaped = torch.from_numpy(indices - start).reshape(*field.grid.shape, 3)
-        return DisplacementField(shaped.movedim(-1, 0).contiguous(), field.grid)
+        stored = Geometry.flipped(points + inParent.vectors)
+        return Field(stored @ toIndex[:3, :3].T + toIndex[:3, 3] - points, grid)
 
 
-def voxelsOf(volumeNode) -> Voxels:
-    """A copy of what a volume node holds.
+def storedIn(volumeNode) -> Stored:
+    """What a volume node holds.
 
     Raises InvalidImage when it holds nothing, or diffusion data, which would need reorientation.
     """
@@ -104,17 +96,15 @@ def voxelsOf(volumeNode) -> Voxels:
             got=volumeNode.GetClassName(),
             remedy="Take a scalar volume made from it, such as a baseline image.",
         )
-    array = slicer.util.arrayFromVolume(volumeNode)
-    values = torch.from_numpy(array.astype(_WIDENED.get(array.dtype.type, array.dtype)))
-    data = values.movedim(-1, 0).contiguous() if values.dim() == 4 else values[None]
     matrix = vtk.vtkMatrix4x4()
     volumeNode.GetIJKToRASMatrix(matrix)
-    return Voxels(data, Geometry.matrixToArray(matrix), volumeNode)
+    voxels = slicer.util.arrayFromVolume(volumeNode)
+    return Stored(voxels, Geometry.matrixToArray(matrix), volumeNode, isLabelMap(volumeNode))
 
 
 def isBent(volumeNode) -> bool:
     """Whether the transforms above a volume leave its voxels at other than right angles."""
-    return voxelsOf(volumeNode).grid is None
+    return storedIn(volumeNode).grid is None
 
 
 def isLabelMap(volumeNode) -> bool:
@@ -122,53 +112,100 @@ def isLabelMap(volumeNode) -> bool:
     return bool(volumeNode.IsA("vtkMRMLLabelMapVolumeNode"))
 
 
-def imageFromVolumeNode(volumeNode) -> Image:
-    """The volume in the world.
+def imageData(array: np.ndarray) -> Steps:
+    """Voxels (z, y, x[, c]) as VTK's image, copied slab by slab."""
+    channels = 1 if array.ndim == 3 else array.shape[3]
+    image = vtk.vtkImageData()
+    image.SetDimensions(array.shape[2::-1])
+    image.AllocateScalars(get_vtk_array_type(array.dtype), channels)
+    voxels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(array.shape)
+    for part in slabs(array):
+        voxels[part] = array[part]
+        yield
+    return image
 
-    Under transforms that bend or shear it is resampled onto a straight grid, and a warning logged.
-    Raises InvalidImage as `voxelsOf` does.
+
+def fill(node, image, grid: Grid, like=None) -> None:
+    """Let a volume node hold an image in the world.
+
+    like: a volume node whose display settings and measured quantity it takes.
     """
-    voxels = voxelsOf(volumeNode)
-    if voxels.grid is not None:
-        return Image(voxels.data, voxels.grid)
-    _log.warning(
-        "%s lies under a transform that bends or shears it; it is registered as a resampled copy",
-        volumeNode.GetName(),
-    )
-    grid = voxels.straightGrid
-    return voxels.warped(DisplacementField.identity(grid), grid, labels=isLabelMap(volumeNode))
-
-
-def warpedVolume(movingNode, field: DisplacementField, grid: Grid, name: str):
-    """A new volume node: the moving volume on `grid`, in its own type, looking as it does.
-
-    field: from the world at `grid` to the world in which the moving volume lies.
-    """
-    image = voxelsOf(movingNode).warped(field, grid, labels=isLabelMap(movingNode))
-    kept = slicer.util.arrayFromVolume(movingNode).dtype
-    return volumeNodeFromImage(image, name, like=movingNode, dtype=kept)
-
-
-def volumeNodeFromImage(image: Image, name: str, *, like=None, dtype=None):
-    """A new volume node in the world.
-
-    like: a volume node whose class, display settings and measured quantity it takes.
-    dtype: numpy's type of the voxels, if not the image's.
-    """
-    values = image.data.detach().cpu()
-    array = (values.movedim(0, -1) if image.channels > 1 else values[0]).contiguous().numpy()
-    array = array if dtype is None else array.astype(dtype)
-    kind = like.GetClassName() if like else _KINDS[2 * (image.channels > 1)]
-    node = slicer.util.addVolumeFromArray(array, Geometry.indexToRas(image.grid), name, kind)
+    node.SetAndObserveTransformNodeID(None)
+    node.SetIJKToRASMatrix(Geometry.indexToRas(grid))
     if like is not None:
         _lookAlike(node, like)
-    return node
+    node.SetAndObserveImageData(image)
+    node.CreateDefaultDisplayNodes()
 
 
 def _lookAlike(node, like) -> None:
-    if like.GetDisplayNode():
+    """Take over how a volume is shown, before there are voxels."""
+    shown = like.GetDisplayNode()
+    if shown:
         node.CreateDefaultDisplayNodes()
-        node.GetDisplayNode().CopyContent(like.GetDisplayNode())
+        automatic = hasattr(shown, "GetAutoWindowLevel") and shown.GetAutoWindowLevel()
+        (_keepWindow if automatic else type(shown).CopyContent)(node.GetDisplayNode(), shown)
     if hasattr(like, "GetVoxelValueQuantity") and like.GetVoxelValueQuantity():
         node.SetVoxelValueQuantity(like.GetVoxelValueQuantity())
         node.SetVoxelValueUnits(like.GetVoxelValueUnits())
+
+
+def _keepWindow(display, shown) -> None:
+    """The look of a volume whose window Slicer chose, with that same window.
+
+    Both are to be compared; and choosing it anew from the voxels, as copying everything would,
+    blocks Slicer for a tenth of a second.
+    """
+    display.SetAutoWindowLevel(False)
+    display.SetWindowLevel(shown.GetWindow(), shown.GetLevel())
+    display.SetAndObserveColorNodeID(shown.GetColorNodeID())
+    display.SetInterpolate(shown.GetInterpolate())
+    display.SetInvertDisplayScalarRange(shown.GetInvertDisplayScalarRange())
+    display.SetAutoThreshold(shown.GetAutoThreshold())
+    display.SetThreshold(shown.GetLowerThreshold(), shown.GetUpperThreshold())
+    display.SetApplyThreshold(shown.GetApplyThreshold())
+
+
+# For scripts and tests, in a process where torch may be loaded.
+
+
+def imageFromVolumeNode(volumeNode):
+    """A copy of the volume as the core's image, in the world.
+
+    Under transforms that bend or shear it is resampled onto a straight grid, and a warning logged.
+    Raises InvalidImage as `storedIn` does.
+    """
+    from neuralreg.geometry.image import Image
+    from neuralreg.worker.images import image_of
+
+    stored = storedIn(volumeNode)
+    if stored.grid is None:
+        _log.warning(
+            "%s lies under a transform that bends or shears it; this is a resampled copy",
+            volumeNode.GetName(),
+        )
+    image = image_of(at_once(stored.handedOver()))
+    return Image(image.data.clone(), image.grid)
+
+
+def warpedVolume(movingNode, field, grid: Grid, name: str):
+    """A new volume node: the moving volume on `grid`, in its own type, looking as it does.
+
+    field: the core's, from the world at `grid` to the world in which the moving volume lies.
+    """
+    from neuralreg.worker.images import brought
+
+    array = brought(at_once(storedIn(movingNode).handedOver()), field, grid)
+    node = movingNode.GetScene().AddNewNodeByClass(movingNode.GetClassName(), name)
+    fill(node, at_once(imageData(array)), grid, movingNode)
+    return node
+
+
+def volumeNodeFromImage(image, name: str, *, like=None):
+    """A new volume node in the world from the core's image. like: as in `fill`, and its class."""
+    values = image.data.detach().cpu()
+    array = (values.movedim(0, -1) if image.channels > 1 else values[0]).contiguous().numpy()
+    kind = like.GetClassName() if like else _KINDS[2 * (image.channels > 1)]
+    node = slicer.mrmlScene.AddNewNodeByClass(kind, name)
+    fill(node, at_once(imageData(array)), image.grid, like)
+    return node

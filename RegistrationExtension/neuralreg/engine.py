@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
@@ -18,20 +18,24 @@ from neuralreg.geometry.linear import LinearTransform
 from neuralreg.inputs import choose_device
 from neuralreg.methods.prealign import Prealign
 from neuralreg.methods.presets import preset as preset_named
-from neuralreg.methods.refine import Refinement
+from neuralreg.methods.refine import Refined, Refinement
+from neuralreg.methods.working_copy import Start
 from neuralreg.outcome import judge
 from neuralreg.progress import Progress, silent, stage
 from neuralreg.result import RegistrationResult
 from neuralreg.stages import (
     Inputs,
+    answered,
     bent,
     finished,
     inverse_of,
     predicted,
     require_dimension,
+    searches,
     start_of,
+    with_margin,
 )
-from neuralreg.zoo.network import RegistrationNetwork
+from neuralreg.zoo.network import RegistrationNetwork, run_options
 from neuralreg.zoo.registry import load_model
 
 if TYPE_CHECKING:
@@ -51,7 +55,9 @@ def register(
     fixed_mask: Image | None = None,
     moving_mask: Image | None = None,
     refinement: Refinement | None = None,
+    options: Mapping[str, float] | None = None,
     device: str = "auto",
+    precision: str = "float32",
     full_resolution: bool = False,
     progress: Progress = silent,
 ) -> RegistrationResult:
@@ -60,31 +66,43 @@ def register(
     model: the name of a card, or a network of your own with a card.
     initial: where to begin (fixed to moving, any ITK transform); nothing is pre-aligned then.
     prealign: how far the linear stage may go.
-    preset: settings by the name of what is registered; `refinement` replaces its refinement.
+    preset: settings of the default engine by the name of what is registered.
+    refinement: replaces the preset's; after a network, nothing is refined unless it is given.
+    options: of the model, by the names on its card, such as {"smoothness": 0.3}.
     fixed_mask, moving_mask: above 0 where the images count, on any grid that overlaps theirs.
-    device: "auto", "cpu", "cuda", ...; full_resolution: the field on the fixed image's own grid.
+    device: "auto", "cpu", "cuda", ... precision: of a network, "float32", "bfloat16", "float16".
+    full_resolution: the field on the fixed image's own grid.
     progress: called with a fraction and a message; raise `Cancelled` in it to stop.
 
     Raises RegistrationError: InvalidImage, IncompatibleModel, DeviceUnavailable, OutOfMemory, ...
     """
-    options = refinement or preset_named(preset).refinement
     place = choose_device(device)
     clock = _Clock(progress)
     with _memory_of(place):
         inputs = Inputs.prepared(fixed, moving, fixed_mask, moving_mask, place)
-        network = load_model(model, device=device) if isinstance(model, str) else model
+        network = (
+            load_model(model, device=device, precision=precision)
+            if isinstance(model, str)
+            else model
+        )
         require_dimension(network, inputs.fixed.grid)
+        run_options(network.card, options)  # what is wrong is said before the work begins
+        refine_by = refinement or (preset_named(preset).refinement if searches(network) else None)
         with clock.stage("pre-alignment", 0.0, 0.3) as part:
             start, how = start_of(inputs, initial, prealign, part)
-        with clock.stage("prediction", 0.3, 0.45), torch.no_grad():
-            pair = inputs.pair(start, network.card.input.most_samples)
-            guess = predicted(network, pair)
-        with clock.stage("refinement", 0.45, 0.85) as part:
-            velocity, refined = bent(inputs, pair, guess, options, part)
+        deform = _searched if searches(network) else _predicted
+        found = deform(network, inputs, start, refine_by, options, clock)
         with clock.stage("both directions", 0.85, 1.0), torch.no_grad():
-            added, smoothed = finished(velocity, pair.grid, inputs.fixed.grid, full_resolution)
+            added = found.field
+            if full_resolution:
+                added = added.resampled(with_margin(inputs.fixed.grid))
             whole, inverse = compose(added, start), inverse_of(added, start, inputs.moving.grid)
             outcome = judge(whole, inverse, inputs.fixed, added, inputs.similarities(start, whole))
+        if outcome.similarity_final < outcome.similarity_linear:
+            inputs.notes.append(
+                f"the images agree less than after the linear alignment: {outcome.similarity} "
+                f"{outcome.similarity_linear:.3f} before, {outcome.similarity_final:.3f} after"
+            )
     still = LinearTransform.identity(inputs.fixed.grid.dimension)
     return RegistrationResult(
         field=whole.to("cpu"),
@@ -99,12 +117,72 @@ def register(
             "torch": torch.__version__,
             "device": str(place),
             "preset": preset,
-            "refinement": asdict(options),
-            "refined": asdict(refined),
+            "precision": precision,
+            "options": run_options(network.card, options),
+            "refinement": asdict(refine_by) if refine_by else None,
+            "refined": asdict(found.refined) if found.refined else None,
             "pre-alignment": how,
-            "smoothed against folding": smoothed,
+            "smoothed against folding": found.smoothed,
         },
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Deformed:
+    """A deformation in mm, to be followed by the start; how it was refined; the share smoothed."""
+
+    field: DisplacementField
+    refined: Refined | None
+    smoothed: float
+
+
+def _searched(
+    network: RegistrationNetwork,
+    inputs: Inputs,
+    start: Start,
+    refinement: Refinement | None,
+    options: Mapping[str, float] | None,
+    clock: _Clock,
+) -> _Deformed:
+    """What the default engine finds: a search, whose answer is the velocity that is refined."""
+    with clock.stage("prediction", 0.3, 0.45), torch.no_grad():
+        pair = inputs.pair(start, network.card.input.most_samples)
+        guess = predicted(network, pair.fixed, pair.moving, pair.grid, options)
+    with clock.stage("refinement", 0.45, 0.85) as part:
+        velocity, refined = bent(inputs, pair, guess, refinement or Refinement(), part)
+    with torch.no_grad():
+        field, smoothed = finished(velocity, pair.grid)
+    return _Deformed(field, refined, smoothed)
+
+
+def _predicted(
+    network: RegistrationNetwork,
+    inputs: Inputs,
+    start: Start,
+    refinement: Refinement | None,
+    options: Mapping[str, float] | None,
+    clock: _Clock,
+) -> _Deformed:
+    """What a network answers, and what refining it adds."""
+    with clock.stage("prediction", 0.3, 0.6 if refinement else 0.85), torch.no_grad():
+        field, smoothed = answered(network, inputs, start, options)
+    if refinement is None:
+        return _Deformed(field, None, smoothed)
+    with clock.stage("refinement", 0.6, 0.85) as part:
+        more, refined, again = _further(inputs, compose(field, start), refinement, part)
+    return _Deformed(compose(more, field), refined, max(smoothed, again))
+
+
+def _further(
+    inputs: Inputs, start: DisplacementField, refinement: Refinement, progress: Progress
+) -> tuple[DisplacementField, Refined, float]:
+    """What is to come before a field for the images to agree better, and the share smoothed."""
+    pair = inputs.pair(start, _REFINED_SAMPLES)
+    still = DisplacementField.identity(pair.grid, pair.fixed)
+    velocity, refined = bent(inputs, pair, still, refinement, progress)
+    with torch.no_grad():
+        field, smoothed = finished(velocity, pair.grid)
+    return field, refined, smoothed
 
 
 def refine(
@@ -127,21 +205,16 @@ def refine(
     place = choose_device(device)
     with _memory_of(place):
         inputs = Inputs.prepared(fixed, moving, None, None, place)
-        start: LinearTransform | DisplacementField
         if isinstance(network_or_field, DisplacementField):
             start = network_or_field.to(place)
-            pair = inputs.pair(start, _REFINED_SAMPLES)
-            guess = DisplacementField.identity(pair.grid, pair.fixed)
-        else:
-            require_dimension(network_or_field, inputs.fixed.grid)
-            start = LinearTransform.identity(fixed.grid.dimension)
-            pair = inputs.pair(start, network_or_field.card.input.most_samples)
-            with torch.no_grad():
-                guess = predicted(network_or_field, pair)
-        velocity, _ = bent(inputs, pair, guess, options or Refinement(), progress)
-        with torch.no_grad():
-            added, _ = finished(velocity, pair.grid, inputs.fixed.grid, full_resolution=False)
-            return compose(added, start).to("cpu")
+            more, _, _ = _further(inputs, start, options or Refinement(), progress)
+            return compose(more, start).to("cpu")
+        require_dimension(network_or_field, inputs.fixed.grid)
+        here = LinearTransform.identity(fixed.grid.dimension)
+        deform = _searched if searches(network_or_field) else _predicted
+        clock = _Clock(progress)
+        found = deform(network_or_field, inputs, here, options or Refinement(), None, clock)
+        return found.field.to("cpu")
 
 
 @contextmanager

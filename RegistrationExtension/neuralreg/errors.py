@@ -61,3 +61,15 @@ class OutOfMemory(RegistrationError):
 
 class Cancelled(RegistrationError):
     """The user ended the job. Nothing was changed."""
+
+
+class PackageMissing(RegistrationError):
+    """The Python that computes lacks a package, such as torch."""
+
+
+class WorkerFailed(RegistrationError):
+    """The process that computes ended, hung, or answered what nobody can read."""
+
+
+class InputsChanged(RegistrationError):
+    """An image was deleted or changed while it was registered: the result fits it no longer."""

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from neuralreg.geometry.field import DisplacementField
-from neuralreg.geometry.linear import LinearTransform
-
 if TYPE_CHECKING:
     import SimpleITK as sitk
+
+    from neuralreg.geometry.field import DisplacementField
+    from neuralreg.geometry.linear import LinearTransform
 
 
 @dataclass(frozen=True)

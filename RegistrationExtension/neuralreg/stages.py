@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ from neuralreg.methods.linear_search import agreement
 from neuralreg.methods.prealign import Alignment, Prealign
 from neuralreg.methods.prealign import prealign as align
 from neuralreg.methods.refine import Refined, Refinement, Velocity, refine_velocity
-from neuralreg.methods.unfold import unfolded
+from neuralreg.methods.unfold import unfolded, unfolded_displacement
 from neuralreg.methods.working_copy import (
     Start,
     WorkingPair,
@@ -34,8 +35,9 @@ from neuralreg.methods.working_copy import (
     unit_intensities,
     work_grid,
 )
+from neuralreg.network_input import shown_pair
 from neuralreg.progress import Progress
-from neuralreg.zoo.network import RegistrationNetwork
+from neuralreg.zoo.network import RegistrationNetwork, run_options
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -152,12 +154,51 @@ def _from_initial(initial: sitk.Transform, fixed: Image) -> Start:
     return DisplacementField(field.vectors.to(fixed.data), field.grid)
 
 
-def predicted(network: RegistrationNetwork, pair: WorkingPair) -> DisplacementField:
-    """What the network answers for the pair, in mm."""
-    output = network.predict(pair.fixed, pair.moving)
+def searches(network: RegistrationNetwork) -> bool:
+    """Whether a model only finds where to begin: its answer is a velocity yet to be refined."""
+    return network.card.output.kind == "features" or network.card.architecture == "convex"
+
+
+def predicted(
+    network: RegistrationNetwork,
+    fixed: Tensor,
+    moving: Tensor,
+    grid: Grid,
+    options: Mapping[str, float] | None = None,
+) -> DisplacementField:
+    """What the network answers for two images (1, z, y, x) on one grid, in mm."""
+    output = network.predict(fixed, moving, **run_options(network.card, options))
     meaning = network.card.output
-    found = from_network(output, pair.grid, kind=meaning.kind, order=meaning.order)
+    kind = "voxel" if meaning.kind == "features" else meaning.kind
+    found = from_network(output, grid, kind=kind, order=meaning.order)
     return exponentiate(found) if meaning.velocity else found
+
+
+def answered(
+    network: RegistrationNetwork,
+    inputs: Inputs,
+    start: Start,
+    options: Mapping[str, float] | None,
+) -> tuple[DisplacementField, float]:
+    """The deformation that a network answers for the inputs, and the share that was smoothed.
+
+    In mm, without folds, and on a grid that covers the fixed image with a margin.
+    """
+    masks = inputs.fixed_mask, inputs.moving_mask
+    fixed, moving, grid = shown_pair(network.card, inputs.fixed, inputs.moving, start, *masks)
+    found = predicted(network, fixed, moving, grid, options)
+    voxels, smoothed = unfolded_displacement(to_voxels(found))
+    wide = covering(grid, with_margin(inputs.fixed.grid))
+    return from_voxels(voxels, grid).resampled(wide), smoothed
+
+
+def covering(grid: Grid, other: Grid) -> Grid:
+    """The grid with samples added at its ends until it holds the field of view of another one."""
+    reach = grid.indices_at(other.corners())
+    before = np.ceil(-reach.min(0)).clip(0).astype(int)
+    after = np.ceil(reach.max(0) - np.subtract(grid.size, 1)).clip(0).astype(int)
+    size = np.add(grid.size, before + after)
+    return Grid(tuple(size.tolist()), grid.spacing, tuple(grid.points_at(-before)), grid.direction)
 
 
 def bent(
@@ -183,18 +224,13 @@ def _linear_kept(refined: Refined) -> str:
     )
 
 
-def finished(
-    velocity: Velocity, grid: Grid, fixed: Grid, full_resolution: bool
-) -> tuple[DisplacementField, float]:
+def finished(velocity: Velocity, grid: Grid) -> tuple[DisplacementField, float]:
     """The deformation in mm, without folds, with a margin, and the share that was smoothed."""
     _, voxels, smoothed = unfolded(velocity)
     pad = _margin(grid)
     both_ends = [n for axis in pad for n in (axis, axis)]  # x first, as pad wants it
     padded = functional.pad(voxels[None], both_ends, mode="replicate")[0]
-    bent = from_voxels(padded, grid.padded(pad))
-    if full_resolution:
-        bent = bent.resampled(with_margin(fixed))
-    return bent, smoothed
+    return from_voxels(padded, grid.padded(pad)), smoothed
 
 
 def inverse_of(bent: DisplacementField, start: Start, moving: Grid) -> DisplacementField:

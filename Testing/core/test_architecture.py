@@ -23,7 +23,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("methods", "networks"),
     ("zoo",),
     ("result",),
-    ("outcome",),
+    ("outcome", "network_input"),
     ("stages",),
     ("engine",),
     ("review", "training", "worker"),

@@ -234,7 +234,7 @@ def test_a_volume_under_a_bending_transform_is_named_in_the_warnings(
 ):
     a_volume_node.SetAndObserveTransformNodeID(a_registration.transformNode.GetID())
     done = register(a_fixed_node, a_volume_node, engine=a_known_engine)
-    assert "moving was resampled" in done.result.warnings[0]
+    assert "moving image was resampled" in done.result.warnings[0]
 
 
 def test_a_missing_volume_is_refused_before_anything_is_computed(a_scene, a_fixed_node):

@@ -11,6 +11,7 @@ import slicer
 import torch
 import vtk
 from neuralreg.errors import InvalidOption, InvalidTransform
+from neuralreg.geometry.cubic import TOLERANCE_MM, readable, reading_gap
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.itk_io import to_itk
@@ -157,47 +158,46 @@ def test_the_stated_gap_between_cubic_and_linear_holds_and_is_not_idle(a_scene, 
     points = points_inside(field.grid, 5000, margin=0.0)
     transform.SetInterpolationModeToCubic()
     gap = np.linalg.norm(through_slicer(transform, points) - field(points), axis=1).max()
-    assert 0.1 < gap <= Transforms.cubicDeviation(field)[0]
+    assert 0.1 < gap <= reading_gap(field)[0]
 
 
 def test_a_rough_field_is_never_further_off_than_stated(a_scene, points_inside):
     """Noise is the worst that cubic interpolation can meet."""
     grid = Grid((12, 11, 10), (2.0, 3.0, 2.5), (0.0, 0.0, 0.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
     noise = torch.randn(3, *grid.shape, generator=torch.Generator().manual_seed(1))
-    field = DisplacementField(noise, grid)
-    transform = Geometry.gridTransform(field)
-    transform.SetInterpolationModeToCubic()
     points = points_inside(grid, 20000, margin=0.0)
-    gap = np.linalg.norm(through_slicer(transform, points) - field(points), axis=1).max()
-    assert 0.4 * Transforms.cubicDeviation(field)[0] < gap <= Transforms.cubicDeviation(field)[0]
+
+    def apart(field):
+        transform = Geometry.gridTransform(field)
+        transform.SetInterpolationModeToCubic()
+        return np.linalg.norm(through_slicer(transform, points) - field(points), axis=1).max()
+
+    field = DisplacementField(noise, grid)
+    assert 0.4 * reading_gap(field)[0] < apart(field) <= reading_gap(field)[0]
+    assert apart(readable(field)) <= TOLERANCE_MM
 
 
-def test_a_fine_field_is_stored_as_it_is():
-    field = realistic_field(3.0)
-    assert Transforms.fineEnough(field, tolerance_mm=1.0) is field
+def test_a_fine_field_is_stored_as_it_is(a_scene):
+    rough = realistic_field(3.0)
+    field = DisplacementField(0.1 * rough.vectors, rough.grid)
+    node = Transforms.transformNodeFromField(field, "t")
+    assert Geometry.fieldOf(node.GetTransformFromParent()).grid.is_close(field.grid)
 
 
-def test_a_field_with_holes_is_refused(an_oblique_grid, wavy_field):
+def test_a_field_with_holes_is_refused(a_scene, an_oblique_grid, wavy_field):
     field = wavy_field(an_oblique_grid)
     field.vectors[0, 3, 4, 5] = torch.nan
     with pytest.raises(InvalidTransform, match="finite"):
-        Transforms.fineEnough(field)
-
-
-def test_a_field_too_rough_to_refine_is_kept_with_a_warning(caplog, monkeypatch):
-    monkeypatch.setattr(Transforms, "_MOST_SAMPLES", 20_000)
-    grid = Grid((20,) * 3, (1.0,) * 3, (0.0,) * 3, (1, 0, 0, 0, 1, 0, 0, 0, 1))
-    noise = 5 * torch.randn(3, *grid.shape, generator=torch.Generator().manual_seed(0))
-    assert Transforms.fineEnough(DisplacementField(noise, grid)).grid.count <= 20_000
-    assert "reads a saved field as cubic" in caplog.text
+        Transforms.transformNodeFromField(field, "t")
+    assert a_scene.GetFirstNodeByName("t") is None
 
 
 def test_a_turn_over_a_margin_needs_no_finer_grid(an_oblique_grid, a_scene, points_inside):
     """At its border a field is bent by nothing but its end, and that lies beyond the image."""
     turn = LinearTransform.from_parts(np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1.0]]), np.zeros(3))
     field = DisplacementField.from_linear(turn, an_oblique_grid.padded(2))
-    assert Transforms.cubicDeviation(field)[0] > Transforms.CUBIC_TOLERANCE_MM
-    assert Transforms.fineEnough(field, an_oblique_grid) is field
+    assert reading_gap(field)[0] > TOLERANCE_MM
+    assert readable(field, an_oblique_grid) is field
     transform = Geometry.gridTransform(field)
     transform.SetInterpolationModeToCubic()
     points = points_inside(an_oblique_grid, margin=0.0)

@@ -13,6 +13,8 @@ from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.itk_io import image_to_itk, to_itk
+from neuralreg.worker.images import brought
+from neuralreg.worker.parcel import at_once
 from NeuralRegistrationLib import Geometry, Transforms, Volumes
 
 FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -126,10 +128,11 @@ def test_below_a_bending_parent_a_landmark_keeps_its_gray_value(a_scene, a_volum
     grid = Grid(
         (9, 8, 7), (2.0,) * 3, tuple(local.grid.center - [8, 7, 6]), tuple(np.eye(3).ravel())
     )
-    seen = Volumes.voxelsOf(a_volume_node).warped(DisplacementField.identity(grid.padded(1)), grid)
+    record = at_once(Volumes.storedIn(a_volume_node).handedOver())
+    seen = brought(record, DisplacementField.identity(grid.padded(1)), grid)
     itk = sitk.Cast(image_to_itk(local), sitk.sitkFloat32)
     expected = sitk.GetArrayFromImage(sitk.Resample(itk, grid_image(grid), to_itk(field)))
-    assert np.abs(seen.data[0].numpy() - expected).max() < 3
+    assert np.abs(seen - expected).max() < 3
     middle = image.grid.covers(grid.corners())
     assert middle.all()
 
@@ -164,6 +167,23 @@ def test_a_warped_volume_looks_like_the_moving_one(a_scene, a_volume_node, wavy_
     assert (warped.GetWindow(), warped.GetLevel()) == (77, 33)
     assert (warped.GetLowerThreshold(), warped.GetApplyThreshold()) == (10, 1)
     assert warped.GetColorNodeID() == "vtkMRMLColorTableNodeIron"
+
+
+def test_a_warped_volume_keeps_the_window_that_slicer_chose_for_the_moving_one(
+    a_scene, a_volume_node, wavy_field
+):
+    display = a_volume_node.GetDisplayNode()
+    assert display.GetAutoWindowLevel()
+    display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeIron")
+    display.SetThreshold(10, 90)
+    display.SetApplyThreshold(True)
+    display.SetInterpolate(False)
+    grid = Volumes.imageFromVolumeNode(a_volume_node).grid
+    warped = Volumes.warpedVolume(a_volume_node, wavy_field(grid), grid, "w").GetDisplayNode()
+    assert not warped.GetAutoWindowLevel()
+    for name in ("Window", "Level", "ColorNodeID", "LowerThreshold", "ApplyThreshold"):
+        assert getattr(warped, f"Get{name}")() == getattr(display, f"Get{name}")()
+    assert not warped.GetInterpolate()
 
 
 def test_a_label_map_keeps_its_labels_and_its_class(a_scene, an_oblique_grid, wavy_field):

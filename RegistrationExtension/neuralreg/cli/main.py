@@ -18,6 +18,7 @@ from neuralreg.cli.invert import invert
 from neuralreg.cli.models import models
 from neuralreg.cli.register import register
 from neuralreg.cli.warp import warp
+from neuralreg.cli.worker import worker
 
 USAGE, UNUSABLE, UNAVAILABLE, UNWRITABLE, INTERRUPTED, TERMINATED = 2, 1, 3, 4, 130, 143
 _CODES: dict[type[errors.RegistrationError], int] = {
@@ -71,7 +72,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (register, warp, invert, info):
+for command in (register, warp, invert, info, worker):
     app.command()(command)
 app.add_typer(models, name="models")
 

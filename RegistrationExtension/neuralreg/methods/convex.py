@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
 from math import prod
 from typing import TYPE_CHECKING
@@ -87,22 +88,29 @@ def enlarge(field: Tensor, shape: tuple[int, ...], cell: tuple[int, ...]) -> Ten
 
 
 class ConvexSearch:
-    """The model "convex": MIND-SSC compared over a discrete displacement space.
+    """The model "convex": features compared over a discrete displacement space.
 
     card: its arguments are `cell`, voxels of the work grid per cell, and `reach`, cells searched
-    to each side.
+    to each side. describe: features (1, f, z, y, x) of an image (1, 1, z, y, x), at unit length
+    or as small; MIND-SSC unless given.
     """
 
-    def __init__(self, card: ModelCard) -> None:
-        self.card = card
+    def __init__(
+        self,
+        card: ModelCard,
+        describe: Callable[[Tensor], Tensor] = mind_ssc,
+        cell: int = 4,
+        reach: int = 3,
+    ) -> None:
+        self.card, self.describe = card, describe
+        self.cell = card.arguments.get("cell", cell)
+        self.reach = card.arguments.get("reach", reach)
 
-    def predict(self, fixed: Tensor, moving: Tensor) -> Tensor:
+    def predict(self, fixed: Tensor, moving: Tensor, **options: float) -> Tensor:
         """Displacement in voxels x y z (d, z, y, x) of images (1, z, y, x) on one grid."""
-        cell = tuple(
-            self.card.arguments["cell"] if n >= _FEWEST * 2 else 1 for n in fixed.shape[1:]
-        )
-        one, two = (cells(mind_ssc(image[None])[0], cell) for image in (fixed, moving))
-        reach = tuple(self.card.arguments["reach"] if n > 1 else 0 for n in one.shape[1:])
+        cell = tuple(self.cell if n >= _FEWEST * 2 else 1 for n in fixed.shape[1:])
+        one, two = (cells(self.describe(image[None])[0], cell) for image in (fixed, moving))
+        reach = tuple(self.reach if n > 1 else 0 for n in one.shape[1:])
         forward = couple(cost_volume(one, two, reach), reach)
         backward = couple(cost_volume(two, one, reach), reach)
         found, _ = consistent(forward, backward)

@@ -30,6 +30,7 @@ _LNCC_RADIUS = 3
 _MIND_ROUGHNESS = 1.0
 _LNCC_ROUGHNESS = 0.15
 _LEAST_GAIN = 1.02  # of mutual information: less is what any flexible field finds in noise
+_FAR = 1.0  # voxels: root mean square that no modality's bias or noise reached on rigid pairs
 _CONTRAST = 1e-3  # variance of 0..1 intensities in a window that shows something
 _FEWEST_WINDOWS = 100
 _ONE_MODALITY = 0.4  # scatter of the local gain: 0.04 to 0.3 seen within one, 0.47 for T2 and PD
@@ -218,20 +219,27 @@ def refine_velocity(
     With the similarity "auto" each stage must show that it is worth its deformation to a judge
     that it does not optimize: mutual information must rise, and after LNCC the images must look
     like one modality, or what was before is kept. Without the judge, descriptors of two
-    modalities bend a rigid pair by a millimeter.
+    modalities bend a rigid pair by a millimeter. Only where the search that began moved the body
+    by more than a voxel does MIND need no such proof: so far apart, and of two modalities, mutual
+    information says little.
     """
     judge = _Judge(pair)
     still = Velocity(velocity.points.new_zeros(len(velocity.points), *velocity.shape))
     auto = options.similarity == "auto"
     names = ("mind", "lncc") if auto else (options.similarity,)
     information = [judge(still)]
+    far = judge.moved(velocity) > _FAR
     kept, best, points = "linear", information[0], still.points
     for n, name in enumerate(names):
         _STAGES[name](
             pair, velocity, options, stage(progress, n / len(names), (n + 1) / len(names))
         )
         information.append(judge(velocity))
-        worth = information[-1] > _LEAST_GAIN * best and (name == "mind" or judge.alike(velocity))
+        worth = information[-1] > _LEAST_GAIN * best
+        if name == "mind":
+            worth = worth or far
+        else:
+            worth = worth and judge.alike(velocity)
         if worth or not auto:
             kept, best, points = name, information[-1], velocity.points
     velocity.points = points
@@ -271,6 +279,13 @@ class _Judge:
     def __call__(self, velocity: Velocity) -> float:
         """Mutual information in nats over what both images show."""
         return agreement(self.fixed, self._warped(velocity), self.pair.seen)
+
+    @torch.no_grad()
+    def moved(self, velocity: Velocity) -> float:
+        """Root mean square displacement in voxels, in the body that both images show."""
+        inside = self.pair.body & (self.pair.seen > 0.5)
+        found = enlarged(velocity.displacement(), velocity.shape)[:, inside]
+        return float(found.square().sum(0).mean().sqrt()) if found.numel() else 0.0
 
     @torch.no_grad()
     def alike(self, velocity: Velocity) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Similarity = Literal["auto", "mind", "lncc", "ncc", "ssd"]
 
@@ -14,54 +14,96 @@ class _Record(BaseModel):
 
 
 class Input(_Record):
-    """What a model wants to see.
+    """What a model wants to see. Lists over axes are z y x, as in the array.
 
-    dimensions: of the images. space: "fixed", the field of view of the fixed image, sampled as
-    evenly as `most_samples` allows, or "size", a fixed number of samples.
-    intensity: the rule that brings values to the model's range.
+    dimensions: of the images.
+    space: "fixed", the field of view of the fixed image in cubic voxels, as many as `most_samples`
+    allows; "whole", that field of view in `shape` samples, whatever their spacing; "placed", a
+    grid of `shape` and `spacing_mm` whose sample `center` lies on the center of mass of the fixed
+    intensities.
+    orientation: where the axes of the array lead to, such as "LIA"; that of the fixed image if
+    absent.
+    intensity: the rule that brings values to the model's range, see `neuralreg.network_input`.
+    content: "brain" for heads whose skull was removed, "any" for everything.
+    channels: images of one person side by side; they are given as the channels of one image.
     """
 
     dimensions: tuple[Literal[2, 3], ...]
-    space: Literal["fixed", "size"] = "fixed"
+    space: Literal["fixed", "whole", "placed"] = "fixed"
     most_samples: int | None = Field(None, ge=512)
-    size: tuple[int, ...] | None = None
-    spacing_mm: tuple[float, ...] | None = None
-    orientation: str | None = Field(None, pattern="^[LRAPSI]{3}$")
-    intensity: Literal["ranked", "unit"] = "ranked"
+    shape: tuple[int, ...] | None = None
+    spacing_mm: float | None = Field(None, gt=0)
+    center: tuple[float, ...] | None = None
+    orientation: str | None = Field(None, pattern="^[LRAPSI]{2,3}$")
+    intensity: Literal["unit", "extremes", "brain", "modality"] = "unit"
+    content: Literal["any", "brain"] = "any"
     channels: int = Field(1, ge=1)
+
+    @model_validator(mode="after")
+    def _grid_is_complete(self) -> Self:
+        needed = {"whole": ("shape",), "placed": ("shape", "spacing_mm", "center")}
+        for name in needed.get(self.space, ()):
+            if getattr(self, name) is None:
+                raise ValueError(f'space "{self.space}" needs `{name}`')
+        return self
 
 
 class Output(_Record):
     """What a model emits, always fixed to moving on the fixed grid that it saw.
 
-    kind: unit of the numbers. order: axis of the first component, as in the array (zyx) or as in
-    the world (xyz). velocity: whether the numbers are a stationary velocity to be integrated.
+    kind: unit of the numbers. order: axis of the first component, as in the world (xyz) or as in
+    the array (zyx). velocity: whether the numbers are a stationary velocity to be integrated;
+    networks that integrate inside say no. "features" is for networks that describe each voxel
+    instead of moving it: the search of the default engine compares what they say.
     """
 
-    kind: Literal["voxel", "normalized", "unit_map", "affine"]
+    kind: Literal["voxel", "normalized", "unit_map", "affine", "features"]
     order: Literal["xyz", "zyx"] = "xyz"
     velocity: bool = False
 
 
-class Weights(_Record):
-    """Where the numbers of a network come from. Absent for a model that needs none."""
+class RunOption(_Record):
+    """A number that may be chosen for each run, such as the smoothness of the field."""
 
-    file: str | None = None
-    url: str | None = None
+    title: str
+    meaning: str
+    default: float
+    minimum: float
+    maximum: float
+
+
+class Weights(_Record):
+    """Where the numbers of a network come from. Absent for a model that needs none.
+
+    file: name of the file, beside the card or in the cache. url: pinned to a commit or release.
+    sha256, or git_blob (SHA-1 by which git knows the file in a public tree): what the file must
+    be. Where a publisher gives neither, the first download is recorded and compared from then on.
+    """
+
+    file: str = Field(pattern=r"^[\w.-]+$")
+    url: str | None = Field(None, pattern="^https?://")
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
-    bytes: int | None = None
-    format: Literal["state_dict", "safetensors", "torchscript"] = "state_dict"
+    git_blob: str | None = Field(None, pattern="^[0-9a-f]{40}$")
+    bytes: int | None = Field(None, ge=1)
+    format: Literal["state_dict", "safetensors", "torchscript", "exported"] = "state_dict"
+    page: str | None = None  # where people read about the weights and their terms
 
 
 class ModelCard(_Record):
-    """One model: a JSON file in Resources/Models, checked by this schema."""
+    """One model: a JSON file in Resources/Models, checked by this schema.
+
+    architecture: a file of neuralreg.networks, or a name registered by `register_architecture`;
+    arguments go to its `build`. options: what may be chosen for each run. refinement: the
+    similarity that suits the model's answer; none forbids refining.
+    """
 
     name: str = Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)?$")
     title: str
-    architecture: str
+    architecture: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     arguments: dict[str, Any] = {}
     input: Input
     output: Output
+    options: dict[str, RunOption] = {}
     weights: Weights | None = None
     license: str
     citation: str

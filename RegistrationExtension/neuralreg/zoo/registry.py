@@ -4,31 +4,25 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
-from functools import cache
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from neuralreg.errors import IncompatibleModel
+from neuralreg.errors import IncompatibleModel, InvalidOption
 from neuralreg.progress import Progress, silent
 from neuralreg.zoo.card import ModelCard
-from neuralreg.zoo.network import RegistrationNetwork
+from neuralreg.zoo.folders import cards_folders
+from neuralreg.zoo.weights import is_available, require
 
-# Where the class of an architecture stands; it takes the card.
-ARCHITECTURES = {"convex": "neuralreg.methods.convex:ConvexSearch"}
+if TYPE_CHECKING:
+    from neuralreg.zoo.network import RegistrationNetwork
 
-
-def cards_folders() -> list[Path]:
-    """Where cards lie: with the package, with the extension, and where NEURALREG_MODELS points."""
-    package = Path(__file__).resolve().parents[1]
-    places = [
-        package / "_resources" / "Models",  # installed by pip
-        package.parent / "Resources" / "Models",  # installed in Slicer
-        package.parent.parent / "Resources" / "Models",  # a checkout
-    ]
-    own = os.environ.get("NEURALREG_MODELS")
-    return [p for p in [*places, *([Path(own)] if own else [])] if p.is_dir()]
+_own_networks: dict[str, RegistrationNetwork] = {}
+_own_architectures: dict[str, Callable[..., Any]] = {}
+_loaded: dict[tuple[str, str, str], RegistrationNetwork] = {}
+_read: dict[Path, tuple[int, ModelCard]] = {}
 
 
 def read_card(path: Path) -> ModelCard:
@@ -41,14 +35,17 @@ def read_card(path: Path) -> ModelCard:
         ) from error
 
 
-@cache
 def _cards() -> dict[str, ModelCard]:
-    found: dict[str, ModelCard] = {}
+    """All cards by name; files that did not change are not read again."""
+    found = {name: network.card for name, network in _own_networks.items()}
     for folder in cards_folders():
         for path in sorted(folder.glob("*.json")):
-            if path.name != "model.schema.json":
-                card = read_card(path)
-                found[card.name] = card
+            if path.name == "model.schema.json":
+                continue
+            changed = path.stat().st_mtime_ns
+            if path not in _read or _read[path][0] != changed:
+                _read[path] = changed, read_card(path)
+            found[_read[path][1].name] = _read[path][1]
     return found
 
 
@@ -68,42 +65,104 @@ def list_models(
         for card in _cards().values()
         if fits(modality, card.modalities)
         and fits(anatomy, card.anatomies)
-        and (not available or card.weights is None)
+        and (not available or is_available(card))
     ]
 
 
 def model_card(name: str) -> ModelCard:
     """The card of a model. Raises IncompatibleModel when there is none of that name."""
-    if name not in _cards():
+    cards = _cards()
+    if name not in cards:
         raise IncompatibleModel(
             "there is no such model",
             got=f"'{name}'",
-            wanted=" or ".join(sorted(_cards())),
+            wanted=" or ".join(sorted(cards)),
             remedy="`neuralreg models list` shows what each one is for.",
         )
-    return _cards()[name]
+    return cards[name]
+
+
+def register_model(network: RegistrationNetwork) -> None:
+    """Offer a network of one's own under the name on its card, until the program ends.
+
+    Raises InvalidOption when a model of another origin has that name.
+    """
+    name = network.card.name
+    if name in _cards() and name not in _own_networks:
+        raise InvalidOption("a model of that name is there already", got=f"'{name}'")
+    _own_networks[name] = network
+
+
+def register_architecture(name: str, build: Callable[..., Any]) -> None:
+    """Let cards name an architecture of one's own; `build` takes the card's arguments."""
+    _own_architectures[name] = build
 
 
 def load_model(
     name: str,
     *,
     device: str = "auto",
+    precision: str = "float32",
     cache: Path | None = None,
     progress: Progress = silent,
 ) -> RegistrationNetwork:
-    """A model by name, ready to predict.
+    """A model by name, ready to predict. It stays in memory: the second call costs nothing.
 
-    Raises IncompatibleModel for an unknown name or architecture.
+    cache: folder of downloaded weights, if not the usual one. Nothing is downloaded.
+    Raises IncompatibleModel for an unknown name, an unknown architecture or weights that do not
+    fit; WeightsUnavailable when they are not here; ChecksumMismatch; DeviceUnavailable.
     """
+    from neuralreg.inputs import choose_device
+
+    if name in _own_networks:
+        return _own_networks[name]
     card = model_card(name)
-    if card.architecture not in ARCHITECTURES:
+    key = (card.model_dump_json(), str(choose_device(device)), precision)
+    if key not in _loaded:
+        progress(0.0, f"loading {card.title}")
+        _loaded[key] = _load(card, device, precision, cache)
+    progress(1.0, f"{card.title} is ready")
+    return _loaded[key]
+
+
+def _load(card: ModelCard, device: str, precision: str, cache: Path | None) -> RegistrationNetwork:
+    from neuralreg.inputs import choose_device
+    from neuralreg.methods.convex import ConvexSearch
+    from neuralreg.zoo.loading import filled, program_of, state_of
+    from neuralreg.zoo.network import LoadedNetwork
+
+    if card.architecture == "convex":
+        return ConvexSearch(card)
+    place = choose_device(device)
+    path = None if card.weights is None else require(card, cache)
+    if path is None or card.weights is None:
+        module = _build(card)
+    elif card.weights.format in ("torchscript", "exported"):
+        module = program_of(path, card.weights.format)
+    else:
+        module = filled(_build(card), state_of(path, card.weights.format), card.name)
+    network = LoadedNetwork(card, module.to(place), place, precision)
+    return ConvexSearch(card, network.features) if card.output.kind == "features" else network
+
+
+def _build(card: ModelCard) -> Any:
+    """The architecture that a card names, with its arguments."""
+    name = card.architecture
+    if name in _own_architectures:
+        return _own_architectures[name](**card.arguments)
+    try:
+        file = importlib.import_module(f"neuralreg.networks.{name}")
+        build = file.build
+    except (ModuleNotFoundError, AttributeError) as error:
         raise IncompatibleModel(
             "this version does not know the model's architecture",
             where=card.name,
-            got=f"'{card.architecture}'",
-            wanted=" or ".join(sorted(ARCHITECTURES)),
-        )
-    module, name = ARCHITECTURES[card.architecture].split(":")
-    network: RegistrationNetwork = getattr(importlib.import_module(module), name)(card)
-    progress(1.0, f"{card.title} is ready")
-    return network
+            got=f"'{name}'",
+            wanted="a file of neuralreg.networks, or a name given to register_architecture",
+        ) from error
+    try:
+        return build(**card.arguments)
+    except TypeError as error:
+        raise IncompatibleModel(
+            "the architecture does not take the card's arguments", where=card.name, got=str(error)
+        ) from error

@@ -1,0 +1,137 @@
+"""The packages that Slicer does not bring along, and how they get there.
+
+Whether one is there is found out without importing it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from slicer.i18n import tr as _
+
+TORCH = "torch>=2.2"
+
+
+@dataclass(frozen=True)
+class Package:
+    """module: what is imported. requirement: what pip is asked for. download_mb: about."""
+
+    module: str
+    requirement: str
+    download_mb: int
+
+
+PACKAGES = (
+    Package("torch", TORCH, 250),
+    Package("pydantic", "pydantic>=2.10", 3),
+    Package("pooch", "pooch>=1.8", 1),
+    Package("SimpleITK", "SimpleITK>=2.4", 50),
+)
+_READ_CARDS = ("pydantic", "pooch")
+_SECONDS_PER_MB = 0.5  # download at 30 Mbit/s, and unpacking
+
+
+def missing() -> list[Package]:
+    """What has to be installed before anything can be registered."""
+    return [package for package in PACKAGES if not isInstalled(package.module)]
+
+
+def isInstalled(module: str) -> bool:
+    """Whether a module can be imported; it is not."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ImportError:  # the import system says no in its own words
+        return False
+
+
+def missingToRead() -> list[Package]:
+    """What has to be installed before the cards of models can be read."""
+    return [package for package in missing() if package.module in _READ_CARDS]
+
+
+def described(packages: list[Package]) -> str:
+    """What they are, how large and how long, in words."""
+    size = sum(package.download_mb for package in packages)
+    minutes = max(1, round(size * _SECONDS_PER_MB / 60))
+    text = _(
+        "To register images, Slicer needs {names}: a download of about {size} MB, about {minutes} "
+        "min."
+    ).format(names=", ".join(package.module for package in packages), size=size, minutes=minutes)
+    if any(package.module == "torch" for package in packages):
+        text += " " + _("With an NVIDIA card the download is about 3 GB.")
+    return text
+
+
+class _Lines(io.TextIOBase):
+    """Hands on what is printed, line by line."""
+
+    def __init__(self, take: Callable[[str], None]) -> None:
+        self._take = take
+
+    def write(self, text: str) -> int:
+        for line in text.splitlines():
+            self._take(line)
+        return len(text)
+
+
+class Installer:
+    """Installs packages: torch by the PyTorch extension, the rest by pip in the background.
+
+    onLog: takes each line. onDone: takes "" or what went wrong, in words; called once.
+    """
+
+    def __init__(self, onLog: Callable[[str], None], onDone: Callable[[str], None]) -> None:
+        self._log, self._done = onLog, onDone
+
+    def install(self, packages: list[Package]) -> None:
+        """Begin; the answer comes through `onDone`."""
+        import slicer.packaging
+
+        rest = [package.requirement for package in packages if package.module != "torch"]
+        self._torch = len(rest) < len(packages)
+        if not rest:
+            self._afterPip(0)
+            return
+        slicer.packaging.pip_install(
+            rest,
+            blocking=False,
+            show_progress=False,
+            requester=_("Neural Registration"),
+            logCallback=self._log,
+            completedCallback=self._afterPip,
+        )
+
+    def _afterPip(self, code: int) -> None:
+        if code:
+            self._done(_("pip ended with code {code}; the log tells why.").format(code=code))
+        elif self._torch:
+            self._installTorch()
+        else:
+            self._done("")
+
+    def _installTorch(self) -> None:
+        """The PyTorch extension picks the build that fits this computer's graphics card."""
+        if not isInstalled("PyTorchUtils"):
+            self._done(
+                _(
+                    "The PyTorch extension is missing. Install it in the Extensions Manager, "
+                    "restart Slicer and come back here."
+                )
+            )
+            return
+        import PyTorchUtils
+
+        self._log(_("Installing torch: Slicer answers slowly until it is done ..."))
+        try:
+            with contextlib.redirect_stdout(_Lines(self._log)):
+                torch = PyTorchUtils.PyTorchUtilsLogic().installTorch(
+                    askConfirmation=False, torchVersionRequirement=TORCH.removeprefix("torch")
+                )
+        except Exception as error:  # noqa: BLE001  (whatever the other extension raises is shown)
+            self._done(str(error))
+            return
+        self._done("" if torch is not None else _("torch was not installed."))

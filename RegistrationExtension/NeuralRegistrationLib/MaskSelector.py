@@ -1,0 +1,48 @@
+"""Choosing a mask: a label map, a segmentation, or one segment of it."""
+
+from __future__ import annotations
+
+from slicer.i18n import tr as _
+
+
+class MaskSelector:
+    """A node selector and, for a segmentation, a choice of its segments.
+
+    side: "fixed" or "moving". onChanged: called with the names of both parameters, the node and the
+    segment's id (empty for all).
+    """
+
+    def __init__(self, ui, side: str, onChanged) -> None:
+        self.parameterNames = (f"{side}Mask", f"{side}MaskSegment")
+        self._node = getattr(ui, f"{side}MaskSelector")
+        self._segment = getattr(ui, f"{side}MaskSegmentSelector")
+        self._label = getattr(ui, f"{side}MaskSegmentSelectorLabel")
+        self._onChanged, self._updating = onChanged, False
+        self._node.connect("currentNodeChanged(vtkMRMLNode*)", self._nodeChosen)
+        self._segment.connect("currentIndexChanged(int)", self._segmentChosen)
+        self.show(None, "")
+
+    def show(self, node, segment: str) -> None:
+        """Show a mask without telling anybody."""
+        self._updating = True
+        self._node.setCurrentNode(node)
+        self._segment.clear()
+        isSegmentation = node is not None and node.IsA("vtkMRMLSegmentationNode")
+        if isSegmentation:
+            self._segment.addItem(_("All segments"), "")
+            segmentation = node.GetSegmentation()
+            for index in range(segmentation.GetNumberOfSegments()):
+                name = segmentation.GetNthSegment(index).GetName()
+                self._segment.addItem(name, segmentation.GetNthSegmentID(index))
+            self._segment.currentIndex = max(0, self._segment.findData(segment))
+        self._segment.visible = self._label.visible = isSegmentation
+        self._updating = False
+
+    def _nodeChosen(self, node) -> None:
+        if not self._updating:
+            self._onChanged(self.parameterNames, node, "")
+
+    def _segmentChosen(self, index: int) -> None:
+        if not self._updating:
+            segment = self._segment.currentData or ""
+            self._onChanged(self.parameterNames, self._node.currentNode(), segment)

@@ -1,0 +1,212 @@
+"""The Models panel: which models there are, what they are for, and fetching their weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from . import Cards
+from .ModelDetails import details
+from .Paths import resourcePath
+
+_COLUMNS = 3
+
+
+class ModelsPanel:
+    """A table of cards with filters, and what can be done with the chosen one.
+
+    onChanged: called when weights came or went.
+    """
+
+    def __init__(self, onChanged) -> None:
+        self._onChanged = onChanged
+        self._cards, self._job, self._queue = [], None, None
+        self.widget = slicer.util.loadUI(resourcePath("UI/ModelsPanel.ui"))
+        self.ui = slicer.util.childWidgetVariables(self.widget)
+        self._prepare()
+        self.reload()
+
+    def _prepare(self) -> None:
+        ui = self.ui
+        ui.modelsTable.setColumnCount(_COLUMNS)
+        ui.modelsTable.setHorizontalHeaderLabels([_("Model"), _("For"), _("State")])
+        ui.modelsTable.verticalHeader().hide()
+        header = ui.modelsTable.horizontalHeader()
+        header.setDefaultAlignment(qt.Qt.AlignLeft | qt.Qt.AlignVCenter)
+        header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
+        for column in range(1, _COLUMNS):
+            header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
+        for name in ("modalityFilter", "anatomyFilter", "dimensionFilter"):
+            getattr(ui, name).connect("currentIndexChanged(int)", lambda index: self._list())
+        ui.availableFilter.connect("toggled(bool)", lambda checked: self._list())
+        ui.modelsTable.connect("itemSelectionChanged()", self._show)
+        ui.getButton.connect("clicked()", self.get)
+        ui.cancelGetButton.connect("clicked()", self.cancel)
+        ui.importButton.connect("clicked()", self.importFile)
+        ui.verifyButton.connect("clicked()", self.verify)
+        ui.removeButton.connect("clicked()", self.remove)
+        ui.folderButton.connect("clicked()", self.openFolder)
+
+    # The table
+
+    def reload(self) -> None:
+        """Read the cards again."""
+        self._cards = Cards.cards()
+        modalities = sorted({m for card in self._cards for m in card.modalities} - {"any"})
+        anatomies = sorted({a for card in self._cards for a in card.anatomies} - {"any"})
+        self._fill(self.ui.modalityFilter, _("All kinds of images"), modalities)
+        self._fill(self.ui.anatomyFilter, _("All parts of the body"), anatomies)
+        self._fill(self.ui.dimensionFilter, _("2D and 3D"), ["2D", "3D"])
+        self._list()
+
+    @staticmethod
+    def _fill(box, everything: str, choices: list[str]) -> None:
+        chosen = box.currentData
+        box.blockSignals(True)
+        box.clear()
+        box.addItem(everything, "")
+        for choice in choices:
+            box.addItem(choice, choice)
+        box.currentIndex = max(0, box.findData(chosen))
+        box.blockSignals(False)
+
+    def _fits(self, card) -> bool:
+        ui = self.ui
+        modality, anatomy = ui.modalityFilter.currentData, ui.anatomyFilter.currentData
+        dimension = ui.dimensionFilter.currentData
+        return (
+            (not modality or bool({"any", modality} & set(card.modalities)))
+            and (not anatomy or bool({"any", anatomy} & set(card.anatomies)))
+            and (not dimension or int(dimension[0]) in card.input.dimensions)
+            and (not ui.availableFilter.checked or Cards.isAvailable(card))
+        )
+
+    def _list(self) -> None:
+        """Fill the table with the cards that pass the filters; the chosen one stays chosen."""
+        chosen, table = self.card, self.ui.modelsTable
+        self._shown = [card for card in self._cards if self._fits(card)]
+        table.blockSignals(True)
+        table.setRowCount(len(self._shown))
+        for row, card in enumerate(self._shown):
+            texts = (card.title, Cards.words(card.anatomies), Cards.state(card))
+            for column, text in enumerate(texts):
+                item = qt.QTableWidgetItem(text)
+                item.setToolTip(text)
+                table.setItem(row, column, item)
+        table.blockSignals(False)
+        if self._shown:
+            names = [card.name for card in self._shown]
+            table.selectRow(names.index(chosen.name) if chosen and chosen.name in names else 0)
+        self._show()
+
+    @property
+    def card(self):
+        """The chosen card, or None."""
+        row = self.ui.modelsTable.currentRow()
+        return self._shown[row] if self._cards and 0 <= row < len(self._shown) else None
+
+    def _show(self) -> None:
+        """Show the chosen card, and what can be done with it."""
+        card, ui = self.card, self.ui
+        ui.modelDetails.html = details(card) if card else ""
+        here = card is not None and card.weights is not None and Cards.isAvailable(card)
+        wanted = card is not None and card.weights is not None and not here
+        ui.getButton.enabled = wanted and card.weights.url is not None and self._job is None
+        ui.importButton.enabled = wanted and self._job is None
+        ui.verifyButton.enabled = ui.removeButton.enabled = here and self._job is None
+        ui.cancelGetButton.enabled = self._job is not None
+        ui.downloadBar.visible = self._job is not None
+        ui.storageLabel.text = Cards.storage()
+        folder = Cards.folder()
+        ui.folderButton.enabled = folder is not None and folder.is_dir()
+        if not self._cards:
+            ui.modelsStatusLabel.text = _(
+                "No models can be listed until the packages are installed."
+            )
+
+    # Weights
+
+    def get(self) -> None:
+        """Download the weights of the chosen model."""
+        self._start("download", _("Downloading {title} ..."), {})
+
+    def verify(self) -> None:
+        """Compare the weights with what their card says."""
+        self._start("verify", _("Checking {title} ..."), {})
+
+    def importFile(self) -> None:
+        """Take the weights of the chosen model from a file."""
+        question = _("Weights of {title}").format(title=self.card.title)
+        path = qt.QFileDialog.getOpenFileName(self.widget, question, str(Path.home()), "*")
+        if path:
+            self._start("import", _("Importing {title} ..."), {"path": path})
+
+    def _start(self, kind: str, text: str, arguments: dict) -> None:
+        """Let a worker of its own read, write or fetch: registrations do not wait for it."""
+        from .Jobs import Queue
+
+        self._queue = self._queue or Queue()
+        card = self.card
+        self._say(text.format(title=card.title))
+        self.ui.downloadBar.value = 0
+        self._job = self._queue.submit(
+            kind,
+            {"model": card.name, **arguments},
+            onDone=lambda job: self._ended(job, card.title),
+            onProgress=self._progressed,
+        )
+        self._show()
+
+    def _progressed(self, job) -> None:
+        self.ui.downloadBar.value = round(1000 * job.progress.fraction)
+
+    def _ended(self, job, title: str) -> None:
+        self._job = None
+        if job.state == "done":
+            self._say(_outcome(job).format(title=title))
+        elif job.state == "cancelled":
+            self._say(_("{title}: cancelled.").format(title=title))
+        else:
+            self._say(str(job.error))
+        self._changed()
+
+    def cancel(self) -> None:
+        """End what is under way."""
+        self._job.cancel()
+
+    def remove(self) -> None:
+        """Delete the weights of the chosen model."""
+        card = self.card
+        question = _("Delete the weights of {title}?").format(title=card.title)
+        if slicer.util.confirmOkCancelDisplay(question):
+            Cards.remove(card)
+            self._say(_("{title}: the weights are deleted.").format(title=card.title))
+            self._changed()
+
+    def openFolder(self) -> None:
+        """Show where the weights lie."""
+        qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(Cards.folder())))
+
+    def _say(self, text: str) -> None:
+        self.ui.modelsStatusLabel.text = text
+
+    def _changed(self) -> None:
+        self._list()
+        self._onChanged()
+
+    def cleanup(self) -> None:
+        """End what is under way, and the worker."""
+        if self._queue is not None:
+            self._queue.close()
+
+
+def _outcome(job) -> str:
+    """What came of a job, in words."""
+    if job.kind != "verify":
+        return _("{title} is ready.")
+    if job.result["found"] == "as recorded":
+        return _("{title}: the weights are those of the first download.")
+    return _("{title}: the weights are what their publisher gave.")

@@ -1,0 +1,99 @@
+"""What the slice views show after a registration: fading, the moving volume on its way, the grid.
+
+Nothing here changes the inputs or the results; what is made for showing is never saved.
+"""
+
+from __future__ import annotations
+
+import slicer
+
+from . import Transforms
+
+
+def show(background, foreground, opacity: float) -> None:
+    """Lay one volume over another in all slice views; opacity: 0 to 1 of the upper one."""
+    for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+        composite.SetBackgroundVolumeID(background.GetID())
+        composite.SetForegroundVolumeID(foreground.GetID())
+        composite.SetForegroundOpacity(opacity)
+
+
+def showGrid(transformNode, shown: bool) -> None:
+    """Draw the grid that a transform bends, or not."""
+    transformNode.CreateDefaultDisplayNodes()
+    display = transformNode.GetDisplayNode()
+    display.SetVisualizationMode(slicer.vtkMRMLTransformDisplayNode.VIS_MODE_GRID)
+    display.SetVisibility(shown)
+    display.SetVisibility2D(shown)
+
+
+class WarpPreview:
+    """The moving volume anywhere between where it was and where the transform brings it.
+
+    It shares the voxels and the displacements of the nodes it was made from. `transform` is None
+    when a transform node holds no grid that could be scaled.
+    """
+
+    def __init__(self, movingNode, transformNode) -> None:
+        self._nodes = []
+        self._grid = _scaledGrid(transformNode)
+        if self._grid is None:
+            return
+        scene = movingNode.GetScene()
+        self._transform = self._temporary(scene, "vtkMRMLTransformNode", "Deformation on its way")
+        self._transform.SetAndObserveTransformFromParent(self._grid)
+        self.volume = self._temporary(scene, movingNode.GetClassName(), "Moving on its way")
+        self.volume.CopyOrientation(movingNode)
+        self.volume.SetAndObserveImageData(movingNode.GetImageData())
+        self.volume.SetAndObserveTransformNodeID(movingNode.GetTransformNodeID())
+        between = Transforms.carryAlong(self.volume, self._transform)
+        if between is not None:
+            self._hide(between)
+        self._copyLook(movingNode)
+
+    @property
+    def possible(self) -> bool:
+        """Whether there is anything to show."""
+        return self._grid is not None
+
+    def to(self, fraction: float) -> None:
+        """Go to a part of the way, 0 to 1."""
+        self._grid.SetDisplacementScale(fraction)
+
+    def remove(self) -> None:
+        """Take away what was made for showing."""
+        for node in reversed(self._nodes):
+            if node.GetScene() is not None:
+                node.GetScene().RemoveNode(node)
+        self._nodes.clear()
+
+    def _temporary(self, scene, kind: str, name: str):
+        node = scene.CreateNodeByClass(kind)
+        node.UnRegister(None)
+        node.SetName(name)
+        self._hide(node)
+        return scene.AddNode(node)
+
+    def _hide(self, node) -> None:
+        node.SetHideFromEditors(True)
+        node.SetSaveWithScene(False)
+        self._nodes.append(node)
+
+    def _copyLook(self, movingNode) -> None:
+        self.volume.CreateDefaultDisplayNodes()
+        look = self.volume.GetDisplayNode()
+        if movingNode.GetDisplayNode() is not None:
+            look.CopyContent(movingNode.GetDisplayNode())
+        self._hide(look)
+
+
+def _scaledGrid(transformNode):
+    """The node's grid transform once more, sharing its displacements; None if it has no grid."""
+    held = transformNode.GetTransformFromParent()
+    if not isinstance(held, slicer.vtkOrientedGridTransform):
+        return None
+    grid = slicer.vtkOrientedGridTransform()
+    grid.SetDisplacementGridData(held.GetDisplacementGrid())
+    grid.SetGridDirectionMatrix(held.GetGridDirectionMatrix())
+    grid.SetInterpolationMode(held.GetInterpolationMode())
+    return grid

@@ -1,0 +1,82 @@
+"""What the Register panel says: before a job, during it, and after it."""
+
+from __future__ import annotations
+
+import qt
+from slicer.i18n import tr as _
+
+_LEVELS = {
+    "good": "SP_DialogApplyButton",
+    "note": "SP_MessageBoxWarning",
+    "bad": "SP_MessageBoxCritical",
+}
+_ICON = 16  # pixels
+
+
+class Status:
+    """The line below the images, the progress bar, the line below it, and the log."""
+
+    def __init__(self, ui) -> None:
+        self.ui = ui
+        ui.logButton.connect("toggled(bool)", ui.logText.setVisible)
+
+    def precheck(self, findings, instead: str = "") -> None:
+        """Show sentences on the pair, or a sentence instead of them."""
+        worst = findings[0].level if findings else ""
+        _setIcon(self.ui.precheckIcon, _LEVELS.get(worst, ""))
+        self.ui.precheckLabel.text = "\n".join(f.text for f in findings) or instead
+
+    def say(self, text: str) -> None:
+        """Say that all is well."""
+        self._show(text, "")
+
+    def progress(self, job) -> None:
+        """Show how far a job is."""
+        self.ui.progressBar.value = round(1000 * job.progress.fraction)
+        stage = job.progress.stage
+        text = stage[:1].upper() + stage[1:]
+        left = job.progress.remainingSeconds
+        if left is not None:
+            text += " · " + _("about {time} left").format(time=_duration(left))
+        self._show(text, "")
+
+    def done(self, job) -> None:
+        """Say that a job is done."""
+        self.ui.progressBar.value = 1000
+        text = _("Done in {time}. Revert takes everything back.")
+        self._show(text.format(time=_duration(job.result.seconds)), "")
+
+    def error(self, error, log: str = "") -> None:
+        """Say what went wrong and what to do."""
+        facts = [f"{error.what} ({error.where})" if error.where else error.what]
+        facts += [_("Found: {got}").format(got=error.got)] if error.got else []
+        facts += [_("Wanted: {wanted}").format(wanted=error.wanted)] if error.wanted else []
+        self.failed("\n".join(facts), error.remedy, log)
+
+    def failed(self, what: str, remedy: str = "", log: str = "") -> None:
+        """Say what went wrong, with the log behind a button."""
+        text = what[:1].upper() + what[1:]
+        self._show("\n".join(filter(None, (text, remedy))), "SP_MessageBoxWarning", log)
+
+    def _show(self, text: str, icon: str, log: str = "") -> None:
+        ui = self.ui
+        _setIcon(ui.statusIcon, icon)
+        ui.statusLabel.text = text
+        ui.logText.plainText = log
+        ui.logButton.visible = bool(log)
+        if not log:
+            ui.logButton.checked = False
+
+
+def _setIcon(label, name: str) -> None:
+    """Put one of the style's own icons into a label, which suits light and dark."""
+    label.visible = bool(name)
+    if name:
+        icon = label.style().standardIcon(getattr(qt.QStyle, name))
+        label.setPixmap(icon.pixmap(_ICON, _ICON))
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return _("{seconds} s").format(seconds=max(1, round(seconds)))
+    return _("{minutes} min").format(minutes=round(seconds / 60))

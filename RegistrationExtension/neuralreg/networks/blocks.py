@@ -1,0 +1,49 @@
+"""Layers that several architectures share, for two and three dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+CONVOLUTION: dict[int, Any] = {2: nn.Conv2d, 3: nn.Conv3d}
+TRANSPOSED: dict[int, Any] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+_CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+
+
+def channels_last(values: Tensor) -> Tensor:
+    """The same tensor with its channels side by side in memory.
+
+    Convolutions then take half the time on a CPU, and all that follows keeps the layout.
+    """
+    return values.contiguous(memory_format=_CHANNELS_LAST[values.dim()])
+
+
+def single(values: Tensor) -> Tensor:
+    """In float32 what autocast has shortened: positions need more digits than features do."""
+    return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
+
+
+class Adapting(nn.Module):
+    """A network that first turns the tensors of a file into its own key layout.
+
+    Loading stays as strict as it was asked for: what `adapted` cannot place is left for it to name.
+    """
+
+    def adapted(self, state: Mapping[str, Any]) -> dict[str, Tensor]:
+        """The same tensors under the names and in the shapes of this network."""
+        raise NotImplementedError
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """Takes the authors' files, and what this network itself has saved."""
+        return super().load_state_dict(self.adapted(state_dict), strict, assign)
+
+
+def unwrapped(state: Mapping[str, Any], key: str) -> dict[str, Tensor]:
+    """The tensors of a checkpoint that holds them under `key`, beside other things, or directly."""
+    inner = state.get(key, state)
+    return dict(inner)

@@ -1,0 +1,53 @@
+"""DIRAC: registration of images where tissue of one is absent in the other, such as tumors.
+
+Source: Mok and Chung 2022, "Unsupervised Deformable Image Registration with Absent Correspondences
+in Pre-operative and Post-Recurrence Brain Tumor MRI Scans", doi:10.48550/arXiv.2206.03900.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional
+
+from neuralreg.networks.conditional_lapirn import ConditionalLapIRN
+from neuralreg.networks.flow import compose
+
+_MARGIN = 0.015  # normalized units by which an absent place is worse than the mean
+
+
+class DIRAC(ConditionalLapIRN):
+    """Conditional LapIRN without normalization, with a map of absent correspondence.
+
+    width: channels of all layers. Images are (1, 1, z, y, x) in 0..1; sizes divide by 8.
+    """
+
+    def __init__(self, width: int = 24) -> None:
+        super().__init__(((width,) * 4,) * 3, normalize=False)
+
+    def forward(self, fixed: Tensor, moving: Tensor, *, smoothness: float = 0.3) -> Tensor:
+        """Displacement (1, 3, z, y, x), fixed to moving, normalized, components x y z.
+
+        smoothness: 0 (follows every detail, may fold) to 1 (stiff).
+        """
+        return super().forward(fixed, moving, smoothness=smoothness)
+
+
+def absent(fixed_to_moving: Tensor, moving_to_fixed: Tensor, foreground: Tensor) -> Tensor:
+    """Where the fixed image shows what the moving image does not have: (1, 1, z, y, x), bool.
+
+    The way there and back misses its start by more than elsewhere. Both displacements are
+    (1, 3, z, y, x), normalized, components x y z; foreground (1, 1, z, y, x) is where the fixed
+    image has tissue, and decides what is usual.
+    Source: as above: the error, smoothed by two means over 5 samples along each axis, against its
+    mean over the foreground plus a margin.
+    """
+    error = compose(fixed_to_moving, moving_to_fixed).norm(dim=1, keepdim=True)
+    inside = foreground.bool()
+    usual = error[inside].mean()
+    for _ in range(2):
+        error = functional.avg_pool3d(error, 5, 1, 2)
+    away: Tensor = error > usual + _MARGIN
+    return away & inside
+
+
+build = DIRAC

@@ -1,0 +1,97 @@
+"""uniGradICON and multiGradICON: four U-Nets, coarse to fine, whose maps are composed.
+
+Source: Tian et al. 2023, GradICON, doi:10.48550/arXiv.2206.05897; Tian et al. 2024, uniGradICON,
+doi:10.48550/arXiv.2403.05780; Demir et al. 2024, multiGradICON, doi:10.48550/arXiv.2408.00221.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from neuralreg.errors import InvalidImage
+from neuralreg.networks.flow import identity, read, resized
+from neuralreg.networks.tall_unet import TallUNet
+
+# Where the authors' state dict keeps the four networks, coarse to fine.
+_STAGES = (
+    "netPhi.netPhi.net.netPhi.net.net",  # at a quarter of the size
+    "netPhi.netPhi.net.netPsi.net",  # at half of the size
+    "netPhi.netPsi.net",
+    "netPsi.net",
+)
+_SMALLEST = 65  # samples along an axis: a quarter of them is halved five times
+
+
+class GradICON(nn.Module):
+    """The multi-resolution, two-step composition of uniGradICON.
+
+    Under autocast to bfloat16 the U-Nets are faster where the processor has it; positions stay in
+    float32. That moves voxels by 0.004 on average and up to 0.05 on smooth fields, more on rough.
+    Images are (1, 1, z, y, x) in 0..1, at least 65 samples along each axis, 175 in the published
+    weights.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        for path in _STAGES:
+            _hang(self, path, TallUNet())
+
+    def forward(self, fixed: Tensor, moving: Tensor) -> Tensor:
+        """Where each fixed sample lies in the moving image: (1, 3, z, y, x).
+
+        In unit coordinates, 0 at the first sample center and 1 at the last, components z y x.
+        """
+        return self._map(_halves(fixed), _halves(moving))
+
+    def both(self, fixed: Tensor, moving: Tensor) -> tuple[Tensor, Tensor]:
+        """Fixed to moving and moving to fixed, each from a run of its own."""
+        fixed_sizes, moving_sizes = _halves(fixed), _halves(moving)
+        return self._map(fixed_sizes, moving_sizes), self._map(moving_sizes, fixed_sizes)
+
+    def _map(self, fixed: Sequence[Tensor], moving: Sequence[Tensor]) -> Tensor:
+        fields: list[Tensor] = []  # of the networks so far, normalized, x y z, each on its own grid
+        for path, level in zip(_STAGES, (2, 1, 0, 0), strict=True):
+            seen = read(moving[level], _places(fields, fixed[level])) if fields else moving[level]
+            network: TallUNet = self.get_submodule(path)  # type: ignore[assignment]
+            fields.append(2 * network(seen, fixed[level]).flip(1))
+        return _places(fields, fixed[0]).flip(1) / 2 + 0.5
+
+
+def _places(fields: list[Tensor], image: Tensor) -> Tensor:
+    """Where the samples of an image are after all fields, the latest first: (1, 3, z, y, x)."""
+    shape = tuple(image.shape[2:])
+    latest = fields[-1]
+    if latest.shape[2:] != shape:  # as reading it at all samples, and quicker
+        latest = resized(latest, shape, aligned=True)
+    places = identity(shape, latest) + latest
+    for field in reversed(fields[:-1]):
+        places = places + read(field, places)
+    return places
+
+
+def _halves(image: Tensor) -> list[Tensor]:
+    """An image, half and quarter of it, with an odd last sample kept."""
+    if min(image.shape[2:]) < _SMALLEST:
+        raise InvalidImage(
+            "the network halves an image seven times, and this one is too small",
+            got=f"{tuple(image.shape[2:])} samples",
+            wanted=f"at least {_SMALLEST} along each axis",
+        )
+    half = functional.avg_pool3d(image, 2, ceil_mode=True)
+    return [image, half, functional.avg_pool3d(half, 2, ceil_mode=True)]
+
+
+def _hang(root: nn.Module, path: str, leaf: nn.Module) -> None:
+    """Puts a module at a dotted path, through plain modules that hold nothing else."""
+    *way, name = path.split(".")
+    for step in way:
+        if not hasattr(root, step):
+            root.add_module(step, nn.Module())
+        root = getattr(root, step)
+    root.add_module(name, leaf)
+
+
+build = GradICON

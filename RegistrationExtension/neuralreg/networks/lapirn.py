@@ -1,0 +1,57 @@
+"""LapIRN: displacement or diffeomorphic, three levels from coarse to fine.
+
+Source: Mok and Chung 2020, "Large Deformation Diffeomorphic Image Registration with Laplacian
+Pyramid Networks", doi:10.48550/arXiv.2006.16148.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from neuralreg.networks.flow import exponential
+from neuralreg.networks.pyramid import SLOPE, PyramidLevel, Widths, convolution, rectified
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions, each after a rectifier, added to the input."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = convolution(channels, channels)
+        self.conv2 = convolution(channels, channels)
+
+    def forward(self, values: Tensor, _code: Tensor | None = None) -> Tensor:
+        """(n, c, z, y, x) to the same shape."""
+        inner = rectified(self.conv1(functional.leaky_relu(values, SLOPE)))
+        return self.conv2(inner) + values  # type: ignore[no-any-return]
+
+
+class LapIRN(PyramidLevel):
+    """The finest of three levels.
+
+    start_channel: the authors' unit of width; all layers have four times as many.
+    diffeomorphic: whether the levels add up a velocity, which is then integrated.
+    Images are (1, 1, z, y, x) in 0..1; sizes divide by 8.
+    """
+
+    def __init__(self, start_channel: int = 7, *, diffeomorphic: bool = False) -> None:
+        widths = Widths(*[4 * start_channel] * 4)
+        coarsest = PyramidLevel(widths, ResidualBlock)
+        super().__init__(widths, ResidualBlock, PyramidLevel(widths, ResidualBlock, coarsest))
+        self.diffeomorphic = diffeomorphic
+
+    def forward(self, fixed: Tensor, moving: Tensor) -> Tensor:
+        """Displacement (1, 3, z, y, x), fixed to moving, normalized, components x y z."""
+        field = self.answer(fixed, moving, velocity=self.diffeomorphic).field
+        return exponential(field) if self.diffeomorphic else field
+
+    def both(self, fixed: Tensor, moving: Tensor) -> tuple[Tensor, Tensor]:
+        """Fixed to moving, moving to fixed: one pass, where the field is a velocity, else two."""
+        if not self.diffeomorphic:
+            return self(fixed, moving), self(moving, fixed)
+        velocity = self.answer(fixed, moving, velocity=True).field
+        return exponential(velocity), exponential(-velocity)
+
+
+build = LapIRN

@@ -1,0 +1,115 @@
+"""The three-level Laplacian pyramid of LapIRN and its descendants.
+
+Each level sees both images at its own resolution, the moving one warped by what the coarser level
+found, and adds what is missing. Key layout of the state dict: the finest level is the root, and
+owns the next coarser one as `model_lvl2`, which owns `model_lvl2.model_lvl1`.
+
+Source: Mok and Chung 2020, doi:10.48550/arXiv.2006.16148.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from neuralreg.networks.blocks import channels_last, single
+from neuralreg.networks.flow import doubled, exponential, warp
+
+SLOPE = 0.2
+_RANGE = 0.4  # the most that one level may add, in normalized units
+_BLOCKS = 5
+
+
+class Widths(NamedTuple):
+    """Channels of a level: at its own resolution, at half of it, after going up, of the answer."""
+
+    encoder: int
+    inner: int
+    up: int
+    output: int
+
+
+class Answer(NamedTuple):
+    """What a level says: displacement or velocity (1, 3, z, y, x), and the features behind it."""
+
+    field: Tensor
+    features: Tensor
+
+
+def rectified(values: Tensor) -> Tensor:
+    """Leaky rectifier in place, for what nobody else reads."""
+    return functional.leaky_relu(values, SLOPE, inplace=True)
+
+
+def convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Conv3d:
+    """A kernel of three samples along each axis, without bias."""
+    return nn.Conv3d(inputs, outputs, 3, stride, 1, bias=False)
+
+
+class PyramidLevel(nn.Module):
+    """One level of the pyramid, with the coarser ones inside.
+
+    block: makes a residual block for a number of channels; it is called with its input and with
+    the `code` that `answer` got. coarser: None for the coarsest level.
+    """
+
+    def __init__(
+        self, widths: Widths, block: Callable[[int], nn.Module], coarser: PyramidLevel | None = None
+    ) -> None:
+        super().__init__()
+        self.level: int = coarser.level + 1 if coarser else 1
+        inputs = 5 if coarser else 2
+        w = widths
+        rectifier = nn.LeakyReLU(SLOPE, inplace=True)
+        self.input_encoder_lvl1 = nn.Sequential(
+            convolution(inputs, w.encoder), rectifier, convolution(w.encoder, w.encoder)
+        )
+        self.down_conv = convolution(w.encoder, w.inner, stride=2)
+        blocks = {str(2 * n): block(w.inner) for n in range(_BLOCKS)}
+        self.resblock_group_lvl1 = nn.ModuleDict(blocks)
+        self.up = nn.ConvTranspose3d(w.inner, w.up, 2, 2, bias=False)
+        self.output_lvl1 = nn.Sequential(
+            convolution(w.up + w.encoder, w.output),
+            rectifier,
+            convolution(w.output, 3),
+            nn.Softsign(),
+        )
+        if coarser:
+            self.add_module(f"model_lvl{coarser.level}", coarser)
+
+    def answer(
+        self, fixed: Tensor, moving: Tensor, *, code: Tensor | None = None, velocity: bool = False
+    ) -> Answer:
+        """What this level and the coarser ones say about two images (1, 1, z, y, x).
+
+        velocity: whether the field is a velocity, to be integrated wherever it displaces.
+        """
+        if self.level == 1:
+            return self._said(torch.cat((moving, fixed), 1), None, code)
+        coarser: PyramidLevel = self.get_submodule(f"model_lvl{self.level - 1}")  # type: ignore[assignment]
+        found = coarser.answer(_halved(fixed), _halved(moving), code=code, velocity=velocity)
+        start = doubled(found.field)
+        moved = doubled(exponential(found.field)) if velocity else start
+        field, features = self._said(
+            torch.cat((warp(moving, moved), fixed, start), 1), found.features, code
+        )
+        return Answer(field + start, features)
+
+    def _said(self, seen: Tensor, coarser: Tensor | None, code: Tensor | None) -> Answer:
+        skip = self.input_encoder_lvl1(channels_last(seen))
+        inner = self.down_conv(skip)
+        if coarser is not None:
+            inner = inner + coarser
+        for block in self.resblock_group_lvl1.values():
+            inner = rectified(block(inner, code))
+        features = self.up(inner)
+        field = self.output_lvl1(torch.cat((features, skip), 1)) * _RANGE
+        return Answer(single(field).contiguous(), features)
+
+
+def _halved(image: Tensor) -> Tensor:
+    return functional.avg_pool3d(image, 3, 2, 1, count_include_pad=False)

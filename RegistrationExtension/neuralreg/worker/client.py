@@ -1,0 +1,252 @@
+"""A worker for plain Python programs: tests, batch runs, whatever has no event loop.
+
+with Worker() as worker:
+    result = worker.run("register", RegisterJob(fixed="fixed.nii.gz", moving="moving.nii.gz"))
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from itertools import count
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from neuralreg.errors import OutOfMemory, RegistrationError, WorkerFailed
+from neuralreg.progress import Progress, silent
+from neuralreg.worker.parcel import at_once, packed, unpacked
+from neuralreg.worker.processes import end_tree
+from neuralreg.worker.protocol import (
+    SILENT_S,
+    Answers,
+    Log,
+    Message,
+    died,
+    error_of,
+    hung,
+    line_of,
+)
+
+_STEP_S = 0.2  # how often a progress is asked, at least: it may want to cancel
+
+
+def environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of a worker: this package can be found, and idle threads sleep."""
+    found = dict(os.environ if base is None else base)
+    package = str(Path(__file__).resolve().parents[2])
+    found["PYTHONPATH"] = os.pathsep.join(filter(None, [package, found.get("PYTHONPATH")]))
+    found.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    found["PYTHONUNBUFFERED"] = "1"
+    return found
+
+
+def arguments_of(job: object) -> Mapping[str, Any]:
+    """A job's record, or a mapping, as arguments by name."""
+    if is_dataclass(job):
+        return {part.name: getattr(job, part.name) for part in fields(job)}
+    if isinstance(job, Mapping):
+        return job
+    raise TypeError(f"a job is a record or a mapping, not {type(job).__name__}")
+
+
+class Worker:
+    """A process that is started with the first job, kept warm, and replaced when it dies.
+
+    command: how to start one. silent_s: without a sign of life for so long, it hangs.
+    environ: of the process, that of this one unless given.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str] = (sys.executable, "-m", "neuralreg.worker"),
+        *,
+        silent_s: float = SILENT_S,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self._command, self._silent_s = list(command), silent_s
+        self._environment = environment(environ)
+        self._scratch = tempfile.TemporaryDirectory(prefix="neuralreg-", ignore_cleanup_errors=True)
+        self._ids = map(str, count(1))
+        self._process: _Process | None = None
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def log(self) -> str:
+        """What the process wrote for people."""
+        return self._process.log.text if self._process else ""
+
+    @property
+    def pid(self) -> int | None:
+        """The process that was started, if one runs."""
+        return self._process.pid if self._process and self._process.runs else None
+
+    def run(self, kind: str, job: object, progress: Progress = silent) -> Any:
+        """What the job gives; its arrays are memory maps of files that are gone from the folder.
+
+        progress: may raise, as `Cancelled`; the process is then ended, and the error goes on.
+        Raises RegistrationError: the job's own, or WorkerFailed.
+        """
+        name = next(self._ids)
+        with tempfile.TemporaryDirectory(
+            dir=self._scratch.name, ignore_cleanup_errors=True
+        ) as folder:
+            process = self._running()
+            try:
+                (into := Path(folder, "in")).mkdir()
+                (back := Path(folder, "out")).mkdir()
+                arguments = at_once(packed(arguments_of(job), into))
+                process.send(
+                    {
+                        "type": "job",
+                        "id": name,
+                        "kind": kind,
+                        "arguments": arguments,
+                        "folder": str(back),
+                    }
+                )
+                return unpacked(self._answer(process, progress))
+            except _Told as told:
+                if isinstance(told.error, OutOfMemory):
+                    process.end()  # what it holds goes back to the system
+                raise told.error from None
+            except BaseException:
+                process.end()
+                raise
+
+    def _running(self) -> _Process:
+        if self._process is None or not self._process.runs:
+            command = [*self._command, "--scratch", self._scratch.name]
+            self._process = _Process(command, self._environment, self._silent_s)
+        return self._process
+
+    def _answer(self, process: _Process, progress: Progress) -> Any:
+        last = (0.0, "starting")
+        progress(*last)
+        while True:
+            message = process.next(_STEP_S)
+            if message is not None and message["type"] == "result":
+                return message["value"]
+            if message is not None and message["type"] == "error":
+                raise _Told(error_of(message))
+            if message is not None and message["type"] == "progress":
+                last = (message["fraction"], message["stage"])
+            progress(*last)
+
+    def close(self) -> None:
+        """End the process and all that it started, and delete every file."""
+        if self._process is not None:
+            self._process.end()
+        self._scratch.cleanup()
+
+
+class _Told(Exception):
+    """The worker is well and said that the job failed."""
+
+    def __init__(self, error: RegistrationError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class _Process:
+    """A running worker, read by two threads."""
+
+    def __init__(self, command: list[str], environ: dict[str, str], silent_s: float) -> None:
+        try:
+            self._popen = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=environ,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise WorkerFailed(
+                "the computing process could not be started",
+                where=command[0],
+                got=error.strerror or str(error),
+                remedy="Check that this Python exists.",
+            ) from error
+        self.pid, self.log, self._silent_s = self._popen.pid, Log(), silent_s
+        self._answers = Answers()
+        self._messages: SimpleQueue[Message | WorkerFailed | None] = SimpleQueue()
+        self._heard = time.monotonic()
+        self._readers = [
+            threading.Thread(target=read, daemon=True) for read in (self._read, self._read_log)
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    @property
+    def runs(self) -> bool:
+        return self._popen.poll() is None
+
+    def send(self, message: Message) -> None:
+        assert self._popen.stdin is not None
+        try:
+            self._popen.stdin.write(line_of(message))
+            self._popen.stdin.flush()
+        except BrokenPipeError:
+            self._raise_death()
+
+    def next(self, timeout_s: float) -> Message | None:
+        """The next message; None when none came in time. Raises WorkerFailed."""
+        try:
+            message = self._messages.get(timeout=timeout_s)
+        except Empty:
+            if time.monotonic() > self._heard + self._silent_s:
+                raise hung(self._silent_s) from None
+            return None
+        self._heard = time.monotonic()
+        if message is None:
+            self._raise_death()
+        if isinstance(message, WorkerFailed):
+            raise message
+        return message
+
+    def end(self) -> None:
+        end_tree({self.pid})
+        self._popen.wait()
+        for reader in self._readers:
+            reader.join(timeout=1.0)
+        for stream in (self._popen.stdin, self._popen.stdout, self._popen.stderr):
+            assert stream is not None
+            with contextlib.suppress(BrokenPipeError):  # it died with a job half read
+                stream.close()
+
+    def _raise_death(self) -> None:
+        code = self._popen.wait()
+        end_tree({self.pid})  # its children
+        self._readers[1].join(timeout=1.0)
+        raise died(code, -code if code < 0 else None, self.log.text)
+
+    def _read(self) -> None:
+        assert self._popen.stdout is not None
+        while data := os.read(self._popen.stdout.fileno(), 1 << 16):
+            try:
+                messages, greeting = self._answers.read(data)
+            except WorkerFailed as error:
+                self._messages.put(error)
+                return
+            self.log.add(greeting)
+            for message in messages:
+                self._messages.put(message)
+        self._messages.put(None)
+
+    def _read_log(self) -> None:
+        assert self._popen.stderr is not None
+        while data := os.read(self._popen.stderr.fileno(), 1 << 16):
+            self.log.add(data.decode(errors="replace"))

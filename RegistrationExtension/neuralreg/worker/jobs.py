@@ -1,0 +1,64 @@
+"""The kinds of jobs that a worker knows, and where the function of each stands.
+
+A function takes the job's arguments, as `unpacked` gives them, and a progress, and returns what
+`packed` takes. It raises RegistrationError, and Cancelled never by itself: a job is cancelled by
+ending its process.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from neuralreg.errors import InvalidOption
+from neuralreg.progress import Progress
+
+Function = Callable[[Mapping[str, Any], Progress], object]
+
+KINDS = {
+    "register": "neuralreg.worker.jobs:registered",
+    "download": "neuralreg.worker.jobs:downloaded",
+    "verify": "neuralreg.worker.jobs:verified",
+}
+
+
+def function_of(kind: str) -> Function:
+    """The function that does a job of this kind. Raises InvalidOption for an unknown one."""
+    if kind not in KINDS:
+        raise InvalidOption(
+            "there is no such kind of job", got=f"'{kind}'", wanted=", ".join(sorted(KINDS))
+        )
+    module, name = KINDS[kind].split(":")
+    function: Function = getattr(importlib.import_module(module), name)
+    return function
+
+
+def registered(arguments: Mapping[str, Any], progress: Progress) -> object:
+    """A registration; the arguments are those of `RegisterJob`."""
+    from neuralreg.worker.records import RegisterJob
+    from neuralreg.worker.register import run
+
+    try:
+        job = RegisterJob(**arguments)
+    except TypeError as error:
+        raise InvalidOption("these are not the arguments of a job", got=str(error)) from error
+    return run(job, progress)[0]
+
+
+def downloaded(arguments: Mapping[str, Any], progress: Progress) -> object:
+    """A model's weights, fetched and checked, so that it runs offline later."""
+    from neuralreg.zoo.registry import model_card
+    from neuralreg.zoo.weights import fetch
+
+    path = fetch(model_card(arguments["model"]), progress=progress)
+    return {"model": arguments["model"], "path": path and str(path)}
+
+
+def verified(arguments: Mapping[str, Any], progress: Progress) -> object:
+    """What is known about a model's file, which is read as a whole for that."""
+    from neuralreg.zoo.registry import model_card
+    from neuralreg.zoo.weights import verify
+
+    progress(0.0, "checking the file")
+    return {"model": arguments["model"], "found": verify(model_card(arguments["model"]))}

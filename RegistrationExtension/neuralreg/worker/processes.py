@@ -1,0 +1,105 @@
+"""Ending a process with everything it started: a launcher, its Python, and their children."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+_MOST_ROUNDS = 20  # of looking for children that were born meanwhile
+
+
+@dataclass(frozen=True)
+class _Process:
+    parent: int
+    groups: frozenset[int]  # the process group and the session
+
+
+def end_tree(pids: Iterable[int]) -> None:
+    """Kill these processes, all that descend from them, and all of the groups that they lead.
+
+    Everything is stopped before anything is killed, so that no child is born or orphaned between
+    looking and killing. Processes that have ended are no error.
+    """
+    roots = {pid for pid in pids if pid > 1} - {os.getpid()}
+    if not roots:
+        return
+    if sys.platform == "win32":
+        _taskkill(roots)
+        return
+    seen: set[int] = set()
+    for _ in range(_MOST_ROUNDS):
+        born = tree(roots | seen) - seen
+        if not born:
+            break
+        _send(born, signal.SIGSTOP)
+        seen |= born
+    _send(seen, signal.SIGKILL)
+
+
+def tree(roots: Iterable[int]) -> set[int]:
+    """Those of the processes that live, with their descendants and the members of their groups."""
+    running = _running()
+    found = set(roots)
+    while True:
+        more = {
+            pid
+            for pid, process in running.items()
+            if pid not in found and (process.parent in found or process.groups & found)
+        }
+        if not more:
+            return (found & set(running)) - {os.getpid()}
+        found |= more
+
+
+def _send(pids: Iterable[int], number: int) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):  # it has ended: what was wanted
+            os.kill(pid, number)
+
+
+def _running() -> dict[int, _Process]:
+    """All processes that have not ended."""
+    return _from_proc() if Path("/proc/self/stat").exists() else _from_ps()
+
+
+def _from_proc() -> dict[int, _Process]:
+    found = {}
+    for entry in os.scandir("/proc"):
+        if not entry.name.isdigit():
+            continue
+        with contextlib.suppress(OSError):  # it ended while we looked
+            # The name in brackets may hold spaces.
+            text = Path(entry.path, "stat").read_text(errors="replace").rpartition(")")[2]
+            state, parent, group, session = text.split()[:4]
+            if state not in "ZX":
+                groups = frozenset((int(group), int(session)))
+                found[int(entry.name)] = _Process(int(parent), groups)
+    return found
+
+
+def _from_ps() -> dict[int, _Process]:
+    done = subprocess.run(
+        ["ps", "-A", "-o", "pid=,ppid=,pgid=,stat="], capture_output=True, text=True, check=True
+    )
+    rows = (line.split() for line in done.stdout.splitlines())
+    return {
+        int(pid): _Process(int(parent), frozenset((int(group),)))
+        for pid, parent, group, state in rows
+        if not state.startswith("Z")
+    }
+
+
+def _taskkill(pids: Iterable[int]) -> None:
+    for pid in pids:
+        subprocess.Popen(
+            ["taskkill", "/PID", str(pid), "/T", "/F"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        )

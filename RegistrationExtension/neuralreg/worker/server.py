@@ -1,0 +1,230 @@
+"""The worker's side: reads jobs, does one after the other, and answers.
+
+It ends when it has been idle for long, when its memory is exhausted, and at once, with all of its
+children, when whoever started it closes its input or dies.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import shutil
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, BinaryIO, NoReturn
+
+from neuralreg import __version__
+from neuralreg.errors import (
+    InvalidOption,
+    OutOfMemory,
+    PackageMissing,
+    RegistrationError,
+    WorkerFailed,
+)
+from neuralreg.worker.jobs import function_of
+from neuralreg.worker.pace import Pace, Watch
+from neuralreg.worker.parcel import at_once, packed, unpacked
+from neuralreg.worker.processes import end_tree, tree
+from neuralreg.worker.protocol import BEAT_S, Message, error_message, line_of
+
+IDLE_S = 600.0
+_REPORT_EVERY_S = 0.1
+_NICENESS = 5
+_NO_MEMORY = ("allocate memory", "not enough memory", "out of memory")
+_log = logging.getLogger(__name__)
+
+
+class Server:
+    """A worker on a pair of streams.
+
+    idle_s: how long to wait for a job. finish: at the end of the input, do first what was read.
+    warm: load the libraries that compute while the first job is still being prepared.
+    scratch: a folder of the owner's that is deleted when he is gone.
+    """
+
+    def __init__(
+        self,
+        source: BinaryIO,
+        sink: BinaryIO,
+        *,
+        idle_s: float = IDLE_S,
+        finish: bool = False,
+        warm: bool = True,
+        scratch: Path | None = None,
+    ) -> None:
+        self._source, self._sink, self._writing = source, sink, threading.Lock()
+        self._idle_s, self._finish, self._warm, self._scratch = idle_s, finish, warm, scratch
+        self._jobs: SimpleQueue[Message | None] = SimpleQueue()
+        self._paces: dict[str, Pace] = {}
+
+    def serve(self) -> None:
+        """Work until there is no more to do."""
+        self._say({"type": "ready", "pid": os.getpid(), "version": __version__})
+        for work in (self._listen, self._beat):
+            threading.Thread(target=work, daemon=True).start()
+        if self._warm:
+            _warm_up()
+        while True:
+            try:
+                job = self._jobs.get(timeout=self._idle_s)
+            except Empty:
+                return
+            if job is None or not self._done(job):
+                return
+
+    def _listen(self) -> None:
+        for line in self._source:
+            try:
+                self._jobs.put(dict(json.loads(line)))
+            except (ValueError, TypeError) as error:
+                self._say(error_message("", InvalidOption("a line is no job", got=str(error))))
+        if self._finish:
+            self._jobs.put(None)
+            return
+        if self._scratch is not None:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+        _leave()
+
+    def _beat(self) -> None:
+        while True:
+            time.sleep(BEAT_S)
+            self._say({"type": "beat"})
+
+    def _say(self, message: Message) -> None:
+        with self._writing:
+            self._sink.write(line_of(message))
+            self._sink.flush()
+
+    def _done(self, message: Message) -> bool:
+        """Whether the worker can go on after this job."""
+        job = str(message.get("id", ""))
+        try:
+            self._say({"type": "result", "id": job, "value": self._result(job, message)})
+        except RegistrationError as error:
+            self._say(error_message(job, error))
+            return not isinstance(error, OutOfMemory)
+        return True
+
+    def _result(self, job: str, message: Message) -> Any:
+        try:
+            function = function_of(message["kind"])
+            report = _Report(self, job, self._paces.setdefault(_sort_of(message), Pace()))
+            value = function(unpacked(message["arguments"]), report)
+            answer = at_once(packed(value, Path(message["folder"])))
+            report.watch.end()
+        except RegistrationError:
+            raise
+        except ModuleNotFoundError as error:
+            raise _missing(error) from error
+        except Exception as error:  # the boundary of the process
+            traceback.print_exc()
+            raise _unforeseen(error) from error
+        return answer
+
+
+class _Report:
+    """The progress of one job, told at most ten times a second."""
+
+    def __init__(self, server: Server, job: str, pace: Pace) -> None:
+        self.watch = Watch(pace)
+        self._server, self._job = server, job
+        self._stage, self._told = "", 0.0
+
+    def __call__(self, fraction: float, stage: str) -> None:
+        share, remaining_s = self.watch.at(fraction)
+        now = time.monotonic()
+        if stage == self._stage and now < self._told + _REPORT_EVERY_S:
+            return
+        self._stage, self._told = stage, now
+        facts = {"fraction": share, "stage": stage, "remaining_s": remaining_s}
+        self._server._say({"type": "progress", "id": self._job, **facts})
+
+
+def _sort_of(message: Message) -> str:
+    """Jobs of one sort take about the same shares of time for their stages."""
+    return f"{message['kind']} {message['arguments'].get('model')}"
+
+
+def _warm_up() -> None:
+    """Load what takes seconds."""
+    try:
+        import neuralreg.worker.register  # noqa: F401
+    except ImportError as error:
+        _log.warning("jobs that compute will fail here: %s", error)
+
+
+def _missing(error: ModuleNotFoundError) -> PackageMissing:
+    return PackageMissing(
+        f"the Python that computes lacks the package {error.name}",
+        where=sys.executable,
+        remedy="Install it; in Slicer, the module's set-up card does that.",
+    )
+
+
+def _unforeseen(error: Exception) -> RegistrationError:
+    """What went wrong, in words."""
+    text = f"{type(error).__name__}: {error}"
+    if isinstance(error, MemoryError) or any(part in text.lower() for part in _NO_MEMORY):
+        return OutOfMemory(
+            "there is too little memory for this job",
+            got=text.splitlines()[0],
+            remedy="Close other programs, crop the images, or choose a coarser model.",
+        )
+    return WorkerFailed(
+        "the job failed for a reason that nobody foresaw",
+        got=text.splitlines()[0],
+        remedy="Please report it, with the log.",
+    )
+
+
+def _step_back() -> None:
+    """Let windows go first, and leave the group of whoever started us: one number ends all."""
+    if hasattr(os, "nice"):
+        os.nice(_NICENESS)
+    if hasattr(os, "setsid") and os.getpid() != os.getpgrp():
+        os.setsid()
+
+
+def _own_output() -> BinaryIO:
+    """Standard output for messages alone: what libraries print there goes to the log instead."""
+    messages = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    return messages
+
+
+def _leave() -> NoReturn:
+    """End without waiting for the thread that reads, which may hold the input for ever."""
+    sys.stderr.flush()
+    end_tree(tree({os.getpid()}))
+    os._exit(0)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Serve on standard input and output."""
+    parser = argparse.ArgumentParser(prog="python -m neuralreg.worker", description=__doc__)
+    parser.add_argument("--idle", type=float, default=IDLE_S, help="seconds to wait for a job")
+    parser.add_argument("--finish", action="store_true", help="do all jobs when the input ends")
+    parser.add_argument("--cold", action="store_true", help="load libraries with the first job")
+    parser.add_argument("--background", action="store_true", help="for a window that stays alive")
+    parser.add_argument("--scratch", type=Path, help="a folder to delete when the owner dies")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(format="%(levelname)s: %(message)s")
+    if options.background:
+        _step_back()
+    server = Server(
+        sys.stdin.buffer,
+        _own_output(),
+        idle_s=options.idle,
+        finish=options.finish,
+        warm=not options.cold,
+        scratch=options.scratch,
+    )
+    server.serve()
+    _leave()

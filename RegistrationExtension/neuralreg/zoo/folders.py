@@ -1,0 +1,26 @@
+"""Where cards and weights lie on this machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def cards_folders() -> list[Path]:
+    """Where cards lie: with the package, with the extension, and where NEURALREG_MODELS points."""
+    package = Path(__file__).resolve().parents[1]
+    places = [
+        package / "_resources" / "Models",  # installed by pip
+        package.parent / "Resources" / "Models",  # installed in Slicer
+        package.parent.parent / "Resources" / "Models",  # a checkout
+    ]
+    own = os.environ.get("NEURALREG_MODELS")
+    return [p for p in [*places, *([Path(own)] if own else [])] if p.is_dir()]
+
+
+def cache_folder() -> Path:
+    """Where downloaded weights lie: NEURALREG_CACHE, else the user's cache for this program."""
+    import pooch
+
+    own = os.environ.get("NEURALREG_CACHE")
+    return Path(own) if own else Path(pooch.os_cache("neuralreg"))

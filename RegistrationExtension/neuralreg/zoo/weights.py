@@ -1,0 +1,201 @@
+"""The files that networks need: where they lie, how they come, and that they are the right ones."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from neuralreg.errors import ChecksumMismatch, UnwritableOutput, WeightsUnavailable
+from neuralreg.progress import Progress, silent
+from neuralreg.zoo.folders import cache_folder, cards_folders
+
+if TYPE_CHECKING:
+    from neuralreg.zoo.card import ModelCard, Weights
+
+_RECORD = "first-downloads.json"
+_CHUNK = 1 << 20
+
+
+def path_of(card: ModelCard, cache: Path | None = None) -> Path | None:
+    """Where the weights of a model lie on this machine; None if they do not."""
+    if card.weights is None:
+        return None
+    places = [*cards_folders(), cache or cache_folder()]
+    return next((p / card.weights.file for p in places if (p / card.weights.file).is_file()), None)
+
+
+def is_available(card: ModelCard, cache: Path | None = None) -> bool:
+    """Whether the model runs without a download."""
+    return card.weights is None or path_of(card, cache) is not None
+
+
+def require(card: ModelCard, cache: Path | None = None) -> Path:
+    """The file with a model's weights, checked.
+
+    Raises WeightsUnavailable, saying how to get them, or ChecksumMismatch.
+    """
+    path = path_of(card, cache)
+    if path is None:
+        raise WeightsUnavailable(
+            "a model's weights are not on this machine",
+            where=card.name,
+            remedy=f"`neuralreg models get {card.name}` fetches them"
+            + (f" from {card.weights.url}" if card.weights and card.weights.url else "")
+            + ", `neuralreg models import FILE` takes a copy that you have.",
+        )
+    verify(card, path, cache)
+    return path
+
+
+def fetch(card: ModelCard, cache: Path | None = None, progress: Progress = silent) -> Path | None:
+    """The file with a model's weights, downloaded if it is not here; None if it needs none.
+
+    A download goes to a temporary file, goes on where an earlier one was cut, is checked, and only
+    then takes its name. Raises WeightsUnavailable, ChecksumMismatch, UnwritableOutput; what a
+    cancelling progress raises passes through, and the part stays for the next try.
+    """
+    if card.weights is None:
+        return None
+    if path_of(card, cache) is not None:
+        return require(card, cache)
+    if card.weights.url is None:
+        raise WeightsUnavailable(
+            "a model's weights cannot be downloaded",
+            where=card.name,
+            remedy=f"Get them from {card.weights.page or 'their authors'}, then "
+            "`neuralreg models import FILE`.",
+        )
+    from neuralreg.zoo.download import downloaded
+
+    folder = _made(cache or cache_folder())
+    path = downloaded(
+        card.weights.url, folder / card.weights.file, _checker(card, folder), progress
+    )
+    _remember(card, path, folder)
+    return path
+
+
+def import_file(path: Path, cards: list[ModelCard], cache: Path | None = None) -> ModelCard:
+    """The model whose weights a file holds, whatever its name, after copying it to the cache.
+
+    path: a file, or a folder of which the first fitting file is taken.
+    Raises WeightsUnavailable when it is no model's.
+    """
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    for file in files:
+        for card in cards:
+            if card.weights and _fits(card.weights, file):
+                folder = _made(cache or cache_folder())
+                draft = folder / f"{card.weights.file}.{os.getpid()}.draft"
+                try:
+                    shutil.copyfile(file, draft)
+                    draft.replace(folder / card.weights.file)
+                finally:
+                    draft.unlink(missing_ok=True)
+                return card
+    raise WeightsUnavailable(
+        "this is no file that a model card names",
+        where=str(path),
+        got=f"sha256 {file_hash(path)}" if path.is_file() else f"{len(files)} files",
+        remedy="Check that the download was complete; your own network needs a card beside it.",
+    )
+
+
+def remove(card: ModelCard, cache: Path | None = None) -> bool:
+    """Delete a model's weights from the cache; whether there were any."""
+    if card.weights is None:
+        return False
+    path = (cache or cache_folder()) / card.weights.file
+    there = path.is_file()
+    path.unlink(missing_ok=True)
+    return there
+
+
+def verify(card: ModelCard, path: Path | None = None, cache: Path | None = None) -> str:
+    """What is known about a model's file: "none needed", "absent", "checked", or "as recorded".
+
+    "as recorded": its publisher gives no hash; it is what the first download was.
+    Raises ChecksumMismatch when it is another file than the card, or the record, names.
+    """
+    path = path or path_of(card, cache)
+    if card.weights is None:
+        return "none needed"
+    if path is None:
+        return "absent"
+    _checker(card, cache or cache_folder())(path)
+    return "checked" if card.weights.sha256 or card.weights.git_blob else "as recorded"
+
+
+def file_hash(path: Path, kind: str = "sha256") -> str:
+    """Hash of a file: "sha256", or "git_blob", by which git knows it."""
+    total = hashlib.sha256() if kind == "sha256" else hashlib.sha1(usedforsecurity=False)
+    if kind == "git_blob":
+        total.update(b"blob %d\0" % path.stat().st_size)
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            total.update(chunk)
+    return total.hexdigest()
+
+
+def _fits(weights: Weights, file: Path) -> bool:
+    if weights.bytes is not None and file.stat().st_size != weights.bytes:
+        return False
+    if weights.sha256:
+        return file_hash(file) == weights.sha256
+    return bool(weights.git_blob) and file_hash(file, "git_blob") == weights.git_blob
+
+
+class _checker:  # noqa: N801 - reads as a function that carries what it compares with
+    """Raises ChecksumMismatch when a file is not the one that a card or an old download names."""
+
+    def __init__(self, card: ModelCard, folder: Path) -> None:
+        self.card, self.folder = card, folder
+
+    def __call__(self, path: Path) -> None:
+        weights = self.card.weights
+        if weights is None:
+            return
+        kind = "git_blob" if weights.git_blob and not weights.sha256 else "sha256"
+        known = weights.sha256 or weights.git_blob or _recorded(self.folder).get(self.card.name)
+        if known and (got := file_hash(path, kind)) != known:
+            raise ChecksumMismatch(
+                "this is not the file that the model's card names",
+                where=f"{self.card.name}, {path}",
+                got=f"{kind} {got}",
+                wanted=known,
+                remedy=f"Delete the file and type `neuralreg models get {self.card.name}`; if it "
+                "comes back the same, the publisher has changed it: do not use it.",
+            )
+
+
+def _recorded(folder: Path) -> dict[str, str]:
+    path = folder / _RECORD
+    found: dict[str, str] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    return found
+
+
+def _remember(card: ModelCard, path: Path, folder: Path) -> None:
+    """Record the hash of a first download whose publisher gives none."""
+    weights = card.weights
+    if weights and not (weights.sha256 or weights.git_blob):
+        known = {**_recorded(folder), card.name: file_hash(path)}
+        draft = folder / f"{_RECORD}.{os.getpid()}"
+        draft.write_text(json.dumps(known, indent=2), encoding="utf-8")
+        draft.replace(folder / _RECORD)
+
+
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnwritableOutput(
+            "the folder for models cannot be made",
+            where=str(folder),
+            got=str(error),
+            remedy="Set the environment variable NEURALREG_CACHE to a folder that you may write.",
+        ) from error
+    return folder

@@ -1,0 +1,88 @@
+"""Ending a process tree: real processes, as launchers and libraries make them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+from neuralreg.worker.processes import end_tree, tree
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no process groups")
+
+FAMILY = """
+import subprocess, sys, time
+deeper = int(sys.argv[1])
+if deeper:
+    subprocess.Popen([sys.executable, "-c", sys.argv[2], str(deeper - 1), sys.argv[2]])
+print("ready", flush=True)
+time.sleep(600)
+"""
+ORPHANS = """
+import subprocess, sys
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+print("ready", flush=True)
+"""
+
+
+def gone(pids, within_s: float = 5.0) -> bool:
+    end = time.monotonic() + within_s
+    while tree(pids):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def wait_for(count: int, root: int) -> set[int]:
+    end = time.monotonic() + 20
+    while len(found := tree({root})) < count:
+        assert time.monotonic() < end, f"only {found} started"
+        time.sleep(0.02)
+    return found
+
+
+def test_children_and_their_children_end_with_a_process():
+    popen = subprocess.Popen([sys.executable, "-c", FAMILY, "3", FAMILY], stdout=subprocess.DEVNULL)
+    family = wait_for(4, popen.pid)
+    end_tree({popen.pid})
+    popen.wait()
+    assert gone(family)
+
+
+def test_orphans_of_a_group_end_with_its_leader_even_when_he_is_gone():
+    popen = subprocess.Popen(
+        [sys.executable, "-c", ORPHANS], stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    popen.wait()
+    orphans = tree({popen.pid})
+    assert len(orphans) == 1
+    end_tree({popen.pid})
+    assert gone(orphans)
+
+
+def test_a_process_behind_a_launcher_is_found():
+    launcher = subprocess.Popen(
+        ["sh", "-c", f"{sys.executable} -c 'import time; time.sleep(600)'; true"]
+    )
+    family = wait_for(2, launcher.pid)
+    end_tree({launcher.pid})
+    launcher.wait()
+    assert gone(family)
+
+
+def test_a_process_that_has_ended_is_no_error():
+    popen = subprocess.Popen([sys.executable, "-c", ""])
+    popen.wait()
+    end_tree({popen.pid})
+
+
+def test_others_are_left_alone():
+    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    ours = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    end_tree({ours.pid})
+    ours.wait()
+    assert other.poll() is None
+    other.kill()
+    other.wait()

@@ -1,0 +1,43 @@
+"""Makes the expected values beside it, with the authors' own code: numbers only, from seeds.
+
+    python Testing/data/networks/make.py FOLDER [name …]
+
+FOLDER as in benchmarks/originals.py. Each file holds `places` (300, d), the answer there (300, c),
+and the mean absolute value of each channel of the whole answer. Weights, images and places come
+from Testing/seeded.py, at the size and with the factors that originals.py gives.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+sys.path[:0] = [str(ROOT), str(ROOT / "RegistrationExtension")]
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+
+from benchmarks.originals import NETWORKS, on_this_machine  # noqa: E402
+from Testing.seeded import seeded_pair, seeded_weights, some_places  # noqa: E402
+
+
+def main(folder: Path, names: list[str]) -> None:
+    for name in names or NETWORKS:
+        network = NETWORKS[name]
+        with on_this_machine(), torch.inference_mode():
+            module, run = network.theirs(folder, network.small)
+            module.load_state_dict(seeded_weights(module.state_dict(), network.gentle))
+            answer = run(*seeded_pair(network.small))[0] if module.eval() else None
+        assert answer is not None
+        at = some_places(tuple(answer.shape[1:]))
+        values = answer[(slice(None), *at.T)].T
+        mean = answer.abs().flatten(1).mean(1)
+        path = Path(__file__).with_name(f"{name}.npz")
+        np.savez_compressed(path, places=at.numpy().astype(np.int16), values=values, mean=mean)
+        told = f"{name}: mean {mean.tolist()}, largest {float(answer.abs().max()):.3g}"
+        sys.stdout.write(told + "\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])

@@ -1,0 +1,135 @@
+"""A Slicer without the application: real MRML, real Qt, and the names that Slicer gives them."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+slicer = pytest.importorskip("slicer", reason="slicer-core is not installed: real MRML is needed")
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+try:
+    from PySide6 import QtWidgets  # noqa: F401
+except ImportError as missing:
+    pytest.skip(
+        f"no panels: {missing}. Type: sudo apt-get install --yes --no-install-recommends "
+        "libegl1 libgl1 libxkbcommon0 libfontconfig1 libdbus-1-3 fonts-dejavu-core",
+        allow_module_level=True,
+    )
+
+from NeuralRegistrationLib.Headless import HeadlessScene  # noqa: E402
+
+from Testing.gui import standin  # noqa: E402
+
+
+@pytest.fixture(scope="package")
+def the_application():
+    """`slicer.app` and everything around it, until the last test of this folder has run."""
+    uninstall = standin.install()
+    yield slicer.app
+    uninstall()
+
+
+@pytest.fixture(autouse=True)
+def no_slot_fails(the_application, monkeypatch):
+    """An exception in a slot reaches nobody but this hook: it fails the test."""
+    raised = []
+    monkeypatch.setattr(sys, "excepthook", lambda kind, error, trace: raised.append(error))
+    yield raised
+    the_application.processEvents()
+    if raised:
+        raise raised[0]
+
+
+@pytest.fixture
+def a_headless_scene(the_application):
+    scene = HeadlessScene()
+    yield scene
+    scene.scene.Clear(True)
+
+
+@pytest.fixture
+def a_scene(a_headless_scene):
+    return a_headless_scene.scene
+
+
+@pytest.fixture(scope="module")
+def known_worker(the_application):
+    """The session's queue with a worker whose answers are known and need no time."""
+    from NeuralRegistrationLib import Jobs
+
+    program = Path(__file__).parents[1] / "data" / "known_engine.py"
+    former, Jobs._queues[:] = list(Jobs._queues), [Jobs.Queue([sys.executable, str(program)])]
+    yield Jobs.queue()
+    Jobs.queue().close()
+    Jobs._queues[:] = former
+
+
+@pytest.fixture
+def a_pair(a_scene):
+    """A fixed and a moving volume, which the panel chooses by itself."""
+    return tuple(a_volume(name) for name in ("fixed", "moving"))
+
+
+@pytest.fixture
+def a_panel(a_scene):
+    """The module's panel in a window of its own, as Slicer's self tests open it."""
+    import NeuralRegistration
+
+    panel = NeuralRegistration.NeuralRegistrationWidget()
+    yield panel
+    panel.cleanup()
+    panel.parent.close()
+
+
+def a_volume(name: str, size=(14, 15, 16)):
+    """A volume of noise, 2 mm voxels."""
+    array = np.random.default_rng(len(name)).integers(1, 200, size).astype(np.int16)
+    node = slicer.util.addVolumeFromArray(array, None, name)
+    node.SetSpacing(2.0, 2.0, 2.0)
+    return node
+
+
+@pytest.fixture(name="a_volume")
+def _a_volume(a_scene):
+    return a_volume
+
+
+@pytest.fixture
+def wait_until(the_application):
+    """Lets the event loop run until something holds; the time is only there to end a failure."""
+
+    def wait(condition, seconds: float = 60.0) -> None:
+        end = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > end:
+                pytest.fail(f"waited {seconds} s in vain")
+            the_application.processEvents()
+            time.sleep(0.002)
+
+    return wait
+
+
+@pytest.fixture
+def late_ticks(the_application):
+    """Counts how often the event loop did not come round within a given time."""
+    import qt
+
+    ticks = []
+    timer = qt.QTimer()
+    timer.interval = 5
+    timer.connect("timeout()", lambda: ticks.append(time.monotonic()))
+    timer.start()
+    yield SimpleNamespace(
+        count=lambda limit_ms=100: sum(
+            (after - before) * 1000 > limit_ms for before, after in pairwise(ticks)
+        ),
+        total=lambda: len(ticks),
+    )
+    timer.stop()

@@ -1,0 +1,88 @@
+"""The .ui files are what Slicer's own loader understands, and what people can use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "Resources" / "UI"
+FILES = sorted(FOLDER.glob("*.ui"))
+HEADERS = {  # as the plugins of CTK and Slicer declare them
+    "ctkCollapsibleButton": "ctkCollapsibleButton.h",
+    "ctkSliderWidget": "ctkSliderWidget.h",
+    "qMRMLWidget": "qMRMLWidget.h",
+    "qMRMLNodeComboBox": "qMRMLNodeComboBox.h",
+    "qMRMLCheckableNodeComboBox": "qMRMLCheckableNodeComboBox.h",
+}
+FOR_PEOPLE = ("QPushButton", "QToolButton", "QComboBox", "QCheckBox", "QSpinBox")
+PROMISED = """fixedVolumeSelector movingVolumeSelector swapButton modelSelector presetSelector
+outputTransformSelector outputVolumeSelector applyButton cancelButton revertButton progressBar
+statusLabel summaryLabel""".split()
+
+
+def named(path: Path) -> dict[str, ElementTree.Element]:
+    return {w.get("name"): w for w in ElementTree.parse(path).getroot().iter("widget")}
+
+
+def property_of(widget, name: str) -> str:
+    found = widget.find(f"property[@name='{name}']")
+    return "" if found is None else "".join(found.itertext()).strip()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_each_widget_that_is_not_qt_s_is_declared_with_its_header(path):
+    declared = {
+        c.findtext("class"): c.findtext("header")
+        for c in ElementTree.parse(path).getroot().iter("customwidget")
+    }
+    used = {w.get("class") for w in named(path).values() if not w.get("class").startswith("Q")}
+    assert used <= set(declared)
+    assert declared.items() <= HEADERS.items()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_each_selector_of_nodes_gets_the_scene(path):
+    """One that is forgotten stays empty in Slicer."""
+    root = ElementTree.parse(path).getroot()
+    top = root.find("widget").get("name")
+    reached = {
+        c.findtext("receiver")
+        for c in root.iter("connection")
+        if (c.findtext("sender"), c.findtext("signal"), c.findtext("slot"))
+        == (top, "mrmlSceneChanged(vtkMRMLScene*)", "setMRMLScene(vtkMRMLScene*)")
+    }
+    kinds = ("qMRMLNodeComboBox", "qMRMLCheckableNodeComboBox")
+    assert reached == {n for n, w in named(path).items() if w.get("class") in kinds}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_whatever_can_be_pressed_or_chosen_has_a_tooltip(path):
+    for name, widget in named(path).items():
+        kind = widget.get("class")
+        if kind in FOR_PEOPLE or kind.startswith(("qMRMLNode", "qMRMLCheck", "ctkSlider")):
+            assert property_of(widget, "toolTip"), f"{name} has no tooltip"
+
+
+def test_the_names_that_scripts_rely_on_are_there():
+    assert set(PROMISED) <= set(named(FOLDER / "RegisterPanel.ui"))
+
+
+def test_no_name_is_used_twice():
+    names = [
+        w.get("name") for path in FILES for w in ElementTree.parse(path).getroot().iter("widget")
+    ]
+    assert len(names) == len(set(names))
+
+
+def test_every_parameter_has_exactly_one_control_or_is_connected_by_hand(the_application):
+    from NeuralRegistrationLib.Parameters import RegisterParameters
+
+    tied = [property_of(w, "SlicerParameterName") for w in named(FILES[1]).values()]
+    tied = [name for name in tied if name]
+    by_hand = {"model", "modelOptions", "bringAlong"} | {
+        f"{side}Mask{what}" for side in ("fixed", "moving") for what in ("", "Segment")
+    }
+    assert len(tied) == len(set(tied))
+    assert set(tied) | by_hand == set(RegisterParameters.allParameters)

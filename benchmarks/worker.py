@@ -1,0 +1,266 @@
+"""What the computing process costs: blocks of the window, overhead, cancels, and many jobs.
+
+    OMP_WAIT_POLICY=PASSIVE python benchmarks/worker.py [block overhead cancel many]
+        [--size 256] [--shrink 2] [--tries 50] [--jobs 500] [--sample d01_brain_t1_fs]
+
+Everything runs as in Slicer: real MRML nodes, Qt's event loop (the stand-in of Testing/gui), and
+the real worker. "block" and "many" use a worker whose registrations are known beforehand, since the
+window does not see what is computed; the arrays that it hands over and takes back are real.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import resource
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "RegistrationExtension")]
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+from Testing.gui import standin  # noqa: E402
+
+RESULTS = Path(__file__).parent / "results"
+SHARED = ROOT.parent / "shared" / "data" / "dev"
+KNOWN = [sys.executable, str(ROOT / "Testing" / "data" / "known_engine.py")]
+LATE_MS, TICK_MS = 100, 5
+
+
+class Ticks:
+    """When the event loop came round."""
+
+    def __init__(self):
+        import qt
+
+        self.times = [time.perf_counter()]
+        self.stages = ["start"]
+        self.stage = "start"
+        self._timer = qt.QTimer()
+        self._timer.interval = TICK_MS
+        self._timer.connect("timeout()", self._tick)
+        self._timer.start()
+
+    def _tick(self):
+        self.times.append(time.perf_counter())
+        self.stages.append(self.stage)
+
+    def end(self) -> dict[str, object]:
+        self._timer.stop()
+        gaps = [1000 * (b - a) for a, b in zip(self.times, self.times[1:], strict=False)]
+        longest: dict[str, float] = {}
+        for gap, stage in zip(gaps, self.stages[1:], strict=True):
+            longest[stage] = max(longest.get(stage, 0.0), round(gap, 1))
+        return {"ticks": len(gaps), "late": sum(g > LATE_MS for g in gaps), "longest_ms": longest}
+
+
+def spin(condition) -> None:
+    import slicer
+
+    while not condition():
+        slicer.app.processEvents()
+        time.sleep(0.001)
+
+
+def queue_of(worker=None):
+    """The session's queue, with this worker."""
+    from NeuralRegistrationLib import Jobs
+
+    Jobs._queues[:] = [Jobs.Queue(worker)]
+    return Jobs.queue()
+
+
+def a_volume(size: int, name: str):
+    import numpy as np
+    import slicer
+
+    k, j, i = np.ogrid[:size, :size, :size]
+    waves = np.sin(i / 9.0) * np.cos(j / 7.0) + np.sin(k / 8.0 + len(name))
+    return slicer.util.addVolumeFromArray((100 + 50 * waves).astype(np.float32), None, name)
+
+
+def block(options) -> list[dict[str, object]]:
+    """The longest times in which the window did nothing, per stage of a job."""
+    from NeuralRegistrationLib.Logic import register
+
+    queue = queue_of(KNOWN)
+    nodes = [a_volume(options.size, name) for name in ("fixed", "moving")]
+    rows = []
+    for turn in ("cold worker", "warm worker"):
+        ticks = Ticks()
+
+        def told(job, ticks=ticks):
+            ticks.stage = job.state
+
+        start = time.perf_counter()
+        job = register(*nodes, wait=False, inverse=True, onProgress=told)
+        spin(lambda job=job: job.ended)
+        if job.error is not None:
+            raise job.error
+        ticks.stage = "done"
+        seconds = time.perf_counter() - start
+        until = time.perf_counter() + 0.5
+        spin(lambda until=until: time.perf_counter() > until)
+        rows.append({"case": turn, "seconds": round(seconds, 2), **ticks.end()})
+        job.result.revert()
+    queue.close()
+    return rows
+
+
+def the_pair(options):
+    """A pair of the shared data as nodes, each axis shrunk."""
+    import neuralreg
+    from neuralreg.geometry.warp import warp
+    from NeuralRegistrationLib import Volumes
+
+    nodes = []
+    for role in ("fixed", "moving"):
+        image = neuralreg.read_image(next((SHARED / options.sample).glob(f"{role}.n*")))
+        grid = image.grid.resized([max(n // options.shrink, 8) for n in image.grid.size])
+        image = warp(image, neuralreg.DisplacementField.identity(grid), grid)
+        nodes.append(Volumes.volumeNodeFromImage(image, role))
+    return nodes
+
+
+def overhead(options) -> list[dict[str, object]]:
+    """A job on a warm worker, from Apply to its nodes, over `register` in this process."""
+    import neuralreg
+    from NeuralRegistrationLib import Volumes
+    from NeuralRegistrationLib.Logic import register
+
+    queue = queue_of()
+    nodes = the_pair(options)
+    images = [Volumes.imageFromVolumeNode(node) for node in nodes]
+    neuralreg.register(*images)  # both are warm
+    register(*nodes).revert()
+    start = time.perf_counter()
+    result = neuralreg.register(*images)
+    here = time.perf_counter() - start
+    neuralreg.warp(images[1], result.field, images[0].grid)
+    with_warp = time.perf_counter() - start
+    start = time.perf_counter()
+    done = register(*nodes)
+    there = time.perf_counter() - start
+    queue.close()
+    computed = sum(done.result.timings.values())
+    size = "x".join(map(str, images[0].grid.size))
+    return [
+        {
+            "case": f"{options.sample} {size}",
+            "register_s": round(here, 2),
+            "register_and_warp_s": round(with_warp, 2),
+            "job_s": round(there, 2),
+            "engine_within_job_s": round(computed, 2),
+            "job_over_register": round(there / here, 3),
+        }
+    ]
+
+
+def cancel(options) -> list[dict[str, object]]:
+    """Whether any process is left 2 s after a cancel at a random moment."""
+    from neuralreg.worker.processes import tree
+    from NeuralRegistrationLib.Logic import register
+
+    queue = queue_of()
+    nodes = [a_volume(96, name) for name in ("fixed", "moving")]
+    left, slowest, states = 0, 0.0, {}
+    chance = random.Random(0)
+    for _ in range(options.tries):
+        moment = time.perf_counter() + chance.uniform(0.0, 12.0)
+        job = register(*nodes, wait=False)
+        spin(lambda moment=moment, job=job: time.perf_counter() > moment or job.ended)
+        states[job.state] = states.get(job.state, 0) + 1
+        family = tree({queue.pid}) if queue.pid else set()
+        start = time.perf_counter()
+        job.cancel()
+        if job.state == "done":
+            queue.close()
+        until = start + 2.0
+        spin(
+            lambda family=family, until=until: (
+                not (tree(family) or files()) or time.perf_counter() > until
+            )
+        )
+        slowest = max(slowest, time.perf_counter() - start)
+        left += bool(tree(family) or files())
+    queue.close()
+    return [
+        {"case": f"{options.tries} tries", "with_something_left": left,
+         "slowest_s": round(slowest, 3), "cancelled_while": states}
+    ]  # fmt: skip
+
+
+def files() -> int:
+    """How many temporary files and folders of jobs there are."""
+    import slicer
+
+    return len(list(Path(slicer.app.temporaryPath).glob("neuralreg-*/*")))
+
+
+def memory_mb(pid: int) -> float:
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
+
+
+def many(options) -> list[dict[str, object]]:
+    """Memory of the worker and of this process after 50 jobs and at the end."""
+    from NeuralRegistrationLib.Logic import register
+
+    queue = queue_of(None if options.real else KNOWN)
+    nodes = [a_volume(32, name) for name in ("fixed", "moving")]
+    marks = {}
+    pids = set()
+    for number in range(1, options.jobs + 1):
+        register(*nodes, inverse=True).revert()
+        pids.add(queue.pid)
+        if number in (min(50, options.jobs // 2), options.jobs):
+            marks[number] = [round(memory_mb(pid), 1) for pid in (queue.pid, os.getpid())]
+    until = time.perf_counter() + 2.0
+    spin(lambda: not files() or time.perf_counter() > until)
+    left = files()
+    queue.close()
+    first, last = marks[min(marks)], marks[max(marks)]
+    return [
+        {"case": f"{options.jobs} jobs", "workers": len(pids), "files_left": left,
+         "worker_mb": [first[0], last[0]], "window_mb": [first[1], last[1]]}
+    ]  # fmt: skip
+
+
+PARTS = {"block": block, "overhead": overhead, "cancel": cancel, "many": many}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="all unless named")
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--sample", default="d01_brain_t1_fs")
+    parser.add_argument("--shrink", type=int, default=1)
+    parser.add_argument("--tries", type=int, default=50)
+    parser.add_argument("--jobs", type=int, default=500)
+    parser.add_argument("--real", action="store_true", help="many: with the default engine")
+    options = parser.parse_args()
+    standin.install()
+    from NeuralRegistrationLib.Headless import HeadlessScene
+
+    world = HeadlessScene()
+    found = {}
+    for name in options.parts or PARTS:
+        if name == "overhead" and not SHARED.is_dir():
+            print("overhead: left out, it needs the shared data")
+            continue
+        world.scene.Clear(False)
+        found[name] = PARTS[name](options)
+        for row in found[name]:
+            print(f"{name:9} " + "  ".join(f"{key} {value}" for key, value in row.items()))
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / "worker.json"
+    former = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps({**former, "options": vars(options), **found}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
