@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from neuralreg import __version__
-from neuralreg.errors import OutOfMemory
+from neuralreg.errors import InvalidOption, OutOfMemory
 from neuralreg.geometry.field import DisplacementField, compose
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.linear import LinearTransform
@@ -22,7 +22,7 @@ from neuralreg.methods.refine import Refined, Refinement
 from neuralreg.methods.working_copy import Start
 from neuralreg.outcome import judge
 from neuralreg.progress import Progress, silent, stage
-from neuralreg.result import RegistrationResult
+from neuralreg.result import Outcome, RegistrationResult
 from neuralreg.stages import (
     Inputs,
     answered,
@@ -35,8 +35,9 @@ from neuralreg.stages import (
     start_of,
     with_margin,
 )
+from neuralreg.suitability import Content, candidates, concerns
 from neuralreg.zoo.network import RegistrationNetwork, run_options
-from neuralreg.zoo.registry import load_model
+from neuralreg.zoo.registry import list_models, load_model, model_card
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -47,7 +48,7 @@ _REFINED_SAMPLES = 700_000  # of the work grid, where no card says how many
 def register(
     fixed: Image,
     moving: Image,
-    model: str | RegistrationNetwork = "convex",
+    model: str | RegistrationNetwork = "auto",
     *,
     initial: sitk.Transform | None = None,
     prealign: Prealign = Prealign.AUTO,
@@ -63,7 +64,9 @@ def register(
 ) -> RegistrationResult:
     """Both directions between two images, without folds, and how good they look.
 
-    model: the name of a card, or a network of your own with a card.
+    model: the name of a card, or a network of your own with a card. "auto" takes a network that is
+    here and was made for such images, else the training-free engine; the result says which and
+    why. A network whose result does not pass its own check is left for the next one.
     initial: where to begin (fixed to moving, any ITK transform); nothing is pre-aligned then.
     prealign: how far the linear stage may go.
     preset: settings of the default engine by the name of what is registered.
@@ -80,42 +83,40 @@ def register(
     clock = _Clock(progress)
     with _memory_of(place):
         inputs = Inputs.prepared(fixed, moving, fixed_mask, moving_mask, place)
-        network = (
-            load_model(model, device=device, precision=precision)
-            if isinstance(model, str)
-            else model
-        )
+        models, why = _choice(model, inputs, preset, options)
+        progress(0.0, why)
+        network = _loaded(models[0], device, precision)
         require_dimension(network, inputs.fixed.grid)
         run_options(network.card, options)  # what is wrong is said before the work begins
-        refine_by = refinement or (preset_named(preset).refinement if searches(network) else None)
         with clock.stage("pre-alignment", 0.0, 0.3) as part:
             start, how = start_of(inputs, initial, prealign, part)
-        deform = _searched if searches(network) else _predicted
-        found = deform(network, inputs, start, refine_by, options, clock)
-        with clock.stage("both directions", 0.85, 1.0), torch.no_grad():
-            added = found.field
-            if full_resolution:
-                added = added.resampled(with_margin(inputs.fixed.grid))
-            whole, inverse = compose(added, start), inverse_of(added, start, inputs.moving.grid)
-            outcome = judge(whole, inverse, inputs.fixed, added, inputs.similarities(start, whole))
-        if outcome.similarity_final < outcome.similarity_linear:
-            inputs.notes.append(
-                f"the images agree less than after the linear alignment: {outcome.similarity} "
-                f"{outcome.similarity_linear:.3f} before, {outcome.similarity_final:.3f} after"
-            )
+        for n, one in enumerate(models):
+            network = _loaded(one, device, precision)
+            refine_by = refinement or _usual_refinement(network, preset)
+            deform = _searched if searches(network) else _predicted
+            found = deform(network, inputs, start, refine_by, options, clock)
+            with clock.stage("both directions", 0.85, 1.0), torch.no_grad():
+                done = _both_ways(found, inputs, start, full_resolution)
+            if n + 1 < len(models) and (trouble := done.trouble()):
+                inputs.notes.append(f"{network.card.name} was tried and left: {trouble}")
+                continue
+            break
+    if trouble := done.trouble():
+        inputs.notes.append(trouble)
     still = LinearTransform.identity(inputs.fixed.grid.dimension)
     return RegistrationResult(
-        field=whole.to("cpu"),
-        inverse_field=inverse.to("cpu"),
+        field=done.field.to("cpu"),
+        inverse_field=done.inverse.to("cpu"),
         linear=start if isinstance(start, LinearTransform) else still,
         model=network.card.name,
-        outcome=outcome,
+        outcome=done.outcome,
         warnings=tuple(inputs.notes),
         timings=clock.seconds,
         provenance={
             "version": __version__,
             "torch": torch.__version__,
             "device": str(place),
+            "choice": why,
             "preset": preset,
             "precision": precision,
             "options": run_options(network.card, options),
@@ -125,6 +126,78 @@ def register(
             "smoothed against folding": found.smoothed,
         },
     )
+
+
+def _choice(
+    model: str | RegistrationNetwork,
+    inputs: Inputs,
+    preset: str,
+    options: Mapping[str, float] | None,
+) -> tuple[Sequence[str | RegistrationNetwork], str]:
+    """The models to try, the first that passes is kept, and why these.
+
+    A model that was named is the only one; what speaks against it becomes a warning.
+    """
+    seen = (
+        Content.of(inputs.fixed, inputs.fixed_mask),
+        Content.of(inputs.moving, inputs.moving_mask),
+    )
+    if model != "auto":
+        card = model_card(model) if isinstance(model, str) else model.card
+        inputs.notes.extend(concerns(card, *seen))
+        return [model], f"{card.name} was asked for"
+    if options:
+        raise InvalidOption(
+            "options belong to one model",
+            got=", ".join(options),
+            remedy="Name the model, or leave the options out.",
+        )
+    special = [] if preset != "generic" else candidates(list_models(available=True), *seen)
+    if not special:
+        return ["convex"], "convex: no network that is here was made for these images"
+    names = [card.name for card in special]
+    return [*names, "convex"], f"{names[0]}: both images look like brains without skull"
+
+
+def _loaded(model: str | RegistrationNetwork, device: str, precision: str) -> RegistrationNetwork:
+    return (
+        load_model(model, device=device, precision=precision) if isinstance(model, str) else model
+    )
+
+
+def _usual_refinement(network: RegistrationNetwork, preset: str) -> Refinement | None:
+    """What is done without being asked: a search must be refined, a network's answer need not."""
+    return preset_named(preset).refinement if searches(network) else None
+
+
+@dataclass(frozen=True, eq=False)
+class _Done:
+    """Both directions of the whole chain, and how good they look."""
+
+    field: DisplacementField
+    inverse: DisplacementField
+    outcome: Outcome
+
+    def trouble(self) -> str | None:
+        """What the result's own check has against it."""
+        before, after = self.outcome.similarity_linear, self.outcome.similarity_final
+        if after < before:
+            return (
+                "the images agree less than after the linear alignment: "
+                f"{self.outcome.similarity} {before:.3f} before, {after:.3f} after"
+            )
+        if self.outcome.folding_percent_body > 0:
+            return f"{self.outcome.folding_percent_body:.2g} % of the body is folded"
+        return None
+
+
+def _both_ways(found: _Deformed, inputs: Inputs, start: Start, full_resolution: bool) -> _Done:
+    added = found.field
+    if full_resolution:
+        added = added.resampled(with_margin(inputs.fixed.grid))
+    whole, inverse = compose(added, start), inverse_of(added, start, inputs.moving.grid)
+    outcome = judge(whole, inverse, inputs.fixed, added, inputs.similarities(start, whole))
+    return _Done(whole, inverse, outcome)
 
 
 @dataclass(frozen=True, eq=False)

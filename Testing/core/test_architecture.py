@@ -24,6 +24,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("zoo",),
     ("result",),
     ("outcome", "network_input"),
+    ("suitability",),
     ("stages",),
     ("engine",),
     ("review", "training", "worker"),

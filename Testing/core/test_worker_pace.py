@@ -44,6 +44,12 @@ def test_the_second_job_of_a_kind_knows_how_the_time_is_spread():
         assert remaining == pytest.approx(2 * (40 - seconds), abs=2.0)
 
 
+def test_a_usual_pace_counts_until_a_job_was_seen():
+    told = run(Pace(((0.0, 0.0), (0.5, 0.75), (1.0, 1.0))), SLOW_FIRST)
+    assert told[1][0] == pytest.approx(0.75, abs=0.01)
+    assert told[1][1] == pytest.approx(10.0, abs=0.5)
+
+
 def test_a_fraction_never_goes_back():
     told = run(Pace(), [(0.5, 1.0), (0.3, 2.0), (0.6, 3.0)])
     shares = [share for share, _ in told]

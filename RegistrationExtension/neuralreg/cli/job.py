@@ -22,6 +22,7 @@ from neuralreg.geometry.warp import warp, warp_labels
 from neuralreg.inputs import on_grid, overlap
 from neuralreg.measures.overlap import dice
 from neuralreg.methods.prealign import Prealign
+from neuralreg.methods.refine import Refinement
 from neuralreg.progress import Progress, stage
 from neuralreg.result import RegistrationResult
 
@@ -36,9 +37,12 @@ class Options:
     """What `neuralreg.register` is told."""
 
     model: str
+    options: dict[str, float]
+    refine: str | None
     preset: str
     prealign: str
     device: str
+    precision: str
     full_resolution: bool
 
 
@@ -144,6 +148,9 @@ def run(job: Job, folder: Path, progress: Progress) -> Summary:
         preset=job.options.preset,
         fixed_mask=loaded.fixed_mask,
         moving_mask=loaded.moving_mask,
+        options=job.options.options,
+        refinement=_refinement(job.options.refine),
+        precision=job.options.precision,
         device=job.options.device,
         full_resolution=job.options.full_resolution,
         progress=stage(progress, 0.02, 0.9),
@@ -182,6 +189,30 @@ def _load(job: Job) -> Loaded:
         notes.append(f"the moving label map covers {100 * share:.0f} % of the moving image")
     masks = labels(job.fixed_mask), labels(job.moving_mask)
     return Loaded(fixed, moving, fixed_seg, moving_seg, *masks, notes)
+
+
+def numbers(given: list[str]) -> dict[str, float]:
+    """`["smoothness=0.3"]` as a mapping. Raises InvalidOption for anything else."""
+    found = {}
+    for text in given:
+        name, _, value = text.partition("=")
+        try:
+            found[name] = float(value)
+        except ValueError as error:
+            raise InvalidOption(
+                "an option of a model is a name and a number", got=f"'{text}'", wanted="name=0.3"
+            ) from error
+    return found
+
+
+def _refinement(similarity: str | None) -> Refinement | None:
+    if similarity is None:
+        return None
+    if similarity not in ("auto", "mind", "lncc"):
+        raise InvalidOption(
+            "unknown similarity", got=f"'{similarity}'", wanted="auto, mind or lncc"
+        )
+    return Refinement(similarity=similarity)  # type: ignore[arg-type]
 
 
 def _prealign(name: str) -> Prealign:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from neuralreg.cli.options import AsJson, Quiet
-from neuralreg.errors import ChecksumMismatch, InvalidOption
 
 if TYPE_CHECKING:
     from neuralreg.zoo.card import ModelCard
 
 models = typer.Typer(
-    help="List, show, fetch and import models.", no_args_is_help=True, rich_markup_mode=None
+    help="List, show, fetch, import, check and remove models.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 Name = Annotated[str, typer.Argument(help="A name from `neuralreg models list`.")]
 
@@ -35,10 +34,15 @@ def list_(
     """List the models that there are."""
     from neuralreg.cli.terminal import answer, columns
     from neuralreg.zoo.registry import list_models
+    from neuralreg.zoo.weights import is_available
 
     cards = list_models(modality=modality, anatomy=anatomy, available=available)
     facts = {"models": [_plain(card) for card in cards]}
-    answer(facts, as_json, lambda: columns([(card.name, card.title) for card in cards]))
+    rows = [
+        (card.name, f"{'here  ' if is_available(card) else 'to get'} {card.title}")
+        for card in cards
+    ]
+    answer(facts, as_json, lambda: columns(rows))
 
 
 @models.command()
@@ -55,61 +59,65 @@ def show(name: Name, as_json: AsJson = False) -> None:
 def get(name: Name, as_json: AsJson = False, quiet: Quiet = False) -> None:
     """Fetch a model's weights, so that it runs offline later."""
     from neuralreg.cli.terminal import answer, shown_progress
-    from neuralreg.zoo.registry import load_model
+    from neuralreg.zoo.registry import model_card
+    from neuralreg.zoo.weights import fetch, verify
 
+    card = model_card(name)
     with shown_progress(quiet) as progress:
-        load_model(name, device="cpu", progress=progress)
-    answer({"model": name, "available": True}, as_json, lambda: f"{name} is ready")
+        path = fetch(card, progress=progress)
+    facts = {"model": name, "file": path and str(path), "state": verify(card)}
+    answer(facts, as_json, lambda: f"{name} is ready ({facts['state']})")
 
 
 @models.command("import")
 def import_(
-    card: Annotated[Path, typer.Argument(help="A model card; its weights lie beside it.")],
+    path: Annotated[
+        Path,
+        typer.Argument(
+            help="Weights that a card names, in any file or folder; or a card of your own."
+        ),
+    ],
     as_json: AsJson = False,
 ) -> None:
-    """Add a model of your own to the folder that NEURALREG_MODELS names."""
+    """Take in weights that you have, or a model of your own: a card with its weights beside it."""
     from neuralreg.cli.terminal import answer
-
-    name, folder = _imported(card)
-    facts = {"model": name, "folder": str(folder)}
-    answer(facts, as_json, lambda: f"{name} now stands in {folder}")
-
-
-def _imported(path: Path) -> tuple[str, Path]:
-    """The name of the model and the folder that its card and weights were copied to."""
-    from neuralreg.geometry.files import drafts, existing
-    from neuralreg.zoo.registry import read_card
-
-    own = os.environ.get("NEURALREG_MODELS")
-    if not own:
-        raise InvalidOption(
-            "there is no folder for models of your own",
-            remedy="Set the environment variable NEURALREG_MODELS to a folder.",
-        )
-    card = read_card(existing(path))
-    files = [path]
-    if card.weights and card.weights.file:
-        files.append(_checked(path.parent / card.weights.file, card.weights.sha256))
-    with drafts(Path(own), last=path.name) as draft:
-        for file in files:
-            shutil.copyfile(file, draft / file.name)
-    return card.name, Path(own)
-
-
-def _checked(weights: Path, sha256: str | None) -> Path:
-    from neuralreg.cli.outputs import sha256_of
     from neuralreg.geometry.files import existing
+    from neuralreg.zoo.own import import_card
+    from neuralreg.zoo.registry import list_models
+    from neuralreg.zoo.weights import import_file, path_of
 
-    found = sha256_of(existing(weights))
-    if found != sha256:
-        raise ChecksumMismatch(
-            "these are not the weights that the card names",
-            where=str(weights),
-            got=found,
-            wanted=sha256 or "a sha256 on the card",
-            remedy="Download the file again, or correct the card.",
-        )
-    return weights
+    own = existing(path).suffix == ".json"
+    card = import_card(path) if own else import_file(path, list_models())
+    file = path_of(card)
+    facts = {"model": card.name, "file": file and str(file)}
+    answer(facts, as_json, lambda: f"{card.name} is ready")
+
+
+@models.command()
+def verify(
+    names: Annotated[list[str] | None, typer.Argument(help="Models; all unless given.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check that weights on this machine are what their cards name."""
+    from neuralreg.cli.terminal import answer, columns
+    from neuralreg.zoo.registry import list_models, model_card
+    from neuralreg.zoo.weights import verify as state_of
+
+    cards = [model_card(name) for name in names] if names else list_models()
+    states = {card.name: state_of(card) for card in cards}
+    answer({"models": states}, as_json, lambda: columns(list(states.items())))
+
+
+@models.command("remove")
+def remove_(name: Name, as_json: AsJson = False) -> None:
+    """Delete a model's downloaded weights."""
+    from neuralreg.cli.terminal import answer
+    from neuralreg.zoo.registry import model_card
+    from neuralreg.zoo.weights import remove
+
+    removed = remove(model_card(name))
+    said = "removed" if removed else "there was nothing to remove"
+    answer({"model": name, "removed": removed}, as_json, lambda: f"{name}: {said}")
 
 
 def _plain(card: ModelCard) -> dict[str, object]:

@@ -17,7 +17,16 @@ def register(
     fixed: FilePath,
     moving: FilePath,
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder for the results.")],
-    model: Annotated[str, typer.Option(help="A name from `neuralreg models list`.")] = "convex",
+    model: Annotated[
+        str, typer.Option(help="A name from `neuralreg models list`, or auto.")
+    ] = "auto",
+    option: Annotated[
+        list[str] | None, typer.Option(help="name=number, an option of the model; repeatable.")
+    ] = None,
+    refine: Annotated[
+        str | None,
+        typer.Option(help="Refine a network's answer by: auto, mind or lncc."),
+    ] = None,
     preset: Annotated[str, typer.Option(help="What the images show.")] = "generic",
     fixed_seg: Annotated[Given, typer.Option(help="Label map of the fixed image.")] = None,
     moving_seg: Annotated[Given, typer.Option(help="Label map to bring along.")] = None,
@@ -26,6 +35,9 @@ def register(
     initial: Annotated[Given, typer.Option(help="Transform to begin with.")] = None,
     prealign: Annotated[str, typer.Option(help="auto, none, center, rigid or affine.")] = "auto",
     device: Device = "auto",
+    precision: Annotated[
+        str, typer.Option(help="Of a network: float32, bfloat16 or float16.")
+    ] = "float32",
     full_resolution: Annotated[
         bool, typer.Option("--full-resolution", help="Fields on the images' own grids.")
     ] = False,
@@ -39,11 +51,13 @@ def register(
     LPS mm that hold the whole chain), warped.nii.gz, warped_seg.nii.gz where a label map of the
     moving image is given, and result.json with the model, options, warnings, numbers and times.
     """
-    from neuralreg.cli.job import FILES, Job, Options, run
+    from neuralreg.cli.job import FILES, Job, Options, numbers, run
     from neuralreg.cli.outputs import require_folder
     from neuralreg.cli.terminal import answer, shown_progress, warn
 
-    options = Options(model, preset, prealign, device, full_resolution)
+    options = Options(
+        model, numbers(option or []), refine, preset, prealign, device, precision, full_resolution
+    )
     job = Job(fixed, moving, fixed_seg, moving_seg, fixed_mask, moving_mask, initial, options)
     require_folder(output, FILES, overwrite)
     with shown_progress(quiet) as progress:

@@ -236,10 +236,7 @@ def refine_velocity(
         )
         information.append(judge(velocity))
         worth = information[-1] > _LEAST_GAIN * best
-        if name == "mind":
-            worth = worth or far
-        else:
-            worth = worth and judge.alike(velocity)
+        worth = worth or far if name == "mind" else worth and judge.alike(velocity)
         if worth or not auto:
             kept, best, points = name, information[-1], velocity.points
     velocity.points = points

@@ -6,6 +6,8 @@ Network", doi:10.48550/arXiv.2106.12673.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -24,10 +26,12 @@ class StyledRectifier(nn.Module):
 
     def forward(self, values: Tensor, code: Tensor) -> Tensor:
         """(1, c, z, y, x) and code (1, 64) to the same shape."""
-        scale, shift = self.style(code)[..., None, None, None].chunk(2, 1)
+        scale, shift = self.style(code).view(1, -1, *[1] * (values.dim() - 2)).chunk(2, 1)
         scale = scale + 1
         if self.normalize:  # as one scale and shift, without a normalized copy
-            variance, mean = torch.var_mean(values, (2, 3, 4), correction=0, keepdim=True)
+            variance, mean = torch.var_mean(
+                values, tuple(range(2, values.dim())), correction=0, keepdim=True
+            )
             scale = scale * (variance + 1e-5).rsqrt()
             shift = shift - mean * scale
         return rectified(torch.addcmul(shift, values, scale))
@@ -36,14 +40,14 @@ class StyledRectifier(nn.Module):
 class ConditionalBlock(nn.Module):
     """A residual block whose rectifiers are styled by the smoothness."""
 
-    def __init__(self, channels: int, *, normalize: bool) -> None:
+    def __init__(self, dimension: int, channels: int, *, normalize: bool) -> None:
         super().__init__()
         steps = [nn.Linear(n, _CODE) for n in (1, _CODE, _CODE, _CODE)]
         self.mapping = nn.Sequential(*(m for s in steps for m in (s, nn.LeakyReLU(SLOPE))))
         self.ai1 = StyledRectifier(channels, normalize=normalize)
         self.ai2 = StyledRectifier(channels, normalize=normalize)
-        self.conv1 = convolution(channels, channels)
-        self.conv2 = convolution(channels, channels)
+        self.conv1 = convolution(dimension, channels, channels)
+        self.conv2 = convolution(dimension, channels, channels)
 
     def forward(self, values: Tensor, smoothness: Tensor) -> Tensor:
         """(1, c, z, y, x) and smoothness (1, 1) to the same shape."""
@@ -57,8 +61,8 @@ class ConditionalLapIRN(PyramidLevel):
 
     widths: of the coarse, the middle and the fine level: encoder, inner, up, output.
     normalize: whether instances are normalized before they are styled.
-    Images are (1, 1, z, y, x) in 0..1; sizes divide by 8. With normalization the result depends on
-    how much background is in the field of view.
+    Images are (1, 1, z, y, x), or (1, 1, y, x), in 0..1; sizes divide by 8. With
+    normalization the result depends on how much background is in the field of view.
     """
 
     def __init__(
@@ -70,15 +74,16 @@ class ConditionalLapIRN(PyramidLevel):
         ),
         *,
         normalize: bool = True,
+        dimension: int = 3,
     ) -> None:
-        def block(channels: int) -> nn.Module:
-            return ConditionalBlock(channels, normalize=normalize)
-
-        coarse, middle, fine = (Widths(*w) for w in widths)
-        super().__init__(fine, block, PyramidLevel(middle, block, PyramidLevel(coarse, block)))
+        block = partial(ConditionalBlock, dimension, normalize=normalize)
+        level: PyramidLevel | None = None
+        for each in widths[:-1]:
+            level = PyramidLevel(dimension, Widths(*each), block, level)
+        super().__init__(dimension, Widths(*widths[-1]), block, level)
 
     def forward(self, fixed: Tensor, moving: Tensor, *, smoothness: float = 0.1) -> Tensor:
-        """Displacement (1, 3, z, y, x), fixed to moving, normalized, components x y z.
+        """Displacement (1, d, z, y, x), fixed to moving, normalized, components x y z.
 
         smoothness: 0 (follows every detail, may fold) to 1 (stiff).
         """

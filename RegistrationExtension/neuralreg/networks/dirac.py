@@ -35,6 +35,9 @@ class DIRAC(ConditionalLapIRN):
 def absent(fixed_to_moving: Tensor, moving_to_fixed: Tensor, foreground: Tensor) -> Tensor:
     """Where the fixed image shows what the moving image does not have: (1, 1, z, y, x), bool.
 
+    The authors take the displacements to the resolution of the image first, and so do the numbers
+    of samples below count.
+
     The way there and back misses its start by more than elsewhere. Both displacements are
     (1, 3, z, y, x), normalized, components x y z; foreground (1, 1, z, y, x) is where the fixed
     image has tissue, and decides what is usual.

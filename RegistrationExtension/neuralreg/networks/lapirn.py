@@ -6,6 +6,8 @@ Pyramid Networks", doi:10.48550/arXiv.2006.16148.
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -16,10 +18,10 @@ from neuralreg.networks.pyramid import SLOPE, PyramidLevel, Widths, convolution,
 class ResidualBlock(nn.Module):
     """Two convolutions, each after a rectifier, added to the input."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, dimension: int, channels: int) -> None:
         super().__init__()
-        self.conv1 = convolution(channels, channels)
-        self.conv2 = convolution(channels, channels)
+        self.conv1 = convolution(dimension, channels, channels)
+        self.conv2 = convolution(dimension, channels, channels)
 
     def forward(self, values: Tensor, _code: Tensor | None = None) -> Tensor:
         """(n, c, z, y, x) to the same shape."""
@@ -32,17 +34,18 @@ class LapIRN(PyramidLevel):
 
     start_channel: the authors' unit of width; all layers have four times as many.
     diffeomorphic: whether the levels add up a velocity, which is then integrated.
-    Images are (1, 1, z, y, x) in 0..1; sizes divide by 8.
+    Images are (1, 1, z, y, x), or (1, 1, y, x), in 0..1; sizes divide by 8.
     """
 
-    def __init__(self, start_channel: int = 7, *, diffeomorphic: bool = False) -> None:
-        widths = Widths(*[4 * start_channel] * 4)
-        coarsest = PyramidLevel(widths, ResidualBlock)
-        super().__init__(widths, ResidualBlock, PyramidLevel(widths, ResidualBlock, coarsest))
+    def __init__(
+        self, start_channel: int = 7, *, diffeomorphic: bool = False, dimension: int = 3
+    ) -> None:
+        level = dimension, Widths(*[4 * start_channel] * 4), partial(ResidualBlock, dimension)
+        super().__init__(*level, PyramidLevel(*level, PyramidLevel(*level)))
         self.diffeomorphic = diffeomorphic
 
     def forward(self, fixed: Tensor, moving: Tensor) -> Tensor:
-        """Displacement (1, 3, z, y, x), fixed to moving, normalized, components x y z."""
+        """Displacement (1, d, z, y, x), fixed to moving, normalized, components x y z."""
         field = self.answer(fixed, moving, velocity=self.diffeomorphic).field
         return exponential(field) if self.diffeomorphic else field
 

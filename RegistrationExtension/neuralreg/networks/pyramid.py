@@ -1,4 +1,4 @@
-"""The three-level Laplacian pyramid of LapIRN and its descendants.
+"""The three-level Laplacian pyramid of LapIRN and its descendants, in 2D and 3D.
 
 Each level sees both images at its own resolution, the moving one warped by what the coarser level
 found, and adds what is missing. Key layout of the state dict: the finest level is the root, and
@@ -10,13 +10,14 @@ Source: Mok and Chung 2020, doi:10.48550/arXiv.2006.16148.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from neuralreg.networks.blocks import channels_last, single
+from neuralreg.networks.blocks import CONVOLUTION, MEAN, TRANSPOSED, channels_last, single
 from neuralreg.networks.flow import doubled, exponential, warp
 
 SLOPE = 0.2
@@ -34,7 +35,7 @@ class Widths(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a level says: displacement or velocity (1, 3, z, y, x), and the features behind it."""
+    """What a level says: displacement or velocity (1, d, z, y, x), and the features behind it."""
 
     field: Tensor
     features: Tensor
@@ -45,37 +46,43 @@ def rectified(values: Tensor) -> Tensor:
     return functional.leaky_relu(values, SLOPE, inplace=True)
 
 
-def convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Conv3d:
+def convolution(dimension: int, inputs: int, outputs: int, stride: int = 1) -> nn.Module:
     """A kernel of three samples along each axis, without bias."""
-    return nn.Conv3d(inputs, outputs, 3, stride, 1, bias=False)
+    layer: nn.Module = CONVOLUTION[dimension](inputs, outputs, 3, stride, 1, bias=False)
+    return layer
 
 
 class PyramidLevel(nn.Module):
     """One level of the pyramid, with the coarser ones inside.
 
-    block: makes a residual block for a number of channels; it is called with its input and with
-    the `code` that `answer` got. coarser: None for the coarsest level.
+    dimension: of the images. block: makes a residual block for a number of channels; it is called
+    with its input and with the `code` that `answer` got. coarser: None for the coarsest level.
     """
 
     def __init__(
-        self, widths: Widths, block: Callable[[int], nn.Module], coarser: PyramidLevel | None = None
+        self,
+        dimension: int,
+        widths: Widths,
+        block: Callable[[int], nn.Module],
+        coarser: PyramidLevel | None = None,
     ) -> None:
         super().__init__()
+        convolved = partial(convolution, dimension)
         self.level: int = coarser.level + 1 if coarser else 1
-        inputs = 5 if coarser else 2
+        inputs = 2 + dimension if coarser else 2
         w = widths
         rectifier = nn.LeakyReLU(SLOPE, inplace=True)
         self.input_encoder_lvl1 = nn.Sequential(
-            convolution(inputs, w.encoder), rectifier, convolution(w.encoder, w.encoder)
+            convolved(inputs, w.encoder), rectifier, convolved(w.encoder, w.encoder)
         )
-        self.down_conv = convolution(w.encoder, w.inner, stride=2)
+        self.down_conv = convolved(w.encoder, w.inner, stride=2)
         blocks = {str(2 * n): block(w.inner) for n in range(_BLOCKS)}
         self.resblock_group_lvl1 = nn.ModuleDict(blocks)
-        self.up = nn.ConvTranspose3d(w.inner, w.up, 2, 2, bias=False)
+        self.up = TRANSPOSED[dimension](w.inner, w.up, 2, 2, bias=False)
         self.output_lvl1 = nn.Sequential(
-            convolution(w.up + w.encoder, w.output),
+            convolved(w.up + w.encoder, w.output),
             rectifier,
-            convolution(w.output, 3),
+            convolved(w.output, dimension),
             nn.Softsign(),
         )
         if coarser:
@@ -112,4 +119,5 @@ class PyramidLevel(nn.Module):
 
 
 def _halved(image: Tensor) -> Tensor:
-    return functional.avg_pool3d(image, 3, 2, 1, count_include_pad=False)
+    halved: Tensor = MEAN[image.dim() - 2](image, 3, 2, 1, count_include_pad=False)
+    return halved

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from neuralreg.errors import InvalidOption
@@ -20,6 +21,7 @@ KINDS = {
     "register": "neuralreg.worker.jobs:registered",
     "download": "neuralreg.worker.jobs:downloaded",
     "verify": "neuralreg.worker.jobs:verified",
+    "import": "neuralreg.worker.jobs:imported",
 }
 
 
@@ -62,3 +64,13 @@ def verified(arguments: Mapping[str, Any], progress: Progress) -> object:
 
     progress(0.0, "checking the file")
     return {"model": arguments["model"], "found": verify(model_card(arguments["model"]))}
+
+
+def imported(arguments: Mapping[str, Any], progress: Progress) -> object:
+    """A model's weights, copied from a file or folder that the user has."""
+    from neuralreg.zoo.registry import model_card
+    from neuralreg.zoo.weights import import_file
+
+    progress(0.0, "reading the file")
+    card = import_file(Path(arguments["path"]), [model_card(arguments["model"])])
+    return {"model": card.name}

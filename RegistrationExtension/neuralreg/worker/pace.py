@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from neuralreg.worker.records import Array
 
 _KNOTS = np.linspace(0.0, 1.0, 41)
+# The default engine on two brains, hearts, hippocampi and prostates, one thread: mean of the four.
+REGISTRATION = (
+    (0.0, 0.0),
+    (0.27, 0.30),
+    (0.39, 0.34),
+    (0.72, 0.80),
+    (0.85, 0.84),
+    (0.90, 0.98),
+    (1.0, 1.0),
+)
 _SURE = 0.04  # of the time: before that nothing can be said about the rest
 
 
@@ -17,11 +27,13 @@ class Pace:
     """How long work of one kind takes up to each fraction that it reports, as shares of the whole.
 
     A job reports that it is half-way when half of its stages are done, which is not half of the
-    time. Until a job of the kind has been seen, both are taken for the same.
+    time. Until a job of the kind has been seen, the usual pace counts.
+    usual: pairs of a reported fraction and the share of the time, in order.
     """
 
-    def __init__(self) -> None:
-        self._shares: Array = _KNOTS
+    def __init__(self, usual: Sequence[tuple[float, float]] = ((0.0, 0.0), (1.0, 1.0))) -> None:
+        fractions, shares = zip(*usual, strict=True)
+        self._shares: Array = np.interp(_KNOTS, fractions, shares)
 
     def share(self, fraction: float) -> float:
         """The share of the time, 0 to 1, that has passed at a reported fraction."""

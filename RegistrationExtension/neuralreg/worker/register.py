@@ -70,9 +70,13 @@ def _delivered(
     sources = [moving] * job.warped + [voxels_of(source) for source in job.along]
     warped: list[Array] = []
     for number, source in enumerate(sources):
-        progress(0.3 + 0.6 * number / len(sources), "warping")
+        progress(0.3 + 0.4 * number / len(sources), "warping")
         warped.append(brought(source, field, fixed.place))
-    progress(0.9, "handing over")
+    inverse = None
+    if job.inverse:
+        progress(0.7, "preparing the inverse")
+        inverse = record_of(_handed(result.inverse_field, moving, job))
+    progress(1.0, "handing over")
     return Registration(
         model=result.model,
         outcome=result.outcome,
@@ -82,9 +86,7 @@ def _delivered(
         linear=rows_of(result.linear.matrix),
         grid=fixed.place,
         field=record_of(field),
-        inverse_field=record_of(_handed(result.inverse_field, moving, job))
-        if job.inverse
-        else None,
+        inverse_field=inverse,
         warped=warped.pop(0) if job.warped else None,
         along=tuple(warped),
     )

@@ -28,7 +28,7 @@ from neuralreg.errors import (
     WorkerFailed,
 )
 from neuralreg.worker.jobs import function_of
-from neuralreg.worker.pace import Pace, Watch
+from neuralreg.worker.pace import REGISTRATION, Pace, Watch
 from neuralreg.worker.parcel import at_once, packed, unpacked
 from neuralreg.worker.processes import end_tree, tree
 from neuralreg.worker.protocol import BEAT_S, Message, error_message, line_of
@@ -111,10 +111,16 @@ class Server:
             return not isinstance(error, OutOfMemory)
         return True
 
+    def _pace_of(self, message: Message) -> Pace:
+        """Jobs of one sort take about the same shares of time for their stages."""
+        kind, model = message["kind"], message["arguments"].get("model")
+        usual = Pace(REGISTRATION) if kind == "register" else Pace()
+        return self._paces.setdefault(f"{kind} {model}", usual)
+
     def _result(self, job: str, message: Message) -> Any:
         try:
             function = function_of(message["kind"])
-            report = _Report(self, job, self._paces.setdefault(_sort_of(message), Pace()))
+            report = _Report(self, job, self._pace_of(message))
             value = function(unpacked(message["arguments"]), report)
             answer = at_once(packed(value, Path(message["folder"])))
             report.watch.end()
@@ -144,11 +150,6 @@ class _Report:
         self._stage, self._told = stage, now
         facts = {"fraction": share, "stage": stage, "remaining_s": remaining_s}
         self._server._say({"type": "progress", "id": self._job, **facts})
-
-
-def _sort_of(message: Message) -> str:
-    """Jobs of one sort take about the same shares of time for their stages."""
-    return f"{message['kind']} {message['arguments'].get('model')}"
 
 
 def _warm_up() -> None:

@@ -94,7 +94,8 @@ class ModelCard(_Record):
 
     architecture: a file of neuralreg.networks, or a name registered by `register_architecture`;
     arguments go to its `build`. options: what may be chosen for each run. refinement: the
-    similarity that suits the model's answer; none forbids refining.
+    similarity that suits the model's answer; none forbids refining. auto_rank: where the choice
+    "auto" puts the model among those that suit a pair, the lowest first; it takes none without.
     """
 
     name: str = Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)?$")
@@ -113,4 +114,5 @@ class ModelCard(_Record):
     intended_use: str
     limits: str
     refinement: Similarity | None = "auto"
+    auto_rank: int | None = None
     measured: dict[str, str] = {}

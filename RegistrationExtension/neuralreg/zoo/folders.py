@@ -7,15 +7,21 @@ from pathlib import Path
 
 
 def cards_folders() -> list[Path]:
-    """Where cards lie: with the package, with the extension, and where NEURALREG_MODELS points."""
+    """Where cards lie: with the package, with the extension, and the user's own."""
     package = Path(__file__).resolve().parents[1]
     places = [
         package / "_resources" / "Models",  # installed by pip
         package.parent / "Resources" / "Models",  # installed in Slicer
         package.parent.parent / "Resources" / "Models",  # a checkout
+        own_folder(),
     ]
+    return [place for place in places if place.is_dir()]
+
+
+def own_folder() -> Path:
+    """Where a user's own cards and weights lie: NEURALREG_MODELS, else beside the downloads."""
     own = os.environ.get("NEURALREG_MODELS")
-    return [p for p in [*places, *([Path(own)] if own else [])] if p.is_dir()]
+    return Path(own) if own else cache_folder() / "own"
 
 
 def cache_folder() -> Path:

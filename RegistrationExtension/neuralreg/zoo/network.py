@@ -71,7 +71,8 @@ class LoadedNetwork:
         which is about what descriptors such as MIND give.
         """
         found: Tensor = self.module(image.to(self.device, torch.float32)).float()
-        return functional.normalize(found, dim=1) * (0.5 * found.shape[1] ** 0.5)
+        scaled: Tensor = functional.normalize(found, dim=1) * (0.5 * found.shape[1] ** 0.5)
+        return scaled
 
 
 def run_options(card: ModelCard, given: Mapping[str, float] | None) -> dict[str, float]:

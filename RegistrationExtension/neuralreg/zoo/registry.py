@@ -120,12 +120,18 @@ def load_model(
     key = (card.model_dump_json(), str(choose_device(device)), precision)
     if key not in _loaded:
         progress(0.0, f"loading {card.title}")
-        _loaded[key] = _load(card, device, precision, cache)
+        _loaded[key] = load_card(card, cache, device, precision)
     progress(1.0, f"{card.title} is ready")
     return _loaded[key]
 
 
-def _load(card: ModelCard, device: str, precision: str, cache: Path | None) -> RegistrationNetwork:
+def load_card(
+    card: ModelCard, cache: Path | None = None, device: str = "auto", precision: str = "float32"
+) -> RegistrationNetwork:
+    """The model of a card that need not be in the list; `cache` is where its weights lie.
+
+    Raises what `load_model` raises.
+    """
     from neuralreg.inputs import choose_device
     from neuralreg.methods.convex import ConvexSearch
     from neuralreg.zoo.loading import filled, program_of, state_of

@@ -128,6 +128,14 @@ def test_two_runs_are_made_where_there_is_no_velocity():
         assert torch.equal(there, network(fixed, moving))
 
 
+@pytest.mark.parametrize("build", [lapirn.build, symnet.build, lku_net.build])
+def test_networks_of_volumes_are_there_for_slices_too(build):
+    network = seeded(build(4, dimension=2), {"output_lvl1.2": 0.3, "dc": 0.5})
+    there, back = network.both(*seeded_pair((48, 64)))
+    assert there.shape == back.shape == (1, 2, 48, 64)
+    assert there.abs().max() > 0
+
+
 def test_smoothness_changes_the_answer_of_a_conditional_network():
     network = seeded(conditional_lapirn.build(), NETWORKS["conditional_lapirn"].gentle)
     pair = seeded_pair((16, 24, 32))

@@ -8,6 +8,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 from neuralreg.networks import conditional_lapirn, dirac, gradicon, lapirn, lku_net, symnet
+from neuralreg.zoo.folders import cache_folder
 from torch.nn import functional
 
 WEIGHTS = Path(__file__).parents[4] / "shared" / "weights"
@@ -43,10 +44,11 @@ def cut_pair():
     return tuple(unit(cut(array(f"image_{n}_fullsize.nii.gz"))) for n in "AB")
 
 
-def with_weights(network, name, folder=WEIGHTS):
-    path = folder / f"{name}.pth"
-    if not path.is_file():
-        pytest.skip(f"the weights {path.name} are not beside this project")
+def with_weights(network, name):
+    places = [folder / f"{name}.pth" for folder in (WEIGHTS, cache_folder())]
+    path = next((p for p in places if p.is_file()), None)
+    if path is None:
+        pytest.skip(f"the weights {name}.pth are neither beside this project nor downloaded")
     network.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"))
     return network.eval()
 
