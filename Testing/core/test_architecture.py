@@ -19,11 +19,11 @@ FILES = sorted(CORE.rglob("*.py"))
 ORDER: tuple[tuple[str, ...], ...] = (
     ("errors", "progress"),
     ("geometry",),
-    ("measures", "inputs"),
+    ("measures", "inputs", "transforms"),
     ("methods", "networks"),
     ("zoo",),
     ("result",),
-    ("outcome", "network_input"),
+    ("outcome", "network_input", "models"),
     ("suitability",),
     ("stages",),
     ("engine",),

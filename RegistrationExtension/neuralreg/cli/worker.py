@@ -8,7 +8,7 @@ import typer
 
 
 def worker(
-    idle: Annotated[float, typer.Option(help="Seconds to wait for a job before ending.")] = 600.0,
+    idle: Annotated[float, typer.Option(help="Seconds to wait for the next job.")] = 600.0,
     finish: Annotated[
         bool, typer.Option("--finish", help="Do all jobs that were read when the input ends.")
     ] = False,

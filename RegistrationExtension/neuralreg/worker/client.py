@@ -23,7 +23,7 @@ from typing import Any
 from neuralreg.errors import OutOfMemory, RegistrationError, WorkerFailed
 from neuralreg.progress import Progress, silent
 from neuralreg.worker.parcel import at_once, packed, unpacked
-from neuralreg.worker.processes import end_tree
+from neuralreg.worker.processes import MARK, end_tree
 from neuralreg.worker.protocol import (
     SILENT_S,
     Answers,
@@ -38,13 +38,17 @@ from neuralreg.worker.protocol import (
 _STEP_S = 0.2  # how often a progress is asked, at least: it may want to cancel
 
 
-def environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment of a worker: this package can be found, and idle threads sleep."""
+def environment(mark: str, base: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of a worker: this package can be found, and idle threads sleep.
+
+    mark: something that no other worker has; all that it starts can be found by it.
+    """
     found = dict(os.environ if base is None else base)
     package = str(Path(__file__).resolve().parents[2])
     found["PYTHONPATH"] = os.pathsep.join(filter(None, [package, found.get("PYTHONPATH")]))
     found.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     found["PYTHONUNBUFFERED"] = "1"
+    found[MARK] = mark
     return found
 
 
@@ -72,8 +76,8 @@ class Worker:
         environ: Mapping[str, str] | None = None,
     ) -> None:
         self._command, self._silent_s = list(command), silent_s
-        self._environment = environment(environ)
         self._scratch = tempfile.TemporaryDirectory(prefix="neuralreg-", ignore_cleanup_errors=True)
+        self._environment = environment(self._scratch.name, environ)
         self._ids = map(str, count(1))
         self._process: _Process | None = None
 
@@ -181,6 +185,7 @@ class _Process:
                 remedy="Check that this Python exists.",
             ) from error
         self.pid, self.log, self._silent_s = self._popen.pid, Log(), silent_s
+        self._mark = environ[MARK]
         self._answers = Answers()
         self._messages: SimpleQueue[Message | WorkerFailed | None] = SimpleQueue()
         self._heard = time.monotonic()
@@ -218,35 +223,36 @@ class _Process:
         return message
 
     def end(self) -> None:
-        end_tree({self.pid})
+        end_tree({self.pid}, self._mark)
         self._popen.wait()
-        for reader in self._readers:
+        assert self._popen.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it died with a job half read
+            self._popen.stdin.close()
+        for reader in self._readers:  # each closes what it reads
             reader.join(timeout=1.0)
-        for stream in (self._popen.stdin, self._popen.stdout, self._popen.stderr):
-            assert stream is not None
-            with contextlib.suppress(BrokenPipeError):  # it died with a job half read
-                stream.close()
 
     def _raise_death(self) -> None:
         code = self._popen.wait()
-        end_tree({self.pid})  # its children
+        end_tree({self.pid}, self._mark)  # what it started
         self._readers[1].join(timeout=1.0)
         raise died(code, -code if code < 0 else None, self.log.text)
 
     def _read(self) -> None:
         assert self._popen.stdout is not None
-        while data := os.read(self._popen.stdout.fileno(), 1 << 16):
-            try:
-                messages, greeting = self._answers.read(data)
-            except WorkerFailed as error:
-                self._messages.put(error)
-                return
-            self.log.add(greeting)
-            for message in messages:
-                self._messages.put(message)
+        with self._popen.stdout as stream:
+            while data := os.read(stream.fileno(), 1 << 16):
+                try:
+                    messages, greeting = self._answers.read(data)
+                except WorkerFailed as error:
+                    self._messages.put(error)
+                    return
+                self.log.add(greeting)
+                for message in messages:
+                    self._messages.put(message)
         self._messages.put(None)
 
     def _read_log(self) -> None:
         assert self._popen.stderr is not None
-        while data := os.read(self._popen.stderr.fileno(), 1 << 16):
-            self.log.add(data.decode(errors="replace"))
+        with self._popen.stderr as stream:
+            while data := os.read(stream.fileno(), 1 << 16):
+                self.log.add(data.decode(errors="replace"))

@@ -94,7 +94,7 @@ class RegisterJob:
 
     fixed: Source
     moving: Source
-    model: str = "convex"
+    model: str = "auto"
     fixed_mask: tuple[Source, ...] = ()
     moving_mask: tuple[Source, ...] = ()
     initial: Field | tuple[tuple[float, ...], ...] | str | None = None

@@ -43,7 +43,7 @@ _log = logging.getLogger(__name__)
 class Server:
     """A worker on a pair of streams.
 
-    idle_s: how long to wait for a job. finish: at the end of the input, do first what was read.
+    idle_s: how long to wait for the next job. finish: at the end of the input, do first what was read.
     warm: load the libraries that compute while the first job is still being prepared.
     scratch: a folder of the owner's that is deleted when he is gone.
     """
@@ -70,12 +70,11 @@ class Server:
             threading.Thread(target=work, daemon=True).start()
         if self._warm:
             _warm_up()
-        while True:
+        job = self._jobs.get()
+        while job is not None and self._done(job):
             try:
                 job = self._jobs.get(timeout=self._idle_s)
             except Empty:
-                return
-            if job is None or not self._done(job):
                 return
 
     def _listen(self) -> None:
@@ -210,7 +209,9 @@ def _leave() -> NoReturn:
 def main(arguments: list[str] | None = None) -> None:
     """Serve on standard input and output."""
     parser = argparse.ArgumentParser(prog="python -m neuralreg.worker", description=__doc__)
-    parser.add_argument("--idle", type=float, default=IDLE_S, help="seconds to wait for a job")
+    parser.add_argument(
+        "--idle", type=float, default=IDLE_S, help="seconds to wait for the next job"
+    )
     parser.add_argument("--finish", action="store_true", help="do all jobs when the input ends")
     parser.add_argument("--cold", action="store_true", help="load libraries with the first job")
     parser.add_argument("--background", action="store_true", help="for a window that stays alive")

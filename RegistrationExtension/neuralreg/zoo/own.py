@@ -1,4 +1,4 @@
-"""Networks of a user's own: a card beside a file of weights or a saved program."""
+"""Networks of a user's own: a card beside its weights, a saved program, or a file of Python."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from neuralreg.geometry.grid import Grid
 from neuralreg.zoo.card import ModelCard
 from neuralreg.zoo.folders import own_folder
 from neuralreg.zoo.registry import load_card, read_card
-from neuralreg.zoo.weights import file_hash
+from neuralreg.zoo.weights import file_hash, made
 
 _SHIFT = 2  # samples: far enough to see a wrong direction, unit or order
 _TOLERANCE = 0.75  # of the shift: a ball is new to most networks, but a wrong sign is off by 2
@@ -23,7 +23,10 @@ _SIZE = 48
 
 
 def import_card(path: Path) -> ModelCard:
-    """The card in a file, after it and its weights were checked and copied to the user's models.
+    """The card in a file, after it and what it needs were checked and copied to the user's models.
+
+    Beside the card may lie its weights and, named as its architecture, a Python file whose `build`
+    makes the network: that file is run, as any program of yours is.
 
     Raises IncompatibleModel for a card or weights that do not fit, or a network whose answer to a
     known shift is not what the card says; WeightsUnavailable, ChecksumMismatch.
@@ -32,8 +35,10 @@ def import_card(path: Path) -> ModelCard:
     files = [path]
     if card.weights is not None:
         files.append(_checked(path.parent / card.weights.file, card))
+    code = path.parent / f"{card.architecture}.py"
+    files += [code] if code.is_file() else []
     _require_answer(card, path.parent)
-    with drafts(own_folder(), last=path.name) as draft:
+    with drafts(made(own_folder()), last=path.name) as draft:
         for file in files:
             shutil.copyfile(file, draft / file.name)
     return card

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 from neuralreg.errors import IncompatibleModel, InvalidOption
 from neuralreg.progress import Progress, silent
 from neuralreg.zoo.card import ModelCard
-from neuralreg.zoo.folders import cards_folders
+from neuralreg.zoo.folders import cards_folders, own_folder
 from neuralreg.zoo.weights import is_available, require
 
 if TYPE_CHECKING:
@@ -142,29 +143,40 @@ def load_card(
     place = choose_device(device)
     path = None if card.weights is None else require(card, cache)
     if path is None or card.weights is None:
-        module = _build(card)
+        module = _build(card, cache)
     elif card.weights.format in ("torchscript", "exported"):
         module = program_of(path, card.weights.format)
     else:
-        module = filled(_build(card), state_of(path, card.weights.format), card.name)
+        module = filled(_build(card, cache), state_of(path, card.weights.format), card.name)
     network = LoadedNetwork(card, module.to(place), place, precision)
     return ConvexSearch(card, network.features) if card.output.kind == "features" else network
 
 
-def _build(card: ModelCard) -> Any:
+def _file(architecture: str, beside: Path | None) -> Any:
+    """The module of an architecture: a file of the user's own models, else one of ours."""
+    for folder in (own_folder(), *([beside] if beside else [])):
+        path = folder / f"{architecture}.py"
+        if path.is_file():
+            spec = importlib.util.spec_from_file_location(f"neuralreg_own_{architecture}", path)
+            if spec is not None and spec.loader is not None:
+                module = importlib.util.module_from_spec(spec)
+                spec.loader.exec_module(module)
+                return module
+    return importlib.import_module(f"neuralreg.networks.{architecture}")
+
+
+def _build(card: ModelCard, beside: Path | None) -> Any:
     """The architecture that a card names, with its arguments."""
     name = card.architecture
-    if name in _own_architectures:
-        return _own_architectures[name](**card.arguments)
     try:
-        file = importlib.import_module(f"neuralreg.networks.{name}")
-        build = file.build
+        build = _own_architectures.get(name) or _file(name, beside).build
     except (ModuleNotFoundError, AttributeError) as error:
         raise IncompatibleModel(
             "this version does not know the model's architecture",
             where=card.name,
             got=f"'{name}'",
-            wanted="a file of neuralreg.networks, or a name given to register_architecture",
+            wanted="a file of neuralreg.networks, a file beside your own cards, or a name given to "
+            "register_architecture",
         ) from error
     try:
         return build(**card.arguments)

@@ -71,7 +71,7 @@ def fetch(card: ModelCard, cache: Path | None = None, progress: Progress = silen
         )
     from neuralreg.zoo.download import downloaded
 
-    folder = _made(cache or cache_folder())
+    folder = made(cache or cache_folder())
     path = downloaded(
         card.weights.url, folder / card.weights.file, _checker(card, folder), progress
     )
@@ -89,7 +89,7 @@ def import_file(path: Path, cards: list[ModelCard], cache: Path | None = None) -
     for file in files:
         for card in cards:
             if card.weights and _fits(card.weights, file):
-                folder = _made(cache or cache_folder())
+                folder = made(cache or cache_folder())
                 draft = folder / f"{card.weights.file}.{os.getpid()}.draft"
                 try:
                     shutil.copyfile(file, draft)
@@ -188,7 +188,8 @@ def _remember(card: ModelCard, path: Path, folder: Path) -> None:
         draft.replace(folder / _RECORD)
 
 
-def _made(folder: Path) -> Path:
+def made(folder: Path) -> Path:
+    """A folder, made if it is not there. Raises UnwritableOutput when that cannot be."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -196,6 +197,7 @@ def _made(folder: Path) -> Path:
             "the folder for models cannot be made",
             where=str(folder),
             got=str(error),
-            remedy="Set the environment variable NEURALREG_CACHE to a folder that you may write.",
+            remedy="Set NEURALREG_CACHE (downloads) or NEURALREG_MODELS (your own models) to a folder "
+            "that you may write.",
         ) from error
     return folder

@@ -4,15 +4,16 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pooch
 import pytest
 import SimpleITK as sitk
 import torch
 from neuralreg.networks import conditional_lapirn, dirac, gradicon, lapirn, lku_net, symnet
-from neuralreg.zoo.folders import cache_folder
 from torch.nn import functional
 
 WEIGHTS = Path(__file__).parents[4] / "shared" / "weights"
 GOLDEN = WEIGHTS / "golden"
+DOWNLOADED = Path(pooch.os_cache("neuralreg"))  # of the user, which tests otherwise leave alone
 NORMALIZED, VOXEL = 1e-5, 1e-3
 
 pytestmark = pytest.mark.skipif(
@@ -45,7 +46,7 @@ def cut_pair():
 
 
 def with_weights(network, name):
-    places = [folder / f"{name}.pth" for folder in (WEIGHTS, cache_folder())]
+    places = [folder / f"{name}.pth" for folder in (WEIGHTS, DOWNLOADED)]
     path = next((p for p in places if p.is_file()), None)
     if path is None:
         pytest.skip(f"the weights {name}.pth are neither beside this project nor downloaded")
