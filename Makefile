@@ -37,11 +37,23 @@ $(VENV)/.ready: pyproject.toml
 	@echo "Making the environment in $(VENV) (about 2.7 GB, once) ..."
 	@$(PYTHON) -m venv $(VENV)
 	@$(RUN) -m pip install --quiet --disable-pip-version-check -e ".[slicer,gui,test,lint]"
+	@$(RUN) -c "from PySide6 import QtWidgets" 2>/dev/null || $(INSTALL_QT_LIBRARIES)
 	@touch $@
 
 $(VENV)/.ready-bench: $(VENV)/.ready
 	@$(RUN) -m pip install --quiet --disable-pip-version-check -e ".[bench]"
 	@touch $@
+
+# A bare Debian lacks what Qt needs off the screen; without it the panels are not tested.
+QT_LIBRARIES := libegl1 libgl1 libxkbcommon0 libfontconfig1 libdbus-1-3 fonts-dejavu-core
+INSTALL_QT_LIBRARIES = { \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "Installing the libraries that Qt needs ..."; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+			apt-get install -qq -y --no-install-recommends $(QT_LIBRARIES) >/dev/null || true; \
+	else \
+		echo "Panels cannot be shown. Type: sudo apt-get install --yes $(QT_LIBRARIES)"; \
+	fi; }
 
 # Debian ships Python without what makes environments.
 INSTALL_VENV = { \

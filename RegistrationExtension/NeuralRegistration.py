@@ -16,10 +16,6 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
-CONSOLE_EXAMPLE = """from NeuralRegistration import NeuralRegistrationLogic
-done = NeuralRegistrationLogic().register(getNode("fixed"), getNode("moving"))
-print(done.result.outcome)"""
-
 
 class NeuralRegistration(ScriptedLoadableModule):
     """What Slicer shows about the module before it is opened."""
@@ -119,7 +115,7 @@ class NeuralRegistrationLogic(ScriptedLoadableModuleLogic):
 
 
 class NeuralRegistrationTest(ScriptedLoadableModuleTest):
-    """The main path inside Slicer: a known shift is found, shown and taken back."""
+    """The main path inside Slicer: a known shift is found in the panel, shown and taken back."""
 
     def setUp(self):
         slicer.mrmlScene.Clear()
@@ -130,26 +126,39 @@ class NeuralRegistrationTest(ScriptedLoadableModuleTest):
 
     def test_aKnownShiftIsFound(self):
         import numpy as np
+        from NeuralRegistrationLib import Dependencies
 
-        self.delayDisplay("A small body is shifted by 6 mm to the left")
-        k, j, i = np.mgrid[:40, :40, :40] - 19.5
-
-        def body(shift):
-            x = i - shift
-            inside = (x / 14) ** 2 + (j / 16) ** 2 + (k / 13) ** 2 < 1
-            return inside * (100 + 30 * np.sin(x / 2.5) * np.cos(j / 3) + 20 * np.sin(k / 2 + 1))
-
+        panel = NeuralRegistrationWidget()
+        self.addCleanup(panel.parent.close)
+        self.addCleanup(panel.cleanup)
+        self.delayDisplay("The panel is open")
+        if Dependencies.missing():
+            self.skipTest(Dependencies.described(Dependencies.missing()))
         fixed, moving = (
-            slicer.util.addVolumeFromArray(body(shift), None, name)
-            for shift, name in ((0, "fixed"), (6, "moving"))
+            slicer.util.addVolumeFromArray(self.body(shift), None, name)
+            for shift, name in ((0, "fixed"), (4, "moving"))
         )
-        done = NeuralRegistrationLogic().register(fixed, moving)
+        panel.enter()
+        register = panel.registerPanel
+        register.apply()
+        while register.ui.cancelButton.enabled:
+            slicer.app.processEvents()
+        assert register.ui.revertButton.enabled, register.ui.statusLabel.text
+        warped = slicer.util.getNode("moving on fixed")
         before, after = (
             np.abs(slicer.util.arrayFromVolume(node) - slicer.util.arrayFromVolume(fixed)).mean()
-            for node in (moving, done.warpedVolumeNode)
+            for node in (moving, warped)
         )
         assert after < 0.3 * before, f"{before} became {after}"
-        done.revert()
-        assert done.transformNode.GetScene() is None, "Revert left the transform behind"
-        assert done.warpedVolumeNode.GetScene() is None, "Revert left the warped volume behind"
+        register.revert()
+        assert warped.GetScene() is None, "Revert left the warped volume behind"
         self.delayDisplay("The shift was found and taken back")
+
+    def body(self, shift):
+        """A small ellipsoid with a texture, shifted by some voxels."""
+        import numpy as np
+
+        k, j, i = np.mgrid[:28, :28, :28] - 13.5
+        x = i - shift
+        inside = (x / 9) ** 2 + (j / 11) ** 2 + (k / 8) ** 2 < 1
+        return inside * (100 + 30 * np.sin(x / 2.5) * np.cos(j / 3) + 20 * np.sin(k / 2 + 1))

@@ -6,7 +6,7 @@
 FOLDER as in originals.py, which also says what to install. Weights are random numbers: time and
 memory do not depend on them. Both run in processes of their own, in turn, ours first in every other
 round; the ratio of the smallest CPU times counts, not the seconds. --both times both directions,
-for networks that have something to share.
+where the authors' program computes them together.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).parent / "results"
 SIZES = ("native", "half", "small")
-_SHARED_BY_THEIRS = ("symnet",)  # the authors' program always computes both directions
 
 
 def shape_of(name: str, size: str) -> tuple[int, ...]:
@@ -49,7 +48,8 @@ def run_one(name: str, size: str, folder: Path, whose: str, both: bool, out: Pat
     pair = seeded_pair(shape)
     with on_this_machine(), torch.inference_mode():
         if whose == "theirs":
-            module, run = network.theirs(folder, shape)
+            theirs = network.both if both and network.both else network.theirs
+            module, run = theirs(folder, shape)
         else:
             module = network.ours()
             run = (lambda f, _m: module(f)) if name == "anatomix" else module  # type: ignore[assignment]
@@ -59,7 +59,7 @@ def run_one(name: str, size: str, folder: Path, whose: str, both: bool, out: Pat
             module.load_state_dict(seeded_weights(module.state_dict(), network.gentle))
         module.eval()
         answers = []
-        twice = both and whose == "theirs" and name not in _SHARED_BY_THEIRS
+        twice = both and whose == "theirs" and not network.both
         wall, cpu = time.perf_counter(), time.process_time()
         answers.append(run(*pair))
         if twice:
@@ -133,7 +133,8 @@ def main() -> None:
 
     rows = []
     print("network              ours s  theirs s  ratio   wall  ours GB  theirs GB  difference")
-    for name in options.only or NETWORKS:
+    shared = [name for name, network in NETWORKS.items() if network.both]
+    for name in options.only or (shared if options.both else NETWORKS):
         row = compared(name, options)
         rows.append(row)
         print(

@@ -3,8 +3,9 @@
 Nothing of it is part of this repository. A folder holds checkouts, each under the name of its
 repository (LapIRN, Conditional_LapIRN, DIRAC, LKU-Net, anatomix, TransMorph_Transformer_for_… and
 Fast-Symmetric-…); VoxelMorph and GradICON are installed packages (`pip install --no-deps
-voxelmorph==0.2 icon_registration==1.1.9 footsteps tqdm`). What the authors import besides torch and
-the networks do not need is replaced by an empty module, and `cuda` by nothing.
+voxelmorph==0.2 icon_registration==1.1.9 unigradicon==1.0.6 footsteps tqdm`). What the authors
+import besides torch and the networks do not need is replaced by an empty module, and `cuda` by
+nothing.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import sys
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -48,7 +50,8 @@ class Network:
     """One architecture: ours, how to make theirs, the size that it is published for.
 
     theirs: takes the folder and a shape, gives the module that owns the authors' state dict, and
-    what registers fixed and moving with it, in our output convention.
+    what registers fixed and moving with it, in our output convention. both: the same for both
+    directions one after the other as channels, where the authors do not just run it twice.
     gentle: see `Testing.seeded`.
     """
 
@@ -57,6 +60,7 @@ class Network:
     native: tuple[int, ...]
     small: tuple[int, ...]
     gentle: dict[str, float] = field(default_factory=dict)
+    both: Callable[[Path, tuple[int, ...]], tuple[nn.Module, Run]] | None = None
 
 
 class _Anything(types.ModuleType):
@@ -95,11 +99,11 @@ def module_of(folder: Path, name: str) -> Any:
 
 def _pyramid(code: Any, stem: str, start: int, shape: tuple[int, ...], **more: Any) -> nn.Module:
     sizes = [tuple(n // divide for n in shape) for divide in (4, 2, 1)]
-    level = None
+    level, d = None, len(shape)
     for number, size in enumerate(sizes, start=1):
         coarser = {f"model_lvl{number - 1}": level} if level is not None else {}
         kind = getattr(code, f"{stem}_lvl{number}")
-        level = kind(2, 3, start, is_train=number < 3, imgshape=size, **coarser, **more)
+        level = kind(2, d, start, is_train=number < 3, imgshape=size, **coarser, **more)
     assert level is not None
     return level
 
@@ -113,10 +117,15 @@ def lapirn_as(stem: str) -> Callable[[Path, tuple[int, ...]], tuple[nn.Module, R
     return make
 
 
-def conditional(folder: Path, shape: tuple[int, ...]) -> tuple[nn.Module, Run]:
-    code = module_of(folder / "Conditional_LapIRN" / "Code", "miccai2021_model_lite")
-    net = _pyramid(code, "Miccai2021_LDR_conditional_laplacian_unit_disp_add", 4, shape)
-    return net, lambda fixed, moving: net(moving, fixed, torch.tensor([[0.1]]))
+def conditional_as(
+    file: str, start: int
+) -> Callable[[Path, tuple[int, ...]], tuple[nn.Module, Run]]:
+    def make(folder: Path, shape: tuple[int, ...]) -> tuple[nn.Module, Run]:
+        code = module_of(folder / "Conditional_LapIRN" / "Code", file)
+        net = _pyramid(code, "Miccai2021_LDR_conditional_laplacian_unit_disp_add", start, shape)
+        return net, lambda fixed, moving: net(moving, fixed, torch.tensor([[0.1]]))
+
+    return make
 
 
 def dirac_of(folder: Path, shape: tuple[int, ...]) -> tuple[nn.Module, Run]:
@@ -125,19 +134,22 @@ def dirac_of(folder: Path, shape: tuple[int, ...]) -> tuple[nn.Module, Run]:
     return net, lambda fixed, moving: net(moving, fixed, torch.tensor([[0.3]]))
 
 
-def symnet_of(folder: Path, shape: tuple[int, ...]) -> tuple[nn.Module, Run]:
-    """Both directions, as the authors' test program computes them."""
+def symnet_of(folder: Path, shape: tuple[int, ...], both: bool = False) -> tuple[nn.Module, Run]:
+    """One direction, or both, as the authors' test program computes them."""
     code = module_of(folder / SYMNET / "Code", "Models")
     axes = [torch.arange(n, dtype=torch.float32) for n in shape]
     grid = torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], -1)[None]
     net, compose = code.SYMNet(2, 3, 7), code.CompositionTransform()
     flow = code.DiffeomorphicTransform(time_step=7)
 
+    def met(there: Tensor, back: Tensor) -> Tensor:
+        return compose(flow(there, grid, 100), flow(-back, grid, 100), grid, 100) * 100
+
     def run(fixed: Tensor, moving: Tensor) -> Tensor:
         first, second = net(fixed, moving)
-        there, back = (flow(v, grid, 100) for v in (second, -first))
-        other = compose(flow(first, grid, 100), flow(-second, grid, 100), grid, 100)
-        return torch.cat((compose(there, back, grid, 100), other), 1) * 100
+        return torch.cat(
+            (met(second, first), met(first, second)) if both else (met(second, first),), 1
+        )
 
     return net, run
 
@@ -171,6 +183,23 @@ def gradicon_of(_folder: Path, shape: tuple[int, ...]) -> tuple[nn.Module, Run]:
     def run(fixed: Tensor, moving: Tensor) -> Tensor:
         net.identity_map.isIdentity = True
         return net(moving, fixed)(net.identity_map)
+
+    return net, run
+
+
+def gradicon_package(folder: Path, shape: tuple[int, ...]) -> tuple[nn.Module, Run]:
+    """Both directions, as the package of uniGradICON computes them: with the losses."""
+    with mock.patch.dict(sys.modules, {"itk": _Anything("itk")}):
+        import icon_registration
+        import unigradicon
+    net, _ = gradicon_of(folder, shape)
+    loss = icon_registration.LNCC(sigma=5)
+    package = unigradicon.GradientICONSparse(net, loss, lmbda=1.5)
+    package.assign_identity_map([1, 1, *shape])
+
+    def run(fixed: Tensor, moving: Tensor) -> Tensor:
+        package(moving, fixed)
+        return torch.cat((package.phi_AB_vectorfield, package.phi_BA_vectorfield), 1)
 
     return net, run
 
@@ -220,10 +249,19 @@ NETWORKS = {
         lambda: lapirn.build(diffeomorphic=True), lapirn_as("add"), (160, 192, 144), SMALL, _LAST
     ),
     "conditional_lapirn": Network(
-        conditional_lapirn.build, conditional, BRAIN, SMALL, _LAST
+        conditional_lapirn.build, conditional_as("miccai2021_model_lite", 4), BRAIN, SMALL, _LAST
+    ),
+    "conditional_lapirn_2d": Network(
+        lambda: conditional_lapirn.build(((16,) * 4,) * 3, dimension=2),
+        conditional_as("miccai2021_model_2D", 4),
+        (160, 192),
+        (48, 64),
+        _LAST,
     ),
     "dirac": Network(dirac.build, dirac_of, (160, 160, 80), SMALL, _LAST),
-    "symnet": Network(symnet.build, symnet_of, BRAIN, SMALL, _VELOCITY),
+    "symnet": Network(
+        symnet.build, symnet_of, BRAIN, SMALL, _VELOCITY, partial(symnet_of, both=True)
+    ),
     "lku_net": Network(lku_net.build, lku_net_of, BRAIN, SMALL, {"dc9": 0.1}),
     "lku_net_2d": Network(
         lambda: lku_net.build(8, kernel=7, dimension=2, diffeomorphic=False),
@@ -233,7 +271,12 @@ NETWORKS = {
         {"dc9": 0.3},
     ),
     "gradicon": Network(
-        gradicon.build, gradicon_of, (175, 175, 175), (75, 75, 75), {"lastConv.weight": 0.3}
+        gradicon.build,
+        gradicon_of,
+        (175, 175, 175),
+        (75, 75, 75),
+        {"lastConv.weight": 0.3},
+        gradicon_package,
     ),
     "voxelmorph": Network(
         voxelmorph.build, voxelmorph_as(int_steps=7, int_downsize=2), BRAIN, SMALL, _FLOW

@@ -12,12 +12,15 @@ _MEGABYTE = 1e6
 
 
 def cards() -> list:
-    """The cards of all models; none as long as the packages that read cards are missing."""
+    """The cards of all models, those first that need no download.
+
+    None as long as the packages that read cards are missing.
+    """
     if Dependencies.missingToRead():
         return []
     from neuralreg.zoo.registry import list_models
 
-    return list_models()
+    return sorted(list_models(), key=lambda card: (not isAvailable(card), card.title.lower()))
 
 
 def isAvailable(card) -> bool:
@@ -58,8 +61,9 @@ def state(card) -> str:
 
 
 def short(card) -> str:
-    """Two sentences for below the model's name: HTML."""
-    facts = [card.license, size(card), state(card), *map(" ".join, card.measured.items())]
+    """What it is for, its licence, size, availability and measured time: HTML."""
+    times = [value for name, value in card.measured.items() if "time" in name.lower()]
+    facts = [card.license, size(card), state(card), *times]
     return f"{card.intended_use}<br><i>{' · '.join(facts)}</i>"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,8 +10,6 @@ from neuralreg.worker.records import Registration
 
 from . import Geometry, Placement, Revert, Segmentations, Transforms, Volumes
 from .Request import Request
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

@@ -205,26 +205,28 @@ class Queue:
 
     def _prepare(self, task: _Task) -> None:
         self._idle.stop()
-        try:
-            if self._worker is None:
-                start = self._command or command()
-                self._worker = WorkerProcess(
-                    start, self._log, self._heard, self._died, self._silentSeconds
-                )
-        except RegistrationError as error:
-            self._end(task, "failed", error=error)
+        self._tell(task, "preparing", 0.0, "handing over the images")
+        if not task.job.ended:  # whoever was told may have cancelled it
+            self._requireWorker(task)
+        if task.job.ended:
             return
         task.folder = self._worker.folder / task.job.name
-        for name in ("in", "out"):
-            (task.folder / name).mkdir(parents=True)
-        self._tell(task, "preparing", 0.0, "handing over the images")
-        if task.job.ended:  # whoever was told cancelled it
-            return
         task.steps = InSteps(
             _handedOver(task),
             lambda arguments: self._send(task, arguments),
             lambda error: self._end(task, "failed", error=error),
         )
+
+    def _requireWorker(self, task: _Task) -> None:
+        """Start a worker if none runs; the task ends when that fails."""
+        if self._worker is not None:
+            return
+        try:
+            self._worker = WorkerProcess(self._log, self._heard, self._died, self._silentSeconds)
+            self._worker.start(self._command or command())
+        except RegistrationError as error:
+            self._endWorker()
+            self._end(task, "failed", error=error)
 
     def _send(self, task: _Task, arguments) -> None:
         message = {"type": "job", "id": task.job.name, "kind": task.job.kind}
@@ -292,6 +294,8 @@ class Queue:
 
 
 def _handedOver(task: _Task) -> Steps:
+    for name in ("in", "out"):
+        (task.folder / name).mkdir(parents=True)
     arguments = task.arguments
     if isinstance(arguments, Generator):
         arguments = yield from arguments

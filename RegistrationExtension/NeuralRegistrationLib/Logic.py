@@ -27,11 +27,12 @@ import slicer
 from neuralreg.errors import InvalidOption
 from neuralreg.progress import Progress, silent
 from neuralreg.worker.parcel import at_once
+from neuralreg.worker.records import RegisterJob
 
 from .Delivery import Registered, delivered
 from .Request import Request
 
-DEFAULT_MODEL = "convex"
+DEFAULT_MODEL = RegisterJob.model
 
 
 def register(

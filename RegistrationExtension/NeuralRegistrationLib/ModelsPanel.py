@@ -12,7 +12,7 @@ from . import Cards
 from .ModelDetails import details
 from .Paths import resourcePath
 
-_COLUMNS = 3
+_COLUMNS = 2
 
 
 class ModelsPanel:
@@ -32,13 +32,13 @@ class ModelsPanel:
     def _prepare(self) -> None:
         ui = self.ui
         ui.modelsTable.setColumnCount(_COLUMNS)
-        ui.modelsTable.setHorizontalHeaderLabels([_("Model"), _("For"), _("State")])
+        ui.modelsTable.setHorizontalHeaderLabels([_("Model"), _("State")])
         ui.modelsTable.verticalHeader().hide()
         header = ui.modelsTable.horizontalHeader()
         header.setDefaultAlignment(qt.Qt.AlignLeft | qt.Qt.AlignVCenter)
         header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
-        for column in range(1, _COLUMNS):
-            header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
+        header.setSectionResizeMode(1, qt.QHeaderView.ResizeToContents)
+        ui.modelsTable.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
         for name in ("modalityFilter", "anatomyFilter", "dimensionFilter"):
             getattr(ui, name).connect("currentIndexChanged(int)", lambda index: self._list())
         ui.availableFilter.connect("toggled(bool)", lambda checked: self._list())
@@ -91,7 +91,7 @@ class ModelsPanel:
         table.blockSignals(True)
         table.setRowCount(len(self._shown))
         for row, card in enumerate(self._shown):
-            texts = (card.title, Cards.words(card.anatomies), Cards.state(card))
+            texts = (card.title, Cards.state(card))
             for column, text in enumerate(texts):
                 item = qt.QTableWidgetItem(text)
                 item.setToolTip(text)
@@ -123,9 +123,7 @@ class ModelsPanel:
         folder = Cards.folder()
         ui.folderButton.enabled = folder is not None and folder.is_dir()
         if not self._cards:
-            ui.modelsStatusLabel.text = _(
-                "No models can be listed until the packages are installed."
-            )
+            self._say(_("No models can be listed until the packages are installed."))
 
     # Weights
 
@@ -192,6 +190,7 @@ class ModelsPanel:
 
     def _say(self, text: str) -> None:
         self.ui.modelsStatusLabel.text = text
+        self.ui.modelsStatusLabel.visible = bool(text)
 
     def _changed(self) -> None:
         self._list()

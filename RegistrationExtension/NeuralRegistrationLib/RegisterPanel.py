@@ -168,7 +168,6 @@ class RegisterPanel:
         p = self.parameters
         fixed, moving, settings = p.fixedVolume, p.movingVolume, Parameters.settingsOf(p)
         entry = [None, fixed, moving, settings]
-        self._jobs.append(entry)
         try:
             entry[0] = self.logic.register(
                 fixed,
@@ -179,8 +178,9 @@ class RegisterPanel:
                 **settings,
             )
         except RegistrationError as error:
-            self._jobs.remove(entry)
             self.status.error(error)
+            return
+        self._jobs.append(entry)
         self._showJobs()
 
     def cancel(self) -> None:
@@ -191,8 +191,8 @@ class RegisterPanel:
 
     def revert(self) -> None:
         """Take the results of the last registration away again."""
-        self.results.clear()
         self._done.pop().revert()
+        self.results.revert()
         self.status.say(_("Reverted: everything is as it was before."))
         self._showJobs()
 
@@ -237,7 +237,7 @@ class RegisterPanel:
 
     def forget(self) -> None:
         """The scene closes: results are gone with it, jobs are ended by the logic."""
-        self.results.clear()
+        self.results.forget()
         self._done.clear()
         self._last = None
         self._showJobs()

@@ -71,23 +71,29 @@ class Request:
         return (self.fixed, self.moving, *self.settings.segmentations, *self.settings.volumes)
 
     def _requireOtherOutputs(self) -> None:
-        output = self.settings.outputVolume
-        if output is None:
-            return
-        if output in self._watched():
+        volume, transform = self.settings.outputVolume, self.settings.outputTransform
+        if volume in self._watched():
             raise InvalidOption(
                 "the warped volume is another one than the inputs",
-                where=output.GetName(),
+                where=volume.GetName(),
                 remedy="Choose another output volume, or let a new one be made.",
             )
-        if output.GetClassName() != self.moving.GetClassName():
+        if volume is not None and volume.GetClassName() != self.moving.GetClassName():
             raise InvalidOption(
                 "the warped volume is of the kind of the moving one",
-                where=output.GetName(),
-                got=output.GetClassName(),
+                where=volume.GetName(),
+                got=volume.GetClassName(),
                 wanted=self.moving.GetClassName(),
                 remedy="Choose another output volume, or let a new one be made.",
             )
+        for node in self._watched():
+            if transform is not None and transform in _above(node):
+                raise InvalidOption(
+                    "the resulting transform does not move the inputs",
+                    where=transform.GetName(),
+                    got=f"it stands above {node.GetName()}",
+                    remedy="Choose another output transform, or let a new one be made.",
+                )
 
     def job(self) -> Steps:
         """The job for the core, in short steps; its arrays are views of the nodes' memory."""
@@ -137,6 +143,14 @@ class Request:
     def isAsBefore(self, node) -> bool:
         """Whether an input is still in the scene, with the same content at the same place."""
         return node.GetScene() is self.scene and fingerprint(node) == self._seen[node]
+
+
+def _above(node) -> list:
+    """The transform nodes above a node."""
+    found = []
+    while (node := node.GetParentTransformNode()) is not None:
+        found.append(node)
+    return found
 
 
 def _mask(node, segments) -> Steps:

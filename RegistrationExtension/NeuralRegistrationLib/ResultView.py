@@ -12,6 +12,7 @@ class ResultView:
 
     def __init__(self, ui) -> None:
         self.ui = ui
+        self._formerLayers = []
         self._fixed = self._moving = self._result = self._preview = None
         ui.fadeSlider.connect("valueChanged(double)", lambda value: self._fade())
         ui.warpSlider.connect("valueChanged(double)", self._warp)
@@ -20,6 +21,7 @@ class ResultView:
     def show(self, fixed, moving, result) -> None:
         """Show a result that is new in the scene, faded half way over the fixed volume."""
         self.clear()
+        self._formerLayers.append(SliceViews.layers())
         self._fixed, self._moving, self._result = fixed, moving, result
         self.ui.summaryLabel.text = summary(result)
         self.ui.warningsLabel.text = warnings(result)
@@ -36,6 +38,16 @@ class ResultView:
         self.ui.outcomeSection.visible = False
         self.ui.gridCheckBox.checked = False
         self.ui.warpSlider.value = 100
+
+    def revert(self) -> None:
+        """Show nothing, and in the slice views what they showed before the last result."""
+        self.clear()
+        SliceViews.restore(self._formerLayers.pop())
+
+    def forget(self) -> None:
+        """Show nothing; the scene with all that was shown is gone."""
+        self.clear()
+        self._formerLayers.clear()
 
     def _isThere(self) -> bool:
         """Whether the nodes that are shown are still in the scene."""

@@ -10,6 +10,27 @@ import slicer
 from . import Transforms
 
 
+def layers() -> list[tuple]:
+    """What the slice views show now, for `restore`."""
+    return [
+        (
+            composite,
+            composite.GetBackgroundVolumeID(),
+            composite.GetForegroundVolumeID(),
+            composite.GetForegroundOpacity(),
+        )
+        for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+    ]
+
+
+def restore(former: list[tuple]) -> None:
+    """Show again what was shown before."""
+    for composite, background, foreground, opacity in former:
+        composite.SetBackgroundVolumeID(background)
+        composite.SetForegroundVolumeID(foreground)
+        composite.SetForegroundOpacity(opacity)
+
+
 def show(background, foreground, opacity: float) -> None:
     """Lay one volume over another in all slice views; opacity: 0 to 1 of the upper one."""
     for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):

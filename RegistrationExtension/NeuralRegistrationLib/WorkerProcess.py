@@ -10,7 +10,7 @@ from pathlib import Path
 
 import qt
 import slicer
-from neuralreg.errors import RegistrationError, WorkerFailed
+from neuralreg.errors import RegistrationError, UnwritableOutput, WorkerFailed
 from neuralreg.worker.client import environment
 from neuralreg.worker.processes import end_tree
 from neuralreg.worker.protocol import SILENT_S, Answers, Log, died, hung, line_of
@@ -35,6 +35,18 @@ def command() -> list[str]:
     return [program, "-m", "neuralreg.worker"]
 
 
+def _newFolder() -> Path:
+    try:
+        return Path(tempfile.mkdtemp(prefix="neuralreg-", dir=slicer.app.temporaryPath))
+    except OSError as error:
+        raise UnwritableOutput(
+            "images cannot be handed over to the computing process",
+            where=str(slicer.app.temporaryPath),
+            got=error.strerror or str(error),
+            remedy="Choose another temporary folder in Slicer's settings, or make room there.",
+        ) from error
+
+
 def waitUntilEnded() -> None:
     """Let Qt see that all processes that were killed have ended: a moment each."""
     for process in list(_ending):
@@ -42,7 +54,7 @@ def waitUntilEnded() -> None:
 
 
 class WorkerProcess:
-    """A worker that runs, with a folder for the arrays of its jobs.
+    """A worker, with a folder for the arrays of its jobs.
 
     onMessage: called with each message. onFailure: called once, with a WorkerFailed, when it ends
     by itself, hangs or answers garbage; by then nothing of it is left.
@@ -50,7 +62,6 @@ class WorkerProcess:
 
     def __init__(
         self,
-        worker: Sequence[str],
         log: Log,
         onMessage: Callable,
         onFailure: Callable,
@@ -59,7 +70,7 @@ class WorkerProcess:
         self.log, self._answers = log, Answers()
         self._onMessage, self._onFailure = onMessage, onFailure
         self._silent, self._mostSilent = 0, silentSeconds * 1000 / _TICK_MS
-        self.folder = Path(tempfile.mkdtemp(prefix="neuralreg-", dir=slicer.app.temporaryPath))
+        self.folder = _newFolder()
         self._process = qt.QProcess()
         self._signals = (
             ("readyReadStandardOutput()", self._read),
@@ -69,13 +80,16 @@ class WorkerProcess:
         )
         for signal, slot in self._signals:
             self._process.connect(signal, slot)
-        variables = qt.QProcessEnvironment()
-        for name, value in environment().items():
-            variables.insert(name, value)
-        self._process.setProcessEnvironment(variables)
         self._clock = qt.QTimer()
         self._clock.interval = _TICK_MS
         self._clock.connect("timeout()", self._tick)
+
+    def start(self, worker: Sequence[str]) -> None:
+        """Start it. worker: program and arguments."""
+        variables = qt.QProcessEnvironment()
+        for name, value in environment(str(self.folder)).items():
+            variables.insert(name, value)
+        self._process.setProcessEnvironment(variables)
         self._clock.start()
         self._process.start(worker[0], [*worker[1:], "--background", "--scratch", str(self.folder)])
 
@@ -93,7 +107,7 @@ class WorkerProcess:
             self._process.disconnect(signal, slot)
         self._clock.stop()
         self._keepUntilEnded()
-        end_tree(self._pids())
+        end_tree(self._pids(), str(self.folder))
         remove(self.folder)
 
     def _pids(self) -> set[int]:

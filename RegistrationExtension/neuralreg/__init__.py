@@ -33,6 +33,12 @@ _HOME = {
     "write_transform": "geometry.transform_io",
     "register": "engine",
     "refine": "engine",
+    "brain_mask": "heads",
+    "register_heads": "heads",
+    "register_model": "zoo.registry",
+    "register_architecture": "zoo.registry",
+    "models": "models",
+    "transforms": "transforms",
     "Refinement": "methods.refine",
     "Prealign": "methods.prealign",
     "RegistrationResult": "result",
@@ -48,7 +54,7 @@ def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module 'neuralreg' has no attribute '{name}'")
     module = importlib.import_module(f"neuralreg.{_HOME[name]}")
-    value = module if name == "errors" else getattr(module, name)
+    value = getattr(module, name) if hasattr(module, name) else module
     globals()[name] = value
     return value
 

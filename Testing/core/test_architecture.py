@@ -27,6 +27,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("suitability",),
     ("stages",),
     ("engine",),
+    ("heads",),
     ("review", "training", "worker"),
     ("cli",),
     ("__main__", "__init__"),

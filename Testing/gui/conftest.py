@@ -14,23 +14,36 @@ import pytest
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed: real MRML is needed")
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
-try:
-    from PySide6 import QtWidgets  # noqa: F401
-except ImportError as missing:
-    pytest.skip(
-        f"no panels: {missing}. Type: sudo apt-get install --yes --no-install-recommends "
-        "libegl1 libgl1 libxkbcommon0 libfontconfig1 libdbus-1-3 fonts-dejavu-core",
-        allow_module_level=True,
-    )
-
 from NeuralRegistrationLib.Headless import HeadlessScene  # noqa: E402
 
 from Testing.gui import standin  # noqa: E402
 
 
+def what_is_missing() -> str:
+    """One line with the command to type, where Qt cannot be loaded; else nothing."""
+    try:
+        from PySide6 import QtWidgets  # noqa: F401
+    except ImportError as missing:
+        libraries = "libegl1 libgl1 libxkbcommon0 libfontconfig1 libdbus-1-3 fonts-dejavu-core"
+        command = f"sudo apt-get install --yes --no-install-recommends {libraries}"
+        return f"The panels were not tested: {missing}. Type: {command}"
+    return ""
+
+
+MISSING = what_is_missing()
+collect_ignore_glob = ["test_*.py"] if MISSING else []
+
+
+def pytest_terminal_summary(terminalreporter):
+    if MISSING:
+        terminalreporter.write_line(MISSING)
+
+
 @pytest.fixture(scope="package")
 def the_application():
     """`slicer.app` and everything around it, until the last test of this folder has run."""
+    if MISSING:
+        pytest.skip(MISSING)
     uninstall = standin.install()
     yield slicer.app
     uninstall()

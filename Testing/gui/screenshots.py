@@ -24,9 +24,9 @@ PATIENCE_S = 300
 
 
 def body(shift: float, size: int = 48) -> np.ndarray:
-    """A textured ellipsoid, shifted in voxels."""
+    """A textured ellipsoid, shifted and bent by some voxels."""
     k, j, i = np.mgrid[:size, :size, :size] - (size - 1) / 2
-    x = i - shift
+    x = i - shift - shift / 2 * np.sin(j / 7) * np.cos(k / 9)
     inside = (x / 17) ** 2 + (j / 19) ** 2 + (k / 15) ** 2 < 1
     return inside * (100 + 30 * np.sin(x / 2.5) * np.cos(j / 3) + 20 * np.sin(k / 2 + 1))
 

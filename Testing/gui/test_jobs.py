@@ -10,7 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from neuralreg.errors import Cancelled, InvalidImage, InvalidOption, OutOfMemory, WorkerFailed
+from neuralreg.errors import (
+    Cancelled,
+    InvalidImage,
+    InvalidOption,
+    OutOfMemory,
+    UnwritableOutput,
+    WorkerFailed,
+)
 from neuralreg.worker.processes import tree
 
 ODD = [sys.executable, str(Path(__file__).parents[1] / "data" / "odd_jobs.py"), "--cold"]
@@ -167,11 +174,11 @@ def test_whatever_befalls_the_worker_is_one_error_and_the_next_job_works(
 def test_a_killed_worker_is_one_error_and_its_children_end_too(a_queue, wait_until, run):
     job = a_queue.submit("family", {})
     wait_until(lambda: a_queue.pid and len(tree({a_queue.pid})) == 5)
-    group = {a_queue.pid}
+    family = tree({a_queue.pid})
     os.kill(a_queue.pid, signal.SIGKILL)
     wait_until(lambda: job.ended)
     assert "was killed" in str(job.error)
-    assert gone(group)
+    assert gone(family)  # also the child that leads a group of its own
     assert run("count").result["before"] == 0
 
 
@@ -214,6 +221,14 @@ def test_a_python_that_cannot_be_started_is_an_error(jobs, wait_until, the_appli
     assert "could not be started" in str(job.error)
     wait_until(lambda: scratch(the_application) == [])
     queue.close()
+
+
+def test_a_temporary_folder_that_is_missing_is_an_error(run, the_application, monkeypatch):
+    monkeypatch.setattr(the_application, "_folder", "/no/such/folder")
+    job = run("count")
+    assert isinstance(job.error, UnwritableOutput)
+    monkeypatch.undo()
+    assert run("count").state == "done"
 
 
 def test_what_the_worker_says_is_in_the_log(run):

@@ -10,6 +10,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import slicer
 
 ROOT = Path(__file__).parents[2]
 CONTENT = bytes(range(256)) * 4000
@@ -106,7 +107,7 @@ def test_details_tell_limits_licence_and_citation(panel):
     assert 'href="https://doi.org/10.1007' in panel.ui.modelDetails.toHtml()
 
 
-def test_weights_are_fetched_verified_and_removed(panel, wait_until, tmp_path):
+def test_weights_are_fetched_verified_and_removed(panel, wait_until, tmp_path, monkeypatch):
     ui, there = panel.ui, tmp_path / "cache" / "w.pt"
     assert (ui.getButton.enabled, ui.verifyButton.enabled) == (True, False)
     ui.getButton.click()
@@ -123,6 +124,11 @@ def test_weights_are_fetched_verified_and_removed(panel, wait_until, tmp_path):
     ui.verifyButton.click()
     wait_until(idle(panel))
     assert "not the file" in ui.modelsStatusLabel.text
+    asked = []
+    answer = lambda text: asked.append(text) or len(asked) > 1  # noqa: E731  (first no, then yes)
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", answer)
+    ui.removeButton.click()
+    assert there.exists()
     ui.removeButton.click()
     assert not there.exists()
     assert ui.getButton.enabled

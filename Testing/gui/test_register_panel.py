@@ -1,4 +1,4 @@
-"""The Register panel: what it knows, what it sends, what it says. The worker's answers are known."""
+"""The Register panel: what it knows, sends and says. The answers of the worker are known."""
 
 from __future__ import annotations
 
@@ -189,6 +189,13 @@ def test_what_is_ticked_comes_along(panel, run, a_pair, a_scene):
     assert all(n.GetTransformNodeID() == done.transformNode.GetID() for n in brought[1:])
     ui.revertButton.click()
     assert all(n.GetTransformNodeID() is None for n in brought)
+
+
+def test_a_further_volume_of_the_moving_side_comes_along(panel, run, a_volume):
+    import qt
+
+    panel.ui.bringAlongSelector.setCheckState(a_volume("dose"), qt.Qt.Checked)
+    assert [n.GetName() for n in run().warpedVolumeNodes] == ["dose on fixed"]
 
 
 def test_the_volumes_themselves_cannot_be_ticked(panel, a_pair, a_volume):

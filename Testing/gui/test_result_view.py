@@ -1,4 +1,4 @@
-"""After a run: fading, the way of the moving volume, the grid. On real transforms, without a job."""
+"""After a run: fading, the way of the moving volume, the grid."""
 
 from __future__ import annotations
 
@@ -108,6 +108,7 @@ def test_the_grid_is_drawn_and_taken_away(the_application, a_bent_pair):
 
 def test_the_sliders_reach_the_slice_views(known_worker, a_panel, a_pair, a_scene, wait_until):
     composite = a_scene.AddNode(slicer.vtkMRMLSliceCompositeNode())
+    composite.SetBackgroundVolumeID(a_pair[1].GetID())
     panel = a_panel.registerPanel
     a_panel.enter()
     panel.parameters.model = "convex"
@@ -127,3 +128,8 @@ def test_the_sliders_reach_the_slice_views(known_worker, a_panel, a_pair, a_scen
     assert onItsWay.GetScene() is None
     ui.gridCheckBox.checked = True
     assert done.transformNode.GetDisplayNode().GetVisibility2D()
+    ui.warpSlider.value = 70
+    ui.revertButton.click()
+    assert composite.GetBackgroundVolumeID() == a_pair[1].GetID()
+    assert composite.GetForegroundVolumeID() is None
+    assert composite.GetForegroundOpacity() == 0.0

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -120,16 +122,29 @@ def pytorch_extension(monkeypatch, some_missing, tmp_path):
     del sys.modules["PyTorchUtils"]
 
 
-def test_one_click_installs_all_of_it_with_a_log(a_card, pytorch_extension, wait_until):
-    requested = slicer.packaging._requested
-    requested.clear()
+@pytest.fixture
+def pip(monkeypatch, the_application):
+    """What pip was asked for; a test plays its answers."""
+    requests = []
+    signature = inspect.signature(slicer.packaging.pip_install)
+
+    def pip_install(*arguments, **named):
+        given = signature.bind(*arguments, **named).arguments
+        assert given["blocking"] is False
+        requests.append(types.SimpleNamespace(**given))
+
+    monkeypatch.setattr(slicer.packaging, "pip_install", pip_install)
+    return requests
+
+
+def test_one_click_installs_all_of_it_with_a_log(a_card, pip, pytorch_extension, wait_until):
     a_card.ui.installButton.click()
     assert not a_card.ui.installButton.enabled
-    wait_until(lambda: requested)
-    (pip,) = requested
-    assert pip.requirements == ["pydantic>=2.10"]
-    pip.log("Collecting pydantic")
-    pip.complete(0)
+    wait_until(lambda: pip)
+    assert pip[0].requirements == ["pydantic>=2.10"]
+    pip[0].logCallback("Collecting pydantic")
+    pip[0].completedCallback(0)
+    assert len(pip) == 1
     assert pytorch_extension == [(False, ">=2.2")]
     assert "Collecting pydantic" in a_card.ui.setupLog.plainText
     assert "Collecting torch" in a_card.ui.setupLog.plainText
@@ -137,13 +152,11 @@ def test_one_click_installs_all_of_it_with_a_log(a_card, pytorch_extension, wait
     assert a_card.widget.isHidden()
 
 
-def test_a_failure_is_told_and_can_be_tried_again(a_card, pytorch_extension, wait_until):
-    requested = slicer.packaging._requested
-    requested.clear()
+def test_a_failure_is_told_and_can_be_tried_again(a_card, pip, pytorch_extension, wait_until):
     a_card.ui.installButton.click()
-    wait_until(lambda: requested)
-    requested[0].log("No matching distribution")
-    requested[0].complete(1)
+    wait_until(lambda: pip)
+    pip[0].logCallback("No matching distribution")
+    pip[0].completedCallback(1)
     assert "pip ended with code 1" in a_card.ui.setupLabel.text
     assert a_card.ui.installButton.enabled
     assert a_card.ready == []

@@ -17,9 +17,21 @@ HEADERS = {  # as the plugins of CTK and Slicer declare them
     "qMRMLCheckableNodeComboBox": "qMRMLCheckableNodeComboBox.h",
 }
 FOR_PEOPLE = ("QPushButton", "QToolButton", "QComboBox", "QCheckBox", "QSpinBox")
-PROMISED = """fixedVolumeSelector movingVolumeSelector swapButton modelSelector presetSelector
-outputTransformSelector outputVolumeSelector applyButton cancelButton revertButton progressBar
-statusLabel summaryLabel""".split()
+PROMISED = {
+    "fixedVolumeSelector",
+    "movingVolumeSelector",
+    "swapButton",
+    "modelSelector",
+    "presetSelector",
+    "outputTransformSelector",
+    "outputVolumeSelector",
+    "applyButton",
+    "cancelButton",
+    "revertButton",
+    "progressBar",
+    "statusLabel",
+    "summaryLabel",
+}
 
 
 def named(path: Path) -> dict[str, ElementTree.Element]:
@@ -66,7 +78,7 @@ def test_whatever_can_be_pressed_or_chosen_has_a_tooltip(path):
 
 
 def test_the_names_that_scripts_rely_on_are_there():
-    assert set(PROMISED) <= set(named(FOLDER / "RegisterPanel.ui"))
+    assert set(named(FOLDER / "RegisterPanel.ui")) >= PROMISED
 
 
 def test_no_name_is_used_twice():

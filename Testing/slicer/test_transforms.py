@@ -16,6 +16,8 @@ from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.itk_io import to_itk
 from neuralreg.geometry.linear import LinearTransform
+from neuralreg.worker.parcel import SLAB_BYTES
+from neuralreg.worker.records import Field
 from NeuralRegistrationLib import Geometry, Transforms
 from NeuralRegistrationLib.Headless import HeadlessScene
 from vtk.util.numpy_support import vtk_to_numpy
@@ -98,6 +100,13 @@ def test_a_shift_of_the_field_by_plus_ten_mm_pulls_things_back_by_ten(a_scene, a
     assert np.array(landmark.GetNthControlPointPosition(0))[2] == pytest.approx(
         point[2] - 10, abs=0.01
     )
+
+
+def test_a_large_field_is_copied_in_steps_of_a_few_megabytes(a_scene):
+    grid = Grid((128, 128, 96), (1.0,) * 3, (0.0,) * 3, (1, 0, 0, 0, 1, 0, 0, 0, 1))
+    field = Field(np.zeros((*grid.shape, 3), np.float32), grid)
+    steps = sum(1 for _ in Geometry.gridTransformInSteps(field))
+    assert steps >= grid.count * 3 * 8 / SLAB_BYTES
 
 
 def test_a_field_comes_back_from_its_node(a_scene, a_field):

@@ -14,7 +14,7 @@ from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.itk_io import image_to_itk, to_itk
 from neuralreg.worker.images import brought
-from neuralreg.worker.parcel import at_once
+from neuralreg.worker.parcel import SLAB_BYTES, at_once
 from NeuralRegistrationLib import Geometry, Transforms, Volumes
 
 FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -195,6 +195,11 @@ def test_a_label_map_keeps_its_labels_and_its_class(a_scene, an_oblique_grid, wa
     assert warped.GetClassName() == "vtkMRMLLabelMapVolumeNode"
     assert set(np.unique(slicer.util.arrayFromVolume(warped))) <= {0, 3, 250}
     assert warped.GetDisplayNode().GetColorNodeID() == node.GetDisplayNode().GetColorNodeID()
+
+
+def test_a_large_volume_is_copied_in_steps_of_a_few_megabytes(a_scene):
+    array = np.zeros((64, 256, 256), np.float32)
+    assert sum(1 for _ in Volumes.imageData(array)) >= array.nbytes / SLAB_BYTES
 
 
 def test_an_empty_volume_is_refused_by_its_name(a_scene):

@@ -19,6 +19,7 @@ from neuralreg.geometry.image import Image
 from neuralreg.geometry.image_io import read_image, read_labels, write_image
 from neuralreg.geometry.transform_io import read_itk_transform, write_transform
 from neuralreg.geometry.warp import warp, warp_labels
+from neuralreg.heads import register_heads
 from neuralreg.inputs import on_grid, overlap
 from neuralreg.measures.overlap import dice
 from neuralreg.methods.prealign import Prealign
@@ -38,6 +39,7 @@ class Options:
 
     model: str
     options: dict[str, float]
+    extract_brain: bool
     refine: str | None
     preset: str
     prealign: str
@@ -139,7 +141,7 @@ def run(job: Job, folder: Path, progress: Progress) -> Summary:
     started = time.perf_counter()
     loaded = _load(job)
     read = time.perf_counter()
-    result = register(
+    result = (register_heads if job.options.extract_brain else register)(
         loaded.fixed,
         loaded.moving,
         job.options.model,

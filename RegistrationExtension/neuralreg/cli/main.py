@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from neuralreg import __version__, errors
+from neuralreg.cli.brain_mask import brain_mask
 from neuralreg.cli.info import info
 from neuralreg.cli.invert import invert
 from neuralreg.cli.models import models
@@ -74,6 +75,7 @@ app = typer.Typer(
 )
 for command in (register, warp, invert, info, worker):
     app.command()(command)
+app.command("brain-mask")(brain_mask)
 app.add_typer(models, name="models")
 
 

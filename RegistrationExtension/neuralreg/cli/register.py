@@ -23,6 +23,9 @@ def register(
     option: Annotated[
         list[str] | None, typer.Option(help="name=number, an option of the model; repeatable.")
     ] = None,
+    extract_brain: Annotated[
+        bool, typer.Option("--extract-brain", help="Make brain masks of heads, see brain-mask.")
+    ] = False,
     refine: Annotated[
         str | None,
         typer.Option(help="Refine a network's answer by: auto, mind or lncc."),
@@ -56,7 +59,15 @@ def register(
     from neuralreg.cli.terminal import answer, shown_progress, warn
 
     options = Options(
-        model, numbers(option or []), refine, preset, prealign, device, precision, full_resolution
+        model,
+        numbers(option or []),
+        extract_brain,
+        refine,
+        preset,
+        prealign,
+        device,
+        precision,
+        full_resolution,
     )
     job = Job(fixed, moving, fixed_seg, moving_seg, fixed_mask, moving_mask, initial, options)
     require_folder(output, FILES, overwrite)

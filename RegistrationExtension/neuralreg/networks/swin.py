@@ -70,7 +70,7 @@ class Block(nn.Module):
         )
 
     def forward(self, values: Tensor) -> Tensor:
-        """(1, z, y, x, c) to the same shape."""
+        """(n, z, y, x, c) to the same shape."""
         values = values + self._attended(self.norm1(values))
         inner = functional.gelu(self.mlp["fc1"](self.norm2(values)))
         return values + self.mlp["fc2"](inner)  # type: ignore[no-any-return]
@@ -83,6 +83,7 @@ class Block(nn.Module):
         if any(self.shift):
             padded = padded.roll([-s for s in self.shift], (1, 2, 3))
             apart = _apart(tuple(padded.shape[1:4]), self.window, self.shift).to(padded)
+            apart = apart.repeat(len(padded), 1, 1)
         answer = self.attn(_windows(padded, self.window), apart)
         whole = _joined(answer, tuple(padded.shape), self.window)
         if any(self.shift):
@@ -99,7 +100,7 @@ class Merging(nn.Module):
         self.norm = nn.LayerNorm(8 * width)
 
     def forward(self, values: Tensor) -> Tensor:
-        """(1, z, y, x, c), even sizes, to (1, z / 2, y / 2, x / 2, 2 c)."""
+        """(n, z, y, x, c), even sizes, to (n, z / 2, y / 2, x / 2, 2 c)."""
         cells = torch.cat([values[:, z::2, y::2, x::2] for z, y, x in _CELL], -1)
         return self.reduction(self.norm(cells))  # type: ignore[no-any-return]
 
@@ -126,7 +127,7 @@ class Swin(nn.Module):
             self.add_module(f"norm{number}", nn.LayerNorm(width))
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """(1, c, z, y, x), sizes divide by 32, to one (1, c, z, y, x) per stage, fine to coarse."""
+        """(n, c, z, y, x), sizes divide by 32, to one (n, c, z, y, x) per stage, fine to coarse."""
         values = self.patch_embed["proj"](image).movedim(1, -1)
         values = self.patch_embed["norm"](values)
         found = []
@@ -150,17 +151,17 @@ def _relative_positions(window: Triple) -> Tensor:
 
 
 def _windows(values: Tensor, window: Triple) -> Tensor:
-    """(1, z, y, x, c) cut into windows: (w, samples, c)."""
-    (a, b, c), (z, y, x, channels) = window, values.shape[1:]
-    cut = values.view(z // a, a, y // b, b, x // c, c, channels)
-    return cut.permute(0, 2, 4, 1, 3, 5, 6).reshape(-1, a * b * c, channels)
+    """(n, z, y, x, c) cut into windows: (n w, samples, c)."""
+    (a, b, c), (n, z, y, x, channels) = window, values.shape
+    cut = values.view(n, z // a, a, y // b, b, x // c, c, channels)
+    return cut.permute(0, 1, 3, 5, 2, 4, 6, 7).reshape(-1, a * b * c, channels)
 
 
 def _joined(windows: Tensor, shape: tuple[int, ...], window: Triple) -> Tensor:
-    """What `_windows` has cut, whole again: (1, z, y, x, c)."""
-    (a, b, c), (_, z, y, x, channels) = window, shape
-    cut = windows.view(z // a, y // b, x // c, a, b, c, channels)
-    return cut.permute(0, 3, 1, 4, 2, 5, 6).reshape(shape)
+    """What `_windows` has cut, whole again: (n, z, y, x, c)."""
+    (a, b, c), (n, z, y, x, channels) = window, shape
+    cut = windows.view(n, z // a, y // b, x // c, a, b, c, channels)
+    return cut.permute(0, 1, 4, 2, 5, 3, 6, 7).reshape(shape)
 
 
 def _apart(shape: tuple[int, ...], window: Triple, shift: Sequence[int]) -> Tensor:

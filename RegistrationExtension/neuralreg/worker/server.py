@@ -43,7 +43,8 @@ _log = logging.getLogger(__name__)
 class Server:
     """A worker on a pair of streams.
 
-    idle_s: how long to wait for the next job. finish: at the end of the input, do first what was read.
+    idle_s: how long to wait for the next job.
+    finish: at the end of the input, do first what was read.
     warm: load the libraries that compute while the first job is still being prepared.
     scratch: a folder of the owner's that is deleted when he is gone.
     """

@@ -81,10 +81,10 @@ class Weights(_Record):
     """
 
     file: str = Field(pattern=r"^[\w.-]+$")
-    url: str | None = Field(None, pattern="^https?://")
-    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
-    git_blob: str | None = Field(None, pattern="^[0-9a-f]{40}$")
-    bytes: int | None = Field(None, ge=1)
+    url: str | None = Field(default=None, pattern="^https?://")
+    sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    git_blob: str | None = Field(default=None, pattern="^[0-9a-f]{40}$")
+    bytes: int | None = Field(default=None, ge=1)
     format: Literal["state_dict", "safetensors", "torchscript", "exported"] = "state_dict"
     page: str | None = None  # where people read about the weights and their terms
 

@@ -62,20 +62,32 @@ def fetch(card: ModelCard, cache: Path | None = None, progress: Progress = silen
         return None
     if path_of(card, cache) is not None:
         return require(card, cache)
-    if card.weights.url is None:
-        raise WeightsUnavailable(
-            "a model's weights cannot be downloaded",
-            where=card.name,
-            remedy=f"Get them from {card.weights.page or 'their authors'}, then "
-            "`neuralreg models import FILE`.",
-        )
+    return fetch_file(card.weights, card.name, cache, progress)
+
+
+def fetch_file(
+    wanted: Weights, name: str, cache: Path | None = None, progress: Progress = silent
+) -> Path:
+    """One pinned file, in the cache or downloaded to it; `name` is what errors call it.
+
+    Raises what `fetch` raises.
+    """
     from neuralreg.zoo.download import downloaded
 
     folder = made(cache or cache_folder())
-    path = downloaded(
-        card.weights.url, folder / card.weights.file, _checker(card, folder), progress
-    )
-    _remember(card, path, folder)
+    path, check = folder / wanted.file, _checker(name, wanted, folder)
+    if path.is_file():
+        check(path)
+        return path
+    if wanted.url is None:
+        raise WeightsUnavailable(
+            "a model's weights cannot be downloaded",
+            where=name,
+            remedy=f"Get them from {wanted.page or 'their authors'}, then "
+            "`neuralreg models import FILE`.",
+        )
+    downloaded(wanted.url, path, check, progress)
+    _remember(name, wanted, path)
     return path
 
 
@@ -126,7 +138,7 @@ def verify(card: ModelCard, path: Path | None = None, cache: Path | None = None)
         return "none needed"
     if path is None:
         return "absent"
-    _checker(card, cache or cache_folder())(path)
+    _checker(card.name, card.weights, cache or cache_folder())(path)
     return "checked" if card.weights.sha256 or card.weights.git_blob else "as recorded"
 
 
@@ -150,25 +162,23 @@ def _fits(weights: Weights, file: Path) -> bool:
 
 
 class _checker:  # noqa: N801 - reads as a function that carries what it compares with
-    """Raises ChecksumMismatch when a file is not the one that a card or an old download names."""
+    """Raises ChecksumMismatch when a file is not what was pinned, or what it was the first time."""
 
-    def __init__(self, card: ModelCard, folder: Path) -> None:
-        self.card, self.folder = card, folder
+    def __init__(self, name: str, weights: Weights, folder: Path) -> None:
+        self.name, self.weights, self.folder = name, weights, folder
 
     def __call__(self, path: Path) -> None:
-        weights = self.card.weights
-        if weights is None:
-            return
+        weights = self.weights
         kind = "git_blob" if weights.git_blob and not weights.sha256 else "sha256"
-        known = weights.sha256 or weights.git_blob or _recorded(self.folder).get(self.card.name)
+        known = weights.sha256 or weights.git_blob or _recorded(self.folder).get(self.name)
         if known and (got := file_hash(path, kind)) != known:
             raise ChecksumMismatch(
-                "this is not the file that the model's card names",
-                where=f"{self.card.name}, {path}",
+                "this is not the file that was asked for",
+                where=f"{self.name}, {path}",
                 got=f"{kind} {got}",
                 wanted=known,
-                remedy=f"Delete the file and type `neuralreg models get {self.card.name}`; if it "
-                "comes back the same, the publisher has changed it: do not use it.",
+                remedy=f"Delete the file and fetch it again (`neuralreg models get {self.name}`); "
+                "if it comes back the same, the publisher has changed it: do not use it.",
             )
 
 
@@ -178,14 +188,13 @@ def _recorded(folder: Path) -> dict[str, str]:
     return found
 
 
-def _remember(card: ModelCard, path: Path, folder: Path) -> None:
+def _remember(name: str, weights: Weights, path: Path) -> None:
     """Record the hash of a first download whose publisher gives none."""
-    weights = card.weights
-    if weights and not (weights.sha256 or weights.git_blob):
-        known = {**_recorded(folder), card.name: file_hash(path)}
-        draft = folder / f"{_RECORD}.{os.getpid()}"
+    if not (weights.sha256 or weights.git_blob):
+        known = {**_recorded(path.parent), name: file_hash(path)}
+        draft = path.with_name(f"{_RECORD}.{os.getpid()}")
         draft.write_text(json.dumps(known, indent=2), encoding="utf-8")
-        draft.replace(folder / _RECORD)
+        draft.replace(path.parent / _RECORD)
 
 
 def made(folder: Path) -> Path:
@@ -197,7 +206,7 @@ def made(folder: Path) -> Path:
             "the folder for models cannot be made",
             where=str(folder),
             got=str(error),
-            remedy="Set NEURALREG_CACHE (downloads) or NEURALREG_MODELS (your own models) to a folder "
-            "that you may write.",
+            remedy="Set NEURALREG_CACHE (downloads) or NEURALREG_MODELS (your own models) to a "
+            "folder that you may write.",
         ) from error
     return folder

@@ -53,6 +53,16 @@ def test_it_can_be_trained_and_answers_the_same_meanwhile(name):
     assert sum(bool(s > 0) for s in slopes) > 0.9 * len(slopes)
 
 
+@pytest.mark.parametrize("name", SEVERAL)
+def test_a_batch_is_answered_as_its_members(name):
+    network = seeded(NETWORKS[name].ours(), NETWORKS[name].gentle)
+    fixed, moving = seeded_pair(NETWORKS[name].small)
+    with torch.inference_mode():
+        together = network(torch.cat((fixed, moving)), torch.cat((moving, fixed)))
+        apart = torch.cat((network(fixed, moving), network(moving, fixed)))
+    assert torch.allclose(together, apart, atol=2e-4)
+
+
 def test_gradicon_trains_with_batch_statistics():
     unet = gradicon.TallUNet().train()
     torch.nn.init.normal_(unet.lastConv.weight)

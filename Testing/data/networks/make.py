@@ -26,7 +26,9 @@ def main(folder: Path, names: list[str]) -> None:
     for name in names or NETWORKS:
         network = NETWORKS[name]
         with on_this_machine(), torch.inference_mode():
-            module, run = network.theirs(folder, network.small)
+            theirs = network.both if name == "symnet" else network.theirs
+            assert theirs is not None
+            module, run = theirs(folder, network.small)
             module.load_state_dict(seeded_weights(module.state_dict(), network.gentle))
             answer = run(*seeded_pair(network.small))[0] if module.eval() else None
         assert answer is not None

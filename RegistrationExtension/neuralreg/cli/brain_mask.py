@@ -1,0 +1,35 @@
+"""`neuralreg brain-mask`: where the brain is in a head."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from neuralreg.cli.options import AsJson, Device, OutputFile, Overwrite, Quiet
+
+
+def brain_mask(
+    head: Annotated[Path, typer.Argument(help="An image of a human head.")],
+    output: OutputFile,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Carry a template's brain mask over to a head, for models that want brains without skull."""
+    from neuralreg.cli.outputs import require_free
+    from neuralreg.cli.terminal import answer, shown_progress, warn
+    from neuralreg.geometry.image_io import read_image, write_image
+    from neuralreg.heads import brain_mask as found_in
+
+    require_free(output, overwrite)
+    notes: list[str] = []
+    image = read_image(head, notes=notes)
+    with shown_progress(quiet) as progress:
+        found = found_in(image, device=device, progress=progress)
+    write_image(found.mask, output)
+    warn(notes := [*notes, *found.warnings])
+    facts = {"output": str(output), "liters": round(found.liters, 3), "warnings": notes}
+    answer(facts, as_json, lambda: f"wrote {output} ({found.liters:.2f} l)")
