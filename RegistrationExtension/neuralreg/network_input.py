@@ -20,6 +20,8 @@ _TO_LPS = {"L": (0, 1), "R": (0, -1), "P": (1, 1), "A": (1, -1), "S": (2, 1), "I
 _BRIGHT = 0.99  # quantile of the brain's intensities ...
 _BRIGHT_TO = 0.6  # ... and where it goes
 _CT_RANGE = (-1000.0, 1000.0)
+_MOST_STRETCH = 1.25
+_SPREAD_STRIDE = 17  # of the voxels, a sample is enough
 _AIR, _AIR_SHARE = -500.0, 0.01  # only CT has values so low, and the share of them
 
 
@@ -44,9 +46,10 @@ def shown_pair(
             where=card.name,
             got=f"{card.input.channels} channels",
         )
-    rule = _RULES[card.input.intensity]
+    rule = card.input.intensity
     values = [
-        rule(image if mask is None else masked(image, mask)) * (1.0 if mask is None else mask.data)
+        scaled(image if mask is None else masked(image, mask), rule)
+        * (1.0 if mask is None else mask.data)
         for image, mask in ((fixed, fixed_mask), (moving, moving_mask))
     ]
     grid = network_grid(card.input, Image(values[0], fixed.grid))
@@ -56,6 +59,11 @@ def shown_pair(
         for v, image, through in ((values[0], fixed, here), (values[1], moving, start))
     ]
     return shown[0], shown[1], grid
+
+
+def scaled(image: Image, rule: str) -> Tensor:
+    """The intensities of an image by a rule of the cards, see `Input.intensity`: (1, z, y, x)."""
+    return _RULES[rule](image)
 
 
 def masked(image: Image, mask: Image) -> Image:
@@ -74,6 +82,9 @@ def network_grid(wanted: Input, fixed: Image) -> Grid:
     assert wanted.spacing_mm is not None
     direction = _direction(wanted.orientation, fixed.grid)
     spacing = np.full(fixed.grid.dimension, wanted.spacing_mm)
+    if wanted.spread_mm is not None:
+        stretch = spread(fixed, direction) / np.array(wanted.spread_mm[::-1])
+        spacing *= stretch.clip(1 / _MOST_STRETCH, _MOST_STRETCH)
     origin = center_of_mass(fixed) - direction @ (np.array(wanted.center[::-1]) * spacing)
     return Grid(
         wanted.shape[::-1], tuple(spacing), tuple(origin), tuple(direction.ravel().tolist())
@@ -95,6 +106,15 @@ def center_of_mass(image: Image) -> np.ndarray[tuple[int], np.dtype[np.float64]]
         along = mass.sum([a for a in range(d) if a != axis])
         index.append(float((along * torch.arange(len(along), device=mass.device)).sum()) / total)
     return np.asarray(image.grid.points_at(index))
+
+
+def spread(
+    image: Image, directions: np.ndarray[tuple[int, int], np.dtype[np.float64]]
+) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Standard deviation in mm of the voxels with positive intensities, along each column."""
+    at = torch.nonzero(image.data[0] > 0).flip(1).cpu().numpy()[::_SPREAD_STRIDE]
+    points = image.grid.points_at(at) @ directions
+    return np.asarray(points.std(0))
 
 
 def looks_like_ct(image: Image) -> bool:

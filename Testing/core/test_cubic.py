@@ -27,7 +27,7 @@ def test_a_fine_field_stays_as_it_is(a_grid, smooth_field):
 
 
 def test_a_coarse_field_becomes_fine_and_keeps_its_samples(a_grid, smooth_field):
-    field = smooth_field(a_grid, 8.0)
+    field = smooth_field(a_grid, 4.0)
     fine = readable(field, a_grid, 0.05)
     assert fine.grid.count > field.grid.count
     assert reading_gap(fine, a_grid)[0] <= 0.05

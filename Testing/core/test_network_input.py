@@ -148,6 +148,23 @@ def test_a_placed_grid_has_the_orientation_and_the_center_asked_for(orientation)
     assert code == orientation[::-1]  # ITK's letters are x first and say where an axis leads
 
 
+def test_a_placed_grid_is_stretched_to_the_spread_of_the_training_brains_within_limits():
+    image = body(GRIDS[1])
+    spread_of_a_ball = 0.3 * GRIDS[1].extent_mm.min() / np.sqrt(5)
+    wanted = Input(
+        dimensions=(3,),
+        space="placed",
+        shape=(30, 40, 50),
+        spacing_mm=2.0,
+        center=(10, 20, 30),
+        orientation="LIA",
+        spread_mm=(spread_of_a_ball / 1.1, spread_of_a_ball, spread_of_a_ball / 9),
+    )
+    grid = network_grid(wanted, image)
+    assert np.allclose(grid.spacing, (2.5, 2.0, 2.2), rtol=0.02)  # x y z
+    assert np.allclose(grid.points_at([30, 20, 10]), center_of_mass(image), atol=1e-6)
+
+
 def test_the_center_of_mass_is_where_the_first_moments_are():
     image = body(GRIDS[0], (5, 3, -4))
     data = image.data[0].double().numpy()

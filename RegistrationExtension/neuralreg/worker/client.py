@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from itertools import count
 from pathlib import Path
@@ -107,28 +107,29 @@ class Worker:
         with tempfile.TemporaryDirectory(
             dir=self._scratch.name, ignore_cleanup_errors=True
         ) as folder:
-            process = self._running()
+            (into := Path(folder, "in")).mkdir()
+            (back := Path(folder, "out")).mkdir()
+            arguments = at_once(packed(arguments_of(job), into))
+            message = {"type": "job", "id": name, "kind": kind, "folder": str(back)}
+            message["arguments"] = arguments
             try:
-                (into := Path(folder, "in")).mkdir()
-                (back := Path(folder, "out")).mkdir()
-                arguments = at_once(packed(arguments_of(job), into))
-                process.send(
-                    {
-                        "type": "job",
-                        "id": name,
-                        "kind": kind,
-                        "arguments": arguments,
-                        "folder": str(back),
-                    }
-                )
-                return unpacked(self._answer(process, progress))
-            except _Told as told:
-                if isinstance(told.error, OutOfMemory):
-                    process.end()  # what it holds goes back to the system
-                raise told.error from None
-            except BaseException:
-                process.end()
-                raise
+                value = self._attempt(message, progress)
+            except _Retired:  # it had been idle for long just when the job came
+                value = self._attempt(message, progress)
+            return unpacked(value)
+
+    def _attempt(self, message: Message, progress: Progress) -> Any:
+        process = self._running()
+        try:
+            process.send(message)
+            return self._answer(process, progress)
+        except _Told as told:
+            if isinstance(told.error, OutOfMemory):
+                process.end()  # what it holds goes back to the system
+            raise told.error from None
+        except BaseException:
+            process.end()
+            raise
 
     def _running(self) -> _Process:
         if self._process is None or not self._process.runs:
@@ -145,6 +146,8 @@ class Worker:
                 return message["value"]
             if message is not None and message["type"] == "error":
                 raise _Told(error_of(message))
+            if message is not None and message["type"] == "bye":
+                raise _Retired
             if message is not None and message["type"] == "progress":
                 last = (message["fraction"], message["stage"])
             progress(*last)
@@ -162,6 +165,10 @@ class _Told(Exception):
     def __init__(self, error: RegistrationError) -> None:
         super().__init__(str(error))
         self.error = error
+
+
+class _Retired(Exception):
+    """The worker ended for want of work."""
 
 
 class _Process:
@@ -205,7 +212,15 @@ class _Process:
             self._popen.stdin.write(line_of(message))
             self._popen.stdin.flush()
         except BrokenPipeError:
+            self._readers[0].join()  # its last words
+            if any(message["type"] == "bye" for message in self._unread()):
+                raise _Retired from None
             self._raise_death()
+
+    def _unread(self) -> Iterator[Message]:
+        while not self._messages.empty():
+            if isinstance(message := self._messages.get(), dict):
+                yield message
 
     def next(self, timeout_s: float) -> Message | None:
         """The next message; None when none came in time. Raises WorkerFailed."""

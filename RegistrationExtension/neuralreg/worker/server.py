@@ -76,6 +76,7 @@ class Server:
             try:
                 job = self._jobs.get(timeout=self._idle_s)
             except Empty:
+                self._say({"type": "bye"})  # a job that comes now belongs to another worker
                 return
 
     def _listen(self) -> None:

@@ -21,6 +21,10 @@ class Input(_Record):
     allows; "whole", that field of view in `shape` samples, whatever their spacing; "placed", a
     grid of `shape` and `spacing_mm` whose sample `center` lies on the center of mass of the fixed
     intensities.
+    spread_mm: how far the brains of the training lie around their center along the array's axes,
+    as a standard deviation of their voxels. A placed grid is stretched, by no more than a quarter,
+    until the fixed brain has this spread: it stands for the scaling part of the affine alignment
+    to a template that the training images had.
     orientation: where the axes of the array lead to, such as "LIA"; that of the fixed image if
     absent.
     intensity: the rule that brings values to the model's range, see `neuralreg.network_input`.
@@ -34,6 +38,7 @@ class Input(_Record):
     shape: tuple[int, ...] | None = None
     spacing_mm: float | None = Field(None, gt=0)
     center: tuple[float, ...] | None = None
+    spread_mm: tuple[float, ...] | None = None
     orientation: str | None = Field(None, pattern="^[LRAPSI]{2,3}$")
     intensity: Literal["unit", "extremes", "brain", "modality"] = "unit"
     content: Literal["any", "brain"] = "any"
