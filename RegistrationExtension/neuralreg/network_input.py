@@ -84,7 +84,7 @@ def network_grid(wanted: Input, fixed: Image) -> Grid:
     spacing = np.full(fixed.grid.dimension, wanted.spacing_mm)
     if wanted.spread_mm is not None:
         stretch = spread(fixed, direction) / np.array(wanted.spread_mm[::-1])
-        spacing *= stretch.clip(1 / _MOST_STRETCH, _MOST_STRETCH)
+        spacing *= np.sqrt(stretch).clip(1 / _MOST_STRETCH, _MOST_STRETCH)
     origin = center_of_mass(fixed) - direction @ (np.array(wanted.center[::-1]) * spacing)
     return Grid(
         wanted.shape[::-1], tuple(spacing), tuple(origin), tuple(direction.ravel().tolist())

@@ -22,9 +22,9 @@ class Input(_Record):
     grid of `shape` and `spacing_mm` whose sample `center` lies on the center of mass of the fixed
     intensities.
     spread_mm: how far the brains of the training lie around their center along the array's axes,
-    as a standard deviation of their voxels. A placed grid is stretched, by no more than a quarter,
-    until the fixed brain has this spread: it stands for the scaling part of the affine alignment
-    to a template that the training images had.
+    as a standard deviation of their voxels. A placed grid is stretched towards it, half-way (the
+    spread of one brain also depends on its mask and shape) and by no more than a quarter: it stands
+    for the scaling part of the affine alignment to a template that the training images had.
     orientation: where the axes of the array lead to, such as "LIA"; that of the fixed image if
     absent.
     intensity: the rule that brings values to the model's range, see `neuralreg.network_input`.
