@@ -20,20 +20,25 @@ def lncc(
     *,
     weight: Tensor | None = None,
     size: int = 9,
+    kernel: str = "rectangular",
     epsilon: float = 1e-5,
 ) -> Tensor:
     """1 - mean squared correlation in cubes of `size` voxels, 0..1.
 
+    kernel: how voxels count in a window: "rectangular", all the same; "triangular", a box smoothed
+    by itself; "gaussian", with a standard deviation of a third of `size`.
     Windows end at the image: only voxels inside, times their weight, enter a window's mean. MONAI
     counts zeros beyond the border and adds its epsilon to sums instead of means; inside both agree.
     A window without structure scores 1 (in DeepReg 0).
 
-    Raises InvalidOption when size is even or below 3.
+    Raises InvalidOption when size is even or below 3, or for another kernel.
     Source: Avants et al. 2008, doi:10.1016/j.media.2007.06.004: cov^2 / (var_fixed var_warped).
     """
     _check_size(size)
-    kernel = fixed.new_full((size,), 1 / size)
-    return _squared(fixed, warped, weight, _blur(kernel), epsilon)
+    if kernel not in _KERNELS:
+        raise InvalidOption("unknown kernel", got=f"'{kernel}'", wanted=" or ".join(_KERNELS))
+    taps = _KERNELS[kernel](size, fixed)
+    return _squared(fixed, warped, weight, _blur(taps / taps.sum()), epsilon)
 
 
 def lncc_gaussian(
@@ -118,6 +123,23 @@ def _gaussian_kernel(taps: int, sigma: float, like: Tensor) -> Tensor:
     at = torch.arange(taps, dtype=like.dtype, device=like.device) - taps // 2
     kernel = torch.exp(-0.5 * (at / sigma) ** 2)
     return kernel / kernel.sum()
+
+
+def _triangle(size: int, like: Tensor) -> Tensor:
+    """A box of about half of the size, odd, smoothed by itself, in the middle of `size` taps."""
+    half = (size + 1) // 2
+    half -= 1 - half % 2
+    box = like.new_ones(1, 1, half)
+    triangle = functional.conv1d(box, box, padding=half - 1)[0, 0]
+    margin = (size - len(triangle)) // 2
+    return functional.pad(triangle, [margin, size - len(triangle) - margin])
+
+
+_KERNELS: dict[str, Callable[[int, Tensor], Tensor]] = {
+    "rectangular": lambda size, like: like.new_ones(size),
+    "triangular": _triangle,
+    "gaussian": lambda size, like: _gaussian_kernel(size, size / 3, like),
+}
 
 
 def _blur(kernel: Tensor) -> Blur:

@@ -25,6 +25,11 @@ def diffusion(displacement: Tensor, *, spacing: Sequence[float] | None = None) -
     return sum_of_squares(_gradient(displacement, spacing))
 
 
+def total_variation(displacement: Tensor, *, spacing: Sequence[float] | None = None) -> Tensor:
+    """As `diffusion`, with absolute differences instead of squared ones."""
+    return torch.stack([g.abs().mean() for g in _gradient(displacement, spacing)]).sum()
+
+
 def bending(displacement: Tensor, *, spacing: Sequence[float] | None = None) -> Tensor:
     """Mean over samples and components of all squared second derivatives; 0 for an affine motion.
 
@@ -57,8 +62,13 @@ def jacobian_penalty(
 
     Central differences, samples inside only.
     """
+    return (least - jacobian_of(displacement, spacing=spacing)).clamp(min=0).mean()
+
+
+def jacobian_of(displacement: Tensor, *, spacing: Sequence[float] | None = None) -> Tensor:
+    """The Jacobian determinant at the samples inside, (b, z, y, x); central differences."""
     gradient = torch.stack(_gradient(displacement, spacing)[::-1], 0)  # axis x y z, b, component
-    return (least - determinant(gradient.transpose(0, 2).transpose(1, 2))).clamp(min=0).mean()
+    return determinant(gradient.transpose(0, 2).transpose(1, 2))
 
 
 def inverse_consistency(forward: Tensor, backward: Tensor) -> Tensor:

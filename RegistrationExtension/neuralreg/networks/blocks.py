@@ -11,8 +11,9 @@ from torch.nn import functional
 
 CONVOLUTION: dict[int, Any] = {2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSED: dict[int, Any] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+NORM: dict[int, Any] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 MEAN: dict[int, Any] = {2: functional.avg_pool2d, 3: functional.avg_pool3d}
-_CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 def channels_last(values: Tensor) -> Tensor:
@@ -20,7 +21,7 @@ def channels_last(values: Tensor) -> Tensor:
 
     Convolutions then take half the time on a CPU, and all that follows keeps the layout.
     """
-    return values.contiguous(memory_format=_CHANNELS_LAST[values.dim()])
+    return values.contiguous(memory_format=CHANNELS_LAST[values.dim()])
 
 
 def single(values: Tensor) -> Tensor:

@@ -22,13 +22,16 @@ class DeepReg(nn.Module):
     """One of the three networks, `net`, given both images.
 
     kind: "local", "global" (affine) or "unet". arguments: MONAI's own, such as
-    `num_channel_initial`, `extract_levels`, `depth`, and `image_size` for the affine one.
+    `num_channel_initial`, `extract_levels`, `depth`, and `image_size` for the affine one. inputs:
+    channels that it sees in all.
     Images are (1, 1, z, y, x), or (1, 1, y, x).
 
     Raises IncompatibleModel without MONAI, and InvalidOption for an unknown kind.
     """
 
-    def __init__(self, kind: str = "local", *, dimension: int = 3, **arguments: Any) -> None:
+    def __init__(
+        self, kind: str = "local", *, dimension: int = 3, inputs: int = 2, **arguments: Any
+    ) -> None:
         super().__init__()
         if kind not in _NETWORKS:
             wanted = " or ".join(_NETWORKS)
@@ -36,11 +39,14 @@ class DeepReg(nn.Module):
         if kind != "global":
             arguments.setdefault("out_channels", dimension)
         network = getattr(_monai(), _NETWORKS[kind])
-        self.net = network(spatial_dims=dimension, in_channels=2, **arguments)
+        self.net = network(spatial_dims=dimension, in_channels=inputs, **arguments)
 
-    def forward(self, fixed: Tensor, moving: Tensor) -> Tensor:
-        """Displacement (1, d, z, y, x), fixed to moving, in voxels, components z y x."""
-        return single(self.net(torch.cat((moving, fixed), 1)))
+    def forward(self, fixed: Tensor, moving: Tensor, *more: Tensor) -> Tensor:
+        """Displacement (1, d, z, y, x), fixed to moving, in voxels, components z y x.
+
+        more: what a network of more than two `inputs` sees besides, such as a label.
+        """
+        return single(self.net(torch.cat((moving, fixed, *more), 1)))
 
 
 def _monai() -> Any:

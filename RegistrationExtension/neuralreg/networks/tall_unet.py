@@ -12,7 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from neuralreg.networks.blocks import channels_last, single
+from neuralreg.networks.blocks import (
+    CHANNELS_LAST,
+    CONVOLUTION,
+    MEAN,
+    NORM,
+    TRANSPOSED,
+    channels_last,
+    single,
+)
 from neuralreg.networks.flow import doubled
 
 _DOWN = (2, 16, 32, 64, 256, 512)
@@ -25,20 +33,19 @@ _EPSILON = 1e-5
 class TallUNet(nn.Module):
     """Displacement between two images, in unit coordinates, components z y x."""
 
-    def __init__(self) -> None:
+    def __init__(self, dimension: int = 3) -> None:
         super().__init__()
         depths = range(len(_UP))
-        self.downConvs = nn.ModuleList(nn.Conv3d(_DOWN[i], _DOWN[i + 1], 3, 2, 1) for i in depths)
-        self.upConvs = nn.ModuleList(
-            nn.ConvTranspose3d(_INTO_UP[i], _UP[i], 4, 2, 1) for i in depths
-        )
-        self.batchNorms = nn.ModuleList(nn.BatchNorm3d(n, eps=_EPSILON) for n in _UP)
-        self.lastConv = nn.Conv3d(_DOWN[0] + _UP[0], 3, 3, 1, 1)
+        make, rise = CONVOLUTION[dimension], TRANSPOSED[dimension]
+        self.downConvs = nn.ModuleList(make(_DOWN[i], _DOWN[i + 1], 3, 2, 1) for i in depths)
+        self.upConvs = nn.ModuleList(rise(_INTO_UP[i], _UP[i], 4, 2, 1) for i in depths)
+        self.batchNorms = nn.ModuleList(NORM[dimension](n, eps=_EPSILON) for n in _UP)
+        self.lastConv = make(_DOWN[0] + _UP[0], dimension, 3, 1, 1)
         nn.init.zeros_(self.lastConv.weight)
-        nn.init.zeros_(self.lastConv.bias)  # type: ignore[arg-type]
+        nn.init.zeros_(self.lastConv.bias)
 
     def forward(self, moving: Tensor, fixed: Tensor) -> Tensor:
-        """Two images (n, 1, z, y, x) to (n, 3, z, y, x)."""
+        """Two images (n, 1, z, y, x) to (n, d, z, y, x)."""
         now = channels_last(torch.cat((moving, fixed), 1))
         skips = []
         for layer in self.downConvs:
@@ -53,14 +60,15 @@ class TallUNet(nn.Module):
         convolve = cast("nn.ConvTranspose3d", self.upConvs[depth])
         norm = cast("nn.BatchNorm3d", self.batchNorms[depth])
         # A copy, since `values` is overwritten next.
-        residual = values[:, : _UP[depth]].clone(memory_format=torch.channels_last_3d)
+        residual = values[:, : _UP[depth]].clone(memory_format=CHANNELS_LAST[values.dim()])
         values = functional.leaky_relu(values, inplace=True)
         if norm.training:
             risen: Tensor = norm(convolve(values) + doubled(residual))
         else:
             risen = _risen(convolve, norm, values, residual)
-        z, y, x = skip.shape[2:]
-        return torch.cat((risen[:, :, :z, :y, :x], skip), 1)
+        for axis in range(2, skip.dim()):
+            risen = risen.narrow(axis, 0, skip.shape[axis])
+        return torch.cat((risen, skip), 1)
 
 
 def _risen(
@@ -73,19 +81,21 @@ def _risen(
     mean, variance = cast("Tensor", norm.running_mean), cast("Tensor", norm.running_var)
     scale = norm.weight * (variance + norm.eps).rsqrt()
     bias = (cast("Tensor", convolve.bias) - mean) * scale + norm.bias
-    risen = functional.conv_transpose3d(values, convolve.weight * _each(scale), bias, 2, 1)
-    risen += doubled(residual * _each(scale))
+    axes = values.dim() - 2
+    transposed = functional.conv_transpose3d if axes == 3 else functional.conv_transpose2d
+    risen: Tensor = transposed(values, convolve.weight * _each(scale, axes), bias, 2, 1)
+    risen += doubled(residual * _each(scale, axes))
     return risen
 
 
 def _down(layer: nn.Module, values: Tensor) -> Tensor:
     """One level down, the pooled input added to the last of the new channels."""
     now: Tensor = layer(functional.leaky_relu(values))
-    pooled = functional.avg_pool3d(values, 2, ceil_mode=True)
+    pooled = MEAN[values.dim() - 2](values, 2, ceil_mode=True)
     now[:, -pooled.shape[1] :] += pooled
     return now
 
 
-def _each(numbers: Tensor) -> Tensor:
+def _each(numbers: Tensor, axes: int) -> Tensor:
     """One number per channel, for (n, c, z, y, x)."""
-    return numbers.view(-1, 1, 1, 1)
+    return numbers.view(-1, *[1] * axes)

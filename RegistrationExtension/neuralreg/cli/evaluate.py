@@ -1,0 +1,37 @@
+"""`neuralreg evaluate`: figures of what `predict` wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from neuralreg.cli.options import AsJson, Overwrite, Quiet
+
+
+def evaluate(
+    predictions: Annotated[Path, typer.Argument(help="A folder that `neuralreg predict` wrote.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="For the tables; the same unless given.")
+    ] = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure predictions again, from their files: overlap, distances, likeness, folding."""
+    from neuralreg.cli.outputs import require_folder
+    from neuralreg.cli.predict import _TABLE, _words
+    from neuralreg.cli.terminal import answer, shown_progress
+    from neuralreg.cli.train import require_training
+
+    require_training()
+    from neuralreg.training.evaluate import evaluate as run
+    from neuralreg.training.figures import summary
+
+    folder = output or predictions
+    require_folder(folder, (_TABLE,), overwrite)
+    with shown_progress(quiet) as progress:
+        rows = run(predictions, folder, progress=progress)
+    facts = {"output": str(folder), "rows": len(rows), "means": dict(summary(rows))}
+    answer(facts, as_json, lambda: _words(folder, facts["means"]))

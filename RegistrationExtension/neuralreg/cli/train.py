@@ -1,0 +1,178 @@
+"""`neuralreg train`: from a configuration to a trained model."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from neuralreg.cli.options import AsJson, Overwrite, Quiet
+from neuralreg.errors import InvalidOption, PackageMissing
+
+if TYPE_CHECKING:
+    from neuralreg.training.loop import Report, Watcher
+
+LEVEL = "NEURALREG_LOG_LEVEL"
+_LEVELS = {
+    "0": "DEBUG", "1": "DEBUG", "2": "INFO", "3": "WARNING", "4": "ERROR", "5": "CRITICAL",
+}  # fmt: skip
+_NEEDED = ("omegaconf", "yaml", "pandas", "tensorboard")
+
+Configurations = Annotated[
+    list[Path], typer.Argument(help="YAML files, merged from left to right; the last one wins.")
+]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", help="key.of.something=value, over all files.")
+]
+
+
+def train(
+    configs: Configurations,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The run's folder.")],
+    set_: Set = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where the run in the folder stopped.")
+    ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Look through all files of the dataset, and stop.")
+    ] = False,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a registration network.
+
+    The folder gets config.yaml (as merged), curves.csv, TensorBoard's files, checkpoints, and the
+    model with its card: `neuralreg models import RUN/model.json` puts it into the list. Ctrl-C
+    saves; --resume goes on. With --json each step and epoch is a JSON object on a line. On several
+    GPUs: torchrun --nproc_per_node N -m neuralreg train ... The environment variable
+    NEURALREG_LOG_LEVEL says how much is told (DEBUG, INFO, WARNING, ERROR, or 1 to 5).
+    """
+    require_training()
+    set_log_level()
+    from neuralreg.training.merging import read_configuration
+
+    config, plain = read_configuration(configs, set_ or [])
+    if check:
+        _check(config, as_json)
+        return
+    if overwrite and not resume and output.is_dir():
+        _clear(output)
+    from neuralreg.training.run import train as run
+
+    leads = os.environ.get("RANK", "0") == "0"
+    with _watched(as_json, quiet or not leads) as watchers:
+        outcome = run(config, plain, output, resume=resume, watchers=watchers)
+    if not as_json and leads:
+        state = outcome.state
+        best = "" if state.best is None else f", best {config.training.best} {state.best:.4g}"
+        typer.echo(f"{state.step} steps, {state.epoch} epochs{best}: {outcome.folder}")
+        if outcome.card:
+            typer.echo(f"use it: neuralreg models import {outcome.card}")
+
+
+def require_training() -> None:
+    """Raise PackageMissing when the extra `training` is not installed."""
+    import importlib.util
+
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise PackageMissing(
+            "training needs more packages",
+            got=f"no {', '.join(missing)}",
+            remedy='Install them: pip install "neuralreg[training]".',
+        )
+
+
+def set_log_level() -> None:
+    """The level that the environment asks for, warnings unless it says otherwise."""
+    text = os.environ.get(LEVEL, "WARNING")
+    level = logging.getLevelName(_LEVELS.get(text, text.upper()))
+    if not isinstance(level, int):
+        raise InvalidOption(
+            "unknown log level", where=LEVEL, got=f"'{text}'", wanted="DEBUG, INFO, WARNING, ERROR"
+        )
+    logging.getLogger("neuralreg").setLevel(level)
+
+
+def _check(config: Any, as_json: bool) -> None:
+    from neuralreg.cli.terminal import answer
+    from neuralreg.training.checking import check_dataset
+
+    report = check_dataset(config)
+    answer(report.as_record(), as_json, report.in_words)
+    if report.problems:
+        raise typer.Exit(1)
+
+
+def _clear(folder: Path) -> None:
+    """Remove an earlier run, and nothing else, from a folder."""
+    from neuralreg.training.run import CHECKPOINTS, CONFIGURATION, LOGS
+
+    if (folder / CONFIGURATION).is_file():
+        for name in (CHECKPOINTS, LOGS):
+            shutil.rmtree(folder / name, ignore_errors=True)
+        for name in (CONFIGURATION, "curves.csv"):
+            (folder / name).unlink(missing_ok=True)
+
+
+class _watched:  # noqa: N801 - used as a context
+    """Who looks on: a program, a bar on a terminal, lines elsewhere, or nobody."""
+
+    def __init__(self, as_json: bool, quiet: bool) -> None:
+        self.as_json, self.quiet = as_json, quiet
+        self.bars: Any = None
+
+    def __enter__(self) -> list[Watcher]:
+        from neuralreg.training.watching import json_lines
+
+        if self.as_json:
+            return [] if self.quiet else [json_lines(_say)]
+        if self.quiet:
+            return []
+        if not sys.stderr.isatty():
+            return [_line]
+        return [self._bar()]
+
+    def __exit__(self, *details: object) -> None:
+        if self.bars is not None:
+            self.bars.stop()
+
+    def _bar(self) -> Watcher:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        text = TextColumn("{task.description}", markup=False)
+        self.bars = Progress(text, BarColumn(), TimeRemainingColumn(), console=Console(stderr=True))
+        self.bars.start()
+        task = self.bars.add_task("", total=1.0)
+
+        def tell(report: Report) -> None:
+            if report.ended:
+                self.bars.console.print(_sentence(report), markup=False, highlight=False)
+            self.bars.update(task, completed=report.fraction, description=_losses(report))
+
+        return tell
+
+
+def _say(line: str) -> None:
+    typer.echo(line)
+
+
+def _line(report: Report) -> None:
+    if report.ended:
+        typer.echo(_sentence(report), err=True)
+
+
+def _losses(report: Report) -> str:
+    return "  ".join(f"{name} {value:.4g}" for name, value in report.losses.items())
+
+
+def _sentence(report: Report) -> str:
+    found = "  ".join(f"{name} {value:.4g}" for name, value in report.validation.items())
+    return f"epoch {report.epoch}: {_losses(report)}" + (f"  | valid {found}" if found else "")

@@ -1,0 +1,371 @@
+"""The networks that a configuration can name, and one meaning for what they say.
+
+Each builder gets the number of axes, the shape (z y x) of what the network will see, and how many
+channels go in and out; what it makes carries a `convention`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from neuralreg.errors import InvalidOption
+from neuralreg.networks import avsm as avsm_file
+from neuralreg.networks import deepreg, dirnet, lapirn, lku_net, tall_unet, transmorph, voxelmorph
+from neuralreg.networks.flow import identity
+from neuralreg.networks.mlp import MLP
+from neuralreg.networks.unet import FEATURES
+from neuralreg.training.registry import register_backbone
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Convention:
+    """What a network's numbers mean, and which sizes it takes.
+
+    kind: displacements in "voxel", "normalized" (2 from the first to the last sample) or "unit"
+    (1 from the first to the last). order: of the components. divisor: of all sizes. affine: whether
+    the answer is an affine motion.
+    """
+
+    kind: Literal["voxel", "normalized", "unit"] = "voxel"
+    order: Literal["xyz", "zyx"] = "xyz"
+    divisor: int = 1
+    affine: bool = False
+
+
+def with_convention(network: nn.Module, **about: Any) -> nn.Module:
+    """The network, which now says what its numbers mean."""
+    setattr(network, "convention", Convention(**about))  # noqa: B010 - nn.Module types its own
+    return network
+
+
+def padded(shape: Shape, divisor: int) -> Shape:
+    """The next larger shape whose sizes divide."""
+    return tuple(-(-n // divisor) * divisor for n in shape)
+
+
+class AnySize(nn.Module):
+    """A network for images of any size, whose answer is in units of the cube, components x y z.
+
+    The border is repeated at the far ends until the sizes divide; the answer is cut again.
+    raw: leave the numbers alone, for an answer that is no displacement.
+    """
+
+    def __init__(self, network: nn.Module, *, raw: bool = False) -> None:
+        super().__init__()
+        self.network, self.raw = network, raw
+        about = getattr(network, "convention", Convention())
+        self.convention: Convention = about
+
+    def forward(self, *images: Tensor) -> Tensor:
+        """Images (n, 1, z, y, x), fixed first, to (n, d, z, y, x)."""
+        shape = tuple(images[0].shape[2:])
+        wide = padded(shape, self.convention.divisor)
+        grow = [part for a, b in zip(wide[::-1], shape[::-1], strict=True) for part in (0, a - b)]
+        if any(grow):
+            images = tuple(functional.pad(image, grow, mode="replicate") for image in images)
+        answer: Tensor = self.network(*images)
+        if tuple(answer.shape[2:]) != wide:
+            raise InvalidOption(
+                "a backbone answers at the resolution of its images",
+                where=type(self.network).__name__,
+                got=f"{tuple(answer.shape[2:])}",
+                wanted=f"{wide}",
+            )
+        for axis, n in enumerate(shape, start=2):
+            answer = answer.narrow(axis, 0, n)
+        return answer if self.raw else self._in_cubes(answer, wide)
+
+    def _in_cubes(self, answer: Tensor, wide: Shape) -> Tensor:
+        about = self.convention
+        if about.order == "zyx":
+            answer = answer.flip(1)
+        lengths = {"voxel": [1.0] * len(wide), "unit": [float(n - 1) for n in wide]}
+        lengths["normalized"] = [(n - 1) / 2 for n in wide]
+        last = [max(n - 1, 1) for n in answer.shape[2:]]
+        factor = [a / b for a, b in zip(lengths[about.kind], last, strict=True)][::-1]
+        return answer * torch.tensor(factor).to(answer).view(-1, *[1] * len(wide))
+
+
+@register_backbone("unet")
+def unet(
+    dimension: int,
+    shape: Shape,
+    inputs: int,
+    outputs: int,
+    *,
+    num_channel_initial: int = 16,
+    depth: int = 3,
+    pooling: bool = True,
+    concat_skip: bool = False,
+    extract_levels: Sequence[int] | None = None,
+) -> nn.Module:
+    """DeepReg's U-Net, as MONAI has it (RegUNet)."""
+    network = deepreg.DeepReg(
+        "unet",
+        dimension=dimension,
+        inputs=inputs,
+        out_channels=outputs,
+        num_channel_initial=num_channel_initial,
+        depth=depth,
+        pooling=pooling,
+        concat_skip=concat_skip,
+        extract_levels=tuple(extract_levels) if extract_levels else None,
+        **_head(outputs, dimension),
+    )
+    return with_convention(network, order="zyx", divisor=2**depth)
+
+
+@register_backbone("local")
+def local(
+    dimension: int,
+    shape: Shape,
+    inputs: int,
+    outputs: int,
+    *,
+    num_channel_initial: int = 16,
+    extract_levels: Sequence[int] = (0, 1, 2, 3),
+    depth: int | None = None,
+    pooling: bool = True,
+    concat_skip: bool = False,
+    mode: Literal["linear", "nearest"] = "linear",
+) -> nn.Module:
+    """LocalNet. depth: the largest of extract_levels, and nothing else.
+
+    mode: how its decoder doubles resolutions; MONAI's own default, nearest, makes blocky fields.
+    """
+    levels = tuple(extract_levels)
+    if depth is not None and depth != max(levels):
+        raise InvalidOption(
+            "LocalNet extracts from its deepest level",
+            got=f"depth {depth}",
+            wanted=f"{max(levels)}",
+        )
+    smooth = {2: "bilinear", 3: "trilinear"}[dimension]
+    network = deepreg.DeepReg(
+        "local",
+        dimension=dimension,
+        inputs=inputs,
+        out_channels=outputs,
+        num_channel_initial=num_channel_initial,
+        extract_levels=levels,
+        pooling=pooling,
+        concat_skip=concat_skip,
+        mode=smooth if mode == "linear" else "nearest",
+        align_corners=False if mode == "linear" else None,
+        **_head(outputs, dimension),
+    )
+    return with_convention(network, order="zyx", divisor=2 ** max(levels))
+
+
+@register_backbone("global")
+def global_(
+    dimension: int,
+    shape: Shape,
+    inputs: int,
+    outputs: int,
+    *,
+    num_channel_initial: int = 16,
+    depth: int = 3,
+    pooling: bool = True,
+    concat_skip: bool = False,
+) -> nn.Module:
+    """GlobalNet: an affine motion."""
+    network = deepreg.DeepReg(
+        "global",
+        dimension=dimension,
+        inputs=inputs,
+        image_size=list(padded(shape, 2**depth)),
+        num_channel_initial=num_channel_initial,
+        depth=depth,
+        pooling=pooling,
+        concat_skip=concat_skip,
+    )
+    return with_convention(network, order="zyx", divisor=2**depth, affine=True)
+
+
+def _head(outputs: int, dimension: int) -> dict[str, str]:
+    """A displacement starts from the identity, a label from anywhere."""
+    if outputs == dimension:
+        return {"out_kernel_initializer": "zeros"}
+    return {"out_kernel_initializer": "xavier_uniform", "out_activation": "sigmoid"}
+
+
+@register_backbone("voxelmorph")
+def voxelmorph_(
+    dimension: int,
+    shape: Shape,
+    inputs: int,
+    outputs: int,
+    *,
+    features: Sequence[Sequence[int]] = FEATURES,
+    per_level: int = 1,
+    int_steps: int = 0,
+    int_downsize: int = 2,
+    half_res: bool = False,
+) -> nn.Module:
+    """VoxelMorph's U-Net. int_steps: 7 for its own integration of a velocity at half resolution.
+
+    With method "velocity" leave int_steps at 0.
+    """
+    network = voxelmorph.VoxelMorph(
+        dimension,
+        features=features,
+        per_level=per_level,
+        int_steps=int_steps,
+        int_downsize=int_downsize,
+        half_res=half_res,
+    )
+    halvings = len(features[0]) // per_level
+    return with_convention(network, order="zyx", divisor=2**halvings)
+
+
+@register_backbone("lapirn")
+def lapirn_(
+    dimension: int,
+    shape: Shape,
+    inputs: int,
+    outputs: int,
+    *,
+    start_channel: int = 7,
+    diffeomorphic: bool = False,
+) -> nn.Module:
+    """LapIRN, three levels trained together. diffeomorphic: its levels integrate velocities."""
+    network = lapirn.LapIRN(start_channel, diffeomorphic=diffeomorphic, dimension=dimension)
+    return with_convention(network, kind="normalized", divisor=8)
+
+
+@register_backbone("lku_net")
+def lku_net_(
+    dimension: int,
+    shape: Shape,
+    inputs: int,
+    outputs: int,
+    *,
+    start_channel: int = 8,
+    kernel: int = 5,
+    diffeomorphic: bool = False,
+) -> nn.Module:
+    """LKU-Net; its parallel kernels are trained as the one that they add up to."""
+    network = lku_net.LKUNet(
+        start_channel, kernel=kernel, dimension=dimension, diffeomorphic=diffeomorphic
+    )
+    return with_convention(network, kind="normalized", order="zyx", divisor=16)
+
+
+@register_backbone("transmorph")
+def transmorph_(
+    dimension: int,
+    shape: Shape,
+    inputs: int,
+    outputs: int,
+    *,
+    width: int = 96,
+    depths: Sequence[int] = (2, 2, 4, 2),
+    heads: Sequence[int] = (4, 4, 8, 8),
+    window: Sequence[int] = (5, 6, 7),
+    head: int = 16,
+) -> nn.Module:
+    """TransMorph, in 3D."""
+    if dimension != 3:
+        raise InvalidOption("TransMorph is a network for volumes", got=f"{dimension} axes")
+    network = transmorph.TransMorph(width, depths=depths, heads=heads, window=window, head=head)
+    return with_convention(network, order="zyx", divisor=32)
+
+
+@register_backbone("dirnet")
+def dirnet_(
+    dimension: int,
+    shape: Shape,
+    inputs: int,
+    outputs: int,
+    *,
+    width: int = 16,
+    halvings: int = 3,
+) -> nn.Module:
+    """DIRNet: control points of a B-spline."""
+    return with_convention(dirnet.DIRNet(dimension, width=width, halvings=halvings))
+
+
+@register_backbone("avsm")
+def avsm_(
+    dimension: int,
+    shape: Shape,
+    inputs: int,
+    outputs: int,
+    *,
+    affine_steps: int = 2,
+    velocity_steps: int = 2,
+    features: Sequence[Sequence[int]] = ((16, 32, 32), (32, 32, 16)),
+) -> nn.Module:
+    """AVSM: affine steps, then velocity steps."""
+    network = avsm_file.AVSM(
+        dimension, affine_steps=affine_steps, velocity_steps=velocity_steps, features=features
+    )
+    return with_convention(network, kind="normalized", divisor=2 ** len(features[0]))
+
+
+@register_backbone("affine")
+def affine(
+    dimension: int,
+    shape: Shape,
+    inputs: int,
+    outputs: int,
+    *,
+    width: int = 8,
+    halvings: int = 4,
+) -> nn.Module:
+    """The affine network of AVSM, a few convolutions and one matrix, for images of any size."""
+    network = _Affine(avsm_file.AffineNetwork(dimension, width=width, halvings=halvings))
+    return with_convention(network, kind="normalized", affine=True)
+
+
+class _Affine(nn.Module):
+    """An affine network's change of the matrix as a displacement."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, fixed: Tensor, moving: Tensor) -> Tensor:
+        change: Tensor = self.network(fixed, moving)
+        places = identity(tuple(fixed.shape[2:]), fixed)
+        moved = change[:, :, :-1] @ places.flatten(2) + change[:, :, -1:]
+        return moved.view(len(fixed), *places.shape[1:])
+
+
+@register_backbone("icon_unet")
+def icon_unet(dimension: int, shape: Shape, inputs: int, outputs: int) -> nn.Module:
+    """The U-Net of ICON and GradICON; several of them make their networks, see `Model`."""
+    network = _MovingFirst(tall_unet.TallUNet(dimension))
+    return with_convention(network, kind="unit", order="zyx")
+
+
+class _MovingFirst(nn.Module):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, fixed: Tensor, moving: Tensor) -> Tensor:
+        found: Tensor = self.network(moving, fixed)
+        return found
+
+
+@register_backbone("mlp")
+def mlp(
+    dimension: int,
+    shape: Shape,
+    inputs: int,
+    outputs: int,
+    *,
+    widths: Sequence[int] = (256, 256),
+) -> nn.Module:
+    """Fully connected layers, for small images."""
+    return with_convention(MLP(shape, widths=widths), kind="unit")

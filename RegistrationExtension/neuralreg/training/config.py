@@ -1,0 +1,219 @@
+"""What a training configuration may say. `docs/training.md` explains it with examples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Named(BaseModel):
+    """A part by name, and its options."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What is to be given to the part."""
+        return dict(self.model_extra or {})
+
+
+class Weighted(Named):
+    """A loss, its options and its share in the total."""
+
+    weight: float = Field(default=1.0, ge=0)
+
+
+class Step(Named):
+    """One network of a chain, each of which sees what the ones before have warped.
+
+    name and options: of the backbone. answer: what its numbers mean, the method unless given.
+    downsample: by what the images are made smaller for it. times: how often it is applied, with
+    one set of weights.
+    """
+
+    answer: Literal["displacement", "velocity", "affine"] | None = None
+    downsample: int = Field(default=1, ge=1)
+    times: int = Field(default=1, ge=1)
+
+
+class Augmentation(Named):
+    """A random change. of: the image that it is for. together: whether both get the same."""
+
+    of: Literal["both", "fixed", "moving"] = "both"
+    together: bool = False
+
+
+def _one_or_many(value: Any) -> Any:
+    """A single entry as a list of one; a bare name as an entry without options."""
+    values = value if isinstance(value, list | tuple) else [value]
+    return [{"name": v} if isinstance(v, str) else v for v in values]
+
+
+def _paths(value: Any) -> Any:
+    return [value] if isinstance(value, str | Path) else value
+
+
+def _name(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+Losses = Annotated[tuple[Weighted, ...], BeforeValidator(_one_or_many)]
+Folders = Annotated[tuple[Path, ...], BeforeValidator(_paths), Field(min_length=1)]
+
+
+class Split(_Record):
+    """Where the images of training, validation or test lie.
+
+    dir: one folder or several. format: "nifti" (also NRRD and MetaImage) or "h5".
+    labeled: whether there are label maps that shall be used.
+    """
+
+    dir: Folders
+    format: Literal["nifti", "h5"] = "nifti"
+    labeled: bool = False
+
+
+class Patch(_Record):
+    """Pieces instead of whole images in training. size: x y z. foreground: share in the body."""
+
+    size: tuple[int, ...]
+    foreground: float = Field(default=0.9, ge=0, le=1)
+
+
+class Dataset(_Record):
+    """Images, how they make pairs, and how a network sees them.
+
+    type: "paired", "unpaired", "grouped", or your own. size: samples x y z that the field of view
+    is divided into. space: "own", each image's own field of view; "world", that of the fixed image,
+    for images that lie in one place. intensity: the rule that brings values to 0..1, see
+    `network_input`. labels: the values of the label maps that count, all unless given.
+    sample_label: one label of a pair at a time, or all; validation and test use all.
+    intra_group_prob ... sample_image_in_group: of "grouped", see `pairing`.
+    cache: where resampled images are kept. workers: processes that load.
+    """
+
+    type: str = "unpaired"
+    size: tuple[Annotated[int, Field(ge=4)], ...] = Field(min_length=2, max_length=3)
+    train: Split | None = None
+    valid: Split | None = None
+    test: Split | None = None
+    space: Literal["own", "world"] = "own"
+    intensity: Literal["extremes", "unit", "brain", "modality"] = "extremes"
+    labels: tuple[int, ...] | None = None
+    sample_label: Literal["sample", "all"] = "sample"
+    intra_group_prob: float = Field(default=1.0, ge=0, le=1)
+    intra_group_option: Literal["forward", "backward", "unconstrained"] = "unconstrained"
+    sample_image_in_group: bool = True
+    patch: Patch | None = None
+    augmentation: Annotated[tuple[Augmentation, ...], BeforeValidator(_one_or_many)] = ()
+    cache: Literal["memory", "disk", "none"] = "memory"
+    workers: int = Field(default=0, ge=0)
+    options: dict[str, Any] = {}
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The size in array order, z y x."""
+        return self.size[::-1]
+
+    @model_validator(mode="after")
+    def _patch_fits(self) -> Self:
+        if self.patch is not None:
+            pairs = zip(self.patch.size, self.size, strict=False)
+            if len(self.patch.size) != len(self.size) or any(p > n for p, n in pairs):
+                raise ValueError(f"a patch of {self.patch.size} does not fit into {self.size}")
+        return self
+
+
+class Model(_Record):
+    """What is trained.
+
+    method: what a network's numbers mean: "displacement", "velocity" (diffeomorphic), "affine", or
+    "conditional" (from label to label, without a transform). backbone: one network, or a list of
+    steps, see `Step`. inverse_consistent: the transforms of both orders are inverse to each other
+    by construction (velocities only). multi_resolution: of several steps the last sees the images
+    as they are, each one before at half of the resolution (ICON's nesting). integration_steps:
+    squarings of a velocity. weights: of another run or of a model of the zoo, to begin
+    with.
+    """
+
+    method: Literal["displacement", "velocity", "affine", "conditional"] = "displacement"
+    backbone: Annotated[tuple[Step, ...], BeforeValidator(_one_or_many), Field(min_length=1)]
+    inverse_consistent: bool = False
+    multi_resolution: bool = False
+    integration_steps: int = Field(default=7, ge=1)
+    weights: str | None = None
+
+    @model_validator(mode="after")
+    def _suits(self) -> Self:
+        if self.inverse_consistent and (self.method != "velocity" or len(self.backbone) > 1):
+            raise ValueError("inverse_consistent needs method velocity and one backbone")
+        if self.method == "conditional" and (
+            len(self.backbone) > 1 or self.backbone[0].times > 1 or self.backbone[0].downsample > 1
+        ):
+            raise ValueError("conditional has one step at full resolution: there is no transform")
+        return self
+
+
+class Loss(_Record):
+    """What is minimized: the sum of weight times loss. symmetric: in both directions."""
+
+    image: Losses = ()
+    label: Losses = ()
+    deformation: Losses = ()
+    symmetric: bool = False
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not any(part.weight for part in (*self.image, *self.label, *self.deformation)):
+            raise ValueError("a training needs a loss with a weight above 0")
+        return self
+
+
+class Training(_Record):
+    """How the loop runs.
+
+    epochs: passes over the pairs. max_steps: where to stop in any case. optimizer: a class of
+    torch.optim and its options; schedule: one of torch.optim.lr_scheduler, stepped after each
+    epoch. accumulate: batches per step. clip: largest norm of the gradient. precision: "float32",
+    "bfloat16" or "float16" (autocast). save_period: epochs between checkpoints that stay.
+    best: the validation figure that decides which weights are the result, such as "dice" or "loss";
+    patience: validations without a better one until the end. deterministic: the same numbers on
+    every run with one device. pictures: epochs between pictures in TensorBoard; 0 for none.
+    threads: of torch on a CPU.
+    """
+
+    epochs: int = Field(default=100, ge=1)
+    max_steps: int | None = Field(default=None, ge=1)
+    batch_size: int = Field(default=1, ge=1)
+    optimizer: Annotated[Named, BeforeValidator(_name)] = Named(name="Adam", lr=1e-4)  # type: ignore[call-arg]
+    schedule: Annotated[Named | None, BeforeValidator(_name)] = None
+    accumulate: int = Field(default=1, ge=1)
+    clip: float | None = Field(default=None, gt=0)
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    device: str = "auto"
+    threads: int | None = Field(default=None, ge=1)
+    seed: int = 0
+    deterministic: bool = False
+    validate_period: int = Field(default=1, ge=1)
+    save_period: int | None = Field(default=None, ge=1)
+    best: str = "loss"
+    patience: int | None = Field(default=None, ge=1)
+    pictures: int = Field(default=10, ge=0)
+
+
+class Configuration(_Record):
+    """A whole training. name: of the model that comes out. code: Python files with own parts."""
+
+    name: str = Field(default="trained", pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)?$")
+    dataset: Dataset
+    model: Model
+    loss: Loss
+    training: Training = Training()
+    code: Annotated[tuple[Path, ...], BeforeValidator(_paths)] = ()

@@ -1,0 +1,52 @@
+"""Figures of registered pairs, from memory or from the folders that `predict` wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from neuralreg.errors import UnreadableFile
+from neuralreg.progress import Progress, silent
+from neuralreg.training.figures import (
+    Labels,
+    Row,
+    deformation_figures,
+    image_figures,
+    label_figures,
+    write_tables,
+)
+from neuralreg.training.pair_files import PairFiles, masks, read_pair, values_of
+
+
+def figures_of_pair(files: PairFiles) -> list[Row]:
+    """A row per label, or one row without: images, labels on the fixed grid, deformation."""
+    of_pair = image_figures(files.fixed, files.before, files.warped)
+    of_pair |= deformation_figures(files.field)
+    values = values_of(files.labels)
+    if not values:
+        return [{"label": "", **of_pair}]
+    rows = []
+    for value in values:
+        three = (masks(files.labels, role, value) for role in ("fixed", "before", "warped"))
+        found = label_figures(Labels(*three), files.fixed.grid)
+        rows.append({"label": value, **found, **of_pair})
+    return rows
+
+
+def evaluate(predictions: Path, folder: Path, *, progress: Progress = silent) -> list[Row]:
+    """Measure all pairs in a folder of predictions again; tables go to `folder`.
+
+    Raises UnreadableFile when there is no pair.
+    """
+    pairs = sorted(path for path in predictions.glob("pair_*") if path.is_dir())
+    if not pairs:
+        raise UnreadableFile(
+            f"{predictions} holds no pairs", wanted="folders pair_0000, ... of `neuralreg predict`"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    rows: list[Row] = []
+    for number, path in enumerate(pairs):
+        progress(number / len(pairs), path.name)
+        rows += [{"pair": path.name, **row} for row in figures_of_pair(read_pair(path))]
+    write_tables(rows, folder)
+    progress(1.0, f"{len(pairs)} pairs")
+    return rows

@@ -1,0 +1,141 @@
+"""The folder of one registered pair: images, labels, the field, and pictures of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from neuralreg.geometry.field import DisplacementField
+from neuralreg.geometry.grid import Grid
+from neuralreg.geometry.image import Image
+from neuralreg.geometry.image_io import read_image, read_labels, write_image
+from neuralreg.geometry.transform_io import read_transform, write_transform
+from neuralreg.geometry.warp import warp, warp_labels
+from neuralreg.methods.working_copy import quantiles
+from neuralreg.training import config as schema
+from neuralreg.training.pictures import (
+    enlarged,
+    gray,
+    grid_picture,
+    middle_slice,
+    side_by_side,
+    write_png,
+)
+from neuralreg.training.placing import Placement
+
+FIELD = "fixed_to_moving.nii.gz"
+ROLES = ("fixed", "moving", "warped", "before")
+
+LabelImages = dict[int, Image]  # by value; 0 stands for all values of one map
+
+
+@dataclass(frozen=True, eq=False)
+class PairFiles:
+    """What belongs to a registered pair.
+
+    warped, before: the moving image on the fixed grid, with and without the field ("without" is
+    the network's own starting point). labels: by role, then by value; integer maps have all of
+    their values under 0, soft labels one each.
+    """
+
+    fixed: Image
+    moving: Image
+    warped: Image
+    before: Image
+    field: DisplacementField
+    labels: dict[str, LabelImages] = dataclasses.field(default_factory=dict)
+
+    def write(self, folder: Path) -> None:
+        """Everything as files that `read_pair` reads again."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for role in ROLES:
+            write_image(getattr(self, role), folder / f"{role}.nii.gz")
+            for value, image in self.labels.get(role, {}).items():
+                write_image(image, folder / f"{role}_{_label_name(value)}.nii.gz")
+        write_transform(self.field, folder / FIELD)
+
+    def draw(self, folder: Path, places: Tensor) -> None:
+        """A PNG of the middle slice of each image, and all of them in pair.png.
+
+        places: where the network's samples go, unit coordinates (d, z, y, x).
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        panels = []
+        for role in ("fixed", "moving", "warped"):
+            image = getattr(self, role)
+            low, high = quantiles(image.data, 0.005, 0.995)
+            picture = gray(middle_slice(image.data[0]), low, high)
+            write_png(picture, folder / f"{role}.png")
+            panels.append(picture)
+            for value, labels in self.labels.get(role, {}).items():
+                plane = middle_slice(labels.data[0]).float()
+                shown = gray(plane, 0.0, max(float(labels.data.max()), 1.0))
+                write_png(shown, folder / f"{role}_{_label_name(value)}.png")
+        plane = places if places.dim() == 3 else places[:2, places.shape[1] // 2]
+        fixed, _, warped = panels
+        size = enlarged(fixed).shape[:2]
+        row = [enlarged(fixed), enlarged(warped), grid_picture(plane, size)]
+        write_png(side_by_side(row), folder / "pair.png")
+
+
+def read_pair(folder: Path) -> PairFiles:
+    """What `PairFiles.write` wrote. Raises UnreadableFile when something is missing."""
+    images = {role: read_image(folder / f"{role}.nii.gz") for role in ROLES}
+    field = read_transform(folder / FIELD)
+    assert isinstance(field, DisplacementField)
+    labels: dict[str, LabelImages] = {}
+    for role in ROLES:
+        whole = folder / f"{role}_labels.nii.gz"
+        if whole.is_file():
+            labels[role] = {0: read_labels(whole)}
+        for file in sorted(folder.glob(f"{role}_label_*.nii.gz")):
+            value = int(file.name.removesuffix(".nii.gz").rpartition("_")[2])
+            labels.setdefault(role, {})[value] = read_image(file)
+    return PairFiles(field=field, labels=labels, **images)
+
+
+def _label_name(value: int) -> str:
+    return f"label_{value}" if value else "labels"
+
+
+def as_label_images(labels: Image, values: tuple[int, ...]) -> LabelImages:
+    """A label map as it is, without values that do not count; or each soft label by itself."""
+    if labels.data.is_floating_point():
+        return {v: Image(labels.data[v - 1 : v], labels.grid) for v in values}
+    counted = torch.isin(labels.data, torch.tensor(values, dtype=labels.data.dtype))
+    return {0: Image(torch.where(counted, labels.data, 0), labels.grid)}
+
+
+def warped_labels(labels: LabelImages, field: DisplacementField, grid: Grid) -> LabelImages:
+    """Label maps by their nearest voxel, soft labels linearly."""
+    return {
+        value: warp(image, field, grid) if value else warp_labels(image, field, grid)
+        for value, image in labels.items()
+    }
+
+
+def unmoved(fixed: Grid, moving: Grid, config: schema.Dataset) -> DisplacementField:
+    """The field of a network that moves nothing: what counts as before."""
+    place = Placement.of(fixed, moving, config.size, config.space)
+    return place.field(torch.zeros(place.fixed.dimension, *place.fixed.shape))
+
+
+def masks(labels: dict[str, LabelImages], role: str, value: int) -> Tensor:
+    """Where a label is, (z, y, x), bool; soft labels are cut at 0.5."""
+    images = labels[role]
+    if value in images:
+        return images[value].data[0] >= 0.5
+    return images[0].data[0] == value
+
+
+def values_of(labels: dict[str, LabelImages]) -> list[int]:
+    """All labels of the fixed image and of the warped one."""
+    found: set[int] = set()
+    for role in ("fixed", "warped"):
+        for value, image in labels.get(role, {}).items():
+            found |= {value} if value else {int(v) for v in torch.unique(image.data)} - {0}
+    return sorted(found)

@@ -1,0 +1,112 @@
+"""Pictures of pairs: fixed, moving, warped, what is left, and the deformed grid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from neuralreg.geometry.files import written_whole
+from neuralreg.training.data import Batch
+from neuralreg.training.methods import Conditional, warp_to
+from neuralreg.transforms import identity_map
+
+Picture = NDArray[np.uint8]
+
+_HEIGHT = 160  # pixels of a small image's panel at least
+_LINE_EVERY = 8  # pixels of a panel between two lines of the grid
+
+
+def middle_slice(values: Tensor) -> Tensor:
+    """The middle plane (y, x) of one channel (z, y, x) or (y, x)."""
+    return values[len(values) // 2] if values.dim() == 3 else values
+
+
+def gray(plane: Tensor, low: float = 0.0, high: float = 1.0) -> Picture:
+    """A plane as an RGB array (y, x, 3)."""
+    shown = ((plane.detach().cpu().float() - low) / max(high - low, 1e-12)).clamp(0, 1)
+    return np.repeat((255 * shown.numpy()).round().astype(np.uint8)[..., None], 3, 2)
+
+
+def enlarged(picture: Picture, height: int = _HEIGHT) -> Picture:
+    """A small picture with each pixel repeated, until it is at least about as high as asked."""
+    times = max(1, round(height / picture.shape[0]))
+    return picture.repeat(times, 0).repeat(times, 1)
+
+
+def side_by_side(panels: list[Picture]) -> Picture:
+    """Pictures of one height in a row, with a gap."""
+    gap = np.full((panels[0].shape[0], 4, 3), 255, np.uint8)
+    row = [part for panel in panels for part in (panel, gap)]
+    return np.concatenate(row[:-1], 1)
+
+
+def pair_picture(model: nn.Module, batch: Batch, device: torch.device) -> Picture:
+    """The first pair of a batch and what a model makes of it.
+
+    Fixed, moving, warped, the difference after (gray: none) and the deformed grid; of a conditional
+    model both labels and its answer.
+    """
+    trained = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            first = {key: values[:1].to(device) for key, values in batch.items()}
+            return (
+                _conditional(model, first)
+                if isinstance(model, Conditional)
+                else _pair(model, first)
+            )
+    finally:
+        model.train(trained)
+
+
+def _conditional(model: nn.Module, pair: Batch) -> Picture:
+    said = model(pair["fixed"], pair["moving"], pair["moving_labels"])
+    names = ("fixed", "moving", "fixed_labels", "moving_labels")
+    shown = [pair[name] for name in names] + [said]
+    return side_by_side([enlarged(gray(middle_slice(values[0, 0]))) for values in shown])
+
+
+def _pair(model: nn.Module, pair: Batch) -> Picture:
+    shape = tuple(pair["fixed"].shape[2:])
+    places = model(pair["fixed"], pair["moving"])(identity_map(shape, pair["fixed"]))
+    warped, _ = warp_to(places, pair["moving"])
+    shown = [pair["fixed"], pair["moving"], warped]
+    panels = [enlarged(gray(middle_slice(values[0, 0]))) for values in shown]
+    left = middle_slice((warped - pair["fixed"])[0, 0])
+    panels.append(enlarged(gray(left, -1.0, 1.0)))
+    plane = places[0] if len(shape) == 2 else places[0, :2, shape[0] // 2]
+    panels.append(grid_picture(plane, panels[0].shape[:2]))
+    return side_by_side(panels)
+
+
+def grid_picture(places: Tensor, size: tuple[int, ...]) -> Picture:
+    """Lines of a regular grid where a plane of unit coordinates (2, y, x) leads, `size` y x."""
+    from PIL import Image, ImageDraw
+
+    height, width = size
+    picture = Image.new("RGB", (width, height), "white")
+    draw = ImageDraw.Draw(picture)
+    fine = torch.nn.functional.interpolate(
+        places[None].detach().cpu().float(), (height, width), mode="bilinear", align_corners=True
+    )[0]
+    x, y = (fine[0] * (width - 1)).numpy(), (fine[1] * (height - 1)).numpy()
+    for row in range(0, height, _LINE_EVERY):
+        draw.line(list(zip(x[row].tolist(), y[row].tolist(), strict=True)), fill=(60, 60, 60))
+    for column in range(0, width, _LINE_EVERY):
+        points = zip(x[:, column].tolist(), y[:, column].tolist(), strict=True)
+        draw.line(list(points), fill=(60, 60, 60))
+    return np.asarray(picture)
+
+
+def write_png(picture: Any, path: Path) -> None:
+    """Write an RGB array (y, x, 3) or a gray one (y, x), 0..255."""
+    from PIL import Image
+
+    with written_whole(path) as draft:
+        Image.fromarray(picture).save(draft, format="PNG")
