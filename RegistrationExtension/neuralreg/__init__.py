@@ -33,6 +33,7 @@ _HOME = {
     "write_transform": "geometry.transform_io",
     "register": "engine",
     "refine": "engine",
+    "assess": "review.assess",
     "brain_mask": "heads",
     "register_heads": "heads",
     "register_model": "zoo.registry",

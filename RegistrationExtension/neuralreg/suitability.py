@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
-from neuralreg.geometry.image import Image
-from neuralreg.network_input import looks_like_ct, masked
 from neuralreg.zoo.card import ModelCard
+
+if TYPE_CHECKING:
+    from neuralreg.geometry.image import Image
 
 # A human brain without skull: most of its image is one background value, the rest is as large as
 # brains with their fluid are, and neither flat nor long.
@@ -41,27 +43,39 @@ class Content:
     @classmethod
     def of(cls, image: Image, mask: Image | None = None) -> Content:
         """mask: on the image's grid; what it leaves out counts as background."""
+        from neuralreg.network_input import looks_like_ct
+
         values = image.data[0].float()
-        if mask is not None:
-            values = masked(Image(image.data.float() - values.min(), image.grid), mask).data[0]
         shown = values > values.min()
-        d = shown.dim()
+        if mask is not None:
+            shown = shown & (mask.data[0] > 0)
+        return cls.of_shown(shown.cpu().numpy(), image.grid.spacing, looks_like_ct(image))
+
+    @classmethod
+    def of_shown(
+        cls, shown: NDArray[np.bool_], spacing_mm: Sequence[float], ct: bool, thinned: int = 1
+    ) -> Content:
+        """Needs no torch. shown: (z, y, x), where the image shows something. spacing_mm: x y z.
+
+        thinned: only every so manieth voxel of the image is given, along each axis.
+        """
+        d = shown.ndim
         extent, border = [], 0
         for axis in range(d):
-            along = shown.sum([a for a in range(d) if a != axis]).cpu()
-            at = torch.nonzero(along)
-            step = image.grid.spacing[d - 1 - axis]
-            extent.append(float((at.max() - at.min() + 1) * step) if len(at) else 0.0)
-            border = max(border, int(along[0]), int(along[-1]))
-        count = int(shown.sum())
+            at = np.flatnonzero(shown.any(axis=tuple(a for a in range(d) if a != axis)))
+            step = spacing_mm[d - 1 - axis] * thinned
+            extent.append(float((at[-1] - at[0] + 1) * step) if len(at) else 0.0)
+            ends = [int(np.count_nonzero(shown.take(end, axis))) for end in (0, -1)]
+            border = max([border, *ends])
+        count = int(np.count_nonzero(shown))
         return cls(
             d,
-            looks_like_ct(image),
-            1 - count / shown.numel(),
-            count * float(np.prod(image.grid.spacing)) / _MM3_PER_LITER,
+            ct,
+            1 - count / shown.size,
+            count * float(np.prod(spacing_mm)) * thinned**d / _MM3_PER_LITER,
             tuple(extent),
-            image.grid.spacing,
-            border > _CUT_SHARE * count,
+            tuple(spacing_mm),
+            border > _CUT_SHARE * count * thinned,
         )
 
     @property

@@ -28,7 +28,8 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("stages",),
     ("engine",),
     ("heads",),
-    ("review", "training", "worker"),
+    ("review", "training"),
+    ("worker",),
     ("cli",),
     ("__main__", "__init__"),
 )
@@ -155,4 +156,5 @@ def test_the_core_never_loads_monai():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
     for path in FILES:
-        assert not any(name.split(".")[0] == "monai" for name in imported(path)), path
+        if part_of(path) != "training":  # an extra, whose packages Slicer gets on request
+            assert not any(name.split(".")[0] == "monai" for name in imported(path)), path

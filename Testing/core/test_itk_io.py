@@ -17,7 +17,8 @@ from neuralreg.errors import (
 )
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
-from neuralreg.geometry.image_io import WRITABLE, read_image, read_labels, write_image
+from neuralreg.geometry.image_io import read_image, read_labels, write_image
+from neuralreg.geometry.itk_files import WRITABLE
 from neuralreg.geometry.itk_io import (
     from_itk,
     image_from_itk,

@@ -6,10 +6,10 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
 from pathlib import Path
 
 from neuralreg import __version__
-from neuralreg.cli.outputs import sha256_of
 from neuralreg.cli.terminal import columns
 from neuralreg.engine import register
 from neuralreg.errors import InvalidOption
@@ -26,6 +26,9 @@ from neuralreg.methods.prealign import Prealign
 from neuralreg.methods.refine import Refinement
 from neuralreg.progress import Progress, stage
 from neuralreg.result import RegistrationResult
+from neuralreg.review.deformation import Deformation
+from neuralreg.review.provenance import described, software
+from neuralreg.zoo.registry import list_models
 
 Overlaps = Mapping[int, float]  # Dice by label value
 FIXED_TO_MOVING, MOVING_TO_FIXED = "fixed_to_moving.nii.gz", "moving_to_fixed.nii.gz"
@@ -92,15 +95,19 @@ class Summary:
     timings: Mapping[str, float]
     folder: Path
     written: list[str]
+    time: str
 
     def facts(self) -> dict[str, object]:
         """Plain values, ready for JSON."""
         return {
             "neuralreg": __version__,
+            "time": self.time,
+            "software": software(),
             "model": self.result.model,
+            "weights_sha256": _weights(self.result.model),
             "options": asdict(self.job.options),
             "inputs": {
-                name: {"path": str(path), "sha256": sha256_of(path)}
+                name: {"path": str(path.resolve()), **described(path)}
                 for name, path in self.job.inputs().items()
             },
             "warnings": self.warnings,
@@ -110,6 +117,7 @@ class Summary:
             "provenance": json.loads(json.dumps(dict(self.result.provenance), default=str)),
             "output": str(self.folder),
             "files": self.written,
+            "transform_sha256": Deformation.of(self.result).sha256,
         }
 
     def in_words(self) -> str:
@@ -165,12 +173,19 @@ def run(job: Job, folder: Path, progress: Progress) -> Summary:
         timings["writing"] = time.perf_counter() - registered
         written = sorted([*(file.name for file in draft.iterdir()), SUMMARY])
         notes = loaded.notes + list(result.warnings)
-        summary = Summary(job, result, notes, before, after, timings, folder, written)
+        time_now = datetime.now(UTC).isoformat(timespec="seconds")
+        summary = Summary(job, result, notes, before, after, timings, folder, written, time_now)
         (draft / SUMMARY).write_text(json.dumps(summary.facts(), indent=2, allow_nan=False) + "\n")
         for stale in {*FILES} - {*written} | {SUMMARY}:
             (folder / stale).unlink(missing_ok=True)
     progress(1.0, "done")
     return summary
+
+
+def _weights(model: str) -> str | None:
+    """The hash of a model's weights; None for a model without any."""
+    card = next((card for card in list_models() if card.name == model), None)
+    return card.weights.sha256 if card and card.weights else None
 
 
 def _load(job: Job) -> Loaded:

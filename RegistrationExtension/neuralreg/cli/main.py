@@ -14,12 +14,21 @@ from typer.core import TyperGroup
 
 from neuralreg import __version__, errors
 from neuralreg.cli.brain_mask import brain_mask
+from neuralreg.cli.convert_config import convert_config
+from neuralreg.cli.download import download
+from neuralreg.cli.evaluate import evaluate
 from neuralreg.cli.info import info
 from neuralreg.cli.invert import invert
 from neuralreg.cli.models import models
+from neuralreg.cli.predict import predict
 from neuralreg.cli.register import register
+from neuralreg.cli.rerun import rerun
+from neuralreg.cli.review import review
+from neuralreg.cli.train import train
+from neuralreg.cli.visualize import visualize
 from neuralreg.cli.warp import warp
 from neuralreg.cli.worker import worker
+from neuralreg.cli.worklist import worklist
 
 USAGE, UNUSABLE, UNAVAILABLE, UNWRITABLE, INTERRUPTED, TERMINATED = 2, 1, 3, 4, 130, 143
 _CODES: dict[type[errors.RegistrationError], int] = {
@@ -31,9 +40,12 @@ _CODES: dict[type[errors.RegistrationError], int] = {
     errors.UnwritableOutput: UNWRITABLE,
     errors.Cancelled: INTERRUPTED,
 }
+NOT_REVIEWED = 2
+_REVIEWS = ("review", "rerun", "worklist")
 _EXIT_CODES = (
     "Exit codes: 0 done; 1 an input cannot be used; 2 wrong usage; 3 the model, its weights, the "
     "device or enough memory is missing; 4 the output cannot be written; 130 stopped by Ctrl-C. "
+    "Of review, rerun and worklist: 0 nothing needs attention; 1 something does; 2 not possible. "
     "Files appear whole or not at all."
 )
 
@@ -51,10 +63,17 @@ class _Boundary(TyperGroup):
             return super().invoke(ctx)
         except errors.RegistrationError as error:
             _tell(ctx, type(error).__name__, str(error))
-            raise typer.Exit(_CODES.get(type(error), UNUSABLE)) from error
+            raise typer.Exit(_code(ctx, error)) from error
         except KeyboardInterrupt as error:
             _tell(ctx, "Cancelled", "stopped by Ctrl-C")
             raise typer.Exit(INTERRUPTED) from error
+
+
+def _code(ctx: Any, error: errors.RegistrationError) -> int:
+    """The exit code; for a review 1 says that something needs attention, so it cannot mean this."""
+    if ctx.invoked_subcommand in _REVIEWS and not isinstance(error, errors.Cancelled):
+        return NOT_REVIEWED
+    return _CODES.get(type(error), UNUSABLE)
 
 
 def _tell(ctx: Any, kind: str, message: str) -> None:
@@ -73,9 +92,26 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (register, warp, invert, info, worker):
+_COMMANDS = (
+    register,
+    warp,
+    invert,
+    info,
+    review,
+    rerun,
+    worklist,
+    train,
+    predict,
+    evaluate,
+    download,
+    worker,
+)
+for command in _COMMANDS:
     app.command()(command)
 app.command("brain-mask")(brain_mask)
+app.command("convert-config")(convert_config)
+for name in ("visualise", "visualize", "vis"):
+    app.command(name, hidden=name != "visualise")(visualize)
 app.add_typer(models, name="models")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from neuralreg.errors import UnwritableOutput
@@ -34,12 +33,3 @@ def require_folder(folder: Path, files: tuple[str, ...], overwrite: bool) -> Non
         (folder_of_drafts / "trial").unlink()
     for name in files:
         require_free(folder / name, overwrite)
-
-
-def sha256_of(path: Path) -> str:
-    """The hash of a file's content; of a folder, that of its files in order of their names."""
-    if path.is_dir():
-        hashes = [sha256_of(file) for file in sorted(path.iterdir()) if file.is_file()]
-        return hashlib.sha256("".join(hashes).encode()).hexdigest()
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import tempfile
 from collections.abc import Iterator
@@ -80,3 +81,12 @@ def itk_reason(error: RuntimeError) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     reason = lines[-1].removeprefix("sitk::ERROR: ").removeprefix("ITK ERROR: ") if lines else ""
     return re.sub(r"^\w+\(0x[0-9a-f]+\): ", "", reason).rstrip(".")
+
+
+def sha256_of(path: Path) -> str:
+    """The hash of a file's content; of a folder, that of its files in order of their names."""
+    if path.is_dir():
+        hashes = [sha256_of(file) for file in sorted(path.iterdir()) if file.is_file()]
+        return hashlib.sha256("".join(hashes).encode()).hexdigest()
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import SimpleITK as sitk
 import torch
 
-from neuralreg.errors import InvalidImage, RegistrationError, UnreadableFile, UnwritableOutput
-from neuralreg.geometry import nifti_file
-from neuralreg.geometry.dicom_series import read_series
-from neuralreg.geometry.files import existing, itk_reason, quiet_itk, suffix_of, written_whole
+from neuralreg.errors import InvalidImage, RegistrationError
 from neuralreg.geometry.image import Image
+from neuralreg.geometry.itk_files import read_volume, write_itk_image
 from neuralreg.geometry.itk_io import image_from_itk, image_to_itk
-
-_DICOM_UID = "0008|0018"  # each DICOM file has one, no other file
-_PLACEMENT_ROUNDING = 0.1  # voxels that a quaternion in single precision can lose
-WRITABLE = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 
 
 def read_image(path: str | Path, *, notes: list[str] | None = None) -> Image:
@@ -28,7 +21,7 @@ def read_image(path: str | Path, *, notes: list[str] | None = None) -> Image:
     when it holds colors, vectors or axes not at right angles.
     """
     path, notes = Path(path), [] if notes is None else notes
-    volume = _volume(path, notes)
+    volume = read_volume(path, notes)
     if volume.GetNumberOfComponentsPerPixel() > 1:
         raise InvalidImage(
             "only images with one value per voxel can be registered",
@@ -73,120 +66,3 @@ def write_image(image: Image, path: str | Path) -> None:
     Raises UnwritableOutput when the format is unknown or the folder cannot be written to.
     """
     write_itk_image(image_to_itk(image), Path(path))
-
-
-def write_itk_image(image: sitk.Image, path: Path) -> None:
-    """Write an ITK image, packed where the format can; never a half file."""
-    if suffix_of(path) not in WRITABLE:
-        raise UnwritableOutput(
-            f"{path} has no ending of an image format", wanted=" ".join(WRITABLE)
-        )
-    with written_whole(path) as draft:
-        try:
-            sitk.WriteImage(image, str(draft), useCompression=suffix_of(path) != ".nii")
-        except RuntimeError as error:
-            raise UnwritableOutput(f"{path} cannot be written", got=itk_reason(error)) from error
-
-
-def read_itk_image(path: Path) -> sitk.Image:
-    """The whole content of an image file as ITK has it.
-
-    Raises UnreadableFile when the file is missing or damaged, and InvalidImage when a NIfTI file
-    holds NaN or infinite values, which ITK would turn into 0 without a word.
-    """
-    _, bad = _checked_header(path)
-    if bad:
-        raise InvalidImage("values are finite", where=str(path), got=f"{bad} NaN or infinite")
-    return _execute(path, _open(path))
-
-
-def open_image(path: Path) -> sitk.ImageFileReader:
-    """A reader that knows the file's size, number type and tags, without its values.
-
-    Raises UnreadableFile when the file is missing or no image, InvalidImage when it is sheared.
-    """
-    return _open(existing(path))
-
-
-def _checked_header(path: Path) -> tuple[nifti_file.NiftiHeader | None, int]:
-    """A NIfTI file's header and number of values that are not finite; None for other files."""
-    if suffix_of(existing(path)) not in nifti_file.SUFFIXES:
-        return None, 0
-    header = nifti_file.read_header(path)
-    return header, nifti_file.count_not_finite(path, header) if header else 0
-
-
-def _volume(path: Path, notes: list[str]) -> sitk.Image:
-    if existing(path).is_dir():
-        return read_series(path)
-    header, bad = _checked_header(path)
-    if bad:
-        notes.append(f"{path}: {bad} NaN or infinite values were read as 0, as 3D Slicer does")
-    if header:
-        _note_two_placements(path, header, notes)
-    reader = _open(path)
-    _choose_frame(path, reader, notes)
-    _note_single_slice(path, reader, notes)
-    return _execute(path, reader)
-
-
-def _open(path: Path) -> sitk.ImageFileReader:
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        with quiet_itk():
-            reader.ReadImageInformation()
-    except RuntimeError as error:
-        raise _unreadable(path, error) from error
-    return reader
-
-
-def _execute(path: Path, reader: sitk.ImageFileReader) -> sitk.Image:
-    try:
-        with quiet_itk():
-            return reader.Execute()
-    except RuntimeError as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: RuntimeError) -> RegistrationError:
-    if "orthonormal" in str(error):
-        return InvalidImage(
-            "the axes of an image are at right angles",
-            where=str(path),
-            got="a sheared placement (sform), as gantry tilt makes it, and no usable qform",
-            remedy="Straighten the volume first, for example by loading and saving it in "
-            "3D Slicer.",
-        )
-    return UnreadableFile(
-        f"{path} cannot be read as an image",
-        got=itk_reason(error),
-        wanted="NIfTI, NRRD, MetaImage, or a folder with one DICOM series",
-        remedy="Open the file in another program to see whether it is damaged.",
-    )
-
-
-def _note_two_placements(path: Path, header: nifti_file.NiftiHeader, notes: list[str]) -> None:
-    gap = header.disagreement_voxels
-    if gap > _PLACEMENT_ROUNDING:
-        notes.append(
-            f"{path}: qform and sform place the image up to {gap:.2g} voxels apart; "
-            "placed as ITK and 3D Slicer place it"
-        )
-
-
-def _choose_frame(path: Path, reader: sitk.ImageFileReader, notes: list[str]) -> None:
-    size = reader.GetSize()
-    if len(size) <= 3:
-        return
-    frames = 1
-    for n in size[3:]:
-        frames *= n
-    reader.SetExtractSize([*size[:3], *[0] * (len(size) - 3)])
-    if frames > 1:
-        notes.append(f"{path}: {len(size)}D image, frame 0 of {frames} was chosen")
-
-
-def _note_single_slice(path: Path, reader: sitk.ImageFileReader, notes: list[str]) -> None:
-    if reader.HasMetaDataKey(_DICOM_UID) and reader.GetSize()[-1] == 1:
-        notes.append(f"{path}: one DICOM file was read alone; give its folder to read the series")

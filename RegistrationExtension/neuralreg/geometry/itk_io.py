@@ -10,6 +10,7 @@ from neuralreg.errors import InvalidImage, InvalidTransform
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
+from neuralreg.geometry.itk_transforms import check_vectors
 from neuralreg.geometry.linear import LinearTransform
 
 _COMPLEX = (sitk.sitkComplexFloat32, sitk.sitkComplexFloat64)
@@ -56,20 +57,9 @@ def field_from_itk(image: sitk.Image) -> DisplacementField:
 
     Raises InvalidTransform when there is not one finite vector per voxel.
     """
-    components, axes = image.GetNumberOfComponentsPerPixel(), image.GetDimension()
-    if axes not in (2, 3) or components != axes:
-        raise InvalidTransform(
-            "a displacement field has one vector per voxel",
-            got=f"{axes} axes and {components} numbers per voxel",
-            wanted="3 and 3, or 2 and 2",
-        )
+    check_vectors(image)
     vectors = image_from_itk(image).data
     vectors = vectors if vectors.is_floating_point() else vectors.float()
-    if not torch.isfinite(vectors).all():
-        raise InvalidTransform(
-            "displacements are finite",
-            got=f"{int((~torch.isfinite(vectors)).sum())} NaN or infinite numbers",
-        )
     return DisplacementField(vectors, Grid.of(image))
 
 

@@ -9,16 +9,14 @@ import SimpleITK as sitk
 from neuralreg.errors import (
     InvalidImage,
     InvalidTransform,
-    RegistrationError,
-    UnreadableFile,
     UnwritableOutput,
 )
 from neuralreg.geometry import nifti_file
 from neuralreg.geometry.field import DisplacementField
-from neuralreg.geometry.files import existing, itk_reason, quiet_itk, suffix_of, written_whole
+from neuralreg.geometry.files import existing, itk_reason, suffix_of, written_whole
 from neuralreg.geometry.grid import Grid
-from neuralreg.geometry.image_io import WRITABLE as IMAGE_SUFFIXES
-from neuralreg.geometry.image_io import open_image, read_itk_image, write_itk_image
+from neuralreg.geometry.itk_files import WRITABLE as IMAGE_SUFFIXES
+from neuralreg.geometry.itk_files import write_itk_image
 from neuralreg.geometry.itk_io import (
     field_from_itk,
     field_to_itk,
@@ -27,9 +25,23 @@ from neuralreg.geometry.itk_io import (
     linear_to_itk,
     to_itk,
 )
+from neuralreg.geometry.itk_transforms import (
+    TRANSFORM_SUFFIXES,
+    applied_first,
+    holds_transform,
+    read_itk_transform,
+    read_vectors,
+)
 from neuralreg.geometry.linear import LinearTransform
 
-TRANSFORM_SUFFIXES = (".h5", ".tfm", ".txt", ".mat")
+__all__ = [
+    "TRANSFORM_SUFFIXES",
+    "applied_first",
+    "holds_transform",
+    "read_itk_transform",
+    "read_transform",
+    "write_transform",
+]
 _DISPLACEMENT = "1006"  # NIfTI's DISPVECT, which 3D Slicer also writes into NRRD and MetaImage
 
 
@@ -49,44 +61,12 @@ def read_transform(
     path = existing(Path(path))
     try:
         if suffix_of(path) in IMAGE_SUFFIXES:
-            return _from_image(path)
+            return field_from_itk(read_vectors(path))
         return _from_itk_file(read_itk_transform(path), grid)
     except (InvalidTransform, InvalidImage) as error:
         raise InvalidTransform(
             error.what, where=str(path), got=error.got, wanted=error.wanted, remedy=error.remedy
         ) from error
-
-
-def read_itk_transform(path: str | Path) -> sitk.Transform:
-    """The transform in a file, as ITK has it: nothing is sampled or joined."""
-    path = existing(Path(path))
-    if suffix_of(path) in IMAGE_SUFFIXES:
-        return to_itk(_from_image(path))
-    try:
-        with quiet_itk():
-            transform: sitk.Transform = sitk.ReadTransform(str(path)).Downcast()
-    except RuntimeError as error:
-        raise _unreadable(path, error) from error
-    return transform
-
-
-def holds_transform(path: str | Path) -> bool:
-    """Whether a file is a transform: by its name, or because it holds one real vector per voxel."""
-    path = Path(path)
-    if suffix_of(path) in TRANSFORM_SUFFIXES:
-        return True
-    if suffix_of(path) not in IMAGE_SUFFIXES:
-        return False
-    reader = open_image(path)
-    real = (sitk.sitkVectorFloat32, sitk.sitkVectorFloat64)
-    return reader.GetPixelID() in real and reader.GetNumberOfComponents() in (2, 3)
-
-
-def applied_first(transform: sitk.Transform) -> sitk.Transform:
-    """ITK applies the last of a composite first."""
-    while isinstance(transform, sitk.CompositeTransform):
-        transform = transform.GetNthTransform(transform.GetNumberOfTransforms() - 1).Downcast()
-    return transform
 
 
 def write_transform(
@@ -114,41 +94,6 @@ def write_transform(
         )
 
 
-def _from_image(path: Path) -> DisplacementField:
-    vectors = read_itk_image(path)
-    if _meta(vectors, "displacement field type") == "modeling":
-        raise InvalidTransform(
-            "this displacement field moves points the other way, from moving to fixed",
-            got="3D Slicer's mark 'displacement field type: modeling'",
-            wanted="'resampling'",
-            remedy="Invert the transform in 3D Slicer and save it again.",
-        )
-    if vectors.GetDimension() == 2 and vectors.GetNumberOfComponentsPerPixel() == 3:
-        vectors = _with_third_axis(vectors, path)
-    return field_from_itk(vectors)
-
-
-def _meta(image: sitk.Image, key: str) -> str:
-    return str(image.GetMetaData(key)) if image.HasMetaDataKey(key) else ""
-
-
-def _with_third_axis(vectors: sitk.Image, path: Path) -> sitk.Image:
-    """A one-slice NIfTI field with the place that its header gives it; ITK drops the third axis."""
-    header = nifti_file.read_header(path)
-    matrix = None if header is None else header.sform if header.sform is not None else header.qform
-    if matrix is None:
-        raise InvalidTransform(
-            "a field of one slice has no place in space", got="neither qform nor sform"
-        )
-    matrix = matrix * [[-1], [-1], [1], [1]]
-    spacing = (matrix[:3, :3] ** 2).sum(0) ** 0.5
-    volume = sitk.JoinSeries(vectors)
-    volume.SetSpacing(spacing.tolist())
-    volume.SetOrigin(matrix[:3, 3].tolist())
-    volume.SetDirection((matrix[:3, :3] / spacing).ravel().tolist())
-    return volume
-
-
 def _from_itk_file(
     transform: sitk.Transform, grid: Grid | None
 ) -> DisplacementField | LinearTransform:
@@ -164,20 +109,6 @@ def _from_itk_file(
         "this transform has no grid of its own",
         got=f"{transform.GetName()} that begins with {first.GetName()}",
         remedy="Say on which image's grid it is wanted (reference).",
-    )
-
-
-def _unreadable(path: Path, error: RuntimeError) -> RegistrationError:
-    if "InverseDisplacementFieldTransform" in str(error):
-        return InvalidTransform(
-            "this file holds the inverse of a displacement field, which only 3D Slicer reads",
-            where=str(path),
-            remedy="Invert the transform in 3D Slicer and save it again.",
-        )
-    return UnreadableFile(
-        f"{path} cannot be read as a transform",
-        got=itk_reason(error),
-        wanted="an ITK transform file or an image of displacement vectors",
     )
 
 

@@ -19,9 +19,12 @@ Function = Callable[[Mapping[str, Any], Progress], object]
 
 KINDS = {
     "register": "neuralreg.worker.jobs:registered",
+    "review": "neuralreg.worker.jobs:reviewed",
     "download": "neuralreg.worker.jobs:downloaded",
     "verify": "neuralreg.worker.jobs:verified",
     "import": "neuralreg.worker.jobs:imported",
+    "brain_mask": "neuralreg.worker.jobs:brain_found",
+    "report": "neuralreg.worker.jobs:reported",
 }
 
 
@@ -46,6 +49,66 @@ def registered(arguments: Mapping[str, Any], progress: Progress) -> object:
     except TypeError as error:
         raise InvalidOption("these are not the arguments of a job", got=str(error)) from error
     return run(job, progress)[0]
+
+
+def brain_found(arguments: Mapping[str, Any], progress: Progress) -> object:
+    """Where the brain is in a head: the mask (z, y, x), 1 inside, and where it lies.
+
+    head: what was handed over, or an image file. device: of the template's registration.
+    """
+    from neuralreg.heads import brain_mask
+    from neuralreg.worker.images import image_of, voxels_of
+
+    progress(0.0, "reading the image")
+    head = image_of(voxels_of(arguments["head"]))
+    found = brain_mask(head, device=arguments.get("device", "auto"), progress=progress)
+    return {
+        "mask": found.mask.data[0].byte().numpy(),
+        "grid": found.mask.grid,
+        "liters": found.liters,
+        "warnings": found.warnings,
+    }
+
+
+def reviewed(arguments: Mapping[str, Any], progress: Progress) -> object:
+    """A review; the arguments are those of `ReviewJob`. Needs no torch."""
+    from neuralreg.worker.records import ReviewJob
+    from neuralreg.worker.review import run
+
+    try:
+        job = ReviewJob(**arguments)
+    except TypeError as error:
+        raise InvalidOption("these are not the arguments of a job", got=str(error)) from error
+    return run(job, progress)
+
+
+def reported(arguments: Mapping[str, Any], progress: Progress) -> object:
+    """The files of a review's report. Needs no torch.
+
+    report, decision: as their records. path, formats, title: as `write_report` takes them.
+    pictures: bytes of PNGs as arrays, by name. files: what was reviewed, by role; their hashes go
+    into the report. provenance: what else is known, by name.
+    """
+    from neuralreg.review.decision import Decision
+    from neuralreg.review.provenance import provenance_of
+    from neuralreg.review.records import QualityReport
+    from neuralreg.review.report import write_report
+
+    progress(0.0, "reading where the images came from")
+    files = {role: Path(path) for role, path in arguments["files"].items()}
+    provenance = {**provenance_of(files), **arguments["provenance"]}
+    progress(0.5, "writing the report")
+    decision = arguments["decision"]
+    written = write_report(
+        QualityReport.from_record(arguments["report"]),
+        arguments["path"],
+        pictures={name: array.tobytes() for name, array in arguments["pictures"].items()},
+        provenance=provenance,
+        decision=None if decision is None else Decision(**decision),
+        title=arguments["title"],
+        formats=arguments["formats"],
+    )
+    return {"written": [str(path) for path in written]}
 
 
 def downloaded(arguments: Mapping[str, Any], progress: Progress) -> object:

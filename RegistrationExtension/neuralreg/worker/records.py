@@ -127,8 +127,46 @@ class Registration:
     along: tuple[Array, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class ReviewJob:
+    """A transform to be reviewed, and what is known about both sides.
+
+    transform, inverse: fixed to moving and back; a field, a homogeneous matrix in LPS (row by
+    row), or a transform file. fixed_labels, moving_labels: label maps whose values mean the same
+    structures; names: what these are called, by the value as text. mask: on the fixed side.
+    fixed_points, moving_points, point_names: pairs of landmarks in one order, LPS mm.
+    profile: file of limits, if not the usual one. detail: "quick" or "full".
+    maps: what is wanted as images on the fixed grid: "jacobian", "forward_backward",
+    "magnitude", "residual", "warped" (the moving image).
+    """
+
+    transform: Field | tuple[tuple[float, ...], ...] | str
+    fixed: Source | None = None
+    moving: Source | None = None
+    fixed_labels: Source | None = None
+    moving_labels: Source | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+    mask: Source | None = None
+    fixed_points: tuple[tuple[float, ...], ...] = ()
+    moving_points: tuple[tuple[float, ...], ...] = ()
+    point_names: tuple[str, ...] = ()
+    inverse: Field | tuple[tuple[float, ...], ...] | str | None = None
+    profile: str | None = None
+    detail: str = "full"
+    maps: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Review:
+    """What a review gives back. report: as `QualityReport.as_record`. maps: by name."""
+
+    report: Mapping[str, Any]
+    maps: Mapping[str, Voxels]
+
+
 RECORDS = {
-    kind.__name__: kind for kind in (Grid, Field, Voxels, Outcome, RegisterJob, Registration)
+    kind.__name__: kind
+    for kind in (Grid, Field, Voxels, Outcome, RegisterJob, Registration, ReviewJob, Review)
 }
 
 

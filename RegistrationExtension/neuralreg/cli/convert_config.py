@@ -1,0 +1,33 @@
+"""`neuralreg convert-config`: a configuration of DeepReg in our keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from neuralreg.cli.options import AsJson, OutputFile, Overwrite
+
+
+def convert_config(
+    old: Annotated[Path, typer.Argument(help="A YAML file of DeepReg, of any version.")],
+    output: OutputFile,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Translate a configuration of DeepReg, and say what is not the same."""
+    from neuralreg.cli.outputs import require_free
+    from neuralreg.cli.terminal import answer
+    from neuralreg.cli.train import require_training
+
+    require_training()
+    from neuralreg.training.convert import convert
+    from neuralreg.training.merging import merged, write_configuration
+
+    require_free(output, overwrite)
+    plain, _ = merged([old])
+    done = convert(plain)
+    write_configuration(done.config, output)
+    facts = {"output": str(output), "notes": done.notes}
+    answer(facts, as_json, lambda: "\n".join([*done.notes, f"wrote {output}"]))

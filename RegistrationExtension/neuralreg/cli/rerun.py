@@ -1,0 +1,145 @@
+"""`neuralreg rerun`: the same registration again, and whether it comes out the same."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from neuralreg.cli.options import AsJson, Overwrite, Quiet
+from neuralreg.errors import UnreadableFile
+
+if TYPE_CHECKING:
+    from neuralreg.cli.job import Job
+
+_RECORD = "result.json"
+
+
+def rerun(
+    record: Annotated[
+        Path,
+        typer.Argument(help="A result.json, its folder, or the .json of a review's report."),
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Keep the new results in this folder.")
+    ] = None,
+    tolerance_mm: Annotated[float, typer.Option(help="Difference that counts as the same.")] = 0.1,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Repeat a registration from its record and compare.
+
+    The inputs must be the ones that the record names, by their hashes. Exit codes: 0 the same
+    transform comes out, 1 another one does, 2 it could not be repeated.
+    """
+    import tempfile
+
+    from neuralreg.cli.job import FILES, run
+    from neuralreg.cli.outputs import require_folder
+    from neuralreg.cli.terminal import answer, shown_progress, warn
+
+    facts, folder = registration_in(record)
+    job = job_of(facts)
+    with tempfile.TemporaryDirectory() as scratch:
+        target = output or Path(scratch)
+        if output:
+            require_folder(output, FILES, overwrite)
+        with shown_progress(quiet) as progress:
+            again = run(job, target, progress)
+        gap_mm = _difference(again.facts(), facts, target, folder)
+    same = gap_mm is not None and gap_mm <= tolerance_mm
+    changed = _changed(again.facts(), facts)
+    warn(changed)
+    found = {"same": same, "largest_difference_mm": gap_mm, "changed": changed}
+    answer(found, as_json, lambda: _in_words(gap_mm, same))
+    if not same:
+        raise typer.Exit(1)
+
+
+def registration_in(record: Path) -> tuple[dict[str, Any], Path]:
+    """What a record says about a registration, and the folder that its files lie in.
+
+    Raises UnreadableFile when it says nothing.
+    """
+    path = record / _RECORD if record.is_dir() else record
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = facts.get("provenance", {}).get("registration", facts)
+        if not {"inputs", "options", "transform_sha256"} <= set(facts):
+            raise ValueError("it has no inputs, options and transform_sha256")
+    except OSError as error:
+        raise UnreadableFile(f"{path} cannot be opened", got=error.strerror or "") from error
+    except (ValueError, AttributeError) as error:
+        raise UnreadableFile(
+            f"{path} is no record of a registration",
+            got=str(error),
+            wanted="the result.json that `neuralreg register` writes",
+        ) from error
+    return facts, path.parent
+
+
+def job_of(facts: dict[str, Any]) -> Job:
+    """The job that a record tells of. Raises UnreadableFile when an input is missing or changed."""
+    from dataclasses import fields
+
+    from neuralreg.cli.job import Job, Options
+    from neuralreg.geometry.files import existing, sha256_of
+
+    paths = {}
+    for name, about in facts["inputs"].items():
+        path = existing(Path(about["path"]))
+        if sha256_of(path) != about["sha256"]:
+            raise UnreadableFile(
+                f"{path} is not the file that the record was made from",
+                got="another hash",
+                wanted=about["sha256"],
+                remedy="Put the original file there.",
+            )
+        paths[name] = path
+    options = {**facts["options"], "model": facts["model"]}
+    try:
+        given = {f.name: paths.get(f.name) for f in fields(Job) if f.name != "options"}
+        return Job(options=Options(**options), **given)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise UnreadableFile("the record is of another version", got=str(error)) from error
+
+
+def _difference(
+    again: dict[str, object], facts: dict[str, Any], new: Path, old: Path
+) -> float | None:
+    """The largest distance between where both transforms take points, in mm; None when unknown."""
+    import numpy as np
+
+    from neuralreg.cli.job import FIXED_TO_MOVING
+    from neuralreg.review.deformation import Deformation
+
+    if again["transform_sha256"] == facts["transform_sha256"]:
+        return 0.0
+    if not (old / FIXED_TO_MOVING).is_file():
+        return None
+    first, second = (Deformation.of(folder / FIXED_TO_MOVING) for folder in (old, new))
+    assert first.grid is not None
+    gap = first.on(first.grid) - second.on(first.grid)
+    return float(np.linalg.norm(gap, axis=-1).max())
+
+
+def _changed(again: dict[str, object], facts: dict[str, Any]) -> list[str]:
+    """What is different about the program that ran, in words."""
+    now, then = again["software"], facts.get("software", {})
+    assert isinstance(now, dict)
+    other = [name for name in then if now.get(name) != then[name]]
+    changed = [f"{name} was {then[name]}, is {now.get(name)}" for name in other]
+    if again["weights_sha256"] != facts.get("weights_sha256"):
+        changed.append("the model's weights are other ones")
+    return changed
+
+
+def _in_words(gap_mm: float | None, same: bool) -> str:
+    if gap_mm is None:
+        return "another transform came out; the old one is not there to compare with"
+    if gap_mm == 0:
+        return "the same transform came out"
+    return f"{'the same' if same else 'another'} transform came out: {gap_mm:.3g} mm apart at most"

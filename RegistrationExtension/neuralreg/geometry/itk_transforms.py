@@ -1,0 +1,122 @@
+"""Transform files as ITK has them; nothing here needs torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from neuralreg.errors import InvalidTransform, RegistrationError, UnreadableFile
+from neuralreg.geometry import nifti_file
+from neuralreg.geometry.files import existing, itk_reason, quiet_itk, suffix_of
+from neuralreg.geometry.itk_files import WRITABLE as IMAGE_SUFFIXES
+from neuralreg.geometry.itk_files import open_image, read_itk_image
+
+TRANSFORM_SUFFIXES = (".h5", ".tfm", ".txt", ".mat")
+
+
+def read_itk_transform(path: str | Path) -> sitk.Transform:
+    """The transform in a file, as ITK has it: nothing is sampled or joined."""
+    path = existing(Path(path))
+    if suffix_of(path) in IMAGE_SUFFIXES:
+        vectors = sitk.Cast(read_vectors(path), sitk.sitkVectorFloat64)
+        return sitk.DisplacementFieldTransform(vectors)
+    try:
+        with quiet_itk():
+            transform: sitk.Transform = sitk.ReadTransform(str(path)).Downcast()
+    except RuntimeError as error:
+        raise _unreadable(path, error) from error
+    return transform
+
+
+def holds_transform(path: str | Path) -> bool:
+    """Whether a file is a transform: by its name, or because it holds one real vector per voxel."""
+    path = Path(path)
+    if suffix_of(path) in TRANSFORM_SUFFIXES:
+        return True
+    if suffix_of(path) not in IMAGE_SUFFIXES:
+        return False
+    reader = open_image(path)
+    real = (sitk.sitkVectorFloat32, sitk.sitkVectorFloat64)
+    return reader.GetPixelID() in real and reader.GetNumberOfComponents() in (2, 3)
+
+
+def applied_first(transform: sitk.Transform) -> sitk.Transform:
+    """ITK applies the last of a composite first."""
+    while isinstance(transform, sitk.CompositeTransform):
+        transform = transform.GetNthTransform(transform.GetNumberOfTransforms() - 1).Downcast()
+    return transform
+
+
+def read_vectors(path: Path) -> sitk.Image:
+    """The displacements (LPS mm, fixed to moving) in an image file: a vector of reals per voxel.
+
+    Raises UnreadableFile when the file is missing or damaged, and InvalidTransform when it holds
+    something else, points the other way, or is not finite.
+    """
+    vectors = read_itk_image(path)
+    if _meta(vectors, "displacement field type") == "modeling":
+        raise InvalidTransform(
+            "this displacement field moves points the other way, from moving to fixed",
+            got="3D Slicer's mark 'displacement field type: modeling'",
+            wanted="'resampling'",
+            remedy="Invert the transform in 3D Slicer and save it again.",
+        )
+    if vectors.GetDimension() == 2 and vectors.GetNumberOfComponentsPerPixel() == 3:
+        vectors = _with_third_axis(vectors, path)
+    check_vectors(vectors)
+    if vectors.GetPixelID() not in (sitk.sitkVectorFloat32, sitk.sitkVectorFloat64):
+        vectors = sitk.Cast(vectors, sitk.sitkVectorFloat32)
+    return vectors
+
+
+def check_vectors(image: sitk.Image) -> None:
+    """Raise InvalidTransform when there is not one finite vector per voxel."""
+    components, axes = image.GetNumberOfComponentsPerPixel(), image.GetDimension()
+    if axes not in (2, 3) or components != axes:
+        raise InvalidTransform(
+            "a displacement field has one vector per voxel",
+            got=f"{axes} axes and {components} numbers per voxel",
+            wanted="3 and 3, or 2 and 2",
+        )
+    finite = np.isfinite(sitk.GetArrayViewFromImage(image))
+    if not finite.all():
+        raise InvalidTransform(
+            "displacements are finite", got=f"{int((~finite).sum())} NaN or infinite numbers"
+        )
+
+
+def _meta(image: sitk.Image, key: str) -> str:
+    return str(image.GetMetaData(key)) if image.HasMetaDataKey(key) else ""
+
+
+def _with_third_axis(vectors: sitk.Image, path: Path) -> sitk.Image:
+    """A one-slice NIfTI field with the place that its header gives it; ITK drops the third axis."""
+    header = nifti_file.read_header(path)
+    matrix = None if header is None else header.sform if header.sform is not None else header.qform
+    if matrix is None:
+        raise InvalidTransform(
+            "a field of one slice has no place in space", got="neither qform nor sform"
+        )
+    matrix = matrix * [[-1], [-1], [1], [1]]
+    spacing = (matrix[:3, :3] ** 2).sum(0) ** 0.5
+    volume = sitk.JoinSeries(vectors)
+    volume.SetSpacing(spacing.tolist())
+    volume.SetOrigin(matrix[:3, 3].tolist())
+    volume.SetDirection((matrix[:3, :3] / spacing).ravel().tolist())
+    return volume
+
+
+def _unreadable(path: Path, error: RuntimeError) -> RegistrationError:
+    if "InverseDisplacementFieldTransform" in str(error):
+        return InvalidTransform(
+            "this file holds the inverse of a displacement field, which only 3D Slicer reads",
+            where=str(path),
+            remedy="Invert the transform in 3D Slicer and save it again.",
+        )
+    return UnreadableFile(
+        f"{path} cannot be read as a transform",
+        got=itk_reason(error),
+        wanted="an ITK transform file or an image of displacement vectors",
+    )

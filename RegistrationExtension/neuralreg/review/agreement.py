@@ -1,0 +1,53 @@
+"""How much two images agree in brightness: shown, never held against a limit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+_BINS = 48
+_FEWEST = 50  # voxels
+_MOST = 1 << 21  # voxels are enough for a histogram
+
+
+def correlation(first: Array, second: Array) -> float | None:
+    """Pearson's correlation, -1 to 1; None for too few or constant values."""
+    if not _usable(first, second):
+        return None
+    return float(np.corrcoef(_thin(first).astype(float), _thin(second).astype(float))[0, 1])
+
+
+def mutual_information(first: Array, second: Array) -> float | None:
+    """Normalized mutual information (H(a) + H(b)) / H(a, b), 1 to 2, from 48 bins a side.
+
+    Values are clipped at their 0.5 and 99.5 percentiles. None for too few or constant values.
+    Source: Studholme et al. 1999, doi:10.1016/S0031-3203(98)00091-0.
+    """
+    if not _usable(first, second):
+        return None
+    joint, _, _ = np.histogram2d(_clipped(_thin(first)), _clipped(_thin(second)), _BINS)
+    joint /= joint.sum()
+    parts = _entropy(joint.sum(0)) + _entropy(joint.sum(1))
+    return parts / max(_entropy(joint), 1e-9)
+
+
+def _usable(first: Array, second: Array) -> bool:
+    return len(first) >= _FEWEST and bool(first.std() > 0) and bool(second.std() > 0)
+
+
+def _thin(values: Array) -> Array:
+    return values[:: max(1, len(values) // _MOST)]
+
+
+def _clipped(values: Array) -> Array:
+    low, high = np.percentile(values, (0.5, 99.5))
+    return np.asarray(np.clip(values, low, high))
+
+
+def _entropy(shares: Array) -> float:
+    used = shares[shares > 0]
+    return float(-(used * np.log(used)).sum())

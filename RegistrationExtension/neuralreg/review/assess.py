@@ -1,0 +1,219 @@
+"""assess(): everything that a review can say about a deformation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuralreg import __version__
+from neuralreg.progress import Progress, silent
+from neuralreg.review import measures, worst_places
+from neuralreg.review.case import Case
+from neuralreg.review.deformation import Deformation
+from neuralreg.review.judge import Judge
+from neuralreg.review.landmarks import Pairs, read_pairs
+from neuralreg.review.limits import Profile, read_profile
+from neuralreg.review.records import Histogram, Line, Place, QualityReport, SegmentOverlap, worst_of
+from neuralreg.review.segment_measures import segment_lines
+from neuralreg.review.segments import overlaps
+from neuralreg.review.suspicions import suspicions
+from neuralreg.review.tre import errors
+from neuralreg.review.volumes import labels_of, volume_of
+
+Array = NDArray[Any]
+
+_BINS = 60
+_NARROW = 0.01  # a histogram of equal values has a width all the same
+
+
+def assess(
+    result_or_field: object,
+    *,
+    fixed: object = None,
+    moving: object = None,
+    fixed_labels: object = None,
+    moving_labels: object = None,
+    names: Mapping[int, str] | None = None,
+    landmarks: Pairs | str | Path | None = None,
+    mask: object = None,
+    inverse: object = None,
+    profile: Profile | str | Path | None = None,
+    detail: str = "full",
+    compare_on: str = "finer",
+    progress: Progress = silent,
+) -> QualityReport:
+    """Where a deformation can be trusted and where not, as far as what is given can tell.
+
+    result_or_field: a RegistrationResult (which brings its inverse), a DisplacementField, a
+    SimpleITK transform, or a transform file; fixed to moving.
+    fixed, moving, fixed_labels, moving_labels, mask (on the fixed side): images of the core, of
+    SimpleITK, or files. names: of the labels. landmarks: pairs, or a CSV of pairs.
+    inverse: the transform of the other direction, like result_or_field.
+    profile: the limits; those of TG-132 unless given. detail: "quick" looks at fewer samples.
+    compare_on: segmentations are compared on the "finer" of both grids, or on the "fixed" one.
+
+    Raises RegistrationError: InvalidTransform, InvalidImage, UnreadableFile, InvalidOption.
+    """
+    case = case_of(
+        result_or_field,
+        fixed=fixed,
+        moving=moving,
+        fixed_labels=fixed_labels,
+        moving_labels=moving_labels,
+        names=names,
+        landmarks=landmarks,
+        mask=mask,
+        inverse=inverse,
+        detail=detail,
+        compare_on=compare_on,
+    )
+    limits = profile if isinstance(profile, Profile) else read_profile(profile)
+    return review(case, limits, progress)
+
+
+def case_of(
+    result_or_field: object,
+    *,
+    fixed: object = None,
+    moving: object = None,
+    fixed_labels: object = None,
+    moving_labels: object = None,
+    names: Mapping[int, str] | None = None,
+    landmarks: Pairs | str | Path | None = None,
+    mask: object = None,
+    inverse: object = None,
+    detail: str = "full",
+    compare_on: str = "finer",
+) -> Case:
+    """What is to be reviewed, read and checked; see `assess`."""
+    notes: list[str] = []
+
+    def labels(source: object, role: str) -> Any:
+        return None if source is None else labels_of(source, role, notes)
+
+    def image(source: object, role: str) -> Any:
+        return None if source is None else volume_of(source, role, notes)
+
+    if inverse is None:
+        inverse = getattr(result_or_field, "inverse_field", None)
+    return Case(
+        deformation=Deformation.of(result_or_field),
+        fixed=image(fixed, "fixed image"),
+        moving=image(moving, "moving image"),
+        fixed_labels=labels(fixed_labels, "fixed segmentation"),
+        moving_labels=labels(moving_labels, "moving segmentation"),
+        mask=image(mask, "mask"),
+        landmarks=read_pairs(landmarks) if isinstance(landmarks, str | Path) else landmarks,
+        inverse=None if inverse is None else Deformation.of(inverse),
+        names=dict(names or {}),
+        quick=detail == "quick",
+        compare_on=compare_on,
+        notes=notes,
+    )
+
+
+def review(case: Case, profile: Profile, progress: Progress = silent) -> QualityReport:
+    """The report of a case, held against a profile."""
+    clock = _Clock(progress)
+    judge = Judge(profile, max(case.fixed_grid.spacing))
+    lines: list[Line] = []
+    places: list[Place] = []
+    clock.start("landmarks", 0.0)
+    marks = None
+    if case.landmarks is not None:
+        marks = errors(case.landmarks, case.deformation, case.moving_grid)
+        places += worst_places.landmarks(case, marks, judge.bound("tre", 3.0))
+    lines += measures.landmark_lines(judge, marks)
+    clock.start("segmentations", 0.05)
+    found: tuple[SegmentOverlap, ...] = ()
+    if case.fixed_labels is not None and case.moving_labels is not None:
+        found = overlaps(
+            case.fixed_labels,
+            case.moving_labels,
+            case.deformation,
+            names=case.names,
+            grid=case.overlap_grid,
+            surfaces=not case.quick,
+        )
+    given = case.fixed_labels is not None and case.moving_labels is not None
+    lines += segment_lines(judge, found, given)
+    clock.start("volume changes", 0.3)
+    regions = measures.jacobian_statistics(case)
+    lines += measures.jacobian_lines(judge, case, regions)
+    places += worst_places.folds(case) + worst_places.volume_changes(case, profile)
+    clock.start("forward and back", 0.5)
+    more, error = measures.consistency_lines(judge, case)
+    lines += more
+    if error is not None and case.inverse is not None:
+        bound = judge.bound("consistency", 3.0)
+        places += worst_places.largest(case, "forward-backward", error, case.coarse, bound)
+    clock.start("the images", 0.65)
+    lines += measures.agreement_lines(case)
+    lines += measures.deformation_lines(case)
+    clock.start("looking for signs of trouble", 0.75)
+    for suspicion in suspicions(case):
+        lines.append(suspicion.line)
+        places += suspicion.places
+    clock.end()
+    return QualityReport(
+        verdict=worst_of([line.verdict for line in lines]),
+        detail="quick" if case.quick else "full",
+        lines=tuple(lines),
+        overlaps=found,
+        landmarks=marks,
+        jacobian=regions,
+        worst=worst_places.ranked(places),
+        notes=tuple(case.notes),
+        histograms=_histograms(case, error),
+        transform_hash=case.deformation.sha256,
+        profile=profile.name,
+        version=__version__,
+        seconds=clock.seconds,
+    )
+
+
+def _histograms(case: Case, error: Array | None) -> tuple[Histogram, ...]:
+    inside = case.inside if case.inside.any() else np.ones(case.grid.shape, bool)
+    coarse = case.within(case.coarse)
+    length = np.linalg.norm(case.coarse_u, axis=-1)
+    found = [
+        _histogram(f"Jacobian in {case.region}", "", np.clip(case.determinant[inside], -0.5, 3)),
+        _histogram(f"Displacement in {case.region}", "mm", length[coarse]),
+    ]
+    if error is not None and case.inverse is not None:
+        title = f"Forward-backward error in {case.region}"
+        found.append(_histogram(title, "mm", error[coarse]))
+    return tuple(found)
+
+
+def _histogram(title: str, unit: str, values: Array) -> Histogram:
+    low, high = float(values.min()), float(values.max())
+    reach = (low, high) if high - low > _NARROW else (low - _NARROW, low + _NARROW)
+    counts, edges = np.histogram(values, _BINS, reach)
+    return Histogram(title, unit, tuple(edges.tolist()), tuple(counts.tolist()))
+
+
+class _Clock:
+    """Seconds per stage, and the progress."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.seconds: dict[str, float] = {}
+        self._progress, self._stage, self._began = progress, "", time.perf_counter()
+
+    def start(self, stage: str, fraction: float) -> None:
+        self._close()
+        self._stage, self._began = stage, time.perf_counter()
+        self._progress(fraction, stage)
+
+    def end(self) -> None:
+        self._close()
+        self._progress(1.0, "done")
+
+    def _close(self) -> None:
+        if self._stage:
+            self.seconds[self._stage] = round(time.perf_counter() - self._began, 3)

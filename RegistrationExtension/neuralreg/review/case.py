@@ -1,0 +1,218 @@
+"""What is reviewed: a deformation and whatever belongs to it, measured once and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from neuralreg.errors import InvalidImage, InvalidOption
+from neuralreg.geometry.grid import Grid
+from neuralreg.review.deformation import Deformation
+from neuralreg.review.jacobian import jacobian_determinant, without_border
+from neuralreg.review.landmarks import Pairs
+from neuralreg.review.volumes import limited, on_grid, seen, warped
+
+Array = NDArray[Any]
+Mask = NDArray[np.bool_]
+
+FULL, QUICK, COARSE = 1 << 25, 1 << 19, 1 << 20  # samples at most
+_LEAST_PART = 0.05  # of the largest part of the body
+_BODY_SHARES = (0.02, 0.97)  # of the image: beyond, a threshold found no body
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A deformation with the images, segmentations, landmarks and the mask that are there.
+
+    quick: whether few samples are enough. compare_on: "finer" or "fixed", the grid on which
+    segmentations are compared. notes: what was assumed, in words.
+    """
+
+    deformation: Deformation
+    fixed: sitk.Image | None
+    moving: sitk.Image | None
+    fixed_labels: sitk.Image | None
+    moving_labels: sitk.Image | None
+    mask: sitk.Image | None
+    landmarks: Pairs | None
+    inverse: Deformation | None
+    names: Mapping[int, str]
+    quick: bool
+    compare_on: str = "finer"
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.compare_on not in ("finer", "fixed"):
+            raise InvalidOption(
+                "unknown grid to compare on", got=f"'{self.compare_on}'", wanted="finer or fixed"
+            )
+        sides = [self.fixed, self.moving, self.fixed_labels, self.moving_labels, self.mask]
+        dimensions = {s.GetDimension() for s in sides if s is not None}
+        if dimensions - {self.deformation.dimension}:
+            raise InvalidImage(
+                "images and transform have the same number of axes",
+                got=f"{sorted(dimensions)} and {self.deformation.dimension}",
+            )
+
+    @cached_property
+    def fixed_grid(self) -> Grid:
+        """Where the fixed side lies. Raises InvalidImage when nothing says that."""
+        for image in (self.fixed, self.fixed_labels, self.mask):
+            if image is not None:
+                return Grid.of(image)
+        if self.deformation.grid is not None:
+            return self.deformation.grid
+        raise InvalidImage(
+            "nothing says where the fixed image lies",
+            got="a transform without a grid of its own",
+            remedy="Give the fixed image (--fixed).",
+        )
+
+    @cached_property
+    def moving_grid(self) -> Grid | None:
+        """Where the moving side lies, if anything says that."""
+        for image in (self.moving, self.moving_labels):
+            if image is not None:
+                return Grid.of(image)
+        return None
+
+    @cached_property
+    def grid(self) -> Grid:
+        """Where the deformation is measured: the fixed grid, or a coarser one where that is big."""
+        return limited(self.fixed_grid, QUICK if self.quick else FULL)
+
+    @cached_property
+    def coarse(self) -> Grid:
+        """A grid over the same field of view for what is smooth or costly."""
+        return limited(self.fixed_grid, QUICK if self.quick else COARSE)
+
+    @property
+    def overlap_grid(self) -> Grid | None:
+        """Where segmentations are compared; None for the finer grid of both."""
+        if self.quick:
+            return self.grid
+        if self.compare_on == "fixed" and self.fixed_labels is not None:
+            return Grid.of(self.fixed_labels)
+        return None
+
+    @cached_property
+    def u(self) -> Array:
+        """Displacements at `grid`, (z, y, x, d) mm."""
+        return self.deformation.on(self.grid)
+
+    @cached_property
+    def coarse_u(self) -> Array:
+        """Displacements at `coarse`."""
+        return self.u if self.coarse == self.grid else self.deformation.on(self.coarse)
+
+    @cached_property
+    def determinant(self) -> Array:
+        """The Jacobian determinant at `grid`."""
+        return jacobian_determinant(self.u, self.grid)
+
+    @cached_property
+    def region(self) -> str:
+        """How the part of the fixed image that counts is called."""
+        if self.mask is not None:
+            return "the mask"
+        return "the body" if self._body is not None else "the whole image"
+
+    @cached_property
+    def inside(self) -> Mask:
+        """The samples of `grid` that count: the mask, else the body, without the border."""
+        return self.within(self.grid) & without_border(self.grid)
+
+    def within(self, grid: Grid) -> Mask:
+        """The mask, else the body, at the samples of a grid; everything where there is neither."""
+        if self.mask is not None:
+            chosen = on_grid(self.mask, grid, labels=True) > 0
+            if not chosen.any():
+                raise InvalidImage(
+                    "the mask is empty", got="no voxel above 0 within the fixed image"
+                )
+            return np.asarray(chosen)
+        if self._body is None:
+            return np.ones(grid.shape, bool)
+        return np.asarray(on_grid(self._body, grid, labels=True) > 0)
+
+    @cached_property
+    def _body(self) -> sitk.Image | None:
+        """The body in the fixed image on a coarse grid; None where a threshold finds none."""
+        if self.fixed is None:
+            return None
+        grid = limited(Grid.of(self.fixed), COARSE)
+        found = body(on_grid(self.fixed, grid))
+        if found is None:
+            return None
+        image = sitk.GetImageFromArray(found.astype(np.uint8))
+        image.SetSpacing(grid.spacing)
+        image.SetOrigin(grid.origin)
+        image.SetDirection(grid.direction)
+        return image
+
+    def images_on(self, grid: Grid, u: Array) -> tuple[Array, Array, Array, Mask]:
+        """Fixed, moving as it came, moving warped, and where both show something, on a grid."""
+        assert self.fixed is not None
+        assert self.moving is not None
+        dark = float(sitk.GetArrayViewFromImage(self.moving).min())
+        return (
+            on_grid(self.fixed, grid).astype(np.float32, copy=False),
+            on_grid(self.moving, grid, outside=dark).astype(np.float32, copy=False),
+            warped(self.moving, u, grid, outside=dark),
+            seen(Grid.of(self.moving), u, grid),
+        )
+
+    def name_at(self, point: Array) -> str:
+        """The structure at an LPS mm point of the fixed side, or which part of the image it is."""
+        if self.fixed_labels is not None:
+            label = _value_at(self.fixed_labels, point)
+            if label:
+                return self.names.get(int(label), f"label {int(label)}")
+        chosen = self.mask if self.mask is not None else self._body
+        if chosen is None:
+            return "the image"
+        return self.region if _value_at(chosen, point) else f"outside of {self.region}"
+
+
+def body(values: Array) -> Mask | None:
+    """Where the body is, (z, y, x): bright, without crumbs and holes; None where it is all.
+
+    Otsu's threshold of the clipped values (1979, doi:10.1109/TSMC.1979.4310076), halfway to the
+    darker class's mean: dark tissue is worth more than a little background.
+    """
+    values = np.nan_to_num(values.astype(np.float32))
+    low, high = np.percentile(values, (1, 99))
+    if not high > low:
+        return None
+    counts, edges = np.histogram(np.clip(values, low, high), 128, (low, high))
+    centers = (edges[:-1] + edges[1:]) / 2
+    below, moment = counts.cumsum(), (counts * centers).cumsum()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread = (moment[-1] * below / below[-1] - moment) ** 2 / (below * (below[-1] - below))
+    split = int(np.nan_to_num(spread, posinf=0).argmax())
+    bright = values > 0.5 * (centers[split] + moment[split] / below[split])
+    parts, n = ndimage.label(bright)
+    if not n:
+        return None
+    sizes = np.bincount(parts.ravel())
+    large = (sizes >= _LEAST_PART * sizes[1:].max()) & (np.arange(n + 1) > 0)
+    whole = ndimage.binary_fill_holes(
+        ndimage.binary_closing(large[parts], iterations=2) | large[parts]
+    )
+    least, most = _BODY_SHARES
+    share = float(np.mean(whole))
+    return np.asarray(whole) if least < share < most else None
+
+
+def _value_at(image: sitk.Image, point: Array) -> float:
+    index = np.rint(Grid.of(image).indices_at(point)).astype(int).tolist()
+    if any(not 0 <= i < n for i, n in zip(index, image.GetSize(), strict=True)):
+        return 0.0
+    return float(image[tuple(index)])
