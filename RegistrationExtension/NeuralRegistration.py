@@ -51,16 +51,21 @@ class NeuralRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin
         ScriptedLoadableModuleWidget.setup(self)
         from NeuralRegistrationLib.ModelsPanel import ModelsPanel
         from NeuralRegistrationLib.RegisterPanel import RegisterPanel
+        from NeuralRegistrationLib.ReviewPanel import ReviewPanel
         from NeuralRegistrationLib.SetupCard import SetupCard
 
         self.logic = NeuralRegistrationLogic()
         self.setupCard = SetupCard(onReady=self.onPackagesInstalled)
-        self.registerPanel = RegisterPanel(self.logic, onMissing=self.setupCard.update)
+        self.registerPanel = RegisterPanel(self.logic, self.setupCard.update, self.openReview)
+        self.reviewPanel = ReviewPanel()
         self.modelsPanel = ModelsPanel(onChanged=self.registerPanel.models.reload)
         self.tabs = qt.QTabWidget()
         self.tabs.objectName = "tabs"
-        self.tabs.addTab(self.registerPanel.widget, _("Register"))
-        self.tabs.addTab(self.modelsPanel.widget, _("Models"))
+        self.panels = (self.registerPanel, self.reviewPanel, self.modelsPanel)
+        titles = (_("Register"), _("Review"), _("Models"))
+        for panel, title in zip(self.panels, titles, strict=True):
+            self.tabs.addTab(panel.widget, title)
+        self.tabs.connect("currentChanged(int)", self.onTabChosen)
         self.layout.addWidget(self.setupCard.widget)
         self.layout.addWidget(self.tabs)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneCloses)
@@ -70,18 +75,36 @@ class NeuralRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin
 
     def cleanup(self):
         self.removeObservers()
-        self.registerPanel.cleanup()
-        self.modelsPanel.cleanup()
+        for panel in self.panels:
+            panel.cleanup()
 
     def enter(self):
         self.setupCard.update()
-        self.onSceneIsNew()
+        self.showParameters()
+        self.onTabChosen()
+
+    def exit(self):
+        self.reviewPanel.close()
+
+    def onTabChosen(self, index=None):
+        isReview = self.tabs.currentWidget() is self.reviewPanel.widget
+        (self.reviewPanel.open if isReview else self.reviewPanel.close)()
+
+    def openReview(self, transformNode):
+        """Go to the Review panel, for this transform."""
+        self.tabs.setCurrentWidget(self.reviewPanel.widget)
+        self.reviewPanel.open(transformNode)
 
     def onSceneCloses(self, caller=None, event=None):
+        self.reviewPanel.forget()
         self.registerPanel.forget()
         self.registerPanel.setParameters(None)
 
     def onSceneIsNew(self, caller=None, event=None):
+        self.showParameters()
+        self.reviewPanel.renew()
+
+    def showParameters(self):
         from NeuralRegistrationLib.Parameters import RegisterParameters
 
         parameters = RegisterParameters(self.logic.getParameterNode())
@@ -106,6 +129,18 @@ class NeuralRegistrationLogic(ScriptedLoadableModuleLogic):
         from NeuralRegistrationLib.Logic import register
 
         return register(fixedNode, movingNode, *args, **settings)
+
+    def findBrain(self, volumeNode, **settings):
+        """A mask of the brain beside a volume of a head; see NeuralRegistrationLib.BrainMask."""
+        from NeuralRegistrationLib.BrainMask import findBrain
+
+        return findBrain(volumeNode, **settings)
+
+    def review(self, transformNode, **settings):
+        """What can be said about a transform; see NeuralRegistrationLib.ReviewJobs."""
+        from NeuralRegistrationLib.ReviewJobs import review
+
+        return review(transformNode, **settings)
 
     def asPython(self, fixedNode, movingNode, *args, **settings):
         """The call of `register` with these settings, as text for the Python console."""

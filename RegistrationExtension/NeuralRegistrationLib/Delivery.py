@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -152,6 +153,17 @@ class _Placing:
         warnings = (*facts.warnings, *self.leftOut)
         return Summary(facts.model, facts.outcome, warnings, facts.timings, facts.provenance)
 
+    def record(self) -> str:
+        """How the transform was made, as JSON, for whoever reviews it."""
+        facts = self.facts
+        record = {
+            "model": facts.model,
+            "inputs": [self.fixed.GetName(), self.moving.GetName()],
+            "warnings": list(facts.warnings),
+            **dict(facts.provenance),
+        }
+        return json.dumps(record, default=str)
+
     def stillFits(self, node) -> bool:
         fits = self.stillThere(node) and self.request.isAsBefore(node)
         if not fits and node.GetScene() is not None:
@@ -171,6 +183,7 @@ class _Placing:
             name = self.name(f"{moving.GetName()} to {fixed.GetName()}")
             node = self.new("vtkMRMLTransformNode", name)
         Transforms.fill(node, gridTransform, fixed=fixed, moving=moving)
+        node.SetAttribute(Transforms.RECORD, self.record())
         Placement.placeBeside(node, fixed)
         return node
 

@@ -151,6 +151,13 @@ def recordOf(transform) -> Field:
         raise InvalidTransform("a grid transform was asked for", got=transform.GetClassName())
     stored = vtk_to_numpy(image.GetPointData().GetScalars()).astype(float)
     stored = stored * transform.GetDisplacementScale() + transform.GetDisplacementShift()
+    grid = gridUnder(transform)
+    return Field(np.ascontiguousarray(flipped(stored)).reshape(*grid.shape, 3), grid)
+
+
+def gridUnder(transform) -> Grid:
+    """Where the samples of a VTK grid transform lie. Raises InvalidTransform if sheared."""
+    image = transform.GetDisplacementGrid()
     directions = np.eye(4)
     if transform.GetGridDirectionMatrix():
         directions = matrixToArray(transform.GetGridDirectionMatrix())
@@ -159,7 +166,7 @@ def recordOf(transform) -> Field:
     grid = gridOf(image.GetDimensions(), directions)
     if grid is None:
         raise InvalidTransform("the axes of a field are at right angles", got="sheared axes")
-    return Field(np.ascontiguousarray(flipped(stored)).reshape(*grid.shape, 3), grid)
+    return grid
 
 
 def fieldOf(transform):

@@ -6,29 +6,45 @@ It reads and shows parameters, and hands jobs to the logic; what is computed is 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from typing import Any
 
 import qt
 import slicer
 from neuralreg.errors import RegistrationError
 from slicer.i18n import tr as _
 
-from . import Dependencies, Parameters
+from . import Choice, Dependencies, Parameters
+from .BrainMask import findBrain
+from .Delivery import Registered
 from .MaskSelector import MaskSelector
 from .ModelSelector import ModelSelector, optionsText
 from .Paths import resourcePath
-from .Precheck import precheck
+from .Precheck import Finding, precheck
 from .ResultView import ResultView
 from .Status import Status
 
 _UNDER_WAY = ("waiting", "preparing", "running", "delivering")
 
 
+_BRAIN = ["brain"]  # what a job that finds a brain was asked
+
+
+@dataclass(eq=False)
+class _Entry:
+    """A job of the panel. text: in the list of jobs. asked: what it was asked to do, and with."""
+
+    text: str
+    asked: list
+    job: Any = None
+
+
 class RegisterPanel:
     """Controls, parameters and jobs. logic: has `register` and `asPython`; onMissing: called when
-    packages are missing at Apply."""
+    packages are missing at Apply; onReview: called with a transform node that is to be reviewed."""
 
-    def __init__(self, logic, onMissing) -> None:
-        self.logic, self._onMissing = logic, onMissing
+    def __init__(self, logic, onMissing, onReview) -> None:
+        self.logic, self._onMissing, self._onReview = logic, onMissing, onReview
         self.widget = slicer.util.loadUI(resourcePath("UI/RegisterPanel.ui"))
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self.parameters = self._guiTag = self._observerTag = None
@@ -50,6 +66,8 @@ class RegisterPanel:
         ui.cancelButton.connect("clicked()", self.cancel)
         ui.revertButton.connect("clicked()", self.revert)
         ui.copyButton.connect("clicked()", self.copyAsPython)
+        ui.brainsButton.connect("clicked()", self.findBrains)
+        ui.openReviewButton.connect("clicked()", self.review)
 
     # The parameter node
 
@@ -151,31 +169,68 @@ class RegisterPanel:
             return
         prealigned = p.prealign != Parameters.Prealign.NONE or p.initialTransform is not None
         findings = precheck(p.fixedVolume, p.movingVolume, self.models.card, prealigned)
+        works = all(f.level != "bad" for f in findings)
+        if works and self.models.card is None:
+            findings += [Finding("good", Choice.expected(p.fixedVolume, p.movingVolume, p))]
         self.status.precheck(findings)
         same = [p.fixedVolume, p.movingVolume, Parameters.settingsOf(p)]
-        waiting = any(job[1:] == same for job in self._jobs)
-        self.ui.applyButton.enabled = not waiting and all(f.level != "bad" for f in findings)
+        waiting = any(entry.asked == same for entry in self._jobs)
+        self.ui.applyButton.enabled = works and not waiting
+        self.ui.brainsButton.enabled = works and not any(e.asked == _BRAIN for e in self._jobs)
 
     # Jobs
 
     def apply(self) -> None:
         """Hand the registration of the chosen volumes to the logic."""
-        missing = Dependencies.missing()
-        if missing:
+        p = self.parameters
+        fixed, moving, settings = asked = [
+            p.fixedVolume,
+            p.movingVolume,
+            Parameters.settingsOf(p),
+        ]
+
+        def done(result) -> None:
+            self._last = asked
+            self.results.show(fixed, moving, result)
+            self.status.done(result.seconds)
+
+        entry = _Entry(f"{moving.GetName()} → {fixed.GetName()}", asked)
+        self._submit(
+            entry, done, lambda **call: self.logic.register(fixed, moving, **settings, **call)
+        )
+
+    def findBrains(self) -> None:
+        """Let the worker find the brain in each volume that has no mask and needs one."""
+        p = self.parameters
+        sides = (("fixedMask", p.fixedVolume), ("movingMask", p.movingVolume))
+        for name, volume in sides:
+            if getattr(p, name) is None and not Choice.isBrain(volume):
+                self._findBrain(name, volume)
+        if not any(entry.asked == _BRAIN for entry in self._jobs):
+            self.status.say(_("Both have a mask, or look like brains without skull already."))
+
+    def _findBrain(self, parameter: str, volume) -> None:
+        def done(found) -> None:
+            volumes = (self.parameters.fixedVolume, self.parameters.movingVolume)
+            if volumes[parameter == "movingMask"] is volume:
+                self._set(**{parameter: found.node, f"{parameter}Segment": ""})
+            self.status.found(found)
+
+        device = self.parameters.device.value
+        entry = _Entry(_("Brain of {name}").format(name=volume.GetName()), _BRAIN)
+        self._submit(entry, done, lambda **call: findBrain(volume, device=device, **call))
+
+    def _submit(self, entry: _Entry, done, start) -> None:
+        """Put a job into the list. start: makes it; done: called with its result."""
+        if Dependencies.missing():
             self.status.failed(_("Packages are missing."), _("Install them with the card above."))
             self._onMissing()
             return
-        p = self.parameters
-        fixed, moving, settings = p.fixedVolume, p.movingVolume, Parameters.settingsOf(p)
-        entry = [None, fixed, moving, settings]
         try:
-            entry[0] = self.logic.register(
-                fixed,
-                moving,
+            entry.job = start(
                 wait=False,
-                onDone=lambda job: self._ended(entry, job),
+                onDone=lambda job: self._ended(entry, done, job),
                 onProgress=self._progressed,
-                **settings,
             )
         except RegistrationError as error:
             self.status.error(error)
@@ -187,14 +242,22 @@ class RegisterPanel:
         """End the chosen job, or the one that runs."""
         row = max(0, self.ui.jobList.currentRow)
         if row < len(self._jobs):
-            self._jobs[row][0].cancel()
+            self._jobs[row].job.cancel()
 
     def revert(self) -> None:
-        """Take the results of the last registration away again."""
-        self._done.pop().revert()
-        self.results.revert()
+        """Take away again what the last job brought."""
+        last = self._done.pop()
+        last.revert()
+        if isinstance(last, Registered):
+            self.results.revert()
         self.status.say(_("Reverted: everything is as it was before."))
         self._showJobs()
+
+    def review(self) -> None:
+        """Look closely at the last result."""
+        results = [done for done in self._done if isinstance(done, Registered)]
+        if results and results[-1].transformNode.GetScene() is not None:
+            self._onReview(results[-1].transformNode)
 
     def copyAsPython(self) -> None:
         """Put the call that repeats the last registration on the clipboard."""
@@ -204,9 +267,7 @@ class RegisterPanel:
 
     def _showJobs(self) -> None:
         """Bring the list of jobs and the buttons up to date."""
-        under_way = [
-            f"{moving.GetName()} → {fixed.GetName()}" for _j, fixed, moving, _s in self._jobs
-        ]
+        under_way = [entry.text for entry in self._jobs]
         row = self.ui.jobList.currentRow
         self.ui.jobList.clear()
         self.ui.jobList.addItems(under_way)
@@ -221,14 +282,12 @@ class RegisterPanel:
         if job.state in _UNDER_WAY and job.state != "waiting":
             self.status.progress(job)
 
-    def _ended(self, entry, job) -> None:
+    def _ended(self, entry: _Entry, done, job) -> None:
         self._jobs.remove(entry)
-        _job, fixed, moving, settings = entry
         if job.state == "done":
             self._done.append(job.result)
-            self._last = (fixed, moving, settings)
-            self.results.show(fixed, moving, job.result)
-            self.status.done(job)
+            self.ui.progressBar.value = 1000
+            done(job.result)
         elif job.state == "cancelled":
             self.status.say(_("Cancelled. Nothing was changed."))
         else:
@@ -246,4 +305,4 @@ class RegisterPanel:
         """Let go of the scene; jobs end."""
         self.setParameters(None)
         for entry in list(self._jobs):
-            entry[0].cancel()
+            entry.job.cancel()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from html import escape
+
 from slicer.i18n import tr as _
 
-from . import SliceViews
+from . import Cards, SliceViews
 
 
 class ResultView:
@@ -77,8 +79,10 @@ class ResultView:
 
     def _startPreview(self) -> None:
         preview = SliceViews.WarpPreview(self._moving, self._result.transformNode)
-        if preview.possible:
+        if preview.gradual:
             self._preview = preview
+        else:
+            preview.remove()
 
     def _endPreview(self) -> None:
         if self._preview is not None:
@@ -102,6 +106,7 @@ def summary(result) -> str:
     )
     similarities = f"{outcome.similarity_initial:.2f} → <b>{outcome.similarity_final:.2f}</b>"
     rows = (
+        (_("Model"), _model(result.result)),
         (_("Similarity"), similarities),
         (_("Folding"), f"{outcome.folding_percent:.3f} %"),
         (_("Forward-backward"), error),
@@ -110,6 +115,13 @@ def summary(result) -> str:
     )
     cells = "".join(f"<tr><td>{name}&nbsp;&nbsp;</td><td>{value}</td></tr>" for name, value in rows)
     return f"<table>{cells}</table>"
+
+
+def _model(facts) -> str:
+    """The model that was taken; where it was chosen automatically, why."""
+    title = next((card.title for card in Cards.cards() if card.name == facts.model), facts.model)
+    name, _colon, why = facts.provenance["choice"].partition(": ")
+    return f"{escape(title)}<br><i>{escape(why)}</i>" if why and name == facts.model else title
 
 
 def warnings(result) -> str:

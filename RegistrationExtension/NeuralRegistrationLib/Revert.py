@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import slicer
 import vtk
 
+from .Transforms import RECORD
+
 
 @dataclass
 class Changes:
@@ -46,12 +48,14 @@ class Changes:
 
     def _remember(self, node, refill: Callable[[], None], roles: tuple[str, ...] = ()):
         parent = node.GetTransformNodeID()
+        record = node.GetAttribute(RECORD)
         former = {role: node.GetNodeReferenceID(role) for role in roles}
         displays = node.GetNumberOfDisplayNodes()
 
         def undo() -> None:
             refill()
             node.SetAndObserveTransformNodeID(parent)
+            node.SetAttribute(RECORD, record)
             for role, nodeId in former.items():
                 node.SetNodeReferenceID(role, nodeId)
             while node.GetNumberOfDisplayNodes() > displays:

@@ -122,6 +122,21 @@ def copyOnto(segmentationNode, images, values, grid: Grid, name: str, reference=
     return node
 
 
+def ofOneSegment(image, grid: Grid, name: str, segmentName: str, reference):
+    """A new segmentation node in the world with one segment: the ones of an image.
+
+    image: from `layerImages`. reference: the volume node that it belongs to.
+    """
+    node = _newNode(reference.GetScene(), name, grid, reference)
+    segment = slicer.vtkSegment()
+    segment.SetName(segmentName)
+    segment.SetColor(*_color(1))
+    segment.SetLabelValue(1)
+    segment.AddRepresentation(_LABELS, image)
+    node.GetSegmentation().AddSegment(segment, segmentName)
+    return node
+
+
 def _color(value: int) -> tuple[float, float, float]:
     """Colors that neighbors can be told apart by: hues a golden section apart."""
     return colorsys.hsv_to_rgb(value * 0.618034 % 1.0, 0.45 + 0.2 * (value % 3), 0.95)

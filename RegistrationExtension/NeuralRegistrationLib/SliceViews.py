@@ -51,35 +51,39 @@ def showGrid(transformNode, shown: bool) -> None:
 class WarpPreview:
     """The moving volume anywhere between where it was and where the transform brings it.
 
-    It shares the voxels and the displacements of the nodes it was made from. `transform` is None
-    when a transform node holds no grid that could be scaled.
+    It shares the voxels and the displacements of the nodes it was made from.
     """
 
     def __init__(self, movingNode, transformNode) -> None:
         self._nodes = []
+        self._whole = transformNode
         self._grid = _scaledGrid(transformNode)
-        if self._grid is None:
-            return
         scene = movingNode.GetScene()
         self._transform = self._temporary(scene, "vtkMRMLTransformNode", "Deformation on its way")
-        self._transform.SetAndObserveTransformFromParent(self._grid)
+        if self.gradual:
+            self._transform.SetAndObserveTransformFromParent(self._grid)
         self.volume = self._temporary(scene, movingNode.GetClassName(), "Moving on its way")
         self.volume.CopyOrientation(movingNode)
         self.volume.SetAndObserveImageData(movingNode.GetImageData())
-        self.volume.SetAndObserveTransformNodeID(movingNode.GetTransformNodeID())
+        if movingNode.GetParentTransformNode() is not transformNode:  # else it is brought already
+            self.volume.SetAndObserveTransformNodeID(movingNode.GetTransformNodeID())
         between = Transforms.carryAlong(self.volume, self._transform)
         if between is not None:
             self._hide(between)
         self._copyLook(movingNode)
 
     @property
-    def possible(self) -> bool:
-        """Whether there is anything to show."""
+    def gradual(self) -> bool:
+        """Whether there is a way to go; else only its beginning and its end can be shown."""
         return self._grid is not None
 
     def to(self, fraction: float) -> None:
         """Go to a part of the way, 0 to 1."""
-        self._grid.SetDisplacementScale(fraction)
+        if self.gradual:
+            self._grid.SetDisplacementScale(fraction)
+        else:
+            whole = self._whole.GetID() if fraction > 0 else None
+            self._transform.SetAndObserveTransformNodeID(whole)
 
     def remove(self) -> None:
         """Take away what was made for showing."""
@@ -109,9 +113,10 @@ class WarpPreview:
 
 
 def _scaledGrid(transformNode):
-    """The node's grid transform once more, sharing its displacements; None if it has no grid."""
+    """The node's grid transform once more, sharing its displacements; None if it is more."""
     held = transformNode.GetTransformFromParent()
-    if not isinstance(held, slicer.vtkOrientedGridTransform):
+    alone = transformNode.GetParentTransformNode() is None
+    if not alone or not isinstance(held, slicer.vtkOrientedGridTransform) or held.GetInverseFlag():
         return None
     grid = slicer.vtkOrientedGridTransform()
     grid.SetDisplacementGridData(held.GetDisplacementGrid())

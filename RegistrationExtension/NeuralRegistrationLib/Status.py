@@ -40,11 +40,17 @@ class Status:
             text += " · " + _("about {time} left").format(time=_duration(left))
         self._show(text, "")
 
-    def done(self, job) -> None:
-        """Say that a job is done."""
-        self.ui.progressBar.value = 1000
+    def done(self, seconds: float) -> None:
+        """Say that a registration is done."""
         text = _("Done in {time}. Revert takes everything back.")
-        self._show(text.format(time=_duration(job.result.seconds)), "")
+        self._show(text.format(time=_duration(seconds)), "")
+
+    def found(self, brain) -> None:
+        """Say that a brain was found, and what to look at."""
+        text = _("“{name}” is the mask now ({liters} l). Look at its outline.")
+        said = text.format(name=brain.node.GetName(), liters=f"{brain.liters:.2f}")
+        notes = [note[:1].upper() + note[1:] + "." for note in brain.warnings]
+        self._show("\n".join([said, *notes]), "SP_MessageBoxWarning" if notes else "")
 
     def error(self, error, log: str = "") -> None:
         """Say what went wrong and what to do."""

@@ -9,6 +9,7 @@ from neuralreg.geometry.grid import Grid
 
 from . import Geometry
 
+RECORD = "NeuralRegistration.Record"  # attribute of a node: how its transform was made
 _MOST_START_SAMPLES = 500_000
 
 

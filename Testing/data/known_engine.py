@@ -9,8 +9,10 @@ import torch
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.result import Outcome, RegistrationResult
+from neuralreg.review.records import Line, Place, QualityReport, SegmentOverlap
 from neuralreg.worker import jobs, server
-from neuralreg.worker.records import RegisterJob
+from neuralreg.worker.images import field_of, image_of, voxels_of
+from neuralreg.worker.records import Field, RegisterJob, Review, ReviewJob, Voxels
 from neuralreg.worker.register import run
 
 SHIFT_MM = (3.0, -5.0, 7.0)
@@ -43,7 +45,11 @@ def known(fixed, moving, model, *, progress, seconds=0.0, **options) -> Registra
         outcome=Outcome("none", *[0.5] * 9),
         warnings=("this was known",),
         timings={"all": 0.0},
-        provenance={"asked": asked, "gray": float(moving.data.double().mean())},
+        provenance={
+            "asked": asked,
+            "choice": f"{model} was asked for" if model != "auto" else "auto: it was known",
+            "gray": float(moving.data.double().mean()),
+        },
     )
 
 
@@ -51,5 +57,81 @@ def registered(arguments, progress):
     return run(RegisterJob(**arguments), progress, engine=known)[0]
 
 
-jobs.KINDS["register"] = "__main__:registered"
+def brain_found(arguments, progress):
+    """The middle of the image; the answer tells nothing of what is in it."""
+    head = image_of(voxels_of(arguments["head"]))
+    progress(0.5, "looking")
+    mask = np.zeros(head.grid.shape, np.uint8)
+    mask[tuple(slice(n // 4, 3 * n // 4) for n in mask.shape)] = 1
+    return {"mask": mask, "grid": head.grid, "liters": 1.25, "warnings": ("look at it",)}
+
+
+def line(name, verdict, value, group, **more) -> Line:
+    """A line of a report."""
+    return Line(
+        name=name,
+        title=name.capitalize(),
+        value=value,
+        unit=more.pop("unit", "mm"),
+        where="the body",
+        count=1234,
+        counted="voxels",
+        verdict=verdict,
+        source="known beforehand",
+        words=f"{name} is {value}",
+        group=group,
+        **more,
+    )
+
+
+def reviewed(arguments, progress):
+    """A report whose places and numbers tell what was handed over."""
+    job = ReviewJob(**arguments)
+    progress(0.5, "measuring")
+    time.sleep(0.05)
+    way = field_of(job.transform) if isinstance(job.transform, Field) else job.transform
+    told = repr(way.vectors.mean((1, 2, 3)).tolist()) if isinstance(job.transform, Field) else way
+    labels = {} if job.fixed_labels is None else dict(job.names)
+    segments = tuple(
+        SegmentOverlap(int(n), name, "measured", None, None) for n, name in labels.items()
+    )
+    lines = (
+        line("folding", "fail", 1.5, "jacobian", unit="%", limit=0.0),
+        line("similarity", "shown", 0.8, "agreement", before=0.2, unit=""),
+        line("landmarks", "not measured", None, "landmarks"),
+        line("consistency", "pass", 0.4, "consistency", limit=3.0),
+    )
+    worst = (
+        Place("folding", (10.0, 12.0, 8.0), -0.2, "", "the body", "Folded here", 2.0),
+        Place("residual", (14.0, 8.0, 6.0), 4.0, "mm", "", "Edges are apart", 1.1),
+    )
+    report = QualityReport(
+        "fail",
+        job.detail,
+        lines[:2] if job.detail == "quick" else lines,
+        segments,
+        None,
+        (),
+        worst,
+        (f"way {told}", f"points {list(job.fixed_points)} {list(job.moving_points)}"),
+        (),
+        str(told),
+        "known",
+        "0",
+        {},
+    )
+    maps = {}
+    for number, name in enumerate(job.maps):
+        values = np.full(job.fixed.grid.shape, number, np.float32)
+        maps[name] = Voxels(np.asarray(job.moving.data, np.float32), job.fixed.grid)
+        if name != "warped":
+            maps[name] = Voxels(values, job.fixed.grid)
+    return Review(report.as_record(), maps)
+
+
+jobs.KINDS.update(
+    register="__main__:registered",
+    brain_mask="__main__:brain_found",
+    review="__main__:reviewed",
+)
 server.main()

@@ -63,8 +63,12 @@ def no_slot_fails(the_application, monkeypatch):
 @pytest.fixture
 def a_headless_scene(the_application):
     scene = HeadlessScene()
+    the_application._logic = scene.application
+    markups = scene.logics["vtkSlicerMarkupsLogic"]
+    slicer.modules.markups = SimpleNamespace(logic=lambda: markups)
     yield scene
     scene.scene.Clear(True)
+    the_application._logic = None
 
 
 @pytest.fixture
@@ -82,6 +86,16 @@ def known_worker(the_application):
     yield Jobs.queue()
     Jobs.queue().close()
     Jobs._queues[:] = former
+
+
+@pytest.fixture
+def known_reviewer(known_worker):
+    """The queue of reviews with the same worker."""
+    from NeuralRegistrationLib import Jobs, ReviewJobs
+
+    former, ReviewJobs._queues[:] = list(ReviewJobs._queues), [Jobs.queue()]
+    yield Jobs.queue()
+    ReviewJobs._queues[:] = former
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+# The pictures show neither who made them nor what this machine has downloaded.
+os.environ["NEURALREG_CACHE"] = "/tmp/weights"
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
@@ -94,6 +96,8 @@ def states() -> Iterator[tuple[str, object]]:
     yield "running", panel.parent
     wait(lambda: not ui.cancelButton.enabled)
     yield "done", panel.parent
+    yield from reviews(panel, scene.scene)
+    panel.tabs.currentIndex = 0
     empty = scene.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Not loaded")
     ui.movingVolumeSelector.setCurrentNode(empty)
     yield "bad pair", panel.parent
@@ -104,7 +108,7 @@ def states() -> Iterator[tuple[str, object]]:
     )
     ui.logButton.checked = True
     yield "error", panel.parent
-    panel.tabs.currentIndex = 1
+    panel.tabs.currentIndex = 2
     yield "models", panel.parent
     panel.tabs.currentIndex = 0
     there, Dependencies.missing = Dependencies.missing, lambda: list(Dependencies.PACKAGES[:3])
@@ -112,6 +116,55 @@ def states() -> Iterator[tuple[str, object]]:
     yield "set-up", panel.parent
     Dependencies.missing = there
     panel.cleanup()
+
+
+def reviews(panel, scene) -> Iterator[tuple[str, object]]:
+    """The Review panel: as it opens, with a review, and with landmarks and a decision."""
+    volumes = [panel.registerPanel.parameters.fixedVolume]
+    volumes.append(panel.registerPanel.parameters.movingVolume)
+    panel.registerPanel.ui.openReviewButton.click()
+    review = panel.reviewPanel
+    ui = review.ui
+    yield "review fresh", panel.parent
+    for selector, volume in zip(
+        (ui.reviewFixedSegmentsSelector, ui.reviewMovingSegmentsSelector), volumes, strict=True
+    ):
+        selector.setCurrentNode(segments(scene, volume))
+    ui.reviewButton.click()
+    wait(lambda: review.result.report is not None)
+    yield "review first numbers", panel.parent
+    wait(lambda: not review._jobs)
+    ui.reviewLinesTable.selectRow(0)
+    yield "review", panel.parent
+    points = [scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", n) for n in ("Fixed", "Moving")]
+    ui.reviewFixedPointsSelector.setCurrentNode(points[0])
+    ui.reviewMovingPointsSelector.setCurrentNode(points[1])
+    for number, place in enumerate(((20, 20, 24), (28, 24, 20), (24, 30, 26)), start=1):
+        points[0].AddControlPoint(place, f"Landmark {number}")
+    points[1].SetNthControlPointPosition(1, 33.0, 25.0, 21.0)
+    ui.reviewerEdit.text, ui.reviewNoteEdit.text = "Dr. Example", "good where it matters"
+    ui.reviewDecisionSelector.currentIndex = 1
+    ui.reviewDecideButton.click()
+    for name in ("review", "reviewResult", "reviewPlaces"):
+        getattr(ui, f"{name}Section").collapsed = True
+    for name in ("reviewLandmarks", "reviewWorklist"):
+        getattr(ui, f"{name}Section").collapsed = False
+    yield "review decided", panel.parent
+
+
+def segments(scene, volume):
+    """Two structures of a body, drawn by its gray values."""
+    values = slicer.util.arrayFromVolume(volume)
+    labels = np.where(values > 110, 2, 0).astype(np.uint8)
+    labels[(values > 60) & (values <= 90)] = 1
+    drawn = slicer.util.addVolumeFromArray(labels, None, "drawn", "vtkMRMLLabelMapVolumeNode")
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", f"Organs of {volume.GetName()}")
+    node.CreateDefaultDisplayNodes()
+    slicer.vtkSlicerSegmentationsModuleLogic.ImportLabelmapToSegmentationNode(drawn, node)
+    for number, name in enumerate(("Cortex", "White matter")):
+        node.GetSegmentation().GetNthSegment(number).SetName(name)
+    scene.RemoveNode(drawn)
+    return node
 
 
 def slicer_qt():

@@ -87,11 +87,24 @@ def test_what_was_made_for_showing_goes_away_again(the_application, a_bent_pair,
     assert a_scene.GetNumberOfNodes() == before
 
 
-def test_a_transform_without_a_grid_has_no_way_to_show(the_application, a_pair, a_scene):
+def test_a_transform_without_a_grid_is_shown_at_its_beginning_and_end(
+    the_application, a_pair, a_scene
+):
     from NeuralRegistrationLib.SliceViews import WarpPreview
 
     linear = a_scene.AddNewNodeByClass("vtkMRMLTransformNode", "linear")
-    assert not WarpPreview(a_pair[1], linear).possible
+    matrix = np.eye(4)
+    matrix[:3, 3] = [5, -6, 7]
+    linear.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(matrix))
+    a_pair[1].SetAndObserveTransformNodeID(linear.GetID())  # brought along already
+    preview = WarpPreview(a_pair[1], linear)
+    assert not preview.gradual
+    for fraction, shift in ((0.0, [0, 0, 0]), (0.4, [-5, 6, -7]), (1.0, [-5, 6, -7])):
+        preview.to(fraction)
+        assert from_world(preview.volume, (1.0, 2.0, 3.0)) == pytest.approx(
+            np.array([1.0, 2.0, 3.0]) + shift
+        )
+    preview.remove()
 
 
 def test_the_grid_is_drawn_and_taken_away(the_application, a_bent_pair):

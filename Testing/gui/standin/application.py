@@ -24,8 +24,12 @@ class Application(QtWidgets.QApplication):
         super().__init__(["Slicer"])
         self.setApplicationName("Slicer")
         self._modules = ModuleManager()
+        self._logic = None  # that of the scene, see Headless.py
         self._settings = Settings()
         self._folder = tempfile.mkdtemp(prefix="Slicer")
+
+    def applicationLogic(self):
+        return self._logic
 
     def moduleManager(self):
         return self._modules

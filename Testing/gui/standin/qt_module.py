@@ -25,6 +25,10 @@ class FileDialog(QtWidgets.QFileDialog):
         return ""
 
     @staticmethod
+    def getSaveFileName(parent=None, caption="", folder="", filters=""):
+        return ""
+
+    @staticmethod
     def getExistingDirectory(parent=None, caption="", folder=""):
         return ""
 

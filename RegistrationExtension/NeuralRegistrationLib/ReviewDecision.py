@@ -1,0 +1,139 @@
+"""The decision section of the Review panel: what the transform may be used for, and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from html import escape
+from pathlib import Path
+
+import qt
+from neuralreg.errors import RegistrationError
+from slicer.i18n import tr as _
+
+from . import ReviewLines, ReviewMemory, Tables
+
+_NAME = "NeuralRegistration/Reviewer"
+
+
+class ReviewDecision:
+    """Keeps a decision; it holds for the transform as it was looked at and for no other.
+
+    onSay: called with a sentence for the status line. onDecided: called when a decision was made.
+    """
+
+    def __init__(self, ui, onSay: Callable[[str], None], onDecided: Callable[[], None]) -> None:
+        self.ui, self._onSay, self._onDecided = ui, onSay, onDecided
+        self._node = self._report = self.decision = None
+        self._void = False
+        for level, (verdict, text) in enumerate(_choices()):
+            ui.reviewDecisionSelector.addItem(text, f"{verdict}|{level}")
+        ui.reviewerEdit.text = qt.QSettings().value(_NAME) or ""
+        ui.reviewDecideButton.connect("clicked()", self.decide)
+        self.follow(None)
+
+    def follow(self, transformNode):
+        """Show what was decided about a transform; gives the report that is kept with it."""
+        self._node, self._report, self.decision, self._void = transformNode, None, None, False
+        if transformNode is not None:
+            self._report, self.decision = ReviewMemory.recall(transformNode)
+        self.ui.reviewNoteEdit.text = ""
+        self._show()
+        return self._report
+
+    def reviewed(self, report) -> None:
+        """A transform was looked at: now it can be decided on, and a decision may be void."""
+        from neuralreg.review.decision import is_void
+
+        self._report = report
+        self._void = False
+        if self.decision is not None and is_void(self.decision, report.transform_hash):
+            self.changed()
+        ReviewMemory.remember(self._node, report, self.decision)
+        self._show()
+
+    def changed(self) -> None:
+        """The transform is another one than was decided on."""
+        self._void = True
+        if self.decision is not None:
+            ReviewMemory.void(self._node)
+        self._show()
+
+    def _show(self) -> None:
+        ui = self.ui
+        ui.reviewDecideButton.enabled = self._report is not None and self._node is not None
+        about = ui.reviewAboutSelector
+        chosen = about.currentText
+        about.clear()
+        about.addItem(_("The whole transform"), "")
+        for overlap in self._report.overlaps if self._report is not None else ():
+            about.addItem(overlap.name, overlap.name)
+        about.currentIndex = max(0, about.findText(chosen))
+        ui.reviewDecisionLabel.text = self._words()
+
+    def _words(self) -> str:
+        if self.decision is None:
+            return _("No decision yet.")
+        said = escape(self.decision.in_words())
+        parts = [f"{escape(name)}: {escape(v)}" for name, v in self.decision.segments.items()]
+        text = "<br>".join([said, *parts])
+        if not self._void:
+            return text
+        color = ReviewLines.color("fail", Tables.isDark(self.ui.reviewNoteEdit))
+        note = escape(_("Void: the transform was changed since."))
+        return f'<b style="color:{color}">✕ {note}</b><br><s>{text}</s>'
+
+    def decide(self) -> None:
+        """Keep what was chosen."""
+        from neuralreg.review.decision import ACCEPTED, NEEDS_WORK, Decision
+
+        ui = self.ui
+        verdict, _bar, level = ui.reviewDecisionSelector.currentData.partition("|")
+        segment = ui.reviewAboutSelector.currentData
+        former = None if self._void else self.decision
+        facts = {
+            "by": ui.reviewerEdit.text,
+            "note": ui.reviewNoteEdit.text,
+            "transform_hash": self._report.transform_hash,
+        }
+        segments = dict(former.segments) if former is not None else {}
+        if segment:
+            segments[segment] = verdict
+            whole = former or Decision(verdict=NEEDS_WORK, **facts)
+            decision = replace(whole, **facts, segments=segments)
+        else:
+            level = int(level) if verdict == ACCEPTED else None
+            decision = Decision(verdict=verdict, level=level, segments=segments, **facts)
+        self._keep(decision)
+
+    def _keep(self, decision) -> None:
+        qt.QSettings().setValue(_NAME, decision.by)
+        self.decision, self._void = decision, False
+        try:
+            path = ReviewMemory.decide(self._node, self._report, decision)
+        except RegistrationError as error:
+            self._onSay(str(error))
+        else:
+            self._onSay(_kept(path))
+        self._show()
+        self._onDecided()
+
+
+def _kept(path: Path | None) -> str:
+    if path is None:
+        return _("Kept in the scene.")
+    return _("Kept in the scene and in {file}.").format(file=path.name)
+
+
+def _choices() -> list[tuple[str, str]]:
+    """Verdict and words of each decision, those that accept first, by level."""
+    from neuralreg.review.decision import ACCEPTED, NEEDS_WORK, REJECTED
+
+    return [
+        (ACCEPTED, _("Accepted: whole image aligned")),
+        (ACCEPTED, _("Accepted: locally aligned, where it matters")),
+        (ACCEPTED, _("Accepted: useable, its uncertainty counted in")),
+        (ACCEPTED, _("Accepted: for diagnosis only")),
+        (NEEDS_WORK, _("Needs work")),
+        (REJECTED, _("Rejected")),
+    ]

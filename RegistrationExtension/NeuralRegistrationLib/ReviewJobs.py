@@ -1,0 +1,133 @@
+"""Reviews of transform nodes, for the panel, scripts and the Python console.
+
+    from NeuralRegistrationLib.ReviewJobs import review
+
+    reviewed = review(getNode("moving to fixed"))
+    print(reviewed.report.verdict, [line.words for line in reviewed.report.lines])
+
+The volumes are those that the transform node refers to, unless they are given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+from neuralreg.errors import InputsChanged
+from neuralreg.progress import silent
+from neuralreg.worker.parcel import Steps, at_once
+
+from . import Volumes
+from .Fingerprint import fingerprint
+from .ReviewRequest import Subject, sides
+
+KIND = "review"
+MAPS = ("jacobian", "forward_backward", "magnitude")
+MAPS_OF_IMAGES = ("residual", "warped")
+
+
+@dataclass(frozen=True)
+class Reviewed:
+    """report: the core's QualityReport. images: VTK images of the maps and where they lie."""
+
+    report: Any
+    images: dict[str, tuple[Any, Any]]
+
+
+def review(
+    transformNode,
+    *,
+    detail: str = "full",
+    wait: bool = True,
+    onDone: Callable | None = None,
+    onProgress: Callable | None = None,
+    **nodes,
+):
+    """What can be said about a transform node. nodes: those of `Subject` by name.
+
+    wait=True gives a `Reviewed` or raises RegistrationError; wait=False, in Slicer only, gives a
+    `Jobs.Job` at once. onProgress, onDone: called with the job.
+    """
+    from .Logic import applicationRuns
+
+    fixed, moving = sides(transformNode)
+    subject = Subject(transformNode, **{"fixedVolume": fixed, "movingVolume": moving, **nodes})
+    if not applicationRuns():
+        from neuralreg.worker.jobs import function_of
+
+        answer = function_of(KIND)(at_once(subject.job(detail, mapsOf(subject))), silent)
+        return at_once(delivered(answer))
+    job = submitted(subject, detail, onDone=onDone, onProgress=onProgress)
+    if not wait:
+        return job
+    job.wait()
+    if job.error is not None:
+        raise job.error
+    return job.result
+
+
+def submitted(subject: Subject, detail: str, *, onDone=None, onProgress=None):
+    """The job of a review. detail: "quick" brings the first numbers and no maps."""
+    seen = _seen(subject)
+
+    def check() -> None:
+        if not subject.isThere or _seen(subject) != seen:
+            raise InputsChanged(
+                "the review was dropped: it no longer fits",
+                where=subject.transform.GetName(),
+                got="the transform, or what it is judged by, was changed or deleted",
+                remedy="Review again.",
+            )
+
+    def deliver(answer) -> Steps:
+        made = yield from delivered(answer)
+        check()
+        return made
+
+    return queue().submit(
+        KIND,
+        subject.job(detail, mapsOf(subject) if detail == "full" else ()),
+        deliver=deliver,
+        check=check,
+        scene=subject.transform.GetScene(),
+        onDone=onDone,
+        onProgress=onProgress,
+    )
+
+
+def mapsOf(subject: Subject) -> tuple[str, ...]:
+    """The maps that can be made."""
+    both = subject.fixedVolume is not None and subject.movingVolume is not None
+    return MAPS + (MAPS_OF_IMAGES if both else ())
+
+
+def delivered(answer) -> Steps:
+    """The worker's answer, ready to be shown."""
+    from neuralreg.review.records import QualityReport
+
+    images = {}
+    for name, voxels in answer.maps.items():
+        images[name] = (yield from Volumes.imageData(voxels.data)), voxels.grid
+    return Reviewed(QualityReport.from_record(answer.report), images)
+
+
+def _seen(subject: Subject) -> list:
+    """Something that changes with the transform, the volumes and the segments."""
+    nodes = [getattr(subject, part.name) for part in fields(subject)]
+    watched = ("vtkMRMLVolumeNode", "vtkMRMLSegmentationNode")
+    kept = [n for n in nodes if n is not None and any(n.IsA(kind) for kind in watched)]
+    return [subject.transform.GetTransformToWorldMTime(), *map(fingerprint, kept)]
+
+
+_queues: list = []
+
+
+def queue():
+    """The queue of reviews: a worker of its own, which needs no torch and starts at once."""
+    from .Jobs import Queue
+    from .WorkerProcess import command
+
+    if not _queues:
+        _queues.append(Queue([*command(), "--cold"]))
+    return _queues[0]

@@ -1,0 +1,248 @@
+"""The Review panel: may this deformation be used? It is measured, looked at and decided on."""
+
+from __future__ import annotations
+
+import slicer
+from neuralreg.errors import RegistrationError
+from slicer.i18n import tr as _
+
+from . import ReviewJobs
+from .Paths import resourcePath
+from .ReviewDecision import ReviewDecision
+from .ReviewLandmarks import ReviewLandmarks
+from .ReviewLook import ReviewLook
+from .ReviewParameters import reviewParameters
+from .ReviewReport import ReviewReport
+from .ReviewRequest import Subject, sides
+from .ReviewResultView import ReviewResultView
+from .ReviewWorklist import ReviewWorklist
+
+
+class ReviewPanel:
+    """Controls, parameters and jobs; each section is a class of its own."""
+
+    def __init__(self) -> None:
+        self.widget = slicer.util.loadUI(resourcePath("UI/ReviewPanel.ui"))
+        self.ui = ui = slicer.util.childWidgetVariables(self.widget)
+        self.parameters = self._guiTag = self._observerTag = None
+        self._jobs, self._watched, self._updating = [], None, False
+        self._transform = self._reviewed = None
+        self._shown = False
+        self.look = ReviewLook(ui, self.widget)
+        self.result = ReviewResultView(ui, self.look.jump)
+        self.landmarks = ReviewLandmarks(ui, self._set, self.look.jump, self._say)
+        self.decision = ReviewDecision(ui, self._say, self._list)
+        self.report = ReviewReport(self._say)
+        self.worklist = ReviewWorklist(ui, self.widget, self.choose)
+        ui.reviewButton.connect("clicked()", self.review)
+        ui.reviewCancelButton.connect("clicked()", self.cancel)
+        ui.reviewReportButton.connect("clicked()", self.export)
+        for selector in (ui.reviewLayoutSelector, ui.reviewOverlaySelector):
+            selector.connect("activated(int)", lambda index: self.look.touched())
+        self.widget.setMRMLScene(slicer.mrmlScene)
+
+    # The parameter node
+
+    def open(self, transformNode=None) -> None:
+        """The panel is shown, for this transform if one is given."""
+        if self.parameters is None:
+            self._follow(reviewParameters())
+        if transformNode is not None:
+            self.choose(transformNode)
+        self._list()
+        self._active(True)
+
+    def close(self) -> None:
+        """The panel is no longer shown: keys belong to others, the views to the user."""
+        self._active(False)
+        self.look.stop()
+        self.landmarks.stop()
+
+    def _active(self, on: bool) -> None:
+        self._shown = on
+        self.look.active(on)
+        self.worklist.active(on)
+        if on:
+            self._refresh()
+
+    def _follow(self, parameters) -> None:
+        if self.parameters is not None:
+            self.parameters.disconnectGui(self._guiTag)
+            self.parameters.RemoveObserver(self._observerTag)
+        self.parameters = self.look.parameters = parameters
+        if parameters is not None:
+            self._know(parameters.transform)
+            self._guiTag = parameters.connectGui(self.ui)
+            self._observerTag = parameters.AddObserver("ModifiedEvent", self._refresh)
+
+    def _set(self, values: dict) -> None:
+        with slicer.util.NodeModify(self.parameters):
+            for name, value in values.items():
+                setattr(self.parameters, name, value)
+
+    def choose(self, transformNode) -> None:
+        """Review this transform, with the volumes that it refers to."""
+        self._set({"transform": transformNode})
+
+    @property
+    def subject(self) -> Subject | None:
+        """What the parameters name; None without a transform."""
+        if self.parameters is None or self.parameters.transform is None:
+            return None
+        return Subject.of(self.parameters)
+
+    def _refresh(self, caller=None, event=None) -> None:
+        """Bring what no connector keeps in step up to date."""
+        if self._updating or self.parameters is None or slicer.mrmlScene.IsBatchProcessing():
+            return
+        self._updating = True
+        try:
+            if self.parameters.transform is not self._transform:
+                self._otherTransform()
+            subject = self.subject
+            idle = subject is not None and not self._jobs
+            self.ui.reviewButton.enabled = idle
+            self.ui.reviewReportButton.enabled = idle and self.result.report is not None
+            self.landmarks.follow(subject, self.parameters.repeatedPoints)
+            images = self._reviewed.images if self._reviewed is not None else {}
+            self.look.follow(subject, images)
+            self.look.apply()
+            self._showMapsThatAreThere(images)
+        finally:
+            self._updating = False
+
+    def _otherTransform(self) -> None:
+        """Take the volumes that the transform refers to, and what is known about it."""
+        self.cancel()
+        self.look.stop()
+        node = self.parameters.transform
+        if node is not None:
+            pair = dict(zip(("fixedVolume", "movingVolume"), sides(node), strict=True))
+            self._set({name: volume for name, volume in pair.items() if volume is not None})
+        self._know(node)
+
+    def _know(self, node) -> None:
+        """Show what the scene knows about a transform."""
+        self._transform, self._reviewed = node, None
+        self._watch(node)
+        report = self.decision.follow(node)
+        remark = _("From the saved scene.") if report is not None else ""
+        self.result.show(report, remark)
+        self._say("")
+
+    def _watch(self, node) -> None:
+        """Know when the transform is changed: what was said about it is void then."""
+        if self._watched is not None:
+            former, tag = self._watched
+            former.RemoveObserver(tag)
+        self._watched = None
+        if node is not None:
+            event = slicer.vtkMRMLTransformableNode.TransformModifiedEvent
+            self._watched = (node, node.AddObserver(event, self._changed))
+
+    def _changed(self, caller, event) -> None:
+        self.decision.changed()
+        if self.result.report is not None:
+            text = _("The transform was changed since: review it again.")
+            self.result.show(self.result.report, f"<b>{text}</b>")
+
+    def _showMapsThatAreThere(self, images: dict) -> None:
+        ready = bool(images)
+        self.ui.reviewMapSelector.enabled = ready
+        tip = _("A map in color over the fixed image.")
+        self.ui.reviewMapSelector.toolTip = tip if ready else tip + " " + _("Review first.")
+
+    # Jobs
+
+    def review(self) -> None:
+        """Measure the transform: first numbers at once, then all of them."""
+        subject = self.subject
+        self.result.show(None)
+        try:
+            for detail in ("quick", "full"):
+                self._jobs.append(
+                    ReviewJobs.submitted(
+                        subject, detail, onDone=self._ended, onProgress=self._progressed
+                    )
+                )
+        except RegistrationError as error:
+            self._say(str(error))
+        self._showJobs()
+
+    def export(self) -> None:
+        """Write a report of what was found and decided."""
+        reviewed = self._reviewed or ReviewJobs.Reviewed(self.result.report, {})
+        self.report.export(self.widget, self.subject, reviewed, self.decision.decision)
+
+    def cancel(self) -> None:
+        """End what is under way."""
+        for job in reversed(list(self._jobs)):
+            job.cancel()
+
+    def _progressed(self, job) -> None:
+        if job not in self._jobs:
+            return
+        first = len(self._jobs) > 1
+        share = 0.15 * job.progress.fraction if first else 0.15 + 0.85 * job.progress.fraction
+        self.ui.reviewProgressBar.value = round(1000 * share)
+        stage = job.progress.stage
+        self._say(stage[:1].upper() + stage[1:])
+
+    def _ended(self, job) -> None:
+        if job in self._jobs:
+            self._jobs.remove(job)
+        if job.state == "done":
+            self._showReviewed(job.result)
+        elif job.state == "cancelled":
+            self._say(_("Cancelled."))
+        else:
+            self.cancel()
+            self._say(str(job.error))
+        self._showJobs()
+
+    def _showReviewed(self, reviewed) -> None:
+        self._reviewed = reviewed
+        self.result.show(reviewed.report)
+        self.decision.reviewed(reviewed.report)
+        if reviewed.report.detail == "full":
+            self._say("")
+            self._list()
+
+    def _showJobs(self) -> None:
+        busy = bool(self._jobs)
+        self.ui.reviewCancelButton.enabled = busy
+        self.ui.reviewProgressBar.visible = busy
+        self._refresh()
+
+    def _list(self) -> None:
+        self.worklist.list(self._transform)
+
+    def _say(self, text: str) -> None:
+        self.ui.reviewStatusLabel.text = text
+        self.ui.reviewStatusLabel.visible = bool(text)
+
+    # Another scene, and the end
+
+    def renew(self) -> None:
+        """The scene is another one, or more was read into it."""
+        self._follow(None)
+        if self._shown:
+            self.open()
+
+    def forget(self) -> None:
+        """The scene closes; jobs of it are ended by the queue."""
+        self._watch(None)
+        self.landmarks.stop()
+        self.look.forget()
+        self._follow(None)
+        self._transform = self._reviewed = None
+        self.decision.follow(None)
+        self.result.show(None)
+        self.worklist.clear()
+
+    def cleanup(self) -> None:
+        """Let go of the scene; jobs end."""
+        self.cancel()
+        self._active(False)
+        self.look.stop()
+        self.forget()

@@ -1,0 +1,113 @@
+"""What the Review panel knows, kept in a node of the scene: saved with it and restored."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import slicer
+from slicer.i18n import tr as _
+from slicer.parameterNodeWrapper import parameterNodeWrapper
+
+_TAG = "NeuralRegistrationReview"
+
+
+class Layout(Enum):
+    """How the slice views are arranged."""
+
+    ASIS = "as it is"
+    BROUGHT = "fixed and brought"
+    OWN = "fixed and own space"
+
+    def label(self):
+        return {
+            Layout.ASIS: _("As they are: both on each other"),
+            Layout.BROUGHT: _("Fixed above, moving as brought below"),
+            Layout.OWN: _("Fixed above, moving in its own space below"),
+        }[self]
+
+
+class Overlay(Enum):
+    """How two images are shown on each other."""
+
+    FADE = "fade"
+    FLICKER = "flicker"
+    CHECKERBOARD = "checkerboard"
+    CURTAIN = "curtain"
+    DIFFERENCE = "difference"
+
+    def label(self):
+        return {
+            Overlay.FADE: _("Fade"),
+            Overlay.FLICKER: _("Flicker"),
+            Overlay.CHECKERBOARD: _("Checkerboard"),
+            Overlay.CURTAIN: _("Curtain"),
+            Overlay.DIFFERENCE: _("Difference"),
+        }[self]
+
+
+class Drawing(Enum):
+    """How a deformation is drawn over the images."""
+
+    NONE = "none"
+    GRID = "grid"
+    ARROWS = "arrows"
+    CONTOURS = "contours"
+
+    def label(self):
+        return {
+            Drawing.NONE: _("Not drawn"),
+            Drawing.GRID: _("Bent grid"),
+            Drawing.ARROWS: _("Arrows"),
+            Drawing.CONTOURS: _("Lines of equal length"),
+        }[self]
+
+
+class ColorMap(Enum):
+    """A number of each place, as color. The values are names of maps of the job `review`."""
+
+    NONE = ""
+    JACOBIAN = "jacobian"
+    CONSISTENCY = "forward_backward"
+    MAGNITUDE = "magnitude"
+    RESIDUAL = "residual"
+
+    def label(self):
+        return {
+            ColorMap.NONE: _("None"),
+            ColorMap.JACOBIAN: _("Change of volume (Jacobian)"),
+            ColorMap.CONSISTENCY: _("Forward-backward error"),
+            ColorMap.MAGNITUDE: _("Length of the deformation"),
+            ColorMap.RESIDUAL: _("Difference that is left"),
+        }[self]
+
+
+@parameterNodeWrapper
+class ReviewParameters:
+    """One value for each control that is worth keeping."""
+
+    transform: slicer.vtkMRMLTransformNode
+    fixedVolume: slicer.vtkMRMLScalarVolumeNode
+    movingVolume: slicer.vtkMRMLScalarVolumeNode
+    fixedSegments: slicer.vtkMRMLSegmentationNode
+    movingSegments: slicer.vtkMRMLSegmentationNode
+    fixedPoints: slicer.vtkMRMLMarkupsFiducialNode
+    movingPoints: slicer.vtkMRMLMarkupsFiducialNode
+    repeatedPoints: slicer.vtkMRMLMarkupsFiducialNode
+    layout: Layout = Layout.ASIS
+    overlay: Overlay = Overlay.FADE
+    drawing: Drawing = Drawing.NONE
+    colorMap: ColorMap = ColorMap.NONE
+
+
+def reviewParameters() -> ReviewParameters:
+    """Those of the scene, in a node of their own beside the module's."""
+    scene = slicer.mrmlScene
+    node = scene.GetSingletonNode(_TAG, "vtkMRMLScriptedModuleNode")
+    if node is None:
+        node = scene.CreateNodeByClass("vtkMRMLScriptedModuleNode")
+        node.UnRegister(None)
+        node.SetSingletonTag(_TAG)
+        node.SetName(scene.GenerateUniqueName(_TAG))
+        node = scene.AddNode(node)
+    node.SetAttribute("ModuleName", _TAG)  # closing a scene removes it
+    return ReviewParameters(node)

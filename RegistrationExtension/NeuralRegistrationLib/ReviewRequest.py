@@ -1,0 +1,274 @@
+"""What is to be reviewed, and how it is handed to the core: a transform node and its images.
+
+The transform counts with everything above it, as the way of points from the fixed image in the
+world to the moving one. What lies under the transform already is taken from below it: the review
+looks at both sides as they were before anything was brought along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import slicer
+import vtk
+from neuralreg.errors import InvalidOption
+from neuralreg.worker.parcel import Steps, slabs
+from neuralreg.worker.records import Field, Voxels, rows_of
+from vtk.util.numpy_support import vtk_to_numpy
+
+from . import Geometry, Segmentations, Volumes
+
+_MOST_SAMPLES = 500_000  # of a transform that is no grid
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The nodes of a review: volumes, segmentations and markups of both sides. All but the
+    transform may be missing."""
+
+    transform: Any
+    fixedVolume: Any = None
+    movingVolume: Any = None
+    fixedSegments: Any = None
+    movingSegments: Any = None
+    fixedPoints: Any = None
+    movingPoints: Any = None
+
+    @classmethod
+    def of(cls, parameters) -> Subject:
+        """Those that the panel's parameters name."""
+        return cls(**{part.name: getattr(parameters, part.name) for part in fields(cls)})
+
+    @property
+    def isThere(self) -> bool:
+        """Whether all of its nodes are in a scene."""
+        nodes = [getattr(self, part.name) for part in fields(self)]
+        return all(node is None or node.GetScene() is not None for node in nodes)
+
+    def job(self, detail: str, maps: tuple[str, ...] = ()) -> Steps:
+        """The arguments of the worker's job `review`, in short steps."""
+        numbers = self.numbersOfSegments()
+        pairs = list(self.pairs())
+        return {
+            "transform": (yield from self.way()),
+            "fixed": (yield from self._volume(self.fixedVolume)),
+            "moving": (yield from self._volume(self.movingVolume)),
+            "fixed_labels": (yield from self._labels(self.fixedSegments, numbers)),
+            "moving_labels": (yield from self._labels(self.movingSegments, numbers)),
+            "names": {str(number): name for name, number in numbers.items()},
+            "fixed_points": [tuple(fixed) for _name, fixed, _moving in pairs],
+            "moving_points": [tuple(moving) for _name, _fixed, moving in pairs],
+            "point_names": [name for name, _fixed, _moving in pairs],
+            "inverse": (yield from self._back()),
+            "detail": detail,
+            "maps": maps,
+        }
+
+    # The transform
+
+    def fromWorld(self) -> vtk.vtkGeneralTransform:
+        """The way of RAS points from the fixed image to the moving one."""
+        way = vtk.vtkGeneralTransform()
+        self.transform.GetTransformFromWorld(way)
+        return way
+
+    def way(self) -> Steps:
+        """The transform as a matrix, as its own grid, or sampled over the fixed image."""
+        return (yield from _wayOf(self.transform, self.fixedVolume))
+
+    def _back(self) -> Steps:
+        """The opposite transform, where a node of the scene holds it: made with this one."""
+        back = opposite(self.transform)
+        return None if back is None else (yield from _wayOf(back, self.movingVolume))
+
+    # Volumes and segments
+
+    def _volume(self, node) -> Steps:
+        return None if node is None else (yield from self._handed(Volumes.storedIn(node)))
+
+    def _handed(self, stored) -> Steps:
+        """A record where the node lies, without what the transform itself does to it."""
+        if self.transform not in _above(stored.node):
+            return (yield from stored.handedOver())
+        matrix = vtk.vtkMatrix4x4()
+        parent = stored.node.GetParentTransformNode()
+        kind = slicer.vtkMRMLTransformNode
+        linear = kind.GetMatrixTransformBetweenNodes(parent, self.transform, matrix)
+        toBelow = Geometry.matrixToArray(matrix) @ stored.indexToParent
+        grid = Geometry.gridOf(stored.size, toBelow) if linear or parent is self.transform else None
+        if grid is None:
+            raise InvalidOption(
+                "what lies between a node and the reviewed transform only moves and turns it",
+                where=stored.node.GetName(),
+                got="a transform that bends or shears",
+                remedy="Harden that transform first.",
+            )
+        return Voxels(stored.data, grid, labels=stored.labels)
+
+    def numbersOfSegments(self) -> dict[str, int]:
+        """A number for each name of a segment on either side, the same on both."""
+        names: list[str] = []
+        for node in (self.fixedSegments, self.movingSegments):
+            for segmentId in Segmentations.segmentIds(node) if node is not None else ():
+                names.append(node.GetSegmentation().GetSegment(segmentId).GetName())
+        return {name: number for number, name in enumerate(dict.fromkeys(names), start=1)}
+
+    def _labels(self, node, numbers: dict[str, int]) -> Steps:
+        """A label map of a segmentation with these numbers; None without segments."""
+        merged = None if node is None else (yield from _merged(node, numbers))
+        return None if merged is None else (yield from self._handed(merged))
+
+    # Landmarks
+
+    def pairs(self) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        """Name and both places, LPS mm, of each landmark that is placed on both sides.
+
+        Partners have one name, where names are unique; else they stand at one place in the order.
+        """
+        if self.fixedPoints is None or self.movingPoints is None:
+            return
+        partners = _partners(self.fixedPoints, self.movingPoints)
+        for n, name in placed(self.fixedPoints):
+            if n in partners:
+                place = np.zeros(3)
+                self.fixedPoints.GetNthControlPointPositionWorld(n, place)
+                moving = self.movingPlace(self.movingPoints, partners[n])
+                yield name, Geometry.flipped(place), moving
+
+    def movingPlace(self, node, n: int) -> np.ndarray:
+        """Where a point of the moving side lies without the transform, LPS mm."""
+        place = np.zeros(3)
+        node.GetNthControlPointPosition(n, place)
+        return Geometry.flipped(np.array(self.toMovingSide(node).TransformPoint(place)))
+
+    def toMovingSide(self, node) -> vtk.vtkGeneralTransform:
+        """From the space in which a node is stored to that of the moving image, RAS."""
+        below = self.transform if self.transform in _above(node) else None
+        way = vtk.vtkGeneralTransform()
+        slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(
+            node.GetParentTransformNode(), below, way
+        )
+        return way
+
+
+def placed(markups) -> list[tuple[int, str]]:
+    """Number and name of each control point that stands somewhere."""
+    return [
+        (n, markups.GetNthControlPointLabel(n))
+        for n in range(markups.GetNumberOfControlPoints())
+        if markups.GetNthControlPointPositionStatus(n) == markups.PositionDefined
+    ]
+
+
+def _partners(fixed, moving) -> dict[int, int]:
+    """Which point of the one side belongs to which of the other."""
+    ours, theirs = placed(fixed), placed(moving)
+    names = {name: n for n, name in theirs}
+    unique = len(names) == len(theirs) and len({name for _n, name in ours}) == len(ours)
+    if unique and any(name in names for _n, name in ours):
+        return {n: names[name] for n, name in ours if name in names}
+    there = {n for n, _name in theirs}
+    return {n: n for n, _name in ours if n in there}
+
+
+def sides(transformNode) -> tuple[Any, Any]:
+    """The fixed and the moving volume that a transform node refers to; None where it does not."""
+    roles = transformNode.GetFixedNodeReferenceRole(), transformNode.GetMovingNodeReferenceRole()
+    fixed, moving = (transformNode.GetNodeReference(role) for role in roles)
+    return fixed, moving
+
+
+def opposite(transformNode):
+    """The transform node of the same pair in the other direction, or None."""
+    pair = sides(transformNode)
+    if None in pair or transformNode.GetParentTransformNode() is not None:
+        return None
+    for node in slicer.util.getNodesByClass("vtkMRMLTransformNode"):
+        if sides(node) == pair[::-1] and node.GetParentTransformNode() is None:
+            return node
+    return None
+
+
+def _above(node) -> list:
+    """The transform nodes above a node."""
+    found = []
+    while (node := node.GetParentTransformNode()) is not None:
+        found.append(node)
+    return found
+
+
+def _wayOf(node, volume) -> Steps:
+    way, linear = vtk.vtkGeneralTransform(), vtk.vtkTransform()
+    node.GetTransformFromWorld(way)
+    if slicer.vtkMRMLTransformNode.IsGeneralTransformLinear(way, linear):
+        return rows_of(Geometry.matrixInLps(linear.GetMatrix()))
+    held = node.GetTransformFromParent()
+    if node.GetParentTransformNode() is None and _isGrid(held):
+        return (yield from _fieldOf(held))
+    if volume is None:
+        raise InvalidOption(
+            "a transform of this kind is looked at where its image lies",
+            where=node.GetName(),
+            got="no volume",
+            remedy="Choose the fixed and the moving volume.",
+        )
+    around = Volumes.storedIn(volume).straightGrid
+    return (yield from Geometry.sampled(way, Geometry.coarse(around, _MOST_SAMPLES)))
+
+
+def _isGrid(held) -> bool:
+    return isinstance(held, slicer.vtkOrientedGridTransform) and not held.GetInverseFlag()
+
+
+def _fieldOf(held) -> Steps:
+    """The record of a grid transform, turned into LPS slab by slab, single precision."""
+    image, grid = held.GetDisplacementGrid(), Geometry.gridUnder(held)
+    stored = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(*grid.shape, 3)
+    vectors = np.empty(stored.shape, np.float32)
+    scale, shift = held.GetDisplacementScale(), held.GetDisplacementShift()
+    for part in slabs(stored):
+        vectors[part] = Geometry.flipped(stored[part] * scale + shift)
+        yield
+    return Field(vectors, grid)
+
+
+def _merged(segmentationNode, numbers: dict[str, int]) -> Steps:
+    """All segments in one label map; where some overlap, the later one stands. None if empty."""
+    segmentation = segmentationNode.GetSegmentation()
+    layers = list(Segmentations.layersOf(segmentationNode))
+    if not layers:
+        return None
+    first = layers[0][0]
+    corners = [_offset(first, stored) for stored, _values in layers]
+    low = np.min(corners, axis=0)
+    high = np.max([c + s.size for c, (s, _v) in zip(corners, layers, strict=True)], axis=0)
+    merged = np.zeros((high - low)[::-1], np.uint16)
+    for corner, (stored, values) in zip(corners, layers, strict=True):
+        table = np.zeros(max([*values.values(), 0]) + 2, np.uint16)  # the last: other labels
+        for segmentId, value in values.items():
+            table[value] = numbers[segmentation.GetSegment(segmentId).GetName()]
+        x, y, z = corner - low
+        nx, ny, nz = stored.size
+        into = merged[z : z + nz, y : y + ny, x : x + nx]
+        for part in slabs(stored.data):
+            found = table[np.clip(stored.data[part], 0, len(table) - 1)]
+            into[part] = np.where(found > 0, found, into[part])
+            yield
+    shift = np.eye(4)
+    shift[:3, 3] = low
+    return Volumes.Stored(merged, first.indexToParent @ shift, segmentationNode, labels=True)
+
+
+def _offset(first, other) -> np.ndarray:
+    """Where a layer begins in the voxels of another one. Raises InvalidOption if they differ."""
+    between = np.linalg.inv(first.indexToParent) @ other.indexToParent
+    if not np.allclose(between[:3, :3], np.eye(3), atol=1e-4):
+        raise InvalidOption(
+            "all segments of a segmentation have the same voxels",
+            where=first.node.GetName(),
+            remedy="Export it to a label map and import that again.",
+        )
+    return np.rint(between[:3, 3]).astype(int)

@@ -1,0 +1,46 @@
+"""Filling tables of the panels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import qt
+
+
+def prepare(table, titles: Sequence[str]) -> None:
+    """Columns: the first takes the room that is left."""
+    table.setColumnCount(len(titles))
+    table.setHorizontalHeaderLabels(list(titles))
+    table.verticalHeader().hide()
+    table.wordWrap = True
+    header = table.horizontalHeader()
+    header.setDefaultAlignment(qt.Qt.AlignLeft | qt.Qt.AlignVCenter)
+    header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
+    header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
+    table.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
+
+
+def fill(table, rows: Sequence[Sequence[str]]) -> None:
+    """Show rows of texts; nothing is chosen and nobody is told."""
+    table.blockSignals(True)
+    table.clearSelection()
+    table.setRowCount(len(rows))
+    for row, texts in enumerate(rows):
+        for column, text in enumerate(texts):
+            item = qt.QTableWidgetItem(text)
+            item.setToolTip(text)
+            table.setItem(row, column, item)
+    table.setCurrentCell(-1, -1)
+    table.blockSignals(False)
+
+
+def paint(table, column: int, colors: Sequence[str | None]) -> None:
+    """Write a column in colors; None leaves a cell as it is."""
+    for row, color in enumerate(colors):
+        if color:
+            table.item(row, column).setForeground(qt.QBrush(qt.QColor(color)))
+
+
+def isDark(widget) -> bool:
+    """Whether text is light on a dark ground there."""
+    return widget.palette.color(qt.QPalette.Base).lightness() < 128
