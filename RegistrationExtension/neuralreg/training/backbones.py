@@ -30,13 +30,14 @@ class Convention:
     """What a network's numbers mean, and which sizes it takes.
 
     kind: displacements in "voxel", "normalized" (2 from the first to the last sample) or "unit"
-    (1 from the first to the last). order: of the components. divisor: of all sizes. affine: whether
-    the answer is an affine motion.
+    (1 from the first to the last). order: of the components. divisor: of all sizes; least: the
+    smallest one. affine: whether the answer is an affine motion.
     """
 
     kind: Literal["voxel", "normalized", "unit"] = "voxel"
     order: Literal["xyz", "zyx"] = "xyz"
     divisor: int = 1
+    least: int = 1
     affine: bool = False
 
 
@@ -46,9 +47,9 @@ def with_convention(network: nn.Module, **about: Any) -> nn.Module:
     return network
 
 
-def padded(shape: Shape, divisor: int) -> Shape:
-    """The next larger shape whose sizes divide."""
-    return tuple(-(-n // divisor) * divisor for n in shape)
+def padded(shape: Shape, divisor: int, least: int = 1) -> Shape:
+    """The next larger shape whose sizes divide and are large enough."""
+    return tuple(-(-max(n, least) // divisor) * divisor for n in shape)
 
 
 class AnySize(nn.Module):
@@ -67,7 +68,7 @@ class AnySize(nn.Module):
     def forward(self, *images: Tensor) -> Tensor:
         """Images (n, 1, z, y, x), fixed first, to (n, d, z, y, x)."""
         shape = tuple(images[0].shape[2:])
-        wide = padded(shape, self.convention.divisor)
+        wide = padded(shape, self.convention.divisor, self.convention.least)
         grow = [part for a, b in zip(wide[::-1], shape[::-1], strict=True) for part in (0, a - b)]
         if any(grow):
             images = tuple(functional.pad(image, grow, mode="replicate") for image in images)
@@ -105,9 +106,14 @@ def unet(
     depth: int = 3,
     pooling: bool = True,
     concat_skip: bool = False,
-    extract_levels: Sequence[int] | None = None,
+    extract_levels: Sequence[int] = (0,),
+    mode: Literal["linear", "nearest"] = "linear",
 ) -> nn.Module:
-    """DeepReg's U-Net, as MONAI has it (RegUNet)."""
+    """DeepReg's U-Net on MONAI's RegUNet, which by itself answers from its deepest level only.
+
+    extract_levels: whose answers are averaged, 0 is full resolution. mode: how coarse ones grow.
+    """
+    levels = _levels(extract_levels, depth)
     network = deepreg.DeepReg(
         "unet",
         dimension=dimension,
@@ -117,9 +123,10 @@ def unet(
         depth=depth,
         pooling=pooling,
         concat_skip=concat_skip,
-        extract_levels=tuple(extract_levels) if extract_levels else None,
+        extract_levels=_all_levels(levels, depth),
         **_head(outputs, dimension),
     )
+    _answer_from(network, levels, mode, dimension)
     return with_convention(network, order="zyx", divisor=2**depth)
 
 
@@ -137,32 +144,63 @@ def local(
     concat_skip: bool = False,
     mode: Literal["linear", "nearest"] = "linear",
 ) -> nn.Module:
-    """LocalNet. depth: the largest of extract_levels, and nothing else.
+    """LocalNet. depth: the largest of extract_levels unless given.
 
-    mode: how its decoder doubles resolutions; MONAI's own default, nearest, makes blocky fields.
+    mode: how resolutions are doubled; MONAI's own, nearest, makes blocky fields, in its output
+    block even where LocalNet is asked for another.
     """
-    levels = tuple(extract_levels)
-    if depth is not None and depth != max(levels):
-        raise InvalidOption(
-            "LocalNet extracts from its deepest level",
-            got=f"depth {depth}",
-            wanted=f"{max(levels)}",
-        )
-    smooth = {2: "bilinear", 3: "trilinear"}[dimension]
+    deepest = max(extract_levels) if depth is None else depth
+    levels = _levels(extract_levels, deepest)
     network = deepreg.DeepReg(
         "local",
         dimension=dimension,
         inputs=inputs,
         out_channels=outputs,
         num_channel_initial=num_channel_initial,
-        extract_levels=levels,
+        extract_levels=_all_levels(levels, deepest),
         pooling=pooling,
         concat_skip=concat_skip,
-        mode=smooth if mode == "linear" else "nearest",
-        align_corners=False if mode == "linear" else None,
+        **_growing(mode, dimension),
         **_head(outputs, dimension),
     )
-    return with_convention(network, order="zyx", divisor=2 ** max(levels))
+    _answer_from(network, levels, mode, dimension)
+    return with_convention(network, order="zyx", divisor=2**deepest)
+
+
+def _levels(wanted: Sequence[int], depth: int) -> tuple[int, ...]:
+    if not wanted or not all(0 <= level <= depth for level in wanted):
+        raise InvalidOption(
+            "levels count from 0, full resolution, to the depth",
+            where="extract_levels",
+            got=f"{list(wanted)}",
+            wanted=f"some of 0..{depth}",
+        )
+    return tuple(sorted(set(wanted)))
+
+
+def _all_levels(levels: tuple[int, ...], depth: int) -> tuple[int, ...]:
+    """MONAI wants the deepest level among those that answer; it is taken out again."""
+    return tuple(sorted({*levels, depth}))
+
+
+def _growing(mode: str, dimension: int) -> dict[str, Any]:
+    linear = {2: "bilinear", 3: "trilinear"}[dimension]
+    return {"mode": "nearest", "align_corners": None} if mode == "nearest" else {
+        "mode": linear, "align_corners": False,
+    }  # fmt: skip
+
+
+def _answer_from(network: Any, levels: tuple[int, ...], mode: str, dimension: int) -> None:
+    """Let MONAI's output block answer from some levels only, and grow coarse answers linearly."""
+    block = network.net.output_block
+    kept = [
+        layer
+        for layer, level in zip(block.layers, block.extract_levels, strict=True)
+        if level in levels
+    ]
+    block.layers, block.extract_levels = nn.ModuleList(kept), levels
+    for name, value in _growing(mode, dimension).items():
+        setattr(block, name, value)
 
 
 @register_backbone("global")
@@ -195,7 +233,7 @@ def _head(outputs: int, dimension: int) -> dict[str, str]:
     """A displacement starts from the identity, a label from anywhere."""
     if outputs == dimension:
         return {"out_kernel_initializer": "zeros"}
-    return {"out_kernel_initializer": "xavier_uniform", "out_activation": "sigmoid"}
+    return {"out_kernel_initializer": "kaiming_uniform", "out_activation": "sigmoid"}
 
 
 @register_backbone("voxelmorph")
@@ -345,7 +383,8 @@ class _Affine(nn.Module):
 def icon_unet(dimension: int, shape: Shape, inputs: int, outputs: int) -> nn.Module:
     """The U-Net of ICON and GradICON; several of them make their networks, see `Model`."""
     network = _MovingFirst(tall_unet.TallUNet(dimension))
-    return with_convention(network, kind="unit", order="zyx")
+    least = 17 if dimension == 3 else 1  # pooling in 3D refuses a single sample
+    return with_convention(network, kind="unit", order="zyx", least=least)
 
 
 class _MovingFirst(nn.Module):

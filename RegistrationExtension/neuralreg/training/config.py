@@ -90,10 +90,11 @@ class Patch(_Record):
 class Dataset(_Record):
     """Images, how they make pairs, and how a network sees them.
 
-    type: "paired", "unpaired", "grouped", or your own. size: samples x y z that the field of view
-    is divided into. space: "own", each image's own field of view; "world", that of the fixed image,
-    for images that lie in one place. intensity: the rule that brings values to 0..1, see
-    `network_input`. labels: the values of the label maps that count, all unless given.
+    type: "paired", "unpaired", "grouped", or your own; "shapes" for random shapes that are made as
+    they are needed, `pairs` in an epoch, for the method "features". size: samples x y z that the
+    field of view is divided into. space: "own", each image's own field of view; "world", that of
+    the fixed image, for images that lie in one place. intensity: the rule that brings values to
+    0..1, see `network_input`. labels: the values of the label maps that count, all unless given.
     sample_label: one label of a pair at a time, or all; validation and test use all.
     intra_group_prob ... sample_image_in_group: of "grouped", see `pairing`.
     cache: where resampled images are kept. workers: processes that load.
@@ -116,6 +117,7 @@ class Dataset(_Record):
     cache: Literal["memory", "disk", "none"] = "memory"
     workers: int = Field(default=0, ge=0)
     options: dict[str, Any] = {}
+    pairs: int = Field(default=200, ge=1)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -135,15 +137,18 @@ class Model(_Record):
     """What is trained.
 
     method: what a network's numbers mean: "displacement", "velocity" (diffeomorphic), "affine", or
-    "conditional" (from label to label, without a transform). backbone: one network, or a list of
-    steps, see `Step`. inverse_consistent: the transforms of both orders are inverse to each other
-    by construction (velocities only). multi_resolution: of several steps the last sees the images
-    as they are, each one before at half of the resolution (ICON's nesting). integration_steps:
-    squarings of a velocity. weights: of another run or of a model of the zoo, to begin
+    "conditional" (from label to label, without a transform), "features" (what a network says about
+    each voxel, for the search of the default engine to compare). backbone: one network, or a list
+    of steps, see `Step`. inverse_consistent: the transforms of both orders are inverse to each
+    other by construction (velocities only). multi_resolution: of several steps the last sees the
+    images as they are, each one before at half of the resolution (ICON's nesting).
+    integration_steps: squarings of a velocity. weights: of another run or of a model of the zoo, to begin
     with.
     """
 
-    method: Literal["displacement", "velocity", "affine", "conditional"] = "displacement"
+    method: Literal["displacement", "velocity", "affine", "conditional", "features"] = (
+        "displacement"
+    )
     backbone: Annotated[tuple[Step, ...], BeforeValidator(_one_or_many), Field(min_length=1)]
     inverse_consistent: bool = False
     multi_resolution: bool = False
@@ -161,9 +166,23 @@ class Model(_Record):
         return self
 
 
-class Loss(_Record):
-    """What is minimized: the sum of weight times loss. symmetric: in both directions."""
+class ContrastiveLoss(_Record):
+    """How features are told apart, see `contrastive.ContrastiveStep`. In voxels."""
 
+    voxels: int = Field(default=256, ge=2)
+    neighborhoods: int = Field(default=4, ge=1)
+    reach: int = Field(default=12, ge=1)
+    alike: int = Field(default=2, ge=0)
+    temperature: float = Field(default=0.1, gt=0)
+
+
+class Loss(_Record):
+    """What is minimized: the sum of weight times loss. symmetric: in both directions.
+
+    features: options of the contrastive loss, for the method "features" only.
+    """
+
+    features: ContrastiveLoss | None = None
     image: Losses = ()
     label: Losses = ()
     deformation: Losses = ()
@@ -171,7 +190,8 @@ class Loss(_Record):
 
     @model_validator(mode="after")
     def _something(self) -> Self:
-        if not any(part.weight for part in (*self.image, *self.label, *self.deformation)):
+        parts = (*self.image, *self.label, *self.deformation)
+        if self.features is None and not any(part.weight for part in parts):
             raise ValueError("a training needs a loss with a weight above 0")
         return self
 
@@ -217,3 +237,16 @@ class Configuration(_Record):
     loss: Loss
     training: Training = Training()
     code: Annotated[tuple[Path, ...], BeforeValidator(_paths)] = ()
+
+    @model_validator(mode="after")
+    def _features_learn_from_shapes(self) -> Self:
+        said = (
+            self.model.method == "features",
+            self.dataset.type == "shapes",
+            self.loss.features is not None,
+        )
+        if any(said) and not all(said):
+            raise ValueError(
+                "method features, dataset type shapes and loss.features belong together"
+            )
+        return self

@@ -185,9 +185,9 @@ def _record_in(annotation: Any) -> Any:
 
 def _problems_of_parts(config: Configuration, lines: dict[Path_, str]) -> Iterator[Problem]:
     """What is wrong with the names and options of backbones, losses and other parts."""
+    networks = registry.FEATURES if config.model.method == "features" else registry.BACKBONES
     named: list[tuple[Path_, Any, registry.Registry]] = [
-        (("model", "backbone", n), part, registry.BACKBONES)
-        for n, part in enumerate(config.model.backbone)
+        (("model", "backbone", n), part, networks) for n, part in enumerate(config.model.backbone)
     ]
     for on, kind in registry.LOSSES.items():
         parts = enumerate(getattr(config.loss, on))
@@ -198,7 +198,8 @@ def _problems_of_parts(config: Configuration, lines: dict[Path_, str]) -> Iterat
     ]
     for at, part, kind in named:
         yield from _problems_of(at, part.name, part.options, kind, lines)
-    yield from _problems_of(("dataset",), config.dataset.type, None, registry.DATASETS, lines)
+    if config.dataset.type != "shapes":
+        yield from _problems_of(("dataset",), config.dataset.type, None, registry.DATASETS, lines)
 
 
 def _problems_of(

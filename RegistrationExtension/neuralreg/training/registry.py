@@ -147,6 +147,7 @@ def _same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
 BACKBONES = Registry(
     "backbone", "neuralreg.training.backbones", ("dimension", "shape", "inputs", "outputs")
 )
+FEATURES = Registry("feature network", "neuralreg.training.features", ("dimension",))
 IMAGE_LOSSES = Registry(
     "image loss", "neuralreg.training.image_losses", ("fixed", "warped", "weight")
 )

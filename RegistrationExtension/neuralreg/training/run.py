@@ -21,6 +21,7 @@ from neuralreg.training import config as schema
 from neuralreg.training.checkpoint import State, read_checkpoint
 from neuralreg.training.data import Batches, PairData
 from neuralreg.training.export import export, load_weights
+from neuralreg.training.features import export_features, feature_step, shapes_of
 from neuralreg.training.loop import BEST, LAST, LoopOptions, Watcher, fit
 from neuralreg.training.merging import write_configuration
 from neuralreg.training.methods import build_model
@@ -64,6 +65,8 @@ def train(
     _require(folder, resume)
     team = Team.join(config.training.device)
     try:
+        if config.model.method == "features":
+            return _train_features(config, plain, folder, resume, watchers, team)
         return _train(config, plain, folder, resume, watchers, team)
     finally:
         team.leave()
@@ -119,6 +122,35 @@ def _train(
             board.close()
     card = finish(config, folder, step, state) if team.leads else None
     return Outcome(folder, state, card, count)
+
+
+def _train_features(
+    config: schema.Configuration,
+    plain: dict[str, Any],
+    folder: Path,
+    resume: bool,
+    watchers: Sequence[Watcher],
+    team: Team,
+) -> Outcome:
+    """A network that describes voxels, from shapes that are made as they are needed."""
+    settle(config.training)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_configuration(plain, folder / CONFIGURATION)
+    step = feature_step(config).to(team.device)
+    optimizer, schedule = _optimizer(config.training, step)
+    state = fit(
+        step,
+        shapes_of(config, team.device),
+        optimizer,
+        folder / CHECKPOINTS,
+        _loop_options(config.training),
+        schedule=schedule,
+        watchers=[CsvTable(folder), *watchers],
+        team=team,
+        resume=resume,
+    )
+    card = export_features(folder, config, step.network, state)
+    return Outcome(folder, state, card, sum(p.numel() for p in step.parameters()))
 
 
 def configuration_of(checkpoint: Path) -> Path:

@@ -35,23 +35,24 @@ class Synthesis:
 
     def label_map(self) -> Tensor:
         """Shapes of several sizes, numbered from 0, (z, y, x); 0 often surrounds the others."""
-        count = self._integer(*self.labels)
-        heights = sum(
-            self._smooth(count, self._integer(3, 10)) * weight for weight in (1.0, 0.5, 0.25)
-        )
-        labels = torch.as_tensor(heights).argmax(0)
+        labels = self._shapes(self._integer(*self.labels), 3, 10)
         if self._uniform(0, 1) < 0.5:
             return labels
         return labels.where(self._body(), torch.zeros_like(labels))
 
-    def view(self, labels: Tensor) -> Tensor:
+    def detail(self) -> Tensor:
+        """Fine structure inside of the shapes, numbered, (z, y, x)."""
+        return self._shapes(6, 8, 20)
+
+    def view(self, labels: Tensor, detail: Tensor) -> Tensor:
         """One picture of the labels: (1, z, y, x) in 0..1."""
-        count = int(labels.max()) + 1
-        gray = torch.rand(count, generator=self._random, device=self.device)
+        gray = self._grays(labels)
         if self._uniform(0, 1) < 0.6:
             gray[0] = 0.0
-        rough = torch.rand(count, generator=self._random, device=self.device) * 0.15
-        image = gray[labels] + rough[labels] * self._smooth(1, self._integer(8, 24))[0]
+        inside = gray[labels] > 0
+        image = gray[labels] + 0.3 * inside * self._uniform(0, 1) * self._grays(detail)[detail]
+        rough = 0.15 * self._grays(labels)
+        image = image + rough[labels] * self._smooth(1, self._integer(8, 24))[0]
         image = self._blurred(image)
         image = image * torch.exp(self._uniform(0, 0.5) * self._smooth(1, self._integer(2, 4))[0])
         image = image + self._uniform(0, 0.08) * self._normal(labels.shape)
@@ -61,8 +62,20 @@ class Synthesis:
 
     def pair(self) -> tuple[Tensor, Tensor, Tensor]:
         """Two views (1, z, y, x) of one map of labels, and the map."""
-        labels = self.label_map()
-        return self.view(labels), self.view(labels), labels
+        labels, detail = self.label_map(), self.detail()
+        return self.view(labels, detail), self.view(labels, detail), labels
+
+    def _shapes(self, count: int, coarsest: int, finest: int) -> Tensor:
+        """Where each of some smooth random fields is the highest one: (z, y, x)."""
+        heights = sum(
+            weight * self._smooth(count, self._integer(coarsest, finest))
+            for weight in (1.0, 0.5, 0.25)
+        )
+        return torch.as_tensor(heights).argmax(0)
+
+    def _grays(self, labels: Tensor) -> Tensor:
+        """A random gray value for each label."""
+        return torch.rand(int(labels.max()) + 1, generator=self._random, device=self.device)
 
     def _body(self) -> Tensor:
         """A blob around the middle."""
