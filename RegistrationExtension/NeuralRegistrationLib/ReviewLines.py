@@ -76,7 +76,7 @@ def details(line) -> str:
     """Everything about a line: HTML."""
     where = _("Measured on {count} {things}, {where}.")
     things = {"points": _("points"), "voxels": _("voxels"), "segments": _("segments")}
-    parts = [f"<b>{escape(_sentence(line.words))}</b>"]
+    parts = [f"<b>{escape(sentence(line.words))}</b>"]
     if line.value is not None:
         counted = things.get(line.counted, line.counted)
         parts.append(escape(where.format(count=line.count, things=counted, where=line.where)))
@@ -87,7 +87,7 @@ def details(line) -> str:
     return " ".join(filter(None, parts))
 
 
-def _sentence(words: str) -> str:
+def sentence(words: str) -> str:
     """The words with a capital at the beginning and a stop at the end."""
     return words[:1].upper() + words[1:] + ("" if words.endswith(".") else ".")
 

@@ -57,5 +57,4 @@ def _diverging(scene):
         at = n / (_COLORS - 1)
         color = [np.interp(at, [s for s, _c in stops], [c[k] for _s, c in stops]) for k in range(3)]
         node.SetColor(n, str(n), *(_FOLDED if n == 0 else color), 1.0)
-    node.SetNamesInitialised(True)
     return scene.AddNode(node)

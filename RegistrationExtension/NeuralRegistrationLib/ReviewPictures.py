@@ -122,4 +122,6 @@ class _Studio:
         self._display.SetVisibility2D(in2D)
         self._display.SetVisibility(visible)
         if not self._hadDisplay:
-            self._subject.transform.GetScene().RemoveNode(self._display)
+            scene, colors = self._subject.transform.GetScene(), self._display.GetColorNode()
+            for node in filter(None, (self._display, colors)):
+                scene.RemoveNode(node)

@@ -39,7 +39,7 @@ class ReviewResultView:
         Tables.paint(ui.reviewLinesTable, 1, colors)
         places = () if report is None else report.worst
         Tables.fill(ui.reviewPlacesTable, [ReviewLines.place(place) for place in places])
-        ui.reviewLineLabel.text = ""
+        self._tell("")
         nothing = _("Nothing was reviewed yet.")
         head = nothing if report is None else ReviewLines.headline(report)
         notes = [] if report is None else [note[:1].upper() + note[1:] for note in report.notes]
@@ -47,16 +47,20 @@ class ReviewResultView:
         for shown in (ui.reviewLinesTable, ui.reviewPlacesSection):
             shown.visible = report is not None
 
+    def _tell(self, text: str) -> None:
+        self.ui.reviewLineLabel.text = text
+        self.ui.reviewLineLabel.visible = bool(text)
+
     def _lineChosen(self) -> None:
         row = self.ui.reviewLinesTable.currentRow()
         if 0 <= row < len(self._lines):
-            self.ui.reviewLineLabel.text = ReviewLines.details(self._lines[row])
+            self._tell(ReviewLines.details(self._lines[row]))
 
     def _placeChosen(self) -> None:
         row = self.ui.reviewPlacesTable.currentRow()
         if self.report is not None and 0 <= row < len(self.report.worst):
             place = self.report.worst[row]
-            self.ui.reviewLineLabel.text = place.words
+            self._tell(ReviewLines.sentence(place.words))
             self._onJump(Geometry.flipped([*place.point_lps, 0.0][:3]))
 
 

@@ -95,9 +95,13 @@ class SlicePictures:
 
     def close(self) -> None:
         """Take the view's nodes out of the scene and free the window."""
-        scene, composite = self._node.GetScene(), self._logic.GetSliceCompositeNode()
+        logic, scene = self._logic, self._node.GetScene()
+        model = logic.GetSliceModelNode()  # of the slice in 3D views
+        made = [logic.GetSliceCompositeNode(), logic.GetSliceModelTransformNode(), model]
+        made += [model.GetDisplayNode()] if model is not None else []
         self._managers.SetMRMLDisplayableNode(None)
-        self._logic.SetMRMLScene(None)
-        for node in (composite, self._node):
-            scene.RemoveNode(node)
+        logic.SetMRMLScene(None)
+        for node in (*made, self._node):
+            if node is not None and node.GetScene() is not None:
+                scene.RemoveNode(node)
         self._window.Finalize()

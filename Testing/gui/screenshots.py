@@ -186,8 +186,9 @@ def main() -> None:
         slicer.app.setPalette(palette(style == "dark"))
         for state, window in states():
             for width, pixels in WIDTHS.items():
-                window.resize(pixels, max(560, window.layout().totalHeightForWidth(pixels)))
-                slicer.app.processEvents()
+                for _ in range(3):  # what wraps asks for its height after it got its width
+                    window.resize(pixels, max(560, window.layout().totalHeightForWidth(pixels)))
+                    slicer.app.processEvents()
                 window.grab().save(str(folder / f"{state} {style} {width}.png"))
     uninstall()
     print(f"Pictures of the panels: {folder}")

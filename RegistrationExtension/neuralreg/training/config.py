@@ -142,8 +142,8 @@ class Model(_Record):
     of steps, see `Step`. inverse_consistent: the transforms of both orders are inverse to each
     other by construction (velocities only). multi_resolution: of several steps the last sees the
     images as they are, each one before at half of the resolution (ICON's nesting).
-    integration_steps: squarings of a velocity. weights: of another run or of a model of the zoo, to begin
-    with.
+    integration_steps: squarings of a velocity. weights: of another run or of a model of the zoo,
+    to begin with.
     """
 
     method: Literal["displacement", "velocity", "affine", "conditional", "features"] = (
