@@ -32,11 +32,15 @@ screenshots: $(VENV)/.ready
 clean:
 	rm -rf $(VENV) $(OUTPUT) screenshots benchmarks/results
 
+# ICON's own package, to compare with; what it depends on would bring another torch.
+OFFICIAL := icon_registration==1.1.9 footsteps==0.1.9 tqdm==4.70.1
+
 $(VENV)/.ready: pyproject.toml
 	@$(PYTHON) -c "import ensurepip, venv" 2>/dev/null || $(INSTALL_VENV)
 	@echo "Making the environment in $(VENV) (about 2.7 GB, once) ..."
 	@$(PYTHON) -m venv $(VENV)
 	@$(RUN) -m pip install --quiet --disable-pip-version-check -e ".[slicer,gui,test,lint]"
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps $(OFFICIAL)
 	@$(RUN) -c "from PySide6 import QtWidgets" 2>/dev/null || $(INSTALL_QT_LIBRARIES)
 	@touch $@
 
