@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
+from dataclasses import field as member
 from typing import TYPE_CHECKING
 
 import torch
@@ -125,6 +126,7 @@ def register(
             "pre-alignment": how,
             "smoothed against folding": found.smoothed,
         },
+        maps=found.maps,
     )
 
 
@@ -202,11 +204,15 @@ def _both_ways(found: _Deformed, inputs: Inputs, start: Start, full_resolution: 
 
 @dataclass(frozen=True, eq=False)
 class _Deformed:
-    """A deformation in mm, to be followed by the start; how it was refined; the share smoothed."""
+    """A deformation in mm, to be followed by the start; how it was refined; the share smoothed.
+
+    maps: what else the network told, on the fixed grid.
+    """
 
     field: DisplacementField
     refined: Refined | None
     smoothed: float
+    maps: Mapping[str, Image] = member(default_factory=dict)
 
 
 def _searched(
@@ -238,12 +244,12 @@ def _predicted(
 ) -> _Deformed:
     """What a network answers, and what refining it adds."""
     with clock.stage("prediction", 0.3, 0.6 if refinement else 0.85), torch.no_grad():
-        field, smoothed = answered(network, inputs, start, options)
+        field, smoothed, maps = answered(network, inputs, start, options)
     if refinement is None:
-        return _Deformed(field, None, smoothed)
+        return _Deformed(field, None, smoothed, maps)
     with clock.stage("refinement", 0.6, 0.85) as part:
         more, refined, again = _further(inputs, compose(field, start), refinement, part)
-    return _Deformed(compose(more, field), refined, max(smoothed, again))
+    return _Deformed(compose(more, field), refined, max(smoothed, again), maps)
 
 
 def _further(
@@ -309,7 +315,7 @@ class _Clock:
     """Seconds per stage, and the part of the progress that each one takes."""
 
     progress: Progress
-    seconds: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = member(default_factory=dict)
 
     @contextmanager
     def stage(self, name: str, start: float, stop: float) -> Iterator[Progress]:

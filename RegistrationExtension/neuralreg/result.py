@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import field as member
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
     from neuralreg.geometry.field import DisplacementField
+    from neuralreg.geometry.image import Image
     from neuralreg.geometry.linear import LinearTransform
 
 
@@ -48,6 +50,8 @@ class RegistrationResult:
     linear: the pre-alignment in that chain, fixed to moving.
     warnings: each thing that was repaired, assumed or looks wrong, in words.
     timings: seconds per stage. provenance: inputs, options, versions.
+    maps: what else the model told, by name, on the fixed grid; "absent" is 1 where the fixed image
+    shows tissue that the moving one lacks.
     """
 
     field: DisplacementField
@@ -58,6 +62,7 @@ class RegistrationResult:
     warnings: tuple[str, ...]
     timings: Mapping[str, float]
     provenance: Mapping[str, object]
+    maps: Mapping[str, Image] = member(default_factory=dict)
 
     @cached_property
     def fixed_to_moving(self) -> sitk.Transform:

@@ -168,6 +168,11 @@ def predicted(
 ) -> DisplacementField:
     """What the network answers for two images (1, z, y, x) on one grid, in mm."""
     output = network.predict(fixed, moving, **run_options(network.card, options))
+    return _meant(network, output, grid)
+
+
+def _meant(network: RegistrationNetwork, output: Tensor, grid: Grid) -> DisplacementField:
+    """The displacement in mm that an output stands for."""
     meaning = network.card.output
     kind = "voxel" if meaning.kind == "features" else meaning.kind
     found = from_network(output, grid, kind=kind, order=meaning.order)
@@ -179,17 +184,26 @@ def answered(
     inputs: Inputs,
     start: Start,
     options: Mapping[str, float] | None,
-) -> tuple[DisplacementField, float]:
+) -> tuple[DisplacementField, float, dict[str, Image]]:
     """The deformation that a network answers for the inputs, and the share that was smoothed.
 
-    In mm, without folds, and on a grid that covers the fixed image with a margin.
+    In mm, without folds, and on a grid that covers the fixed image with a margin. At the end, what
+    else the network tells, by name, on the fixed image's grid.
     """
     masks = inputs.fixed_mask, inputs.moving_mask
     fixed, moving, grid = shown_pair(network.card, inputs.fixed, inputs.moving, start, *masks)
-    found = predicted(network, fixed, moving, grid, options)
-    voxels, smoothed = unfolded_displacement(to_voxels(found))
+    numbers = run_options(network.card, options)
+    output = network.predict(fixed, moving, **numbers)
+    voxels, smoothed = unfolded_displacement(to_voxels(_meant(network, output, grid)))
     wide = covering(grid, with_margin(inputs.fixed.grid))
-    return from_voxels(voxels, grid).resampled(wide), smoothed
+    told = getattr(network, "maps", None)
+    shape = inputs.fixed.grid.shape
+    maps = told(fixed, moving, output, shape, **numbers) if told else {}
+    images = {
+        name: Image(values[None].to("cpu", torch.uint8), inputs.fixed.grid)
+        for name, values in maps.items()
+    }
+    return from_voxels(voxels, grid).resampled(wide), smoothed, images
 
 
 def covering(grid: Grid, other: Grid) -> Grid:

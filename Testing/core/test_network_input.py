@@ -17,9 +17,10 @@ from neuralreg.methods.prealign import Prealign
 from neuralreg.methods.refine import Refinement
 from neuralreg.methods.unfold import least_determinant, unfolded_displacement
 from neuralreg.network_input import center_of_mass, network_grid, shown_pair
+from neuralreg.networks import dirac
 from neuralreg.suitability import Content, candidates, concerns
 from neuralreg.zoo.card import Input, ModelCard
-from neuralreg.zoo.network import run_options
+from neuralreg.zoo.network import LoadedNetwork, run_options
 
 ROOT = Path(__file__).parents[2]
 MODELS = ROOT / "Resources" / "Models"
@@ -342,3 +343,29 @@ def test_auto_says_what_it_took_and_why():
     result = register(body(GRIDS[0]), body(GRIDS[0]))
     assert result.model == "convex"
     assert result.provenance["choice"].startswith("convex: no network")
+
+
+def test_what_else_a_network_tells_comes_as_an_image_on_the_fixed_grid():
+    class Teller(Answers):
+        def maps(self, fixed, moving, answer, shape, **options):
+            assert answer.shape[1:] == fixed.shape[1:]
+            told = torch.zeros(shape, dtype=torch.bool)
+            told[3, 4, 5] = True
+            return {"absent": told}
+
+    grid = GRIDS[1]
+    network = Teller(card(), lambda shape: torch.zeros(3, *shape))
+    result = register(body(grid), body(grid), network, prealign=Prealign.NONE)
+    assert result.maps["absent"].grid == grid
+    assert torch.nonzero(result.maps["absent"].data[0]).tolist() == [[3, 4, 5]]
+
+
+def test_dirac_tells_where_tissue_is_absent():
+    torch.manual_seed(0)
+    module = dirac.DIRAC(width=4).eval()
+    told = LoadedNetwork(card(), module, torch.device("cpu"))
+    fixed, moving = torch.rand(2, 1, 16, 24, 16).unbind()
+    answer = told.predict(fixed, moving, smoothness=0.3)
+    maps = told.maps(fixed, moving, answer, (20, 30, 18), smoothness=0.3)
+    assert maps["absent"].shape == (20, 30, 18)
+    assert maps["absent"].dtype == torch.bool

@@ -248,6 +248,8 @@ def _write(result: RegistrationResult, loaded: Loaded, folder: Path) -> Image | 
     write_transform(result.inverse_field, folder / MOVING_TO_FIXED)
     warped = warp(moving, result.field, fixed.grid, outside=_lowest(moving))
     write_image(warped, folder / WARPED)
+    for name, told in result.maps.items():
+        write_image(told, folder / f"{name}.nii.gz")
     if loaded.moving_seg is None:
         return None
     warped_seg = warp_labels(loaded.moving_seg, result.field, fixed.grid)

@@ -31,6 +31,25 @@ class DIRAC(ConditionalLapIRN):
         """
         return super().forward(fixed, moving, smoothness=smoothness)
 
+    def maps(
+        self,
+        fixed: Tensor,
+        moving: Tensor,
+        answer: Tensor,
+        shape: tuple[int, ...],
+        **options: float,
+    ) -> dict[str, Tensor]:
+        """ "absent": where the fixed image, of this shape, shows what the moving one lacks.
+
+        answer: of `forward` for the same images. The map is (1, 1, z, y, x), bool.
+        """
+        back = self(moving, fixed, **options)
+        there, back, seen = (
+            functional.interpolate(values, shape, mode="trilinear", align_corners=True)
+            for values in (answer, back, fixed)
+        )
+        return {"absent": absent(there, back, seen > 0)}
+
 
 def absent(fixed_to_moving: Tensor, moving_to_fixed: Tensor, foreground: Tensor) -> Tensor:
     """Where the fixed image shows what the moving image does not have: (1, 1, z, y, x), bool.

@@ -64,6 +64,25 @@ class LoadedNetwork:
         return answer
 
     @torch.no_grad()
+    def maps(
+        self,
+        fixed: Tensor,
+        moving: Tensor,
+        answer: Tensor,
+        shape: tuple[int, ...],
+        **options: float,
+    ) -> dict[str, Tensor]:
+        """What else the network can tell of a pair, by name: (z, y, x) of the fixed image's shape.
+
+        answer: what `predict` said about the same images. Only modules with a `maps` tell more.
+        """
+        if not hasattr(self.module, "maps"):
+            return {}
+        pair = (image.to(self.device, torch.float32)[None] for image in (fixed, moving))
+        told = self.module.maps(*pair, answer.to(self.device)[None], shape, **options)
+        return {name: values[0, 0] for name, values in told.items()}
+
+    @torch.no_grad()
     def features(self, image: Tensor) -> Tensor:
         """What a network says about each voxel of an image (1, 1, z, y, x), at a common length.
 
