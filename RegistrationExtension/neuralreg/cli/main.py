@@ -24,6 +24,7 @@ from neuralreg.cli.predict import predict
 from neuralreg.cli.register import register
 from neuralreg.cli.rerun import rerun
 from neuralreg.cli.review import review
+from neuralreg.cli.robustness import robustness
 from neuralreg.cli.train import train
 from neuralreg.cli.visualize import visualize
 from neuralreg.cli.warp import warp
@@ -100,6 +101,7 @@ _COMMANDS = (
     review,
     rerun,
     worklist,
+    robustness,
     train,
     predict,
     evaluate,

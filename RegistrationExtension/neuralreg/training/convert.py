@@ -95,13 +95,8 @@ def _local(backbone: Config, notes: list[str]) -> None:
         "train.backbone: LocalNet is MONAI's, with linear instead of nearest doubling "
         "(mode: nearest brings back the blocks)"
     )
-    levels = list(backbone.get("extract_levels") or [])
-    depth = backbone.pop("depth", None)
-    if depth is not None and levels and max(levels) != depth:
-        backbone["extract_levels"] = sorted({*levels, depth})
-        notes.append(f"train.backbone.extract_levels: {depth} added, MONAI needs the deepest level")
-    elif depth is not None and not levels:
-        backbone["extract_levels"] = list(range(depth + 1))
+    if not backbone.get("extract_levels") and "depth" in backbone:
+        backbone["extract_levels"] = list(range(backbone["depth"] + 1))
 
 
 def _losses(old: Config, done: Converted) -> Config:

@@ -148,6 +148,7 @@ class Batches:
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
             prefetch_factor=4 if workers else None,
+            generator=torch.Generator(),  # else each start would draw from the network's numbers
         )
 
     def count(self, epoch: int = 0) -> int:

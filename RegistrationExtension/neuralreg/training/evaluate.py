@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from neuralreg.errors import UnreadableFile
@@ -14,7 +15,7 @@ from neuralreg.training.figures import (
     label_figures,
     write_tables,
 )
-from neuralreg.training.pair_files import PairFiles, masks, read_pair, values_of
+from neuralreg.training.pair_files import ABOUT, PairFiles, masks, read_pair, values_of
 
 
 def figures_of_pair(files: PairFiles) -> list[Row]:
@@ -46,7 +47,9 @@ def evaluate(predictions: Path, folder: Path, *, progress: Progress = silent) ->
     rows: list[Row] = []
     for number, path in enumerate(pairs):
         progress(number / len(pairs), path.name)
-        rows += [{"pair": path.name, **row} for row in figures_of_pair(read_pair(path))]
+        about = json.loads((path / ABOUT).read_text("utf-8")) if (path / ABOUT).is_file() else {}
+        about["pair"] = path.name
+        rows += [{**about, **row} for row in figures_of_pair(read_pair(path))]
     write_tables(rows, folder)
     progress(1.0, f"{len(pairs)} pairs")
     return rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -81,8 +82,12 @@ def label_figures(labels: Labels, grid: Grid) -> Row:
     pair = (after[None, None], fixed[None, None])
     spacing = list(grid.spacing[::-1])
     common = {"include_background": True, "spacing": spacing}
-    row["hd95_mm"] = float(compute_hausdorff_distance(*pair, percentile=_HD, **common))
-    row["asd_mm"] = float(compute_average_surface_distance(*pair, symmetric=True, **common))
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", message=".*always_return_as_numpy", category=FutureWarning
+        )
+        row["hd95_mm"] = float(compute_hausdorff_distance(*pair, percentile=_HD, **common))
+        row["asd_mm"] = float(compute_average_surface_distance(*pair, symmetric=True, **common))
     row["centroid_mm"] = float(np.linalg.norm(_center(fixed, grid) - _center(after, grid)))
     return row
 

@@ -28,6 +28,7 @@ from neuralreg.training.pictures import (
 from neuralreg.training.placing import Placement
 
 FIELD = "fixed_to_moving.nii.gz"
+ABOUT = "pair.json"
 ROLES = ("fixed", "moving", "warped", "before")
 
 LabelImages = dict[int, Image]  # by value; 0 stands for all values of one map

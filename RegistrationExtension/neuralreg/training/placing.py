@@ -61,13 +61,14 @@ def _covered(image: Grid, grid: Grid) -> Tensor:
     return ((index > -0.5 - _EDGE) & (index < size - 0.5 + _EDGE)).all(-1)
 
 
-def linear_part(field: DisplacementField) -> LinearTransform:
-    """The linear transform, LPS mm, that fits a field best; exact where the field is one."""
+def linear_part(field: DisplacementField) -> tuple[LinearTransform, float]:
+    """The linear transform, LPS mm, that fits a field best, and how far it is off at most, mm."""
     points = field.grid.points_at(_some_indices(field.grid))
     landed = field(points)
     ones = np.ones((len(points), 1))
     solved, *_ = np.linalg.lstsq(np.hstack([points, ones]), landed, rcond=None)
-    return LinearTransform.from_parts(solved[:-1].T, solved[-1])
+    linear = LinearTransform.from_parts(solved[:-1].T, solved[-1])
+    return linear, float(np.abs(linear(points) - landed).max())
 
 
 def _some_indices(grid: Grid) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from neuralreg.training.export import load_weights
 from neuralreg.training.figures import Labels, Row, label_figures, write_tables
 from neuralreg.training.methods import Conditional, Matrix, build_model, voxels_of
 from neuralreg.training.pair_files import (
+    ABOUT,
     PairFiles,
     as_label_images,
     unmoved,
@@ -97,6 +99,8 @@ def predict(
         progress(number / len(items), f"{fixed.name} and {moving.name}")
         about = {"pair": name, "fixed": fixed.name, "moving": moving.name}
         found = one(model, pairs, item, folder / name, options)
+        if options.nifti:
+            (folder / name / ABOUT).write_text(json.dumps(about), encoding="utf-8")
         rows += [{**about, **row} for row in found]
     write_tables(rows, folder)
     progress(1.0, f"{len(items)} pairs")
@@ -165,8 +169,7 @@ def _write_linear(model: nn.Module, field: DisplacementField, folder: Path) -> N
     """affine.txt (homogeneous, LPS mm, fixed to moving) and affine.tfm, of affine models."""
     if not any(isinstance(part, Matrix) for part in model.modules()):
         return
-    linear = linear_part(field)
-    gap = np.abs(linear(field.grid.corners()) - field(field.grid.corners())).max()
+    linear, gap = linear_part(field)
     if gap < min(field.grid.spacing) / 100:
         np.savetxt(folder / "affine.txt", linear.matrix, delimiter=",")
         write_transform(linear_to_itk(linear), folder / "affine.tfm")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -103,6 +105,7 @@ def _train(
         if team.leads
         else None
     )
+    seed(config.training)
     seen: list[Watcher] = [CsvTable(folder), *([board] if board else []), *watchers]
     try:
         state = fit(
@@ -166,9 +169,20 @@ def configuration_of(checkpoint: Path) -> Path:
     )
 
 
-def settle(training: schema.Training) -> None:
-    """Seeds and determinism, before anything random is made."""
+def seed(training: schema.Training) -> None:
+    """Set all generators of random numbers that a network or a library may draw from.
+
+    Called before the network is made and before the first step: what was loaded in between must
+    not matter (importing MONAI's transforms draws from Python's generator).
+    """
     torch.manual_seed(training.seed)
+    random.seed(training.seed)
+    np.random.seed(training.seed)
+
+
+def settle(training: schema.Training) -> None:
+    """Seeds, threads and determinism, before anything random is made."""
+    seed(training)
     if training.threads:
         torch.set_num_threads(training.threads)
     if training.deterministic:

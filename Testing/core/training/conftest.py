@@ -47,6 +47,7 @@ def plain(folder: Path, **changes: Any) -> dict[str, Any]:
             "epochs": 2,
             "batch_size": 2,
             "device": "cpu",
+            "threads": 1,
             "pictures": 0,
             "optimizer": {"name": "Adam", "lr": 0.01},
         },

@@ -72,7 +72,8 @@ def test_no_displacement_is_the_way_between_the_fields_of_view(a_grid):
     corners = field(place.fixed.points_at(np.zeros((1, d))))
     np.testing.assert_allclose(corners, other.resized((6, 5, 4)[:d]).points_at(np.zeros((1, d))),
                                atol=1e-4)  # fmt: skip
-    linear = linear_part(field)
+    linear, gap = linear_part(field)
+    assert gap < 2e-3
     points = place.fixed.corners()
     wanted = other.points_at(
         (place.fixed.indices_at(points) + 0.5) * np.divide(other.size, (6, 5, 4)[:d]) - 0.5

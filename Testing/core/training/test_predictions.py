@@ -1,0 +1,235 @@
+"""What `predict` and `evaluate` write, against SimpleITK and known answers."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+import yaml
+from neuralreg.cli.main import app
+from neuralreg.training.data import PairData
+from neuralreg.training.figures import Labels, label_figures
+from neuralreg.training.merging import read_configuration
+from neuralreg.training.methods import build_model
+from neuralreg.training.predict import PredictOptions, predict
+from neuralreg.training.run import train
+from typer.testing import CliRunner
+
+from Testing.core.training.conftest import plain
+
+
+def trained(folder: Path, data: Path, **changes) -> Path:
+    """A run of a few steps."""
+    values = plain(data, **changes)
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump(values))
+    config, merged = read_configuration([path])
+    train(config, merged, folder / "run")
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def run(shapes, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("trained")
+    return trained(folder, shapes, training__epochs=6, dataset__valid=None)
+
+
+@pytest.fixture(scope="module")
+def predicted(run, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("predicted") / "out"
+    done = CliRunner().invoke(app, ["predict", "-k", str(run), "-o", str(folder), "--json", "-q"])
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["rows"] == 2
+    return folder
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def read(path: Path) -> np.ndarray:
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+
+
+def test_each_pair_has_a_folder_with_everything(predicted):
+    (pair,) = predicted.glob("pair_*")
+    files = {path.name for path in pair.iterdir()}
+    for name in ("fixed", "moving", "warped", "fixed_labels", "moving_labels", "warped_labels"):
+        assert {f"{name}.nii.gz", f"{name}.png"} <= files
+    assert {"fixed_to_moving.nii.gz", "pair.png", "pair.json"} <= files
+    tables = {"metrics.csv", "metrics_stats_per_label.csv", "metrics_stats_overall.csv"}
+    assert tables <= {path.name for path in predicted.iterdir()}
+
+
+def test_the_field_warps_in_simpleitk_to_what_was_written(predicted):
+    (pair,) = predicted.glob("pair_*")
+    image = sitk.ReadImage(str(pair / "fixed_to_moving.nii.gz"), sitk.sitkVectorFloat64)
+    fixed, moving = (sitk.ReadImage(str(pair / f"{n}.nii.gz")) for n in ("fixed", "moving"))
+    assert fixed.GetSize() == (64, 64)  # their own resolution, not the network's
+    transform = sitk.DisplacementFieldTransform(image)
+    wanted = sitk.GetArrayFromImage(sitk.Resample(moving, fixed, transform))
+    found = read(pair / "warped.nii.gz")
+    inside = (slice(8, -8), slice(8, -8))  # ITK takes no displacement outside of the field
+    np.testing.assert_allclose(found[inside], wanted[inside], atol=2e-3)
+
+
+def test_labels_stay_a_subset_and_their_overlap_is_simpleitks(predicted):
+    (pair,) = predicted.glob("pair_*")
+    fixed, warped = (sitk.ReadImage(str(pair / f"{n}_labels.nii.gz")) for n in ("fixed", "warped"))
+    assert set(np.unique(read(pair / "warped_labels.nii.gz"))) <= {0, 1, 2}
+    measures = sitk.LabelOverlapMeasuresImageFilter()
+    measures.Execute(sitk.Cast(fixed, sitk.sitkUInt8), sitk.Cast(warped, sitk.sitkUInt8))
+    table = rows(predicted / "metrics.csv")
+    assert [row["label"] for row in table] == ["1", "2"]
+    for row in table:
+        wanted = measures.GetDiceCoefficient(int(row["label"]))
+        assert float(row["dice"]) == pytest.approx(wanted, abs=1e-6)
+
+
+def test_the_statistics_are_those_of_the_table(predicted):
+    table = rows(predicted / "metrics.csv")
+    overall = {row[""]: row for row in rows(predicted / "metrics_stats_overall.csv")}
+    values = [float(row["dice"]) for row in table]
+    assert float(overall["mean"]["dice"]) == pytest.approx(sum(values) / 2)
+    assert float(overall["count"]["ssd"]) == 1  # of the pair, whatever its labels
+    each = {row["label"]: row for row in rows(predicted / "metrics_stats_per_label.csv")}
+    assert float(each["2"]["dice_mean"]) == pytest.approx(values[1])
+
+
+def test_evaluating_the_files_gives_the_same_figures(predicted, tmp_path):
+    done = CliRunner().invoke(app, ["evaluate", str(predicted), "-o", str(tmp_path / "e"), "-q"])
+    assert done.exit_code == 0, done.stderr
+    pairs = zip(rows(predicted / "metrics.csv"), rows(tmp_path / "e" / "metrics.csv"), strict=True)
+    for one, other in pairs:
+        one.pop("seconds")
+        assert one.keys() == other.keys()
+        for name in one:
+            if name in ("pair", "fixed", "moving"):
+                assert one[name] == other[name]
+            else:
+                assert float(one[name]) == pytest.approx(float(other[name]), abs=1e-4), name
+
+
+def test_a_checkpoint_of_the_run_may_be_named(run, tmp_path):
+    last = run / "checkpoints" / "last.pt"
+    done = CliRunner().invoke(
+        app, ["predict", "-k", str(last), "-o", str(tmp_path), "--no-nifti", "--no-png", "-q"]
+    )
+    assert done.exit_code == 0, done.stderr
+    assert [path.name for path in tmp_path.glob("pair_*")] == []
+    assert len(rows(tmp_path / "metrics.csv")) == 2
+
+
+def test_a_split_that_does_not_exist_is_named(run, tmp_path):
+    done = CliRunner().invoke(
+        app, ["predict", "-k", str(run), "-o", str(tmp_path), "--split", "tset", "-q"]
+    )
+    assert done.exit_code == 1
+    assert "train, valid or test" in done.stderr
+
+
+def test_a_known_shift_comes_back_in_millimeters(shapes, tmp_path, monkeypatch):
+    """A network that answers with 2 voxels: as many of its own grid's millimeters, on any grid."""
+    from neuralreg.training import predict as module
+
+    values = plain(shapes)
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(values))
+    config, _ = read_configuration([tmp_path / "study.yaml"])
+
+    class Shift(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.by = torch.nn.Parameter(torch.tensor([2.0 / 23, 0.0]))
+
+        def forward(self, fixed, moving):
+            return lambda places: places + self.by.view(1, 2, 1, 1)
+
+    monkeypatch.setattr(module, "load_trained", lambda *_: Shift())
+    predict(config, tmp_path, tmp_path / "out", PredictOptions(png=False))
+    (pair,) = (tmp_path / "out").glob("pair_*")
+    field = read(pair / "fixed_to_moving.nii.gz")
+    voxel_mm = 64 * 1.5 / 24
+    np.testing.assert_allclose(field[..., 0], 2 * voxel_mm, atol=1e-3)
+    np.testing.assert_allclose(field[..., 1], 0, atol=1e-3)
+
+
+def test_an_affine_model_writes_its_matrix(shapes, tmp_path):
+    run = trained(
+        tmp_path, shapes, model__method="affine", model__backbone={"name": "affine", "width": 4},
+        training__epochs=3, dataset__valid=None,
+    )  # fmt: skip
+    config, _ = read_configuration([run / "config.yaml"])
+    predict(config, run, tmp_path / "out", PredictOptions(png=False))
+    (pair,) = (tmp_path / "out").glob("pair_*")
+    matrix = np.loadtxt(pair / "affine.txt", delimiter=",")
+    assert matrix.shape == (3, 3)
+    transform = sitk.ReadTransform(str(pair / "affine.tfm"))
+    field = sitk.ReadImage(str(pair / "fixed_to_moving.nii.gz"), sitk.sitkVectorFloat64)
+    for index in ((0, 0), (23, 0), (5, 19)):
+        point = np.array(field.TransformIndexToPhysicalPoint(index))
+        moved = point + np.array(field[index])
+        np.testing.assert_allclose(transform.TransformPoint(point), moved, atol=1e-3)
+        np.testing.assert_allclose(matrix[:2, :2] @ point + matrix[:2, 2], moved, atol=1e-3)
+
+
+def test_a_conditional_model_writes_labels(shapes, tmp_path):
+    run = trained(
+        tmp_path, shapes, model__method="conditional",
+        model__backbone={"name": "unet", "num_channel_initial": 4, "depth": 2},
+        loss={"label": {"name": "dice"}}, training__best="dice",
+    )  # fmt: skip
+    assert not (run / "model.json").exists()
+    config, _ = read_configuration([run / "config.yaml"])
+    found = predict(config, run, tmp_path / "out")
+    assert [row["label"] for row in found] == [1, 2]
+    names = {path.name for path in (tmp_path / "out" / "pair_0000").iterdir()}
+    assert {"predicted_label_1.nii.gz", "fixed_label_1.nii.gz", "moving_label_1.nii.gz"} <= names
+
+
+def test_volumes_are_predicted_too(volumes, tmp_path):
+    run = trained(
+        tmp_path, volumes, dataset__type="grouped", dataset__size=[12, 10, 8],
+        model__backbone={"name": "dirnet", "width": 4, "halvings": 2}, training__epochs=1,
+        dataset__valid=None,
+    )  # fmt: skip
+    config, _ = read_configuration([run / "config.yaml"])
+    found = predict(config, run, tmp_path / "out")
+    assert {row["label"] for row in found} == {1, 2}
+    (pair,) = (tmp_path / "out").glob("pair_*")
+    assert read(pair / "warped.nii.gz").shape == (16, 16, 16)
+    assert read(pair / "fixed_to_moving.nii.gz").shape == (8, 10, 12, 3)
+
+
+def test_distances_of_two_boxes_are_known():
+    from neuralreg.geometry.grid import Grid
+
+    grid = Grid((20, 10, 8), (1.0, 2.0, 3.0), (0, 0, 0), tuple(np.eye(3).ravel()))
+    one = torch.zeros(grid.shape, dtype=torch.bool)
+    one[2:6, 2:8, 4:10] = True
+    other = one.roll(3, 2)
+    found = label_figures(Labels(one, one.roll(5, 2), other), grid)
+    assert found["dice"] == pytest.approx(0.5)
+    assert found["dice_before"] == pytest.approx(1 / 6)
+    assert found["centroid_mm"] == pytest.approx(3)
+    assert found["hd95_mm"] == pytest.approx(3)
+    nothing = label_figures(Labels(one, one, torch.zeros_like(one)), grid)
+    assert nothing["dice"] == 0
+    assert np.isnan(nothing["hd95_mm"])
+
+
+def test_the_best_weights_are_the_ones_that_predict(run, shapes):
+    """The exported file holds what the checkpoint holds, under names that both know."""
+    config, _ = read_configuration([run / "config.yaml"])
+    from neuralreg.training.predict import load_trained
+
+    one = load_trained(config, run, "cpu").state_dict()
+    other = load_trained(config, run / "checkpoints" / "best.pt", "cpu").state_dict()
+    assert one.keys() == build_model(config.model, config.dataset.shape).state_dict().keys()
+    assert all(torch.equal(one[key], other[key]) for key in one)
+    assert len(PairData(config.dataset, "test").items(0)) == 1

