@@ -156,9 +156,8 @@ def main() -> None:
                 f"{name:26} {len(gaps):3} measures, largest gap {most[1]:.2e} ({most[0]})",
                 flush=True,
             )
-    print(
-        f"largest gap of all {worst:.2e}: {'within' if worst <= TOLERANCE else 'BEYOND'} {TOLERANCE}"
-    )
+    verdict = "within" if worst <= TOLERANCE else "BEYOND"
+    print(f"largest gap of all {worst:.2e}: {verdict} {TOLERANCE}")
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "review_agreement.json").write_text(json.dumps(rows, indent=2))
 

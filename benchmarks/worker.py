@@ -1,6 +1,6 @@
-"""What the panels cost: opening, blocks of the window, overhead, cancels, and many jobs.
+"""What the panels cost: opening, blocks of the window, overhead, cancels, many jobs, a review.
 
-    OMP_WAIT_POLICY=PASSIVE python benchmarks/worker.py [open block overhead cancel many]
+    OMP_WAIT_POLICY=PASSIVE python benchmarks/worker.py [open block overhead cancel many review]
         [--size 256] [--shrink 2] [--tries 50] [--jobs 500] [--turns 3]
         [--sample d01_brain_t1_fs]
 
@@ -239,6 +239,39 @@ def many(options) -> list[dict[str, object]]:
     ]  # fmt: skip
 
 
+def reviewing(options) -> list[dict[str, object]]:
+    """From the button to the first and to all numbers of a review, on a cold and a warm worker."""
+    import slicer
+    from NeuralRegistrationLib import ReviewJobs
+    from NeuralRegistrationLib.ReviewPanel import ReviewPanel
+
+    queue_of(KNOWN)  # its answer is the transform to be reviewed: a shift
+    from NeuralRegistrationLib.Logic import register
+
+    nodes = [a_volume(options.size, name) for name in ("fixed", "moving")]
+    transform = register(*nodes).transformNode
+    panel, rows = ReviewPanel(), []
+    panel.open(transform)
+    for turn in ("cold worker", "warm worker"):
+        ticks, marks = Ticks(), {}
+
+        def told(reviewed, marks=marks, show=panel._showReviewed):
+            show(reviewed)
+            marks[reviewed.report.detail] = time.perf_counter()
+
+        panel._showReviewed = told
+        start = time.perf_counter()
+        panel.review()
+        spin(lambda: not panel._jobs)
+        seconds = {name: round(mark - start, 2) for name, mark in marks.items()}
+        rows.append({"case": turn, "seconds": seconds, **ticks.end()})
+        del panel._showReviewed
+    panel.cleanup()
+    ReviewJobs.queue().close()
+    slicer.mrmlScene.Clear(False)
+    return rows
+
+
 OPENING = """
 import sys, time
 sys.path[:0] = {paths!r}
@@ -278,7 +311,14 @@ def opening(options) -> list[dict[str, object]]:
     ]  # fmt: skip
 
 
-PARTS = {"open": opening, "block": block, "overhead": overhead, "cancel": cancel, "many": many}
+PARTS = {
+    "open": opening,
+    "review": reviewing,
+    "block": block,
+    "overhead": overhead,
+    "cancel": cancel,
+    "many": many,
+}
 
 
 def main() -> None:

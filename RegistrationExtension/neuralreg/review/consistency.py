@@ -15,6 +15,7 @@ Array = NDArray[Any]
 
 _SWEEPS = 30
 _TOLERANCE_MM = 0.01
+_PATIENCE, _SETTLED = 4, 0.95  # after so many sweeps this share of the error is still there
 _FITTED = 12  # samples per axis that the linear part is fitted to
 _LEAST_VOLUME = 0.05  # of a linear part that is worth to begin with
 
@@ -77,13 +78,16 @@ def inverted(deformation: Deformation, grid: Grid) -> tuple[Deformation, Array]:
     step = start[: grid.dimension, : grid.dimension].T.astype(np.float32)
     v = Deformation(grid.dimension, matrix=start).on(grid)
     left, best = np.full(grid.shape, np.inf, np.float32), v
+    totals: list[float] = []
     for _ in range(_SWEEPS):
         missing = -(v + carried(vectors, of, v, grid))
         error = np.linalg.norm(missing, axis=-1)
         better = error < left
         best = np.where(better[..., None], v, best)
         left = np.where(better, error, left)
-        if float(left.max()) < _TOLERANCE_MM:
+        totals.append(float(left.sum()))
+        stuck = len(totals) > _PATIENCE and totals[-1] > _SETTLED * totals[-1 - _PATIENCE]
+        if stuck or float(left.max()) < _TOLERANCE_MM:
             break
         v = v + missing @ step
     return Deformation(grid.dimension, vectors=best, grid=grid), left

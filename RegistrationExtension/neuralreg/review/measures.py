@@ -14,6 +14,7 @@ from neuralreg.review.consistency import forward_backward, inverted
 from neuralreg.review.jacobian import bending_energy, harmonic_energy, statistics, without_border
 from neuralreg.review.judge import SHOWN, Judge, shown, unmeasured
 from neuralreg.review.records import JacobianStatistics, LandmarkErrors, Line
+from neuralreg.review.segments import boxes_of
 from neuralreg.review.volumes import on_grid, spacing_in_words
 
 Array = NDArray[Any]
@@ -58,11 +59,11 @@ def jacobian_statistics(case: Case) -> tuple[JacobianStatistics, ...]:
         found.append(statistics(case.determinant, case.grid, case.inside, case.region))
     if case.fixed_labels is not None:
         labels = np.where(inner, on_grid(case.fixed_labels, case.grid, labels=True), 0)
-        for label in np.unique(labels[labels > 0]).tolist():
-            chosen = labels == label
+        for label, box in boxes_of(labels).items():
+            chosen = labels[box] == label
             if chosen.sum() >= _FEWEST:
-                name = case.names.get(int(label), f"label {label}")
-                found.append(statistics(case.determinant, case.grid, chosen, name))
+                name = case.names.get(label, f"label {label}")
+                found.append(statistics(case.determinant[box], case.grid, chosen, name))
     return tuple(found)
 
 

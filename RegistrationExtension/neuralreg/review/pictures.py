@@ -25,6 +25,7 @@ _LOOK_MM = 45.0  # around a worst place
 _SAMPLES = 1 << 24
 _PLACES = 6
 _GREEN, _MAGENTA = (0.0, 1.0, 0.0), (1.0, 0.0, 1.0)
+_YELLOW = np.array([1.0, 0.8, 0.25])
 _RANGE = 1.0  # of log2 of the Jacobian: half to twice the volume
 _GRID_LINES = 20
 
@@ -92,12 +93,13 @@ class _Views:
 
     def bent_grid(self, plane: _Plane, at: Array) -> bytes:
         """The fixed image, dim, with a grid that the transform bends."""
-        gray = 0.75 * self._cut(self.fixed, plane, at)
+        gray = 0.75 * self._scaled(self._cut(self.fixed, plane, at), plane)
         lines = np.zeros(gray.shape)
         for axis in (plane.across[0], plane.down[0]):
-            lines = np.maximum(lines, self._lines(plane, at, axis))
-        color = gray[..., None] * (1 - lines[..., None]) + lines[..., None] * [1.0, 0.8, 0.25]
-        return _png(self._scaled(color, plane))
+            where = self._scaled(self._straightened(plane, at, axis), plane)
+            lines = np.maximum(lines, _lines(where, max(self.grid.extent_mm) / _GRID_LINES))
+        color = gray[..., None] * (1 - lines[..., None]) + lines[..., None] * _YELLOW
+        return _png(color)
 
     def volume_change(self, plane: _Plane, at: Array) -> bytes:
         """The fixed image, blue where volume shrinks, red where it grows, yellow where it folds."""
@@ -123,15 +125,6 @@ class _Views:
             parts.append(self._ringed(color, plane, at))
         gap = np.ones((parts[0].shape[0], 6, 3))
         return _png(np.concatenate([parts[0], gap, parts[1]], 1))
-
-    def _lines(self, plane: _Plane, at: Array, axis: int) -> Array:
-        """How strongly a line of the grid runs through each pixel, 0 to 1."""
-        step_mm = max(self.grid.extent_mm) / _GRID_LINES
-        where = self._straightened(plane, at, axis)
-        off = np.abs((where / step_mm + 0.5) % 1 - 0.5) * step_mm
-        slopes = [np.gradient(where, axis=a) if where.shape[a] > 1 else 0 * where for a in (0, 1)]
-        width = np.sqrt(slopes[0] ** 2 + slopes[1] ** 2) + 1e-6
-        return np.asarray(np.clip(1.0 - off / width, 0, 1))
 
     def _straightened(self, plane: _Plane, at: Array, axis: int) -> Array:
         """Where the pixels of a cut go along an array axis, in mm, less the linear part."""
@@ -217,6 +210,14 @@ def _unit(values: Array, like: Array | None = None) -> Array:
 def _mixed(fixed: Array, moving: Array) -> Array:
     color = fixed[..., None] * np.array(_GREEN) + moving[..., None] * np.array(_MAGENTA)
     return np.asarray(np.clip(color * 0.95, 0, 1))
+
+
+def _lines(where: Array, step_mm: float) -> Array:
+    """How strongly a line of a grid of this step runs through each pixel, 0 to 1."""
+    off = np.abs((where / step_mm + 0.5) % 1 - 0.5) * step_mm
+    slopes = [np.gradient(where, axis=a) if where.shape[a] > 1 else 0 * where for a in (0, 1)]
+    width = np.sqrt(slopes[0] ** 2 + slopes[1] ** 2) + 1e-6
+    return np.asarray(np.clip(1.3 - off / width, 0, 1))
 
 
 def _linear_part(u: Array, grid: Grid) -> Array:

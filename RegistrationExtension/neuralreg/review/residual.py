@@ -8,7 +8,8 @@ and along an edge only the part across it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -25,7 +26,10 @@ Mask = NDArray[np.bool_]
 _CELL = 4  # samples of a cell's side; a block is two cells wide
 _REACH = {2: 4, 3: 2}  # samples searched each way, by dimension
 _LEAST_CONTRAST = 0.15  # of the body's contrast: below, a block shows nothing
-_SAME_KIND = 0.25  # median local correlation from which both images are of one kind
+_OPPOSITE = 0.5  # local correlation below minus this speaks for images of two kinds,
+_OPPOSED = 0.05  # when this share of the blocks says so
+_FAINT = 1e-3  # of edges: below, a block shows none
+_THREADS = 2
 _NEAR_BEST = 0.25  # of the gain: a smaller shift that comes so near is preferred
 
 
@@ -59,22 +63,25 @@ def residual(fixed: Array, warped: Array, seen: Mask, inside: Mask, grid: Grid) 
     d = grid.dimension
     cells = [_CELL if n >= 6 * _CELL else 2 if n >= 6 else 1 for n in grid.shape]
     reach = [min(_REACH[d], cell) if cell > 1 else 0 for cell in cells]
-    moments = _Moments(_centered(fixed, inside), _centered(warped, inside & seen), cells, reach)
-    scores = np.stack([moments.correlation(shift) for shift in moments.shifts])
-    shifts = np.array(moments.shifts)
-    zero = scores[moments.shifts.index((0,) * d)]
-    usable = moments.contrast & moments.share(inside) & moments.share(seen, least=0.999)
-    alike = np.median(zero[usable]) > _SAME_KIND if usable.any() else True
-    scores = scores if alike else scores**2
-    zero = scores[moments.shifts.index((0,) * d)]
+    images = _centered(fixed, inside), _centered(warped, inside & seen)
+    blocks = _Blocks(grid.shape, cells, reach)
+    contrast = _contrast(images[0], blocks)
+    usable = contrast & blocks.share(inside) & blocks.share(seen, least=0.999)
+    scores = _correlations(*images, blocks)
+    zero = scores[blocks.still]
+    opposed = float((zero[usable] < -_OPPOSITE).mean()) if usable.any() else 0.0
+    if opposed > _OPPOSED:  # brightness tells nothing: edges do
+        scores = _edge_agreements(*images, blocks)
+        zero = scores[blocks.still]
     best = scores.max(0)
     gain = best - zero
     close = scores >= best - _NEAR_BEST * gain
+    shifts = np.array(blocks.shifts)
     lengths = np.linalg.norm(shifts * grid.spacing[::-1], axis=1)
     chosen = np.where(close, lengths.reshape(-1, *[1] * d), np.inf).argmin(0)
     shift_mm = (shifts[chosen] * grid.spacing[::-1])[..., ::-1]
     return Residual(
-        centers=moments.centers(grid),
+        centers=blocks.centers(grid),
         shift_mm=shift_mm,
         gain=gain,
         score=best,
@@ -115,34 +122,38 @@ def _centered(values: Array, inside: Mask) -> Array:
     return np.asarray((np.clip(values, low, high) - chosen.mean()) / deviation, np.float32)
 
 
-class _Moments:
-    """Sums over blocks of two images, one of which is shifted."""
+class _Blocks:
+    """Blocks of two cells a side, which overlap by one cell, and the shifts to try."""
 
-    def __init__(self, fixed: Array, warped: Array, cells: list[int], reach: list[int]) -> None:
-        self.cells, self.reach, self.shape = cells, reach, fixed.shape
+    def __init__(self, shape: tuple[int, ...], cells: list[int], reach: list[int]) -> None:
+        self.shape, self.cells, self.reach = shape, cells, reach
         self.shifts = list(product(*(range(-r, r + 1) for r in reach)))
-        self._fixed = fixed
-        self._wide = np.pad(warped, [(r, r) for r in reach], mode="edge")
+        self.still = self.shifts.index((0,) * len(shape))
         self._n = float(np.prod([2 * c if c > 1 else 1 for c in cells]))
-        self._mean = self._blocks(fixed) / self._n
-        self._variance = np.maximum(self._blocks(fixed * fixed) / self._n - self._mean**2, 0)
-        self.contrast = np.sqrt(self._variance) > _LEAST_CONTRAST
 
-    def correlation(self, shift: tuple[int, ...]) -> Array:
-        """Local correlation of the fixed image and the warped one, read at a shift."""
-        view = tuple(
-            slice(r + s, r + s + n) for r, s, n in zip(self.reach, shift, self.shape, strict=True)
-        )
-        other = self._wide[view]
-        mean = self._blocks(other) / self._n
-        variance = np.maximum(self._blocks(other * other) / self._n - mean**2, 0)
-        shared = self._blocks(self._fixed * other) / self._n - mean * self._mean
-        floor = _LEAST_CONTRAST**2 / 4
-        return np.asarray(shared / np.sqrt((self._variance + floor) * (variance + floor)))
+    def mean(self, values: Array) -> Array:
+        """Means over the blocks."""
+        for axis, cell in enumerate(self.cells):
+            count = values.shape[axis] // cell
+            values = values.take(range(count * cell), axis) if values.shape[axis] % cell else values
+            shape = (*values.shape[:axis], count, cell, *values.shape[axis + 1 :])
+            values = values.reshape(shape).sum(axis + 1)
+            if cell > 1:
+                values = _neighbors(values, axis)
+        return values / self._n
 
     def share(self, mask: Mask, least: float = 0.5) -> Mask:
         """Blocks of which at least this share lies in a mask."""
-        return np.asarray(self._blocks(mask.astype(np.float32)) / self._n >= least)
+        return np.asarray(self.mean(mask.astype(np.float32)) >= least)
+
+    def padded(self, values: Array) -> Array:
+        """An array with room for the shifts."""
+        return np.pad(values, [(r, r) for r in self.reach], mode="edge")
+
+    def view(self, padded: Array, shift: tuple[int, ...]) -> Array:
+        """A padded array, read at a shift."""
+        parts = zip(self.reach, shift, self.shape, strict=True)
+        return padded[tuple(slice(r + s, r + s + n) for r, s, n in parts)]
 
     def centers(self, grid: Grid) -> Array:
         """LPS mm of the middle of each block."""
@@ -153,16 +164,68 @@ class _Moments:
         index = np.stack(np.meshgrid(*axes, indexing="ij"), -1)[..., ::-1]
         return grid.points_at(index.astype(float))
 
-    def _blocks(self, values: Array) -> Array:
-        """Sums over blocks of two cells a side, which overlap by one cell."""
-        for axis, cell in enumerate(self.cells):
-            count = values.shape[axis] // cell
-            values = values.take(range(count * cell), axis) if values.shape[axis] % cell else values
-            shape = (*values.shape[:axis], count, cell, *values.shape[axis + 1 :])
-            values = values.reshape(shape).sum(axis + 1)
-            if cell > 1:
-                values = _neighbors(values, axis)
-        return values
+
+def _contrast(values: Array, blocks: _Blocks) -> Mask:
+    variance = blocks.mean(values * values) - blocks.mean(values) ** 2
+    return np.asarray(np.sqrt(np.maximum(variance, 0)) > _LEAST_CONTRAST)
+
+
+def _correlations(fixed: Array, warped: Array, blocks: _Blocks) -> Array:
+    """Local correlation of both images at each shift: (shifts, ...), -1 to 1."""
+    floor = _LEAST_CONTRAST**2 / 4
+    mean = blocks.mean(fixed)
+    variance = np.maximum(blocks.mean(fixed * fixed) - mean**2, 0) + floor
+    wide = blocks.padded(warped)
+
+    def at(shift: tuple[int, ...]) -> Array:
+        other = blocks.view(wide, shift)
+        other_mean = blocks.mean(other)
+        other_variance = np.maximum(blocks.mean(other * other) - other_mean**2, 0) + floor
+        shared = blocks.mean(fixed * other) - mean * other_mean
+        return np.asarray(shared / np.sqrt(variance * other_variance))
+
+    return _for_each(blocks.shifts, at)
+
+
+def _edge_agreements(fixed: Array, warped: Array, blocks: _Blocks) -> Array:
+    """How parallel the edges of both images are at each shift: (shifts, ...), 0 to 1.
+
+    Normalized gradient fields, Haber, Modersitzki 2006, doi:10.1007/11866763_89; as images of two
+    modalities share edges, not brightness.
+    """
+    first = _edges(fixed)
+    second = [blocks.padded(part) for part in _edges(warped)]
+    strength, other_strength = _sum_of_squares(first), _sum_of_squares(second)
+    own = blocks.mean(strength * strength) + _FAINT
+
+    def at(shift: tuple[int, ...]) -> Array:
+        there = [blocks.view(part, shift) for part in second]
+        along = np.sum([a * b for a, b in zip(first, there, strict=True)], axis=0)
+        strong = blocks.view(other_strength, shift)
+        shared = blocks.mean(along * along)
+        return np.asarray(shared / np.sqrt(own * (blocks.mean(strong * strong) + _FAINT)))
+
+    return _for_each(blocks.shifts, at)
+
+
+def _edges(values: Array) -> list[Array]:
+    """The gradient of a smoothed image, of length 1 at strong edges and less at weak ones."""
+    smooth = ndimage.gaussian_filter(values, [1.0 if n > 2 else 0.0 for n in values.shape])
+    slopes = [
+        np.gradient(smooth, axis=a) if n > 1 else np.zeros_like(smooth)
+        for a, n in enumerate(values.shape)
+    ]
+    length = np.sqrt(_sum_of_squares(slopes))
+    return [s / np.sqrt(length**2 + length.mean() ** 2) for s in slopes]
+
+
+def _sum_of_squares(parts: list[Array]) -> Array:
+    return np.asarray(np.sum([part * part for part in parts], axis=0))
+
+
+def _for_each(shifts: list[tuple[int, ...]], function: Callable[..., Array]) -> Array:
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return np.stack(list(pool.map(function, shifts)))
 
 
 def _neighbors(values: Array, axis: int) -> Array:

@@ -43,8 +43,8 @@ def overlaps(
     here = on_grid(fixed, grid, labels=True)
     there = on_grid(moving, grid, labels=True)
     brought = warped(moving, deformation.on(grid), grid, labels=True)
-    original = set(_boxes(sitk.GetArrayViewFromImage(moving)))
-    sides = [(part, _boxes(part)) for part in (here, there, brought)]
+    original = set(boxes_of(sitk.GetArrayViewFromImage(moving)))
+    sides = [(part, boxes_of(part)) for part in (here, there, brought)]
     found = sorted(set(sides[0][1]) | original)
     return tuple(
         _compared(
@@ -75,7 +75,7 @@ def present(labels: Array) -> list[int]:
     return [int(label) for label in found if label > 0]
 
 
-def _boxes(labels: Array) -> dict[int, Box]:
+def boxes_of(labels: Array) -> dict[int, Box]:
     """The box of each label above 0."""
     found = present(labels)
     if not found:

@@ -20,6 +20,7 @@ Function = Callable[[Mapping[str, Any], Progress], object]
 KINDS = {
     "register": "neuralreg.worker.jobs:registered",
     "review": "neuralreg.worker.jobs:reviewed",
+    "robustness": "neuralreg.worker.jobs:spread_found",
     "download": "neuralreg.worker.jobs:downloaded",
     "verify": "neuralreg.worker.jobs:verified",
     "import": "neuralreg.worker.jobs:imported",
@@ -109,6 +110,31 @@ def reported(arguments: Mapping[str, Any], progress: Progress) -> object:
         formats=arguments["formats"],
     )
     return {"written": [str(path) for path in written]}
+
+
+def spread_found(arguments: Mapping[str, Any], progress: Progress) -> object:
+    """Where a registration depends on its start: the spread (z, y, x) in mm, and where it lies.
+
+    fixed, moving: what was handed over, or image files. model, starts, seed: see `robustness`.
+    """
+    from neuralreg.review.robustness import robustness
+    from neuralreg.worker.images import image_of, voxels_of
+    from neuralreg.worker.records import Voxels
+
+    progress(0.0, "reading the images")
+    found = robustness(
+        image_of(voxels_of(arguments["fixed"])),
+        image_of(voxels_of(arguments["moving"])),
+        arguments.get("model", "auto"),
+        starts=int(arguments.get("starts", 4)),
+        seed=int(arguments.get("seed", 0)),
+        progress=progress,
+    )
+    return {
+        "spread": Voxels(found.spread_mm, found.grid),
+        "starts": found.starts,
+        "seconds": found.seconds,
+    }
 
 
 def downloaded(arguments: Mapping[str, Any], progress: Progress) -> object:

@@ -26,7 +26,7 @@ def own_folder() -> Path:
 
 def cache_folder() -> Path:
     """Where downloaded weights lie: NEURALREG_CACHE, else the user's cache for this program."""
-    import pooch
+    from platformdirs import user_cache_dir  # what pooch asks, without loading all of pooch
 
     own = os.environ.get("NEURALREG_CACHE")
-    return Path(own) if own else Path(pooch.os_cache("neuralreg"))
+    return Path(own) if own else Path(user_cache_dir("neuralreg"))

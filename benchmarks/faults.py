@@ -1,0 +1,207 @@
+"""Does the review find what is wrong with a deformation, without labels and landmarks?
+
+    python benchmarks/faults.py [--half report] [--pairs 8] [--real]
+
+Transforms that are right (the truth of made pairs, the truth within a millimeter or two, and what
+the default engine finds) are reviewed as they are and spoiled in eight known ways; a network that
+was trained on fives registers fives and sevens. A fault counts as found when something needs
+attention and a place of severity 1 or more lies where the fault is: within 15 mm of what was
+spoiled, or, where everything is wrong, where the true error is above 2 mm. A right transform that
+needs attention is a false alarm. The thresholds of the review were chosen on the half "develop"
+alone (other bodies, other deformations, other seeds).
+
+--real adds pairs of real images (needs the shared data beside the repository): the default
+engine's result counts as right, which is an assumption that landmarks support (TRE below 2 mm).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from fault_phantoms import FAULTS, Candidate, Pair, good, pair
+from neuralreg.review.assess import assess
+from neuralreg.review.deformation import Deformation
+from neuralreg.review.records import QualityReport
+
+RESULTS = Path(__file__).parent / "results"
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+SEEDS = {"develop": 0, "report": 500}
+REAL = ("d07_ms_flair_t2", "d08_ct_abdomen_gt", "d09_ct_lung_oblique_gt", "d13_tmpl_t2_pd_gt")
+ERRORS_MM = (0.0, 1.0, 2.0)
+
+
+def made(half: str, count: int) -> Iterator[Candidate]:
+    """Right ones (truth, and truth with small errors), each fault once per pair."""
+    first = SEEDS[half]
+    pairs = [pair(first + n, contrast=n % 2 == 1) for n in range(count)]
+    bases = []
+    for n, one in enumerate(pairs):
+        random = np.random.default_rng(7 * (first + n) + 1)
+        for error in ERRORS_MM:
+            yield good(one, random, error)
+        bases.append(good(one, random, 1.0))
+        yield _by_engine(one)
+    yield from _spoilt(bases, first)
+
+
+def _spoilt(bases: list[Candidate], seed: int) -> Iterator[Candidate]:
+    for n, base in enumerate(bases):
+        random = np.random.default_rng(13 * (seed + n) + 5)
+        other = bases[(n + 1) % len(bases)]
+        for spoil in FAULTS:
+            yield spoil(base, random, other)
+
+
+def _by_engine(one: Pair) -> Candidate:
+    """What the default engine finds, kept between runs."""
+    return Candidate(one, _engine(one.name, one), None, "default engine")
+
+
+def _engine(name: str, one: Pair) -> Deformation:
+    import neuralreg
+    from neuralreg.geometry.itk_io import image_from_itk
+
+    path = RESULTS / "faults" / f"{name.replace(' ', '_')}.nii.gz"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        images = image_from_itk(one.fixed), image_from_itk(one.moving)
+        neuralreg.write_transform(neuralreg.register(*images, "convex").field, path)
+    return Deformation.of(path)
+
+
+def real() -> Iterator[Candidate]:
+    """Real pairs: the engine's result, and that spoiled."""
+    from neuralreg.geometry.grid import Grid
+    from neuralreg.geometry.itk_files import read_volume
+    from neuralreg.review.volumes import limited
+
+    bases = []
+    for name in REAL:
+        folder = SHARED / "data" / "dev" / name
+        fixed, moving = (read_volume(folder / f"{k}.nii.gz", []) for k in ("fixed", "moving"))
+        grid = limited(Grid.of(fixed), 1 << 20)
+        some = np.random.default_rng(3).uniform(-0.25, 0.25, (12, 3)) * grid.extent_mm
+        turn = np.reshape(grid.direction, (3, 3))
+        centers = grid.center + some @ turn.T
+        bare = Pair(
+            name, fixed, moving, np.zeros((*grid.shape, 3)), grid, centers, np.full((12, 3), 15.0)
+        )
+        found = _engine(name, bare)
+        one = Pair(name, fixed, moving, found.on(grid), grid, centers, bare.sizes)
+        bases.append(Candidate(one, found, None, "default engine, real"))
+    yield from bases
+    yield from _spoilt(bases, 900)
+
+
+def judged(candidate: Candidate) -> dict[str, Any]:
+    """What the review says of a candidate, and whether that is right."""
+    started = time.perf_counter()
+    report = assess(candidate.transform, fixed=candidate.pair.fixed, moving=candidate.pair.moving)
+    return {
+        "pair": candidate.pair.name,
+        "kind": candidate.fault or candidate.kind,
+        "bad": candidate.fault is not None,
+        "flagged": report.verdict != "pass",
+        "at": _right_place(candidate, report),
+        "why": [line.name for line in report.lines if line.verdict in ("fail", "attention")],
+        "places": [
+            (p.kind, round(p.severity, 2), round(p.value, 2), p.point_lps) for p in report.worst[:6]
+        ],
+        "seconds": round(time.perf_counter() - started, 2),
+    }
+
+
+def _right_place(candidate: Candidate, report: QualityReport) -> bool:
+    serious = [np.array(place.point_lps) for place in report.worst if place.severity >= 1]
+    return any(candidate.is_right_place(point) for point in serious)
+
+
+def digits(half: str, count: int = 6) -> Iterator[dict[str, Any]]:
+    """The network of fives on fives it has not seen, and on sevens."""
+    import fives
+
+    model = fives.trained()
+    for which, bad in ((5, False), (7, True)):
+        pictures = fives.digits(which)[410:] if which == 5 else fives.digits(which)
+        start = 0 if half == "develop" else 2 * count
+        for n in range(start, start + 2 * count, 2):
+            fixed, moving = pictures[n], pictures[n + 1]
+            found = fives.registered(model, fixed, moving)
+            back = fives.registered(model, moving, fixed)
+            report = assess(
+                found, fixed=fives.image(fixed), moving=fives.image(moving), inverse=back
+            )
+            serious = [place for place in report.worst if place.severity >= 1]
+            yield {
+                "pair": f"digit {which}, {n}",
+                "kind": f"network of fives on {which}s",
+                "bad": bad,
+                "flagged": report.verdict != "pass",
+                "at": bool(serious),
+                "why": [x.name for x in report.lines if x.verdict in ("fail", "attention")],
+                "places": [(p.kind, round(p.severity, 2), round(p.value, 2)) for p in serious[:6]],
+                "similarity": [(x.before, x.value) for x in report.lines if x.group == "agreement"],
+            }
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Found and at the right place by kind, and false alarms."""
+    groups: dict[tuple[bool, str], list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        groups[(not row["bad"], row["kind"])].append(row)
+    lines = [f"{'kind':28} {'n':>4} {'flagged':>8} {'at the place':>13}   mostly by"]
+    for (right, kind), some in sorted(groups.items()):
+        flagged = sum(row["flagged"] for row in some)
+        placed = "" if right else f"{sum(row['flagged'] and row['at'] for row in some)}"
+        why = defaultdict(int)
+        for row in some:
+            for name in row["why"]:
+                why[name] += 1
+        mostly = ", ".join(f"{k} {v}" for k, v in sorted(why.items(), key=lambda i: -i[1])[:4])
+        lines.append(f"{kind:28} {len(some):4} {flagged:8} {placed:>13}   {mostly}")
+    bad, fine = ([r for r in rows if r["bad"] is which] for which in (True, False))
+    found = sum(row["flagged"] and row["at"] for row in bad)
+    alarms = sum(row["flagged"] for row in fine)
+    lines.append(
+        f"found at the right place {found} of {len(bad)} ({100 * found / max(len(bad), 1):.0f} %), "
+        f"false alarms {alarms} of {len(fine)} ({100 * alarms / max(len(fine), 1):.0f} %)"
+    )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--half", choices=tuple(SEEDS), default="report")
+    parser.add_argument("--pairs", type=int, default=8)
+    parser.add_argument("--real", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    rows = []
+    for candidate in made(options.half, options.pairs):
+        rows.append(judged(candidate))
+        print(
+            f"{len(rows):4} {rows[-1]['kind']:24} {rows[-1]['flagged']!s:6} {rows[-1]['at']!s:6}"
+            f" {rows[-1]['why']}",
+            flush=True,
+        )
+    rows += digits(options.half)
+    print(table(rows))
+    if options.real:
+        more = [judged(candidate) for candidate in real()]
+        print("\nreal images\n" + table(more))
+        rows += more
+    RESULTS.mkdir(exist_ok=True)
+    name = f"faults-{options.half}.json"
+    (RESULTS / name).write_text(json.dumps(rows, indent=1))
+
+
+if __name__ == "__main__":
+    main()
