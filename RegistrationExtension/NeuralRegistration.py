@@ -49,60 +49,46 @@ class NeuralRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin
 
     def setup(self):
         ScriptedLoadableModuleWidget.setup(self)
-        from NeuralRegistrationLib.ModelsPanel import ModelsPanel
-        from NeuralRegistrationLib.RegisterPanel import RegisterPanel
-        from NeuralRegistrationLib.ReviewPanel import ReviewPanel
+        from NeuralRegistrationLib.Panels import Panels
         from NeuralRegistrationLib.SetupCard import SetupCard
 
         self.logic = NeuralRegistrationLogic()
         self.setupCard = SetupCard(onReady=self.onPackagesInstalled)
-        self.registerPanel = RegisterPanel(self.logic, self.setupCard.update, self.openReview)
-        self.reviewPanel = ReviewPanel()
-        self.modelsPanel = ModelsPanel(onChanged=self.registerPanel.models.reload)
-        self.tabs = qt.QTabWidget()
-        self.tabs.objectName = "tabs"
-        self.panels = (self.registerPanel, self.reviewPanel, self.modelsPanel)
-        titles = (_("Register"), _("Review"), _("Models"))
-        for panel, title in zip(self.panels, titles, strict=True):
-            self.tabs.addTab(panel.widget, title)
-        self.tabs.connect("currentChanged(int)", self.onTabChosen)
+        self.panels = Panels(self.logic, onMissing=self.setupCard.update)
         self.layout.addWidget(self.setupCard.widget)
-        self.layout.addWidget(self.tabs)
+        self.layout.addWidget(self.panels.tabs)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneCloses)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneIsNew)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneIsNew)
         self.onSceneIsNew()
 
+    registerPanel = property(lambda self: self.panels.register)
+    reviewPanel = property(lambda self: self.panels.review)
+    modelsPanel = property(lambda self: self.panels.models)
+    tabs = property(lambda self: self.panels.tabs)
+
     def cleanup(self):
         self.removeObservers()
-        for panel in self.panels:
-            panel.cleanup()
+        self.panels.cleanup()
 
     def enter(self):
         self.setupCard.update()
         self.showParameters()
-        self.onTabChosen()
+        self.panels.chosen()
 
     def exit(self):
-        self.reviewPanel.close()
-
-    def onTabChosen(self, index=None):
-        isReview = self.tabs.currentWidget() is self.reviewPanel.widget
-        (self.reviewPanel.open if isReview else self.reviewPanel.close)()
+        self.panels.left()
 
     def openReview(self, transformNode):
         """Go to the Review panel, for this transform."""
-        self.tabs.setCurrentWidget(self.reviewPanel.widget)
-        self.reviewPanel.open(transformNode)
+        self.panels.openReview(transformNode)
 
     def onSceneCloses(self, caller=None, event=None):
-        self.reviewPanel.forget()
-        self.registerPanel.forget()
-        self.registerPanel.setParameters(None)
+        self.panels.forget()
 
     def onSceneIsNew(self, caller=None, event=None):
         self.showParameters()
-        self.reviewPanel.renew()
+        self.panels.renew()
 
     def showParameters(self):
         from NeuralRegistrationLib.Parameters import RegisterParameters
@@ -111,8 +97,7 @@ class NeuralRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin
         self.registerPanel.setParameters(parameters)
 
     def onPackagesInstalled(self):
-        self.modelsPanel.reload()
-        self.registerPanel.models.reload()
+        self.panels.reload()
 
     def resourcePath(self, filename):
         return resourcePath(filename)

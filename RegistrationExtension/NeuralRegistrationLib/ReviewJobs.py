@@ -11,7 +11,7 @@ The volumes are those that the transform node refers to, unless they are given.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from neuralreg.errors import InputsChanged
@@ -114,9 +114,8 @@ def delivered(answer) -> Steps:
 
 def _seen(subject: Subject) -> list:
     """Something that changes with the transform, the volumes and the segments."""
-    nodes = [getattr(subject, part.name) for part in fields(subject)]
     watched = ("vtkMRMLVolumeNode", "vtkMRMLSegmentationNode")
-    kept = [n for n in nodes if n is not None and any(n.IsA(kind) for kind in watched)]
+    kept = [n for n in subject.nodes().values() if any(n.IsA(kind) for kind in watched)]
     return [subject.transform.GetTransformToWorldMTime(), *map(fingerprint, kept)]
 
 

@@ -101,9 +101,8 @@ def place(place) -> tuple[str, str]:
         "forward-backward": _("Not consistent"),
         "residual": _("Edges do not meet"),
         "landmark": _("Landmark"),
-        "seam": _("Seam"),
-        "noise": _("Noise"),
         "roughness": _("Jumps"),
+        "coverage": _("Not covered"),
     }
     title = kinds.get(place.kind, place.kind.capitalize())
     if place.region:

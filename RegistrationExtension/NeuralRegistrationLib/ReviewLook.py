@@ -45,7 +45,8 @@ class ReviewLook:
     def follow(self, subject, images: dict) -> None:
         """Look at this subject, with these maps, from now on."""
         if subject is not None:  # landmarks change while they are placed
-            subject = replace(subject, fixedPoints=None, movingPoints=None)
+            others = {"fixedPoints": None, "movingPoints": None, "mask": None, "profile": ""}
+            subject = replace(subject, **others)
         same = self._subject == subject
         if not same:
             self.stop()

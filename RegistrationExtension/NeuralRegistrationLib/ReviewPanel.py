@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import qt
 import slicer
 from neuralreg.errors import RegistrationError
 from slicer.i18n import tr as _
@@ -37,6 +40,7 @@ class ReviewPanel:
         ui.reviewButton.connect("clicked()", self.review)
         ui.reviewCancelButton.connect("clicked()", self.cancel)
         ui.reviewReportButton.connect("clicked()", self.export)
+        ui.reviewLimitsButton.connect("clicked()", self.chooseLimits)
         for selector in (ui.reviewLayoutSelector, ui.reviewOverlaySelector):
             selector.connect("activated(int)", lambda index: self.look.touched())
         self.widget.setMRMLScene(slicer.mrmlScene)
@@ -103,6 +107,8 @@ class ReviewPanel:
             idle = subject is not None and not self._jobs
             self.ui.reviewButton.enabled = idle
             self.ui.reviewReportButton.enabled = idle and self.result.report is not None
+            file = self.parameters.profile
+            self.ui.reviewLimitsButton.text = Path(file).name if file else _("AAPM TG-132")
             self.landmarks.follow(subject, self.parameters.repeatedPoints)
             images = self._reviewed.images if self._reviewed is not None else {}
             self.look.follow(subject, images)
@@ -151,6 +157,12 @@ class ReviewPanel:
         self.ui.reviewMapSelector.enabled = ready
         tip = _("A map in color over the fixed image.")
         self.ui.reviewMapSelector.toolTip = tip if ready else tip + " " + _("Review first.")
+
+    def chooseLimits(self) -> None:
+        """Hold the numbers against the limits of a file; against the usual ones on Cancel."""
+        start = resourcePath("Review/tg132.json")
+        path = qt.QFileDialog.getOpenFileName(self.widget, _("Limits"), start, "*.json")
+        self._set({"profile": path})
 
     # Jobs
 

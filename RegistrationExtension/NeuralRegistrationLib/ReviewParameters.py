@@ -83,7 +83,7 @@ class ColorMap(Enum):
 
 @parameterNodeWrapper
 class ReviewParameters:
-    """One value for each control that is worth keeping."""
+    """One value for each control that is worth keeping. profile: a file of limits."""
 
     transform: slicer.vtkMRMLTransformNode
     fixedVolume: slicer.vtkMRMLScalarVolumeNode
@@ -93,6 +93,8 @@ class ReviewParameters:
     fixedPoints: slicer.vtkMRMLMarkupsFiducialNode
     movingPoints: slicer.vtkMRMLMarkupsFiducialNode
     repeatedPoints: slicer.vtkMRMLMarkupsFiducialNode
+    mask: slicer.vtkMRMLSegmentationNode
+    profile: str = ""
     layout: Layout = Layout.ASIS
     overlay: Overlay = Overlay.FADE
     drawing: Drawing = Drawing.NONE

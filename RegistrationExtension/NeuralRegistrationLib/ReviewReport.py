@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -74,15 +73,10 @@ def _arguments(subject, reviewed, decision, path: str) -> Steps:
     }
 
 
-def _nodes(subject) -> dict:
-    named = {part.name: getattr(subject, part.name) for part in fields(subject)}
-    return {role: node for role, node in named.items() if node is not None}
-
-
 def _files(subject) -> dict[str, str]:
     """The files that nodes were read from and still equal."""
     found = {}
-    for role, node in _nodes(subject).items():
+    for role, node in subject.nodes().items():
         storage = node.GetStorageNode() if node.IsA("vtkMRMLStorableNode") else None
         name = storage.GetFullNameFromFileName() if storage is not None else ""
         if name and Path(name).is_file() and not node.GetModifiedSinceRead():
@@ -93,7 +87,7 @@ def _files(subject) -> dict[str, str]:
 def _provenance(subject) -> dict:
     """Nodes by name and, if they came by DICOM, UID; how a transform of ours was made."""
     nodes = {}
-    for role, node in _nodes(subject).items():
+    for role, node in subject.nodes().items():
         uids = node.GetAttribute(_UID)
         nodes[role] = node.GetName() + (f" ({uids.split()[0]})" if uids else "")
     record = subject.transform.GetAttribute(RECORD)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import slicer
 import vtk
-from neuralreg.errors import InvalidOption
+from neuralreg.errors import InvalidImage, InvalidOption
 from neuralreg.worker.parcel import Steps, slabs
 from neuralreg.worker.records import Field, Voxels, rows_of
 from vtk.util.numpy_support import vtk_to_numpy
@@ -26,8 +26,11 @@ _MOST_SAMPLES = 500_000  # of a transform that is no grid
 
 @dataclass(frozen=True)
 class Subject:
-    """The nodes of a review: volumes, segmentations and markups of both sides. All but the
-    transform may be missing."""
+    """The nodes of a review: volumes, segmentations and markups of both sides.
+
+    mask: a segmentation on the fixed side; only what lies in it counts. profile: a file of limits,
+    those of TG-132 if empty. All but the transform may be missing.
+    """
 
     transform: Any
     fixedVolume: Any = None
@@ -36,6 +39,8 @@ class Subject:
     movingSegments: Any = None
     fixedPoints: Any = None
     movingPoints: Any = None
+    mask: Any = None
+    profile: str = ""
 
     @classmethod
     def of(cls, parameters) -> Subject:
@@ -45,8 +50,12 @@ class Subject:
     @property
     def isThere(self) -> bool:
         """Whether all of its nodes are in a scene."""
-        nodes = [getattr(self, part.name) for part in fields(self)]
-        return all(node is None or node.GetScene() is not None for node in nodes)
+        return all(node.GetScene() is not None for node in self.nodes().values())
+
+    def nodes(self) -> dict[str, Any]:
+        """The nodes that are there, by their roles."""
+        named = {part.name: getattr(self, part.name) for part in fields(self)}
+        return {role: node for role, node in named.items() if hasattr(node, "GetScene")}
 
     def job(self, detail: str, maps: tuple[str, ...] = ()) -> Steps:
         """The arguments of the worker's job `review`, in short steps."""
@@ -62,7 +71,9 @@ class Subject:
             "fixed_points": [tuple(fixed) for _name, fixed, _moving in pairs],
             "moving_points": [tuple(moving) for _name, _fixed, moving in pairs],
             "point_names": [name for name, _fixed, _moving in pairs],
+            "mask": (yield from self._mask()),
             "inverse": (yield from self._back()),
+            "profile": self.profile or None,
             "detail": detail,
             "maps": maps,
         }
@@ -120,6 +131,22 @@ class Subject:
         """A label map of a segmentation with these numbers; None without segments."""
         merged = None if node is None else (yield from _merged(node, numbers))
         return None if merged is None else (yield from self._handed(merged))
+
+    def _mask(self) -> Steps:
+        """All segments of the mask as one; None without a mask."""
+        if self.mask is None:
+            return None
+        segmentation = self.mask.GetSegmentation()
+        ids = Segmentations.segmentIds(self.mask)
+        names = [segmentation.GetSegment(segmentId).GetName() for segmentId in ids]
+        merged = yield from _merged(self.mask, dict.fromkeys(names, 1))
+        if merged is None:
+            raise InvalidImage(
+                "a mask has a segment that is not empty",
+                where=self.mask.GetName(),
+                remedy="Draw the region that counts, or choose another mask.",
+            )
+        return (yield from self._handed(merged))
 
     # Landmarks
 

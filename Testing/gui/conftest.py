@@ -88,6 +88,17 @@ def known_worker(the_application):
     Jobs._queues[:] = former
 
 
+@pytest.fixture(scope="module")
+def real_worker(the_application):
+    """The session's queue with the real worker, kept warm for all tests of this file."""
+    from NeuralRegistrationLib import Jobs
+
+    former, Jobs._queues[:] = list(Jobs._queues), [Jobs.Queue()]
+    yield Jobs.queue()
+    Jobs.queue().close()
+    Jobs._queues[:] = former
+
+
 @pytest.fixture
 def known_reviewer(known_worker):
     """The queue of reviews with the same worker."""

@@ -13,17 +13,6 @@ import slicer
 PAIR = Path(__file__).resolve().parents[3] / "shared" / "data" / "dev" / "d05_hippocampus"
 
 
-@pytest.fixture(scope="module")
-def real_worker(the_application):
-    """The session's queue with the real worker, kept warm for all tests of this file."""
-    from NeuralRegistrationLib import Jobs
-
-    former, Jobs._queues[:] = list(Jobs._queues), [Jobs.Queue()]
-    yield Jobs.queue()
-    Jobs.queue().close()
-    Jobs._queues[:] = former
-
-
 def a_body(name: str, shift: float):
     """An ellipsoid with a texture, shifted to the left by some voxels of 2 mm."""
     k, j, i = np.mgrid[:24, :24, :24] - 11.5

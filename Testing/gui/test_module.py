@@ -38,7 +38,9 @@ def test_there_is_a_tab_for_each_panel_and_no_empty_one(a_panel):
     assert [tabs.tabText(i) for i in range(tabs.count)] == ["Register", "Review", "Models"]
 
 
-def test_the_self_test_that_slicer_runs_passes_with_the_default_engine(the_module, a_scene):
+def test_the_self_test_that_slicer_runs_passes_with_the_default_engine(
+    the_module, real_worker, a_scene
+):
     import unittest
 
     result = unittest.TestResult()

@@ -17,17 +17,6 @@ KNOWN = [sys.executable, str(ROOT / "Testing" / "data" / "known_engine.py")]
 SHIFT_RAS = np.array([-3.0, 5.0, 7.0])
 
 
-@pytest.fixture(scope="module")
-def known_worker(the_application):
-    """The session's queue with a worker whose answers are known; kept warm for all tests."""
-    from NeuralRegistrationLib import Jobs
-
-    former, Jobs._queues[:] = list(Jobs._queues), [Jobs.Queue(KNOWN)]
-    yield Jobs.queue()
-    Jobs.queue().close()
-    Jobs._queues[:] = former
-
-
 @pytest.fixture
 def register(known_worker, a_scene):
     from NeuralRegistrationLib.Logic import register

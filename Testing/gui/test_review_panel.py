@@ -196,6 +196,20 @@ def test_segments_of_one_name_get_one_number_on_both_sides(panel, a_pair):
     assert sides == {"fixed_labels": {1: 75, 2: 75}, "moving_labels": {2: 75, 3: 75}}
 
 
+def test_a_mask_and_limits_of_one_s_own_are_handed_over(panel, a_pair, monkeypatch):
+    import qt
+    from neuralreg.worker.parcel import at_once
+
+    ui = panel.ui
+    assert ui.reviewLimitsButton.text == "AAPM TG-132"
+    ui.reviewMaskSelector.setCurrentNode(a_segmentation(a_pair[0], "bones"))
+    monkeypatch.setattr(qt.QFileDialog, "getOpenFileName", lambda *_: "/my/limits.json")
+    ui.reviewLimitsButton.click()
+    job = at_once(panel.subject.job("quick"))
+    assert (np.unique(job["mask"].data).tolist(), job["mask"].data.sum()) == ([0, 1], 150)
+    assert (job["profile"], ui.reviewLimitsButton.text) == ("/my/limits.json", "limits.json")
+
+
 def test_a_place_that_is_chosen_is_where_all_views_cut(panel, review, views, a_scene):
     crosshair = a_scene.AddNode(slicer.vtkMRMLCrosshairNode())
     review()
@@ -600,7 +614,7 @@ def test_a_result_of_the_register_panel_opens_its_review(
     register.ui.applyButton.click()
     wait_until(lambda: not register._jobs)
     register.ui.openReviewButton.click()
-    assert a_panel.tabs.currentWidget() is a_panel.reviewPanel.widget
+    assert a_panel.tabs.tabText(a_panel.tabs.currentIndex) == "Review"
     p = a_panel.reviewPanel.parameters
     assert p.transform is register._done[-1].transformNode
     assert (p.fixedVolume, p.movingVolume) == a_pair

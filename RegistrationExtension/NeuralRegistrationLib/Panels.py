@@ -1,0 +1,95 @@
+"""The panels in tabs; those that are seldom opened first are made when they are."""
+
+from __future__ import annotations
+
+import qt
+from slicer.i18n import tr as _
+
+from .RegisterPanel import RegisterPanel
+
+
+class Panels:
+    """Makes and remembers the panels, and tells them when they are seen.
+
+    logic, onMissing: as `RegisterPanel` takes them.
+    """
+
+    def __init__(self, logic, onMissing) -> None:
+        self.register = RegisterPanel(logic, onMissing, self.openReview)
+        self.tabs = qt.QTabWidget()
+        self.tabs.objectName = "tabs"
+        self._pages, self._made = {}, {}
+        self.tabs.addTab(self.register.widget, _("Register"))
+        for name, title in (("review", _("Review")), ("models", _("Models"))):
+            page = self._pages[name] = qt.QWidget()
+            layout = qt.QVBoxLayout(page)
+            layout.setContentsMargins(0, 0, 0, 0)
+            self.tabs.addTab(page, title)
+        self.tabs.connect("currentChanged(int)", self.chosen)
+
+    @property
+    def review(self):
+        """The Review panel."""
+        from .ReviewPanel import ReviewPanel
+
+        return self._panel("review", ReviewPanel)
+
+    @property
+    def models(self):
+        """The Models panel."""
+        from .ModelsPanel import ModelsPanel
+
+        return self._panel("models", lambda: ModelsPanel(onChanged=self.register.models.reload))
+
+    def _panel(self, name: str, make):
+        if name not in self._made:
+            self._made[name] = make()
+            self._pages[name].layout().addWidget(self._made[name].widget)
+        return self._made[name]
+
+    @property
+    def _reviewIsMade(self) -> bool:
+        return "review" in self._made
+
+    def chosen(self, index=None) -> None:
+        """A tab was chosen, or the module entered."""
+        page = self.tabs.currentWidget()
+        if page is self._pages["models"]:
+            self.models.widget.show()
+        if page is self._pages["review"]:
+            self.review.open()
+        else:
+            self.left()
+
+    def left(self) -> None:
+        """The Review panel is not seen any more."""
+        if self._reviewIsMade:
+            self.review.close()
+
+    def openReview(self, transformNode) -> None:
+        """Go to the Review panel, for this transform."""
+        self.tabs.setCurrentWidget(self._pages["review"])
+        self.review.open(transformNode)
+
+    def forget(self) -> None:
+        """The scene closes."""
+        if self._reviewIsMade:
+            self.review.forget()
+        self.register.forget()
+        self.register.setParameters(None)
+
+    def renew(self) -> None:
+        """The scene is another one, or more was read into it."""
+        if self._reviewIsMade:
+            self.review.renew()
+
+    def reload(self) -> None:
+        """The packages that read cards are there now."""
+        self.register.models.reload()
+        if "models" in self._made:
+            self.models.reload()
+
+    def cleanup(self) -> None:
+        """Let go of the scene; jobs end."""
+        for panel in (self.register, *self._made.values()):
+            panel.cleanup()

@@ -1,0 +1,115 @@
+"""A whole review from the panel: the real worker, on a Python that has no torch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import slicer
+import vtk
+from vtk.util.numpy_support import numpy_to_vtk
+
+SPACING = 2.0
+SHIFT = 6.0  # mm, to the left
+
+
+def a_body(name: str, shift_mm: float):
+    """A textured ellipsoid in 40 voxels of 2 mm, shifted to the left."""
+    k, j, i = (np.mgrid[:40, :40, :40] - 19.5) * SPACING
+    x = i - shift_mm
+    inside = (x / 26) ** 2 + (j / 30) ** 2 + (k / 24) ** 2 < 1
+    values = inside * (100 + 30 * np.sin(x / 4) * np.cos(j / 5) + 20 * np.sin(k / 3 + 1))
+    node = slicer.util.addVolumeFromArray(values.astype(np.float32), None, name)
+    node.SetSpacing(*(SPACING,) * 3)
+    return node
+
+
+def a_transform(scene, pair, folded: bool):
+    """The shift, as a registration leaves it; folded: with a fold in the middle of the body."""
+    size, spacing = 21, 4.0
+    vectors = np.zeros((size, size, size, 3))
+    vectors[..., 0] = SHIFT
+    if folded:
+        k, j, i = np.mgrid[:size, :size, :size] - 10
+        near = np.exp(-(i**2 + j**2 + k**2) / 4.0)
+        vectors[..., 0] += -3.0 * spacing * i * near
+    image = vtk.vtkImageData()
+    image.SetDimensions(size, size, size)
+    image.SetSpacing(*(spacing,) * 3)
+    image.GetPointData().SetScalars(numpy_to_vtk(vectors.reshape(-1, 3), deep=True))
+    grid = slicer.vtkOrientedGridTransform()
+    grid.SetDisplacementGridData(image)
+    grid.SetInterpolationModeToLinear()
+    node = scene.AddNewNodeByClass("vtkMRMLTransformNode", "moving to fixed")
+    node.SetAndObserveTransformFromParent(grid)
+    roles = node.GetFixedNodeReferenceRole(), node.GetMovingNodeReferenceRole()
+    for role, volume in zip(roles, pair, strict=True):
+        node.SetNodeReferenceID(role, volume.GetID())
+    return node
+
+
+@pytest.fixture(scope="module")
+def a_python_without_torch(the_application, tmp_path_factory):
+    """The queue of reviews, whose worker cannot import torch."""
+    import os
+
+    from NeuralRegistrationLib import ReviewJobs
+
+    folder = tmp_path_factory.mktemp("modules")
+    (folder / "torch.py").write_text("raise ModuleNotFoundError('no torch here', name='torch')")
+    former, os.environ["PYTHONPATH"] = os.environ.get("PYTHONPATH", ""), str(folder)
+    kept, ReviewJobs._queues[:] = list(ReviewJobs._queues), []
+    yield ReviewJobs.queue()
+    ReviewJobs.queue().close()
+    ReviewJobs._queues[:] = kept
+    os.environ["PYTHONPATH"] = former
+
+
+@pytest.fixture
+def reviewed(a_python_without_torch, a_scene, a_panel, wait_until):
+    """Reviews a transform in the panel; the panel."""
+
+    def run(folded: bool, **nodes):
+        pair = [a_body(name, shift) for name, shift in (("fixed", 0.0), ("moving", SHIFT))]
+        panel = a_panel.reviewPanel
+        a_panel.openReview(a_transform(a_scene, pair, folded))
+        panel._set(nodes)
+        panel.ui.reviewButton.click()
+        wait_until(lambda: not panel._jobs, 120)
+        assert panel.result.report is not None, panel.ui.reviewStatusLabel.text
+        return panel
+
+    return run
+
+
+def test_a_good_transform_passes_without_torch_and_its_direction_is_right(reviewed):
+    report = reviewed(folded=False).result.report
+    assert report.verdict == "pass", [line.words for line in report.lines]
+    before_after = [(line.before, line.value) for line in report.lines if line.before is not None]
+    assert before_after
+    folding = next(line for line in report.lines if line.name.startswith("folding"))
+    assert (folding.value, folding.verdict) == (0.0, "pass")
+
+
+def test_a_fold_fails_and_the_first_place_is_where_it_is(reviewed, a_scene, late_ticks):
+    crosshair = a_scene.AddNode(slicer.vtkMRMLCrosshairNode())
+    panel = reviewed(folded=True)
+    report = panel.result.report
+    assert report.verdict == "fail"
+    kinds = [place.kind for place in report.worst]
+    panel.ui.reviewPlacesTable.selectRow(kinds.index("folding"))
+    middle = 10 * 4.0
+    assert np.array(crosshair.GetCrosshairRAS()) == pytest.approx([middle] * 3, abs=9.0)
+    assert late_ticks.count() <= 2  # for a machine on which others work
+    assert set(panel._reviewed.images) >= {"jacobian", "magnitude", "warped"}
+
+
+def test_landmarks_in_slicer_s_space_are_judged_in_the_core_s(reviewed, a_scene):
+    points = {}
+    for name, shift in (("fixedPoints", 0.0), ("movingPoints", SHIFT)):
+        node = points[name] = a_scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", name)
+        for n, place in enumerate(((30, 40, 44), (50, 36, 40), (40, 50, 30))):
+            node.AddControlPoint(vtk.vtkVector3d(place[0] + shift, *place[1:]), f"p{n}")
+    panel = reviewed(folded=False, **points)
+    line = next(line for line in panel.result.report.lines if line.name == "tre_mean")
+    assert (line.before, line.value) == (pytest.approx(SHIFT), pytest.approx(0.0, abs=1e-3))
+    assert panel.ui.reviewPointsTable.item(0, 2).text() == "0 mm"
