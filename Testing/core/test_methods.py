@@ -5,7 +5,7 @@ import pytest
 import torch
 from neuralreg.geometry.sampling import index_grid, sample
 from neuralreg.measures.mind import box_mean, mind_ssc
-from neuralreg.methods.convex import ConvexSearch, couple
+from neuralreg.methods.convex import ConvexSearch, beside_mind, couple
 from neuralreg.methods.correlation_cost import LocalCorrelation, box_sum
 from neuralreg.methods.descent import descend
 from neuralreg.methods.presets import PRESETS, preset
@@ -208,3 +208,10 @@ def test_spreading_keeps_the_order_of_intensities():
 def test_every_preset_has_a_reason():
     assert {"generic", "brain MR", "abdomen CT", "lung CT", "cardiac"} <= set(PRESETS)
     assert all(len(preset(name).reason) > 20 for name in PRESETS)
+
+
+def test_features_beside_mind_are_compared_together_with_it():
+    image = noise(1, 1, 8, 9, 10)
+    described = beside_mind(lambda seen: torch.cat((seen, 1 - seen), 1))(image)
+    assert torch.equal(described[:, :2], torch.cat((image, 1 - image), 1))
+    assert torch.equal(described[:, 2:], mind_ssc(image))

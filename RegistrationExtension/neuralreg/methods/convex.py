@@ -17,6 +17,8 @@ from neuralreg.measures.mind import box_mean, mind_ssc
 if TYPE_CHECKING:
     from neuralreg.zoo.card import ModelCard
 
+Describe = Callable[[Tensor], Tensor]  # features (1, f, z, y, x) of an image (1, 1, z, y, x)
+
 _COUPLINGS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 _COST_SCALE = 12.0  # squared feature differences against squared cells
 _FEWEST = 4  # cells along an axis
@@ -87,6 +89,11 @@ def enlarge(field: Tensor, shape: tuple[int, ...], cell: tuple[int, ...]) -> Ten
     return sample(field, at) * factor
 
 
+def beside_mind(describe: Describe) -> Describe:
+    """Features and MIND-SSC as the features of one description."""
+    return lambda image: torch.cat((describe(image), mind_ssc(image)), 1)
+
+
 class ConvexSearch:
     """The model "convex": features compared over a discrete displacement space.
 
@@ -98,7 +105,7 @@ class ConvexSearch:
     def __init__(
         self,
         card: ModelCard,
-        describe: Callable[[Tensor], Tensor] = mind_ssc,
+        describe: Describe = mind_ssc,
         cell: int = 4,
         reach: int = 3,
     ) -> None:

@@ -57,7 +57,7 @@ def export_features(
                 "intensity": "extremes",
             }
         ),
-        output=Output(kind="features"),
+        output=Output(kind="features", beside_mind=True),
         weights=Weights(file=path.name, sha256=file_hash(path), bytes=path.stat().st_size),
         license="your own",
         citation="your own",

@@ -59,12 +59,14 @@ class Output(_Record):
     kind: unit of the numbers. order: axis of the first component, as in the world (xyz) or as in
     the array (zyx). velocity: whether the numbers are a stationary velocity to be integrated;
     networks that integrate inside say no. "features" is for networks that describe each voxel
-    instead of moving it: the search of the default engine compares what they say.
+    instead of moving it: the search of the default engine compares what they say, with
+    `beside_mind` together with MIND-SSC.
     """
 
     kind: Literal["voxel", "normalized", "unit_map", "affine", "features"]
     order: Literal["xyz", "zyx"] = "xyz"
     velocity: bool = False
+    beside_mind: bool = False
 
 
 class RunOption(_Record):
