@@ -9,7 +9,8 @@ from collections.abc import Callable
 # Before torch is loaded: waiting threads sleep, so that tests stay fast on a busy machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # What lies in the cache of whoever runs the tests must not decide what they see.
-os.environ["NEURALREG_CACHE"] = tempfile.mkdtemp(prefix="neuralreg-tests-")
+_cache = tempfile.TemporaryDirectory(prefix="neuralreg-tests-")  # until the tests end
+os.environ["NEURALREG_CACHE"] = _cache.name
 
 import numpy as np
 import pytest

@@ -26,7 +26,8 @@ class Application(QtWidgets.QApplication):
         self._modules = ModuleManager()
         self._logic = None  # that of the scene, see Headless.py
         self._settings = Settings()
-        self._folder = tempfile.mkdtemp(prefix="Slicer")
+        self._temporary = tempfile.TemporaryDirectory(prefix="Slicer")
+        self._folder = self._temporary.name
 
     def applicationLogic(self):
         return self._logic

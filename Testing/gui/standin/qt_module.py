@@ -36,7 +36,8 @@ class FileDialog(QtWidgets.QFileDialog):
 class Settings(QtCore.QSettings):
     """Settings in a file of this process instead of the user's."""
 
-    _path = str(Path(tempfile.mkdtemp(prefix="settings")) / "Slicer.ini")
+    _folder = tempfile.TemporaryDirectory(prefix="settings")
+    _path = str(Path(_folder.name) / "Slicer.ini")
 
     def __init__(self, *_):
         super().__init__(self._path, QtCore.QSettings.IniFormat)
