@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 # Before torch is loaded: waiting threads sleep, so that tests stay fast on a busy machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # What lies in the cache of whoever runs the tests must not decide what they see.
-_cache = tempfile.TemporaryDirectory(prefix="neuralreg-tests-")  # until the tests end
-os.environ["NEURALREG_CACHE"] = _cache.name
+os.environ["NEURALREG_CACHE"] = tempfile.mkdtemp(prefix="neuralreg-tests-")
 
 import numpy as np
 import pytest
@@ -38,6 +38,12 @@ GRIDS = {
     "unequal": Grid((7, 19, 10), (2, 0.7, 1.3), (1, 2, 3), IDENTITY),
     "2D": Grid((13, 11), (1.2, 0.8), (4, -6), (0.8, -0.6, 0.6, 0.8)),
 }
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache() -> Iterator[None]:
+    yield
+    shutil.rmtree(os.environ["NEURALREG_CACHE"], ignore_errors=True)
 
 
 @pytest.fixture(autouse=True, scope="session")

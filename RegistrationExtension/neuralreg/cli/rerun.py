@@ -42,7 +42,7 @@ def rerun(
     from neuralreg.cli.terminal import answer, shown_progress, warn
 
     facts, folder = registration_in(record)
-    job = job_of(facts)
+    job = job_of(facts, folder)
     with tempfile.TemporaryDirectory() as scratch:
         target = output or Path(scratch)
         if output:
@@ -81,8 +81,11 @@ def registration_in(record: Path) -> tuple[dict[str, Any], Path]:
     return facts, path.parent
 
 
-def job_of(facts: dict[str, Any]) -> Job:
-    """The job that a record tells of. Raises UnreadableFile when an input is missing or changed."""
+def job_of(facts: dict[str, Any], folder: Path) -> Job:
+    """The job that a record tells of; inputs without a path are looked for in its folder.
+
+    Raises UnreadableFile when an input is missing or changed.
+    """
     from dataclasses import fields
 
     from neuralreg.cli.job import Job, Options
@@ -90,7 +93,7 @@ def job_of(facts: dict[str, Any]) -> Job:
 
     paths = {}
     for name, about in facts["inputs"].items():
-        path = existing(Path(about["path"]))
+        path = existing(Path(about["path"]) if "path" in about else folder / about["name"])
         if sha256_of(path) != about["sha256"]:
             raise UnreadableFile(
                 f"{path} is not the file that the record was made from",

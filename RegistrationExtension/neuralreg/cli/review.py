@@ -11,7 +11,7 @@ from neuralreg.cli.options import AsJson, Overwrite, Quiet
 
 if TYPE_CHECKING:
     from neuralreg.review.case import Case
-    from neuralreg.review.records import QualityReport
+    from neuralreg.review.records import Line, QualityReport
 
 Given = Path | None
 
@@ -114,10 +114,12 @@ def _write(
     found: QualityReport, case: Case, path: Path, subject: str, given: dict[str, Path | None]
 ) -> None:
     from neuralreg.review.pictures import pictures_of
-    from neuralreg.review.provenance import provenance_of
+    from neuralreg.review.provenance import provenance_of, registration_of
     from neuralreg.review.report import write_report
 
     provenance = provenance_of({name: file for name, file in given.items() if file})
+    if given["transform"] and (made := registration_of(given["transform"])):
+        provenance["registration"] = made
     write_report(
         found, path, pictures=pictures_of(case, found), provenance=provenance, title=subject
     )
@@ -125,8 +127,13 @@ def _write(
 
 def in_words(report: QualityReport) -> str:
     """The report as lines for a terminal."""
-    rows = [f"{line.verdict:<13} {line.title}: {line.words}" for line in report.lines]
+    rows = [f"{line.verdict:<13} {_with_title(line)}" for line in report.lines]
     for place in report.worst[:8]:
         at = ", ".join(f"{value:.1f}" for value in place.point_lps)
         rows.append(f"{'look at':<13} LPS ({at}): {place.words}")
     return "\n".join([*rows, "", f"{report.verdict}, by the limits of {report.profile}"])
+
+
+def _with_title(line: Line) -> str:
+    told = line.words.casefold().startswith(line.title.casefold().partition(",")[0])
+    return line.words if told else f"{line.title}: {line.words}"

@@ -32,6 +32,7 @@ Batch = Mapping[str, Tensor]
 Figures = dict[str, float]
 HIGHER_IS_BETTER = ("dice",)
 LAST = "last.pt"
+_SAVE_EVERY_S = 60.0  # a checkpoint of a large network takes longer than a short epoch
 BEST = "best.pt"
 _TYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -100,9 +101,10 @@ def fit(
 ) -> State:
     """Train until the options say stop; how far it came.
 
-    step: `step(batch)` gives losses, "loss" is minimized. folder: gets last.pt after each epoch and
-    at a stop, best.pt, and epoch_0010.pt and so on by save_period. validate: figures by name;
-    without it the mean training loss decides what is best. resume: go on where last.pt was.
+    step: `step(batch)` gives losses, "loss" is minimized. folder: gets last.pt at the end, at a
+    stop, and between epochs once a minute; best.pt; epoch_0010.pt and so on by save_period.
+    validate: figures by name; without it the mean training loss decides what is best. resume: go
+    on where last.pt was.
 
     Ctrl-C (SIGINT) or SIGTERM ends the current step, saves, and raises Cancelled; a second one ends
     at once. Raises InvalidOption when validation has no figure `options.best`, OutOfMemory.
@@ -133,6 +135,7 @@ class _Loop:
         self.step = self.team.shared(step)
         self.state = State()
         self.stop = threading.Event()
+        self.saved = time.monotonic()
 
     def run(self, resume: bool) -> State:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -143,6 +146,7 @@ class _Loop:
                 self._epoch()
                 if self._is_stale():
                     break
+        self._save(LAST)
         return self.state
 
     def _epoch(self) -> None:
@@ -168,7 +172,6 @@ class _Loop:
                     remedy="The same command with --resume goes on.",
                 )
             if self._at_the_end() and state.batch < count:
-                self._save(LAST)
                 return
         self._end_of_epoch(means.values())
 
@@ -207,7 +210,8 @@ class _Loop:
             plateau = isinstance(self.parts.schedule, torch.optim.lr_scheduler.ReduceLROnPlateau)
             self.parts.schedule.step(*([figures.get(options.best, losses[TOTAL])] * plateau))
         better = bool(figures) and self._judge(figures)
-        self._save(LAST)
+        if time.monotonic() - self.saved > _SAVE_EVERY_S:
+            self._save(LAST)
         if better:
             self._save(BEST)
         if options.save_period and state.epoch % options.save_period == 0:
@@ -248,6 +252,8 @@ class _Loop:
         return most is not None and self.state.step >= most
 
     def _save(self, name: str) -> None:
+        if name == LAST:
+            self.saved = time.monotonic()
         if self.team.leads:
             save_checkpoint(self.folder / name, self.parts, self.state)
 

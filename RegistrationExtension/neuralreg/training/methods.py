@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from neuralreg import models
 from neuralreg.networks.blocks import single
 from neuralreg.training import config as schema
-from neuralreg.training.backbones import AnySize
+from neuralreg.training.any_size import AnySize
 from neuralreg.training.registry import BACKBONES
 from neuralreg.transforms import Transform, identity_map, read
 

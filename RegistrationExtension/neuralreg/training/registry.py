@@ -164,7 +164,7 @@ def register_backbone(name: str, *, force: bool = False) -> Callable[[Part], Par
     """Offer a network: called with dimension, shape, inputs, outputs and the YAML's options.
 
     What it makes is a torch module: `network(fixed, moving)` gives a displacement (n, d, z, y, x)
-    in voxels, components x y z, or says otherwise by attributes, see `backbones.Convention`.
+    in voxels, components x y z, or says otherwise by attributes, see `any_size.Convention`.
     """
     return BACKBONES.register(name, force=force)
 

@@ -246,7 +246,7 @@ def begin_with(model: nn.Module, weights: str) -> None:
 
 def _fill_backbone(model: nn.Module, path: Path, name: str) -> None:
     """Weights of the zoo into the one network that a model has."""
-    from neuralreg.training.backbones import AnySize
+    from neuralreg.training.any_size import AnySize
     from neuralreg.zoo.loading import filled, state_of
 
     networks = [part for part in model.modules() if isinstance(part, AnySize)]

@@ -50,7 +50,7 @@ def copy_recipes(folder: Path) -> list[Path]:
     ]
 
 
-def make_shapes(folder: Path, *, count: int = 120, seed: int = 0) -> None:
+def make_shapes(folder: Path, *, count: int = 400, seed: int = 0) -> None:
     """Pictures of ellipses with a hole, 64 x 64, and their label maps (1 body, 2 hole)."""
     _write(folder, count, lambda random: _body((64, 64), random), seed, groups=1)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from neuralreg.errors import InvalidOption
-from neuralreg.training.backbones import AnySize, Convention, with_convention
+from neuralreg.training.any_size import AnySize, Convention, with_convention
 from neuralreg.training.config import Model
 from neuralreg.training.methods import build_model, voxels_of
 from neuralreg.training.registry import BACKBONES

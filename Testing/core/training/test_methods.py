@@ -6,7 +6,7 @@ import pytest
 import torch
 from neuralreg.errors import InvalidOption
 from neuralreg.measures.regularity import jacobian_of
-from neuralreg.training.backbones import AnySize
+from neuralreg.training.any_size import AnySize
 from neuralreg.training.config import Loss, Model
 from neuralreg.training.methods import Conditional, build_model, voxels_of, warp_to
 from neuralreg.training.objective import TOTAL, TrainingStep, found_by

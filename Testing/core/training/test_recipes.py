@@ -19,11 +19,13 @@ WHOLE = {"fives.yaml", "fives_mlp.yaml", "shapes.yaml", "shapes_voxelmorph.yaml"
 WITHOUT_IMAGES = {"descriptor.yaml"}
 FEW = ["training.max_steps=2", "training.epochs=1", "training.device=cpu", "training.pictures=1",
        "training.batch_size=2"]  # fmt: skip
+NO_VALIDATION = ["dataset.valid=null", "training.optimizer.name=SGD"]
 SMALLER = {
     "transmorph.yaml": ["model.backbone.width=24", "model.backbone.window=[2,2,2]"],
     "patches.yaml": ["dataset.patch.size=[8,8,8]"],
+    "gradicon.yaml": ["model.backbone=[icon_unet,icon_unet]", *NO_VALIDATION],
+    "fives.yaml": ["model.backbone=[icon_unet,icon_unet]"],
     "descriptor.yaml": ["dataset.size=[24,24,24]", "dataset.pairs=2"],
-    "fives_mlp.yaml": ["model.backbone.widths=[16]"],
 }
 
 
