@@ -19,7 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -129,7 +129,7 @@ def digits(half: str, count: int = 6) -> Iterator[dict[str, Any]]:
     import fives
 
     model = fives.trained()
-    for which, bad in ((5, False), (7, True)):
+    for which, bad in ((5, None), (7, True)):  # whether its fives are right is not known
         pictures = fives.digits(which)[410:] if which == 5 else fives.digits(which)
         start = 0 if half == "develop" else 2 * count
         for n in range(start, start + 2 * count, 2):
@@ -153,26 +153,25 @@ def digits(half: str, count: int = 6) -> Iterator[dict[str, Any]]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Found and at the right place by kind, and false alarms."""
-    groups: dict[tuple[bool, str], list[dict[str, Any]]] = defaultdict(list)
-    for row in rows:
-        groups[(not row["bad"], row["kind"])].append(row)
-    lines = [f"{'kind':28} {'n':>4} {'flagged':>8} {'at the place':>13}   mostly by"]
-    for (right, kind), some in sorted(groups.items()):
+    """Found and at the right place by kind, and false alarms; unknown ones are not counted."""
+    groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in sorted(rows, key=lambda row: (row["bad"] is None, not row["bad"], row["kind"])):
+        groups[row["kind"]].append(row)
+    lines = ["| what | n | flagged | at the right place | mostly by |", "|---|---|---|---|---|"]
+    for kind, some in groups.items():
         flagged = sum(row["flagged"] for row in some)
-        placed = "" if right else f"{sum(row['flagged'] and row['at'] for row in some)}"
-        why = defaultdict(int)
-        for row in some:
-            for name in row["why"]:
-                why[name] += 1
-        mostly = ", ".join(f"{k} {v}" for k, v in sorted(why.items(), key=lambda i: -i[1])[:4])
-        lines.append(f"{kind:28} {len(some):4} {flagged:8} {placed:>13}   {mostly}")
+        placed = sum(row["flagged"] and row["at"] for row in some) if some[0]["bad"] else ""
+        note = {None: " (not counted)", False: " (right)"}.get(some[0]["bad"], "")
+        why = Counter(name for row in some for name in row["why"]).most_common(3)
+        mostly = ", ".join(f"{name} {count}" for name, count in why)
+        lines.append(f"| {kind}{note} | {len(some)} | {flagged} | {placed} | {mostly} |")
     bad, fine = ([r for r in rows if r["bad"] is which] for which in (True, False))
     found = sum(row["flagged"] and row["at"] for row in bad)
     alarms = sum(row["flagged"] for row in fine)
+    found_share, alarm_share = 100 * found / max(len(bad), 1), 100 * alarms / max(len(fine), 1)
     lines.append(
-        f"found at the right place {found} of {len(bad)} ({100 * found / max(len(bad), 1):.0f} %), "
-        f"false alarms {alarms} of {len(fine)} ({100 * alarms / max(len(fine), 1):.0f} %)"
+        f"\nFound at the right place {found} of {len(bad)} ({found_share:.0f} %), "
+        f"false alarms {alarms} of {len(fine)} ({alarm_share:.0f} %)."
     )
     return "\n".join(lines)
 

@@ -8,8 +8,16 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 SHARED = HERE.resolve().parents[1] / "shared"
-EVERYWHERE = ("imports", "warp", "inverse")
-WITH_SHARED_DATA = ("speed", "accuracy")
+EVERYWHERE = (
+    "imports",
+    "warp",
+    "inverse",
+    "surface",
+    "review_speed",
+    "faults",
+    "robustness",
+)
+WITH_SHARED_DATA = ("speed", "accuracy", "review_agreement")
 
 
 def main() -> None:

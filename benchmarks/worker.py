@@ -142,18 +142,23 @@ def overhead(options) -> list[dict[str, object]]:
     register(*nodes).revert()
     turns = []
     for _ in range(options.turns):  # by turns, so that other programs disturb both alike
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), cpu_s(os.getpid())
         result = neuralreg.register(*images)
         here = time.perf_counter() - start
         neuralreg.warp(images[1], result.field, images[0].grid)
+        cpu_here = cpu_s(os.getpid()) - cpu
         with_warp = time.perf_counter() - start
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), cpu_s(os.getpid()) + cpu_s(queue.pid)
         done = register(*nodes)
         there = time.perf_counter() - start
-        turns.append((here, with_warp, there, sum(done.result.timings.values())))
+        cpu_there = cpu_s(os.getpid()) + cpu_s(queue.pid) - cpu
+        computed = sum(done.result.timings.values())
+        turns.append((here, with_warp, there, computed, cpu_here, cpu_there))
         done.revert()
     queue.close()
-    here, with_warp, there, computed = map(statistics.median, zip(*turns, strict=True))
+    here, with_warp, there, computed, cpu_here, cpu_there = map(
+        statistics.median, zip(*turns, strict=True)
+    )
     size = "x".join(map(str, images[0].grid.size))
     return [
         {
@@ -163,6 +168,9 @@ def overhead(options) -> list[dict[str, object]]:
             "job_s": round(there, 2),
             "engine_within_job_s": round(computed, 2),
             "job_over_register": round(there / here, 3),
+            "cpu_of_register_and_warp_s": round(cpu_here, 2),
+            "cpu_of_job_s": round(cpu_there, 2),
+            "cpu_ratio": round(cpu_there / cpu_here, 3),
         }
     ]
 
@@ -210,6 +218,12 @@ def files() -> int:
     return len(list(Path(slicer.app.temporaryPath).glob("neuralreg-*/*")))
 
 
+def cpu_s(pid: int) -> float:
+    """Processor time that a process has had; what others do on the machine hardly changes it."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def memory_mb(pid: int) -> float:
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * resource.getpagesize() / 2**20
@@ -245,7 +259,7 @@ def reviewing(options) -> list[dict[str, object]]:
     from NeuralRegistrationLib import ReviewJobs
     from NeuralRegistrationLib.ReviewPanel import ReviewPanel
 
-    queue_of(KNOWN)  # its answer is the transform to be reviewed: a shift
+    known = queue_of(KNOWN)  # its answer is the transform to be reviewed: a shift
     from NeuralRegistrationLib.Logic import register
 
     nodes = [a_volume(options.size, name) for name in ("fixed", "moving")]
@@ -267,7 +281,8 @@ def reviewing(options) -> list[dict[str, object]]:
         rows.append({"case": turn, "seconds": seconds, **ticks.end()})
         del panel._showReviewed
     panel.cleanup()
-    ReviewJobs.queue().close()
+    for each in (ReviewJobs.queue(), known):
+        each.close()
     slicer.mrmlScene.Clear(False)
     return rows
 

@@ -9,6 +9,7 @@ import SimpleITK as sitk
 
 from neuralreg.errors import InvalidTransform, RegistrationError, UnreadableFile
 from neuralreg.geometry import nifti_file
+from neuralreg.geometry.elastix_file import is_elastix, read_elastix
 from neuralreg.geometry.files import existing, itk_reason, quiet_itk, suffix_of
 from neuralreg.geometry.itk_files import WRITABLE as IMAGE_SUFFIXES
 from neuralreg.geometry.itk_files import open_image, read_itk_image
@@ -22,6 +23,8 @@ def read_itk_transform(path: str | Path) -> sitk.Transform:
     if suffix_of(path) in IMAGE_SUFFIXES:
         vectors = sitk.Cast(read_vectors(path), sitk.sitkVectorFloat64)
         return sitk.DisplacementFieldTransform(vectors)
+    if suffix_of(path) == ".txt" and is_elastix(path):
+        return read_elastix(path)
     try:
         with quiet_itk():
             transform: sitk.Transform = sitk.ReadTransform(str(path)).Downcast()

@@ -143,7 +143,8 @@ class Deformation:
             for rows in self.vectors:
                 digest.update(_rounded(rows))
         else:
-            digest.update(str(self.transform).encode())
+            for part in _parts(self.transform):
+                digest.update(_content(part))
         return digest.hexdigest()
 
     def _require(self, grid: Grid) -> None:
@@ -229,6 +230,24 @@ def _finite(vectors: Array) -> Array:
             got=f"{int((~np.isfinite(vectors)).sum())} NaN or infinite numbers",
         )
     return vectors
+
+
+def _parts(transform: sitk.Transform) -> list[sitk.Transform]:
+    """The transforms that a composite applies one after the other."""
+    transform = transform.Downcast()
+    if not isinstance(transform, sitk.CompositeTransform):
+        return [transform]
+    count = transform.GetNumberOfTransforms()
+    return [part for n in range(count) for part in _parts(transform.GetNthTransform(n))]
+
+
+def _content(part: sitk.Transform) -> bytes:
+    """What a transform that is no composite does, as bytes."""
+    if part.IsLinear() or isinstance(part, sitk.DisplacementFieldTransform):
+        return Deformation.of(part).sha256.encode()
+    numbers = np.array([*part.GetFixedParameters(), *part.GetParameters()])
+    name: bytes = part.GetName().encode()
+    return name + _rounded(numbers)
 
 
 def _rounded(values: Array) -> bytes:

@@ -334,8 +334,10 @@ def _provenance(report: QualityReport, provenance: Mapping[str, Any]) -> Section
     rows = [("transform (as reviewed)", f"sha256 {report.transform_hash}")]
     for role, facts in provenance.get("inputs", {}).items():
         rows.append((role, _told(facts)))
+    if "registration" in provenance:
+        rows.append(("made by", _made(provenance["registration"])))
     for name in provenance:
-        if name != "inputs":
+        if name not in ("inputs", "registration"):
             rows.append((name, _told(provenance[name])))
     table = Table(("What", "From where"), tuple(rows), (0.22, 0.78))
     words = (
@@ -343,6 +345,14 @@ def _provenance(report: QualityReport, provenance: Mapping[str, Any]) -> Section
         "accuracy; consistency shows stability."
     )
     return Section("Where this comes from", (words,), (table,))
+
+
+def _made(registration: Mapping[str, Any]) -> str:
+    """How the transform came about, in words."""
+    wanted = ("model", "weights_sha256", "options", "neuralreg", "software", "time", "warnings")
+    known = {name: registration[name] for name in wanted if registration.get(name)}
+    device = registration.get("provenance", {}).get("device")
+    return _told({**known, **({"device": device} if device else {})})
 
 
 def _told(value: Any) -> str:

@@ -155,10 +155,10 @@ class _Writer:
         width = _WIDTH / across
         lowest = top
         for n, figure in enumerate(row):
-            left = _MARGIN + n * width
+            left = _MARGIN + n * width + pdf.c_margin
             w, h = _fitted(figure.png, width - 3, height)
             pdf.image(io.BytesIO(smaller(figure.png)[0]), left, top, w, h)
-            pdf.set_xy(left, top + height + 0.8)
+            pdf.set_xy(left - pdf.c_margin, top + height + 0.8)
             self._font(7, color=_DIM)
             pdf.multi_cell(width - 3, 3.2, _latin(figure.caption), align="L")
             lowest = max(lowest, pdf.get_y())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from typing import Any
 import SimpleITK as sitk
 
 from neuralreg import __version__
+from neuralreg.errors import UnreadableFile
 from neuralreg.geometry.files import existing, quiet_itk, sha256_of, suffix_of
 from neuralreg.geometry.itk_files import WRITABLE, open_image
 
@@ -64,3 +66,23 @@ def geometry(image: sitk.Image | sitk.ImageFileReader) -> dict[str, Any]:
         "origin_lps": list(image.GetOrigin()),
         "direction": list(image.GetDirection()),
     }
+
+
+def registration_of(transform: Path) -> dict[str, Any] | None:
+    """What the record beside a transform says about how it was made; None without a record.
+
+    The inputs are told by name and hash, without their folders, whose names may tell a patient.
+    """
+    record = transform.parent / "result.json"
+    if not record.is_file():
+        return None
+    try:
+        facts: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
+        if transform.name not in facts.get("files", ()):
+            return None
+        for about in facts["inputs"].values():
+            about.pop("path", None)
+    except (ValueError, LookupError, AttributeError) as error:
+        raise UnreadableFile(f"{record} is no record", got=str(error)) from error
+    facts.pop("output", None)
+    return facts

@@ -24,6 +24,7 @@ from neuralreg.review.volumes import limited
 from neuralreg.review.worst_places import peaks
 
 Array = NDArray[Any]
+Mask = NDArray[np.bool_]
 
 _OWN = "a detector of this program, see benchmarks/faults.py; no tolerance exists"
 _RESIDUAL_SAMPLES = 1.0  # of the searched grid's spacing: smaller shifts are not counted
@@ -101,7 +102,7 @@ def _residual(case: Case, grid: Grid) -> Suspicion:
     for level in levels(grid):
         u = case.deformation.on(level)
         fixed, _, warped, seen = case.images_on(level, u)
-        found = residual(_smoothed(fixed, level, case), warped, seen, case.within(level), level)
+        found = residual(fixed, warped, seen, case.within(level), level)
         compared = max(compared, int(found.usable.sum()))
         places += _residual_places(case, found, level)
     places = _apart(places)
@@ -119,11 +120,6 @@ def _residual(case: Case, grid: Grid) -> Suspicion:
         "residual", "Images still apart", worst, "mm", case, compared, "blocks", bool(places), words
     )
     return Suspicion(line, tuple(places))
-
-
-def _smoothed(values: Array, grid: Grid, case: Case) -> Array:
-    """The fixed image without what the grid cannot show."""
-    return values
 
 
 def _residual_places(case: Case, found: Residual, grid: Grid) -> list[Place]:
@@ -160,13 +156,21 @@ def roughness(u: Array) -> Array:
     return np.asarray(np.sqrt(sum(p * p for p in parts)))
 
 
+def _without_edge(grid: Grid) -> Mask:
+    """The samples whose surroundings are known."""
+    depth = round(2 * _SMOOTHED)
+    inner = np.zeros(grid.shape, bool)
+    inner[tuple(slice(depth, -depth) if n > 4 * depth else slice(None) for n in grid.shape)] = True
+    return inner
+
+
 def _roughness(case: Case) -> Suspicion:
     grid = case.coarse
     title = "Seams and noise in the field"
     if case.deformation.is_linear:
         line = _line("roughness", title, 0.0, "mm", case, 0, "voxels", False, "a linear transform")
         return Suspicion(line)
-    rough, inside = roughness(case.coarse_u), case.within(grid)
+    rough, inside = roughness(case.coarse_u), case.within(grid) & _without_edge(grid)
     limit = _ROUGH * max(grid.spacing)
     places = []
     for index in peaks(rough, inside, grid):
@@ -178,7 +182,7 @@ def _roughness(case: Case) -> Suspicion:
         words = f"the field jumps or jitters by about {value:.2g} mm in {region}"
         point_lps = tuple(np.round(point, 3).tolist())
         places.append(Place("roughness", point_lps, value, "mm", region, words, value / limit))
-    worst = float(rough[inside].max())
+    worst = float(rough[inside].max(initial=0.0))
     words = (
         f"the field jumps or jitters by up to {worst:.2g} mm between neighboring samples"
         if places

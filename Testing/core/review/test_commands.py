@@ -259,6 +259,12 @@ def test_a_registration_is_repeated_from_its_record(files, tmp_path):
     again = run("rerun", folder, "--json", "-q")
     assert again.exit_code == 0, again.output
     assert json.loads(again.stdout)["same"]
+    report = run("review", folder / "fixed_to_moving.nii.gz", "--report", tmp_path / "r.html")
+    assert report.exit_code == 0, report.output
+    assert "convex" in (tmp_path / "r.html").read_text()
+    assert str(tmp_path) not in (tmp_path / "r.json").read_text()
+    from_the_report = run("rerun", tmp_path / "r.json", "-q")
+    assert from_the_report.exit_code == 0, from_the_report.output
     listed = run("worklist", folder, "--json", "-q")
     assert json.loads(listed.stdout)["entries"][0]["verdict"] in ("pass", "attention", "fail")
     files("moving").write_bytes(files("fixed").read_bytes())

@@ -130,6 +130,23 @@ def test_a_transform_is_the_same_however_it_comes(smooth_field, tmp_path):
     assert len({one.sha256 for one in found}) == 1
 
 
+def test_a_chain_and_a_spline_keep_their_hashes_when_they_are_read_again(smooth_field, tmp_path):
+    spline = sitk.BSplineTransformInitializer(sitk.Image((20, 20, 20), sitk.sitkUInt8), [4, 4, 4])
+    moved = np.random.default_rng(0).normal(size=len(spline.GetParameters()))
+    spline.SetParameters(moved.tolist())
+    affine = sitk.AffineTransform(3)
+    affine.SetTranslation((3.0, -2.0, 1.0))
+    chain = sitk.CompositeTransform([affine, to_itk(smooth_field(GRID)), spline])
+    hashes = []
+    for name in ("one.h5", "two.h5"):
+        sitk.WriteTransform(chain, str(tmp_path / name))
+        hashes.append(Deformation.of(tmp_path / name).sha256)
+    assert hashes[0] == hashes[1]
+    affine.SetTranslation((3.0, -2.0, 1.5))
+    changed = sitk.CompositeTransform([affine, to_itk(smooth_field(GRID)), spline])
+    assert Deformation.of(changed).sha256 != hashes[0]
+
+
 def test_a_changed_transform_has_another_hash(smooth_field):
     core = smooth_field(GRID)
     before = Deformation.of(core).sha256

@@ -1,0 +1,134 @@
+"""The parameter files of elastix, which no version of ITK reads.
+
+A file holds one transform as `(Name value ...)` lines and names the file of the transform that is
+applied before it. Source: the elastix manual, doi:10.1109/TMI.2009.2035616.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from neuralreg.errors import InvalidTransform, UnreadableFile
+
+_LINE = re.compile(r'^\((\w+)((?:\s+(?:"[^"]*"|[^\s")]+))+)\s*\)', re.MULTILINE)
+_WORD = re.compile(r'"([^"]*)"|([^\s"]+)')
+_NONE = "NoInitialTransform"
+_DEEPEST = 20  # files that name each other
+Values = dict[str, list[str]]
+
+
+def is_elastix(path: Path) -> bool:
+    """Whether a text file is one of elastix's."""
+    with path.open("rb") as file:
+        return b"(Transform " in file.read(4096)
+
+
+def read_elastix(path: Path, *, depth: int = 0) -> sitk.Transform:
+    """The transform in a parameter file, with those that come before it; fixed to moving, LPS mm.
+
+    Raises UnreadableFile when a file is missing or incomplete, InvalidTransform for a kind that is
+    not known here or transforms that are added instead of composed.
+    """
+    if depth > _DEEPEST:
+        raise UnreadableFile(f"{path} leads to itself through its initial transforms")
+    values = _values(path)
+    try:
+        own = _transform(values)
+        first = values.get("InitialTransformParametersFileName", [_NONE])[0]
+        first = values.get("InitialTransformParameterFileName", [first])[0]
+    except (LookupError, ValueError) as error:
+        raise UnreadableFile(
+            f"{path} is an incomplete parameter file of elastix", got=str(error)
+        ) from error
+    if first == _NONE:
+        return own
+    if values.get("HowToCombineTransforms", ["Compose"])[0] != "Compose":
+        raise InvalidTransform("only composed transforms can be read", where=str(path))
+    before = read_elastix(_beside(path, first), depth=depth + 1)
+    return sitk.CompositeTransform([own, before])  # ITK applies the last first
+
+
+def _values(path: Path) -> Values:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UnreadableFile(f"{path} cannot be opened", got=str(error)) from error
+    return {
+        name: [quoted or plain for quoted, plain in _WORD.findall(rest)]
+        for name, rest in _LINE.findall(text)
+    }
+
+
+def _beside(path: Path, name: str) -> Path:
+    """The file of the initial transform: where it was written, or now beside this one."""
+    named = Path(name)
+    return named if named.is_file() else path.parent / named.name
+
+
+def _transform(values: Values) -> sitk.Transform:
+    kind, d = values["Transform"][0], int(values["FixedImageDimension"][0])
+    if kind not in _KINDS:
+        raise InvalidTransform(
+            "this kind of elastix transform cannot be read",
+            got=kind,
+            wanted=", ".join(_KINDS),
+            remedy="Let transformix write a deformation field (-def all).",
+        )
+    made = _KINDS[kind](values, d)
+    made.SetParameters(_numbers(values, "TransformParameters"))
+    return made
+
+
+def _translation(values: Values, d: int) -> sitk.Transform:
+    return sitk.TranslationTransform(d)
+
+
+def _euler(values: Values, d: int) -> sitk.Transform:
+    if d == 2:
+        return _centered(sitk.Euler2DTransform(), values)
+    euler = sitk.Euler3DTransform()
+    euler.SetComputeZYX(values.get("ComputeZYX", ["false"])[0] == "true")
+    return _centered(euler, values)
+
+
+def _similarity(values: Values, d: int) -> sitk.Transform:
+    made = sitk.Similarity2DTransform() if d == 2 else sitk.Similarity3DTransform()
+    return _centered(made, values)
+
+
+def _affine(values: Values, d: int) -> sitk.Transform:
+    return _centered(sitk.AffineTransform(d), values)
+
+
+def _bspline(values: Values, d: int) -> sitk.Transform:
+    made = sitk.BSplineTransform(d, int(values.get("BSplineTransformSplineOrder", ["3"])[0]))
+    size, index = _numbers(values, "GridSize"), _numbers(values, "GridIndex")
+    spacing, origin = _numbers(values, "GridSpacing"), _numbers(values, "GridOrigin")
+    direction = np.reshape(_numbers(values, "GridDirection"), (d, d)).T  # elastix: by columns
+    start = origin + direction @ np.multiply(index, spacing)
+    made.SetFixedParameters([*size, *start.tolist(), *spacing, *direction.ravel().tolist()])
+    return made
+
+
+def _centered(made: sitk.Transform, values: Values) -> sitk.Transform:
+    made.SetCenter(_numbers(values, "CenterOfRotationPoint"))
+    return made
+
+
+def _numbers(values: Values, name: str) -> list[float]:
+    return [float(value) for value in values[name]]
+
+
+_KINDS: dict[str, Callable[[Values, int], sitk.Transform]] = {
+    "TranslationTransform": _translation,
+    "EulerTransform": _euler,
+    "SimilarityTransform": _similarity,
+    "AffineTransform": _affine,
+    "BSplineTransform": _bspline,
+    "RecursiveBSplineTransform": _bspline,
+}
