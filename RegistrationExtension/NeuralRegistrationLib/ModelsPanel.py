@@ -8,11 +8,9 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from . import Cards
+from . import Cards, Tables
 from .ModelDetails import details
 from .Paths import resourcePath
-
-_COLUMNS = 2
 
 
 class ModelsPanel:
@@ -31,14 +29,7 @@ class ModelsPanel:
 
     def _prepare(self) -> None:
         ui = self.ui
-        ui.modelsTable.setColumnCount(_COLUMNS)
-        ui.modelsTable.setHorizontalHeaderLabels([_("Model"), _("State")])
-        ui.modelsTable.verticalHeader().hide()
-        header = ui.modelsTable.horizontalHeader()
-        header.setDefaultAlignment(qt.Qt.AlignLeft | qt.Qt.AlignVCenter)
-        header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
-        header.setSectionResizeMode(1, qt.QHeaderView.ResizeToContents)
-        ui.modelsTable.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
+        Tables.prepare(ui.modelsTable, (_("Model"), _("State")))
         for name in ("modalityFilter", "anatomyFilter", "dimensionFilter"):
             getattr(ui, name).connect("currentIndexChanged(int)", lambda index: self._list())
         ui.availableFilter.connect("toggled(bool)", lambda checked: self._list())

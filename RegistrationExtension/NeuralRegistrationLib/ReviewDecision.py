@@ -36,10 +36,23 @@ class ReviewDecision:
         """Show what was decided about a transform; gives the report that is kept with it."""
         self._node, self._report, self.decision, self._void = transformNode, None, None, False
         if transformNode is not None:
-            self._report, self.decision = ReviewMemory.recall(transformNode)
+            try:
+                self._report, self.decision = ReviewMemory.recall(transformNode)
+            except RegistrationError as error:
+                self._onSay(str(error))
         self.ui.reviewNoteEdit.text = ""
         self._show()
         return self._report
+
+    @property
+    def report(self):
+        """What is known about the transform, or None."""
+        return self._report
+
+    @property
+    def valid(self):
+        """The decision, if there is one that holds."""
+        return None if self._void else self.decision
 
     def reviewed(self, report) -> None:
         """A transform was looked at: now it can be decided on, and a decision may be void."""

@@ -10,6 +10,7 @@ The volumes are those that the transform node refers to, unless they are given.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -21,8 +22,10 @@ from neuralreg.worker.parcel import Steps, at_once
 from . import Volumes
 from .Fingerprint import fingerprint
 from .ReviewRequest import Subject, sides
+from .Transforms import RECORD
 
 KIND = "review"
+STARTS = 4  # of the registrations whose answers are compared
 MAPS = ("jacobian", "forward_backward", "magnitude")
 MAPS_OF_IMAGES = ("residual", "warped")
 
@@ -90,6 +93,35 @@ def submitted(subject: Subject, detail: str, *, onDone=None, onProgress=None):
         subject.job(detail, mapsOf(subject) if detail == "full" else ()),
         deliver=deliver,
         check=check,
+        scene=subject.transform.GetScene(),
+        onDone=onDone,
+        onProgress=onProgress,
+    )
+
+
+def spread(subject: Subject, *, onDone=None, onProgress=None):
+    """The job that registers again from moved starts: where the answers differ, in mm.
+
+    It takes the model that made the transform, where that is known. Its result has the VTK image
+    and where it lies.
+    """
+    from . import Jobs
+
+    def arguments() -> Steps:
+        record = json.loads(subject.transform.GetAttribute(RECORD) or "{}")
+        job = yield from subject.job("quick")
+        pair = {side: job[side] for side in ("fixed", "moving")}
+        return {**pair, "model": record.get("model", "convex"), "starts": STARTS}
+
+    def deliver(answer) -> Steps:
+        voxels = answer["spread"]
+        image = yield from Volumes.imageData(voxels.data)
+        return image, voxels.grid
+
+    return Jobs.queue().submit(
+        "robustness",
+        arguments(),
+        deliver=deliver,
         scene=subject.transform.GetScene(),
         onDone=onDone,
         onProgress=onProgress,

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import qt
 import vtk
+from neuralreg.errors import RegistrationError
 from slicer.i18n import tr as _
 
 from . import Geometry, LandmarkPairs, Placement, ReviewLines, Tables
@@ -32,8 +33,8 @@ class ReviewLandmarks:
         Tables.prepare(ui.reviewPointsTable, (_("Landmark"), _("Before"), _("After")))
         ui.reviewPointsTable.connect("itemSelectionChanged()", self._chosen)
         ui.reviewPlaceButton.connect("toggled(bool)", self._place)
-        ui.reviewLoadPointsButton.connect("clicked()", self.load)
-        ui.reviewSavePointsButton.connect("clicked()", self.save)
+        ui.reviewLoadPointsButton.connect("clicked()", lambda: self._try(self.load))
+        ui.reviewSavePointsButton.connect("clicked()", lambda: self._try(self.save))
 
     def follow(self, subject, repeated=None) -> None:
         """Watch the landmarks of this subject from now on; None for none."""
@@ -109,6 +110,12 @@ class ReviewLandmarks:
             self._onNodes(made)
 
     # Files
+
+    def _try(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except RegistrationError as error:
+            self._onSay(str(error))
 
     def load(self) -> None:
         """Read pairs from a CSV, or the points of one side from Slicer's own file."""

@@ -15,6 +15,7 @@ from . import Placement
 
 _ROLE = "neuralRegistrationReview"
 _TABLE = "Review worklist"
+_OURS = "Review: "  # the beginning of our line in a description
 _COLUMNS = ("Transform", "Verdict", "Decision", "By", "Time", "Note")
 
 
@@ -55,7 +56,7 @@ def decide(transformNode, report: QualityReport, decision: Decision) -> Path | N
     The path that was written, if the transform has a file. Raises UnwritableOutput.
     """
     remember(transformNode, report, decision)
-    transformNode.SetDescription(decision.in_words())
+    _describe(transformNode, decision.in_words())
     _fillTable(transformNode.GetScene())
     path = fileOf(transformNode)
     if path is None:
@@ -66,10 +67,20 @@ def decide(transformNode, report: QualityReport, decision: Decision) -> Path | N
 
 def void(transformNode) -> None:
     """Say in the transform's description that a decision does not hold any more."""
-    was = transformNode.GetDescription() or ""
-    mark = _("VOID, the transform was changed. It was: ")
-    if was and not was.startswith(mark):
-        transformNode.SetDescription(mark + was)
+    was = next((line for line in _lines(transformNode) if line.startswith(_OURS)), "")
+    mark = _("void, the transform was changed. It was: ")
+    if was and mark not in was:
+        _describe(transformNode, mark + was.removeprefix(_OURS))
+
+
+def _lines(transformNode) -> list[str]:
+    return (transformNode.GetDescription() or "").splitlines()
+
+
+def _describe(transformNode, words: str) -> None:
+    """Say it in the first line of the description, and leave the others as they are."""
+    others = [line for line in _lines(transformNode) if not line.startswith(_OURS)]
+    transformNode.SetDescription("\n".join([_OURS + words, *others]))
 
 
 def fileOf(transformNode) -> Path | None:

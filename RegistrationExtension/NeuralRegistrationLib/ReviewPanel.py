@@ -9,12 +9,12 @@ import slicer
 from neuralreg.errors import RegistrationError
 from slicer.i18n import tr as _
 
-from . import ReviewJobs
+from . import Dependencies, ReviewJobs
 from .Paths import resourcePath
 from .ReviewDecision import ReviewDecision
 from .ReviewLandmarks import ReviewLandmarks
 from .ReviewLook import ReviewLook
-from .ReviewParameters import reviewParameters
+from .ReviewParameters import ColorMap, reviewParameters
 from .ReviewReport import ReviewReport
 from .ReviewRequest import Subject, sides
 from .ReviewResultView import ReviewResultView
@@ -36,11 +36,12 @@ class ReviewPanel:
         self.landmarks = ReviewLandmarks(ui, self._set, self.look.jump, self._say)
         self.decision = ReviewDecision(ui, self._say, self._list)
         self.report = ReviewReport(self._say)
-        self.worklist = ReviewWorklist(ui, self.widget, self.choose)
+        self.worklist = ReviewWorklist(ui, self.widget, self._set, self._say)
         ui.reviewButton.connect("clicked()", self.review)
         ui.reviewCancelButton.connect("clicked()", self.cancel)
         ui.reviewReportButton.connect("clicked()", self.export)
         ui.reviewLimitsButton.connect("clicked()", self.chooseLimits)
+        ui.reviewSpreadButton.connect("clicked()", self.spread)
         for selector in (ui.reviewLayoutSelector, ui.reviewOverlaySelector):
             selector.connect("activated(int)", lambda index: self.look.touched())
         self.widget.setMRMLScene(slicer.mrmlScene)
@@ -125,6 +126,7 @@ class ReviewPanel:
         if node is not None:
             pair = dict(zip(("fixedVolume", "movingVolume"), sides(node), strict=True))
             self._set({name: volume for name, volume in pair.items() if volume is not None})
+        self._say("")
         self._know(node)
 
     def _know(self, node) -> None:
@@ -134,7 +136,6 @@ class ReviewPanel:
         report = self.decision.follow(node)
         remark = _("From the saved scene.") if report is not None else ""
         self.result.show(report, remark)
-        self._say("")
 
     def _watch(self, node) -> None:
         """Know when the transform is changed: what was said about it is void then."""
@@ -154,6 +155,7 @@ class ReviewPanel:
 
     def _showMapsThatAreThere(self, images: dict) -> None:
         ready = bool(images)
+        self.ui.reviewSpreadButton.enabled = "warped" in images and not self._jobs
         self.ui.reviewMapSelector.enabled = ready
         tip = _("A map in color over the fixed image.")
         self.ui.reviewMapSelector.toolTip = tip if ready else tip + " " + _("Review first.")
@@ -181,6 +183,26 @@ class ReviewPanel:
             self._say(str(error))
         self._showJobs()
 
+    def spread(self) -> None:
+        """Register again from moved starts, and show where the answers differ."""
+        if Dependencies.missing():
+            self._say(Dependencies.described(Dependencies.missing()))
+            return
+        call = {"onDone": self._spreadEnded, "onProgress": self._progressed}
+        self._jobs.append(ReviewJobs.spread(self.subject, **call))
+        self._showJobs()
+
+    def _spreadEnded(self, job) -> None:
+        if job in self._jobs:
+            self._jobs.remove(job)
+        if job.state == "done":
+            self._reviewed.images["spread"] = job.result
+            self._say("")
+            self._set({"colorMap": ColorMap.SPREAD})
+        else:
+            self._say(_("Cancelled.") if job.state == "cancelled" else str(job.error))
+        self._showJobs()
+
     def export(self) -> None:
         """Write a report of what was found and decided."""
         reviewed = self._reviewed or ReviewJobs.Reviewed(self.result.report, {})
@@ -194,8 +216,9 @@ class ReviewPanel:
     def _progressed(self, job) -> None:
         if job not in self._jobs:
             return
-        first = len(self._jobs) > 1
-        share = 0.15 * job.progress.fraction if first else 0.15 + 0.85 * job.progress.fraction
+        share = job.progress.fraction
+        if job.kind == ReviewJobs.KIND:
+            share = 0.15 * share if len(self._jobs) > 1 else 0.15 + 0.85 * share
         self.ui.reviewProgressBar.value = round(1000 * share)
         stage = job.progress.stage
         self._say(stage[:1].upper() + stage[1:])
@@ -227,6 +250,8 @@ class ReviewPanel:
         self._refresh()
 
     def _list(self) -> None:
+        if self._shown and self.decision.report is not None:
+            self.worklist.keep(self.decision.report, self.decision.valid)
         self.worklist.list(self._transform)
 
     def _say(self, text: str) -> None:

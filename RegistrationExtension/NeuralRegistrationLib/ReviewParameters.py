@@ -63,13 +63,14 @@ class Drawing(Enum):
 
 
 class ColorMap(Enum):
-    """A number of each place, as color. The values are names of maps of the job `review`."""
+    """A number of each place, as color. The values are names of maps of the worker."""
 
     NONE = ""
     JACOBIAN = "jacobian"
     CONSISTENCY = "forward_backward"
     MAGNITUDE = "magnitude"
     RESIDUAL = "residual"
+    SPREAD = "spread"
 
     def label(self):
         return {
@@ -77,7 +78,8 @@ class ColorMap(Enum):
             ColorMap.JACOBIAN: _("Change of volume (Jacobian)"),
             ColorMap.CONSISTENCY: _("Forward-backward error"),
             ColorMap.MAGNITUDE: _("Length of the deformation"),
-            ColorMap.RESIDUAL: _("Difference that is left"),
+            ColorMap.RESIDUAL: _("Edges that do not meet"),
+            ColorMap.SPREAD: _("Dependence on the start"),
         }[self]
 
 

@@ -83,8 +83,10 @@ class ReviewViews:
             else:
                 _requireDescription(node, layout)
                 node.SetViewArrangement(_LAYOUTS[layout])
-        self._layout = layout
+        changed, self._layout = layout is not self._layout, layout
         self.update()
+        if changed:
+            _fit()
 
     def overlay(self, overlay: Overlay, percent: float) -> None:
         """Choose how both are shown on each other. percent: of the slider."""
@@ -129,7 +131,8 @@ class ReviewViews:
                 _show(composite, self._preview.volume, None, 0.0)
             else:
                 self._showBoth(composite)
-            composite.SetLinkedControl(self._layout is not Layout.ASIS)
+            if row.startswith((UPPER, LOWER)):
+                composite.SetLinkedControl(True)
 
     def _showBoth(self, composite) -> None:
         if self._map is not None:
@@ -151,6 +154,14 @@ def _show(composite, background, foreground, opacity: float) -> None:
     composite.SetForegroundVolumeID(foreground.GetID() if foreground is not None else None)
     composite.SetForegroundOpacity(opacity)
     composite.SetCompositing(slicer.vtkMRMLSliceCompositeNode.Alpha)
+
+
+def _fit() -> None:
+    """Show all of the volumes in views that are new."""
+    application = slicer.app.applicationLogic()
+    logics = application.GetSliceLogics() if application is not None else None
+    for number in range(logics.GetNumberOfItems() if logics is not None else 0):
+        logics.GetItemAsObject(number).FitSliceToBackground()
 
 
 def _layoutNode():

@@ -1,87 +1,116 @@
-"""The worklist of the Review panel: the transforms of the scene, those at risk first."""
+"""The worklist of the Review panel: cases to go through, those at risk first."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
-import slicer
+import qt
+from neuralreg.errors import RegistrationError
 from slicer.i18n import tr as _
 
-from . import ReviewLines, ReviewMemory, Tables
+from . import ReviewLines, Tables
 from .Keys import key
-
-_RISK = ("fail", "attention", "", "pass")  # "" was not reviewed yet
+from .ReviewCases import FileCases, SceneCases
 
 
 class ReviewWorklist:
-    """A table of transforms to go through. onChosen: called with the node to review next."""
+    """A table of cases.
 
-    def __init__(self, ui, widget, onChosen: Callable) -> None:
-        self.ui, self._onChosen = ui, onChosen
-        self._ids: list[str] = []
-        self._decided: set[str] = set()
-        self._current = ""
+    onChosen: called with the parameters of the case to review next. onSay: with a sentence for
+    the status line.
+    """
+
+    def __init__(self, ui, widget, onChosen: Callable, onSay: Callable[[str], None]) -> None:
+        self.ui, self._widget, self._onChosen, self._onSay = ui, widget, onChosen, onSay
+        self._source = SceneCases()
+        self._cases: list = []
+        self._current, self._on = "", False
         Tables.prepare(ui.reviewWorklistTable, (_("Transform"), _("Review"), _("Decision")))
         ui.reviewWorklistTable.connect("itemSelectionChanged()", self._chosen)
         ui.reviewPreviousButton.connect("clicked()", lambda: self.go(-1))
         ui.reviewNextButton.connect("clicked()", lambda: self.go(1))
-        self._keys = [key("PgUp", widget, lambda: self.go(-1))]
-        self._keys += [key("PgDown", widget, lambda: self.go(1))]
+        ui.reviewOpenListButton.connect("clicked()", self.open)
+        self._keys = [key("Ctrl+PgUp", widget, lambda: self.go(-1))]
+        self._keys += [key("Ctrl+PgDown", widget, lambda: self.go(1))]
 
     def active(self, on: bool) -> None:
         """Listen to the keys, or leave them to others."""
+        self._on = on
         for shortcut in self._keys:
-            shortcut.setEnabled(on and len(self._ids) > 1)
+            shortcut.setEnabled(on and len(self._cases) > 1)
 
     def clear(self) -> None:
-        """Show nothing."""
-        self._ids, self._decided = [], set()
+        """The scene closes: what was loaded is gone, a list of files is left."""
+        self._source, self._cases, self._current = SceneCases(), [], ""
         Tables.fill(self.ui.reviewWorklistTable, [])
 
+    def open(self) -> None:
+        """Take the cases from a CSV; those of the scene on Cancel."""
+        path = qt.QFileDialog.getOpenFileName(
+            self._widget, _("Worklist"), str(Path.home()), "*.csv"
+        )
+        self._source.leave()
+        try:
+            self._source = FileCases(Path(path)) if path else SceneCases()
+        except RegistrationError as error:
+            self._onSay(str(error))
+            return
+        self._current = ""
+        self.list()
+        if path:
+            self._onSay(_("Choose a case of {file}.").format(file=self._source.title))
+
     def list(self, current=None) -> None:
-        """Bring the table up to date. current: the node that is reviewed."""
+        """Bring the table up to date. current: the transform node that is reviewed."""
         if current is not None:
-            self._current = current.GetID()
-        known = [(node, *ReviewMemory.recall(node)) for node in ReviewMemory.candidates()]
-        known.sort(key=lambda entry: (_RISK.index(_verdict(entry[1])), entry[0].GetName()))
-        self._ids = [node.GetID() for node, _report, _decision in known]
-        self._decided = {node.GetID() for node, _r, decision in known if decision is not None}
-        table = self.ui.reviewWorklistTable
-        dark = Tables.isDark(table)
-        verdicts = [_verdict(report) for _node, report, _decision in known]
-        rows = [
-            (
-                node.GetName(),
-                ReviewLines.signed(verdict) if verdict else _("not yet"),
-                decision.verdict if decision is not None else "",
-            )
-            for (node, _report, decision), verdict in zip(known, verdicts, strict=True)
-        ]
-        Tables.fill(table, rows)
-        Tables.paint(table, 1, [ReviewLines.color(verdict, dark) for verdict in verdicts])
-        several = len(self._ids) > 1
+            self._current = self._source.keyOf(current)
+        self._cases = self._source.cases()
+        dark = Tables.isDark(self.ui.reviewWorklistTable)
+        verdicts = [case.verdict for case in self._cases]
+        rows = [(case.name, _shown(case.verdict), case.decision) for case in self._cases]
+        Tables.fill(self.ui.reviewWorklistTable, rows)
+        colors = [ReviewLines.color(verdict, dark) for verdict in verdicts]
+        Tables.paint(self.ui.reviewWorklistTable, 1, colors)
+        several = len(self._cases) > 1
         self.ui.reviewPreviousButton.enabled = self.ui.reviewNextButton.enabled = several
+        self.active(self._on)
+
+    def keep(self, report, decision) -> None:
+        """Remember what was found and decided about the case that is reviewed."""
+        try:
+            self._source.keep(self._current, report, decision)
+        except RegistrationError as error:
+            self._onSay(str(error))
 
     def _chosen(self) -> None:
         row = self.ui.reviewWorklistTable.currentRow()
-        if 0 <= row < len(self._ids):
-            self._take(self._ids[row])
+        if 0 <= row < len(self._cases):
+            self._take(self._cases[row].key)
 
     def go(self, step: int) -> None:
-        """The transform before, or the next one that is not decided yet."""
-        if not self._ids:
+        """The case before, or the next one that is not decided yet."""
+        keys = [case.key for case in self._cases]
+        if not keys:
             return
-        place = self._ids.index(self._current) if self._current in self._ids else -1
-        order = [self._ids[(place + step * n) % len(self._ids)] for n in range(1, len(self._ids))]
-        open_ = [nodeId for nodeId in order if nodeId not in self._decided]
-        if step > 0 and not open_:
+        place = keys.index(self._current) if self._current in keys else (-1 if step > 0 else 0)
+        order = [keys[(place + step * n) % len(keys)] for n in range(1, len(keys) + 1)]
+        decided = {case.key for case in self._cases if case.decision}
+        wanted = order if step < 0 else [each for each in order if each not in decided]
+        if wanted and wanted[0] != self._current:
+            self._take(wanted[0])
+
+    def _take(self, chosen: str) -> None:
+        try:
+            parameters = self._source.take(chosen)
+        except (RegistrationError, RuntimeError) as error:  # Slicer's loaders raise the latter
+            self._onSay(str(error))
             return
-        self._take(open_[0] if step > 0 else order[0])
-
-    def _take(self, nodeId: str) -> None:
-        self._current = nodeId
-        self._onChosen(slicer.mrmlScene.GetNodeByID(nodeId))
+        self._current = chosen
+        self._onChosen(parameters)
 
 
-def _verdict(report) -> str:
-    return report.verdict if report is not None else ""
+def _shown(verdict: str) -> str:
+    if verdict == "error":
+        return _("not possible")
+    return ReviewLines.signed(verdict) if verdict else _("not yet")

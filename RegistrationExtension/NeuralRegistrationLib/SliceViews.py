@@ -18,6 +18,8 @@ def layers() -> list[tuple]:
             composite.GetBackgroundVolumeID(),
             composite.GetForegroundVolumeID(),
             composite.GetForegroundOpacity(),
+            composite.GetCompositing(),
+            composite.GetLinkedControl(),
         )
         for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
     ]
@@ -25,10 +27,12 @@ def layers() -> list[tuple]:
 
 def restore(former: list[tuple]) -> None:
     """Show again what was shown before."""
-    for composite, background, foreground, opacity in former:
+    for composite, background, foreground, opacity, compositing, linked in former:
         composite.SetBackgroundVolumeID(background)
         composite.SetForegroundVolumeID(foreground)
         composite.SetForegroundOpacity(opacity)
+        composite.SetCompositing(compositing)
+        composite.SetLinkedControl(linked)
 
 
 def show(background, foreground, opacity: float) -> None:

@@ -18,6 +18,9 @@ def prepare(table, titles: Sequence[str]) -> None:
     header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
     header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
     table.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
+    # Texts that wrap need another height when the column gets another width.
+    fit = table.resizeRowsToContents
+    header.connect("sectionResized(int,int,int)", lambda index, before, now: fit())
 
 
 def fill(table, rows: Sequence[Sequence[str]]) -> None:

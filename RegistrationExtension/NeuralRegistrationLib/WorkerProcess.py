@@ -69,6 +69,7 @@ class WorkerProcess:
     ) -> None:
         self.log, self._answers = log, Answers()
         self._onMessage, self._onFailure = onMessage, onFailure
+        self._errors: list = []
         self._silent, self._mostSilent = 0, silentSeconds * 1000 / _TICK_MS
         self.folder = _newFolder()
         self._process = qt.QProcess()
@@ -137,7 +138,15 @@ class WorkerProcess:
             return
         self.log.add(greeting)
         for message in messages:
-            self._onMessage(message)
+            if message["type"] == "error":  # what it wrote about it comes on another way, by now
+                self._errors.append(message)
+                qt.QTimer.singleShot(0, self._tellErrors)
+            else:
+                self._onMessage(message)
+
+    def _tellErrors(self) -> None:
+        while self._errors:
+            self._onMessage(self._errors.pop(0))
 
     def _readLog(self) -> None:
         self.log.add(self._process.readAllStandardError().data().decode(errors="replace"))
@@ -151,6 +160,7 @@ class WorkerProcess:
     def _finished(self, code, status) -> None:
         self._readLog()
         self._read()
+        self._tellErrors()
         crashed = status == qt.QProcess.CrashExit
         self._fail(died(None if crashed else code, code if crashed else None, self.log.text))
 

@@ -129,9 +129,17 @@ def reviewed(arguments, progress):
     return Review(report.as_record(), maps)
 
 
+def spread(arguments, progress):
+    """The same everywhere: how many starts there were."""
+    progress(0.5, "starting again")
+    grid = arguments["fixed"].grid
+    return {"spread": Voxels(np.full(grid.shape, arguments["starts"], np.float32), grid)}
+
+
 jobs.KINDS.update(
     register="__main__:registered",
     brain_mask="__main__:brain_found",
     review="__main__:reviewed",
+    robustness="__main__:spread",
 )
 server.main()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import slicer
@@ -316,6 +319,69 @@ def test_a_result_on_which_a_node_was_deleted_can_still_be_looked_at(panel, run,
     panel.ui.warpSlider.value = 60
     panel.ui.gridCheckBox.checked = True
     panel.ui.revertButton.click()
+
+
+ODD = [sys.executable, str(Path(__file__).parents[1] / "data" / "odd_jobs.py"), "--cold"]
+
+
+@pytest.fixture
+def misbehave(the_application, panel, wait_until):
+    """Presses Apply and lets the worker do something else instead."""
+    from NeuralRegistrationLib import Jobs
+
+    class Odd(Jobs.Queue):
+        def submit(self, kind, *arguments, **more):
+            return super().submit(self.kind, *arguments, **more)
+
+    former = list(Jobs._queues)
+
+    def press(kind, **options):
+        Jobs._queues[:] = [Odd(options.pop("worker", ODD), **options)]
+        Jobs.queue().kind = kind
+        panel.ui.applyButton.click()
+        wait_until(lambda: not panel._jobs)
+
+    yield press
+    Jobs.queue().close()
+    Jobs._queues[:] = former
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "logged"),
+    [
+        ("garbage", "nobody can read", ""),
+        ("hog", "too little memory", "MemoryError"),
+        ("stumble", "for a reason that nobody foresaw", "ZeroDivisionError"),
+        ("freeze", "no sign of life", ""),
+    ],
+)
+def test_whatever_befalls_the_worker_is_one_message_with_its_log(
+    panel, misbehave, a_scene, kind, words, logged
+):
+    before = {a_scene.GetNthNode(i).GetID() for i in range(a_scene.GetNumberOfNodes())}
+    misbehave(kind, silentSeconds=3.0)
+    ui = panel.ui
+    assert words in ui.statusLabel.text
+    assert ui.statusIcon.visible
+    assert ui.logButton.visible == bool(logged)
+    if logged:
+        ui.logButton.click()
+        assert ui.logText.visible
+        assert logged in ui.logText.plainText
+    assert {a_scene.GetNthNode(i).GetID() for i in range(a_scene.GetNumberOfNodes())} == before
+    assert ui.applyButton.enabled
+    assert not ui.cancelButton.enabled
+
+
+def test_a_python_without_torch_is_one_message_with_what_to_do(
+    panel, misbehave, tmp_path, monkeypatch
+):
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError('none', name='torch')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    misbehave("register", worker=[sys.executable, "-m", "neuralreg.worker", "--cold"])
+    assert "lacks the package torch" in panel.ui.statusLabel.text
+    assert "set-up card" in panel.ui.statusLabel.text
+    assert panel.ui.applyButton.enabled
 
 
 def test_copy_as_python_gives_the_call_that_repeats_the_settings(panel, run, the_application):

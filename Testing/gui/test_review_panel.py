@@ -345,6 +345,18 @@ def test_maps_are_volumes_in_color_that_go_away_again(panel, review, views, a_sc
     assert all(a_scene.GetNodeByID(n).GetHideFromEditors() for n in left)
 
 
+def test_registering_again_from_moved_starts_gives_a_map(panel, review, a_scene, wait_until, views):
+    ui = panel.ui
+    assert not ui.reviewSpreadButton.enabled
+    review()
+    ui.reviewSpreadButton.click()
+    assert ui.reviewCancelButton.enabled
+    wait_until(lambda: not panel._jobs)
+    assert ui.reviewMapSelector.currentText == "Dependence on the start"
+    shown = a_scene.GetNodeByID(views["Red"][1].GetForegroundVolumeID())
+    assert np.unique(slicer.util.arrayFromVolume(shown)).tolist() == [4.0]
+
+
 def test_outlines_of_both_sides_are_drawn_and_the_originals_come_back(
     panel, a_pair, views, a_scene
 ):
@@ -445,18 +457,30 @@ def test_landmarks_are_saved_and_loaded(panel, a_scene, tmp_path, monkeypatch):
     assert [fixed.GetNthControlPointLabel(n) for n in range(3)] == ["p0", "p1", "p2"]
 
 
+def test_a_file_of_landmarks_that_cannot_be_read_is_told(panel, tmp_path, monkeypatch):
+    import qt
+
+    (tmp_path / "bad.csv").write_text("nothing here")
+    monkeypatch.setattr(qt.QFileDialog, "getOpenFileName", lambda *_: str(tmp_path / "bad.csv"))
+    panel.ui.reviewLoadPointsButton.click()
+    assert "holds no pairs of landmarks" in panel.ui.reviewStatusLabel.text
+
+
 def test_a_decision_is_kept_in_the_scene_and_beside_the_file(
     panel, review, a_transform, a_scene, tmp_path
 ):
     ui = panel.ui
     assert not ui.reviewDecideButton.enabled
+    a_transform.SetDescription("made by hand")
     a_transform.AddDefaultStorageNode()
     a_transform.GetStorageNode().SetFileName(str(tmp_path / "t.h5"))
     review()
     ui.reviewDecisionSelector.currentIndex = 1
     ui.reviewerEdit.text, ui.reviewNoteEdit.text = "Dr. A", "good at the target"
     ui.reviewDecideButton.click()
-    assert "Accepted (level 1" in a_transform.GetDescription()
+    first, second = a_transform.GetDescription().splitlines()
+    assert first.startswith("Review: Accepted (level 1")
+    assert second == "made by hand"
     kept = json.loads((tmp_path / "t.decision.json").read_text())
     assert (kept["verdict"], kept["level"], kept["by"]) == ("accepted", 1, "Dr. A")
     assert "t.decision.json" in ui.reviewStatusLabel.text
@@ -488,7 +512,7 @@ def test_a_decision_is_void_when_the_transform_changes(panel, review, a_transfor
     a_transform.TransformModified()
     assert "Void" in panel.ui.reviewDecisionLabel.text
     assert "review it again" in panel.ui.reviewVerdictLabel.text
-    assert a_transform.GetDescription().startswith("VOID")
+    assert a_transform.GetDescription().startswith("Review: void")
     review()
     assert "Void" in panel.ui.reviewDecisionLabel.text
     vectors = slicer.util.arrayFromGridTransform(a_transform)
@@ -531,6 +555,7 @@ def test_several_transforms_are_gone_through_those_at_risk_first(
     assert names == ["moving to fixed", "case 1", "case 2"]
     assert table.item(0, 1).text() == "✕ fail"
     panel.ui.reviewDecideButton.click()
+    assert all(key.isEnabled() for key in panel.worklist._keys)
     panel.worklist._keys[1].activated.emit()
     assert panel.parameters.transform is others[0]
     panel.ui.reviewNextButton.click()
@@ -592,6 +617,24 @@ def test_a_scene_that_is_closed_leaves_a_fresh_panel(panel, review, a_scene, vie
     assert panel.look.views is None
 
 
+@pytest.mark.parametrize("which", ["transform", "fixedVolume", "movingVolume", "fixedSegments"])
+def test_nodes_that_are_deleted_while_they_are_looked_at_do_no_harm(
+    panel, review, views, a_scene, a_pair, which
+):
+    panel.ui.reviewFixedSegmentsSelector.setCurrentNode(a_segmentation(a_pair[0], "one"))
+    panel.ui.reviewMovingSegmentsSelector.setCurrentNode(a_segmentation(a_pair[1], "other"))
+    review()
+    panel.ui.reviewOutlinesCheckBox.checked = True
+    pick(panel.ui.reviewArrowsSelector, "Arrows")
+    pick(panel.ui.reviewMapSelector, "Forward-backward error")
+    a_scene.RemoveNode(getattr(panel.parameters, which))
+    panel.ui.reviewMixSlider.value = 20
+    panel.ui.reviewBeforeButton.click()
+    panel.ui.reviewWarpSlider.value = 30
+    assert getattr(panel.parameters, which) is None
+    panel.close()
+
+
 def test_leaving_the_panel_gives_the_views_back(panel, review, views, a_panel, a_scene):
     composite = views["Red"][1]
     composite.SetBackgroundVolumeID(panel.parameters.movingVolume.GetID())
@@ -599,8 +642,10 @@ def test_leaving_the_panel_gives_the_views_back(panel, review, views, a_panel, a
     before = nodes_in(a_scene)
     panel.look.touched()
     assert composite.GetBackgroundVolumeID() == panel.parameters.fixedVolume.GetID()
+    pick(panel.ui.reviewOverlaySelector, "Difference")
     a_panel.tabs.currentIndex = 0
     assert composite.GetBackgroundVolumeID() == panel.parameters.movingVolume.GetID()
+    assert composite.GetCompositing() == composite.Alpha
     assert nodes_in(a_scene) == before
     assert not panel.look.shortcut.isEnabled()
 
