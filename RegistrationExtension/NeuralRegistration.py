@@ -32,7 +32,7 @@ class NeuralRegistration(ScriptedLoadableModule):
         )
         self.parent.acknowledgementText = _(
             "The default method follows the work of Heinrich, Siebert, Hansen and colleagues: "
-            "coupled convex optimization (doi:10.1007/978-3-319-10443-0_6)."
+            "coupled convex optimization (doi:10.1007/978-3-319-08554-8_6)."
         )
         self.parent.icon = qt.QIcon(self.resourcePath("Icons/NeuralRegistration.png"))
 

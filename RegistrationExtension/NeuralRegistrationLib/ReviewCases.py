@@ -1,4 +1,4 @@
-"""What a worklist goes through: the transforms of the scene, or cases whose files stand in a CSV."""
+"""What a worklist goes through: the transforms of the scene, or cases whose files a CSV names."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class SceneCases:
         """The case that a transform node belongs to."""
         return transformNode.GetID()
 
-    def keep(self, key: str, report, decision) -> None:
+    def keep(self, transformNode, report, decision) -> None:
         """The scene remembers by itself."""
 
     def leave(self) -> None:
@@ -70,7 +70,7 @@ class FileCases:
         self.path, self.title = path, path.name
         self._entries = {entry.case: entry for entry in read_worklist(path)}
         self._changes: Revert.Changes | None = None
-        self._current = ""
+        self._current, self._transform = "", None
 
     def cases(self) -> list[Case]:
         """Those that are not decided yet, and among them those at risk, first."""
@@ -92,7 +92,7 @@ class FileCases:
             "movingSegments": self._loaded(slicer.util.loadSegmentation, entry.moving_seg),
             "mask": self._loaded(slicer.util.loadSegmentation, entry.mask),
         }
-        transform = loaded["transform"]
+        transform = self._transform = loaded["transform"]
         roles = transform.GetFixedNodeReferenceRole(), transform.GetMovingNodeReferenceRole()
         for role, side in zip(roles, ("fixedVolume", "movingVolume"), strict=True):
             if loaded[side] is not None:
@@ -118,14 +118,15 @@ class FileCases:
         return found
 
     def keyOf(self, transformNode) -> str:
-        """The case that is loaded."""
-        return self._current
+        """The case that is loaded; "" for another transform."""
+        return self._current if transformNode is self._transform else ""
 
-    def keep(self, key: str, report, decision) -> None:
+    def keep(self, transformNode, report, decision) -> None:
         """Write what was found, and what was decided, into the CSV."""
         from neuralreg.review.worklist import reviewed, write_worklist
 
-        if key not in self._entries:
+        key = self.keyOf(transformNode)
+        if not key:
             return
         entry = reviewed(self._entries[key], report)
         if decision is not None and decision.transform_hash == report.transform_hash:
@@ -138,4 +139,4 @@ class FileCases:
         """Take the loaded case out of the scene."""
         if self._changes is not None:
             self._changes.revert()
-        self._changes, self._current = None, ""
+        self._changes, self._current, self._transform = None, "", None

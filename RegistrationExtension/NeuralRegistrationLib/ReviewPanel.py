@@ -250,8 +250,8 @@ class ReviewPanel:
         self._refresh()
 
     def _list(self) -> None:
-        if self._shown and self.decision.report is not None:
-            self.worklist.keep(self.decision.report, self.decision.valid)
+        if self._transform is not None and self.decision.report is not None:
+            self.worklist.keep(self._transform, self.decision.report, self.decision.valid)
         self.worklist.list(self._transform)
 
     def _say(self, text: str) -> None:

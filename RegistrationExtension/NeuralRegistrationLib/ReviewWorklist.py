@@ -76,10 +76,10 @@ class ReviewWorklist:
         self.ui.reviewPreviousButton.enabled = self.ui.reviewNextButton.enabled = several
         self.active(self._on)
 
-    def keep(self, report, decision) -> None:
-        """Remember what was found and decided about the case that is reviewed."""
+    def keep(self, transformNode, report, decision) -> None:
+        """Remember what was found and decided about a transform."""
         try:
-            self._source.keep(self._current, report, decision)
+            self._source.keep(transformNode, report, decision)
         except RegistrationError as error:
             self._onSay(str(error))
 

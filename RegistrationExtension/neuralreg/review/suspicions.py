@@ -50,12 +50,12 @@ class Suspicion:
 def suspicions(case: Case) -> list[Suspicion]:
     """All that can be looked at with what is there."""
     found = [_roughness(case), _coverage(case)]
+    title = "Images still apart"
     if case.fixed is None or case.moving is None:
-        return [*found, _unknown("residual", "images still apart", "both images are needed")]
-    grid = limited(case.fixed_grid, QUICK if case.quick else COARSE)
-    found.append(_residual(case, grid))
-    found.append(_similarity(case))
-    return found
+        return [*found, _unknown("residual", title, "both images are needed")]
+    if case.quick:
+        return [*found, _unknown("residual", title, "the quick look leaves it out")]
+    return [*found, _residual(case, limited(case.fixed_grid, COARSE)), _similarity(case)]
 
 
 def _line(

@@ -147,7 +147,7 @@ def _corner(values: Tensor, far: int | None) -> Tensor:
 class Conditional(nn.Module):
     """A label of the fixed image from both images and the label of the moving one.
 
-    Source: Hu et al. 2019, doi:10.1007/978-3-030-32245-8_38 (conditional segmentation).
+    Source: Hu et al. 2019, doi:10.48550/arXiv.1907.00438 (conditional segmentation).
     """
 
     def __init__(self, network: nn.Module) -> None:
