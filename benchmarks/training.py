@@ -11,6 +11,7 @@ that other work on the machine slows both; seconds of the processor are given be
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import statistics
 import sys
@@ -70,6 +71,10 @@ def descend(optimizer: torch.optim.Optimizer, loss_of: Callable[[], torch.Tensor
     return loss.detach()
 
 
+def installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
+
+
 def timed(work: Callable[[], object]) -> tuple[float, float]:
     wall, used = time.perf_counter(), time.process_time()
     work()
@@ -80,6 +85,8 @@ def step(size: int, rounds: int) -> dict[str, object]:
     """Seconds of one training step, and their ratio in each round."""
     shape = (size,) * 3
     batch = {"fixed": torch.rand(1, 1, *shape), "moving": torch.rand(1, 1, *shape)}
+    if not installed("voxelmorph"):
+        return {"official": "not installed: see --packages"}
     sides = {"ours": ours_step(shape), "official": their_step(shape)}
     spent: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
     for number in range(rounds + 1):
@@ -153,7 +160,11 @@ def fives() -> dict[str, object]:
         identity = nn.Module()
         identity.forward = lambda fixed, moving: lambda places: places  # type: ignore[method-assign]
         found["before"] = judged(identity, config)
-        found["official"] = official_fives(config)
+        found["official"] = (
+            official_fives(config)
+            if installed("icon_registration")
+            else "not installed: see --packages"
+        )
     return found
 
 

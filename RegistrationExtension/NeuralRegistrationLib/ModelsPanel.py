@@ -8,7 +8,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from . import Cards, Tables
+from . import Cards, Dependencies, Tables
 from .ModelDetails import details
 from .Paths import resourcePath
 
@@ -40,6 +40,7 @@ class ModelsPanel:
         ui.verifyButton.connect("clicked()", self.verify)
         ui.removeButton.connect("clicked()", self.remove)
         ui.folderButton.connect("clicked()", self.openFolder)
+        ui.ownModelButton.connect("clicked()", self.addOwn)
 
     # The table
 
@@ -109,6 +110,7 @@ class ModelsPanel:
         ui.importButton.enabled = wanted and self._job is None
         ui.verifyButton.enabled = ui.removeButton.enabled = here and self._job is None
         ui.cancelGetButton.enabled = self._job is not None
+        ui.ownModelButton.enabled = self._job is None
         ui.downloadBar.visible = self._job is not None
         ui.storageLabel.text = Cards.storage()
         folder = Cards.folder()
@@ -133,18 +135,34 @@ class ModelsPanel:
         if path:
             self._start("import", _("Importing {title} ..."), {"path": path})
 
+    def addOwn(self) -> None:
+        """Take a model of the user's own into the list: its card, and what lies beside it."""
+        missing = Dependencies.missing()
+        if missing:
+            self._say(Dependencies.described(missing))
+            return
+        path = qt.QFileDialog.getOpenFileName(
+            self.widget, _("Card of the model"), str(Path.home()), "*.json"
+        )
+        if path:
+            title = Path(path).parent.name
+            self._submit("own_model", _("Trying {title} ..."), {"path": path}, title)
+
     def _start(self, kind: str, text: str, arguments: dict) -> None:
+        card = self.card
+        self._submit(kind, text, {"model": card.name, **arguments}, card.title)
+
+    def _submit(self, kind: str, text: str, arguments: dict, title: str) -> None:
         """Let a worker of its own read, write or fetch: registrations do not wait for it."""
         from .Jobs import Queue
 
         self._queue = self._queue or Queue()
-        card = self.card
-        self._say(text.format(title=card.title))
+        self._say(text.format(title=title))
         self.ui.downloadBar.value = 0
         self._job = self._queue.submit(
             kind,
-            {"model": card.name, **arguments},
-            onDone=lambda job: self._ended(job, card.title),
+            arguments,
+            onDone=lambda job: self._ended(job, title),
             onProgress=self._progressed,
         )
         self._show()
@@ -156,6 +174,8 @@ class ModelsPanel:
         self._job = None
         if job.state == "done":
             self._say(_outcome(job).format(title=title))
+            if job.kind == "own_model":
+                self._cards = Cards.cards()
         elif job.state == "cancelled":
             self._say(_("{title}: cancelled.").format(title=title))
         else:

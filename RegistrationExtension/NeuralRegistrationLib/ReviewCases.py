@@ -7,6 +7,7 @@ from pathlib import Path
 
 import slicer
 import vtk
+from neuralreg.errors import UnreadableFile
 
 from . import Geometry, Revert, ReviewMemory
 
@@ -100,7 +101,16 @@ class FileCases:
         return {**loaded, **self._landmarks(entry.landmarks)}
 
     def _loaded(self, load, path: str):
-        return self._changes.made(load(path)) if path else None
+        """The node in a file; None without one. Raises UnreadableFile."""
+        if not path:
+            return None
+        try:
+            node = load(path)
+        except RuntimeError as error:  # as Slicer's loaders do
+            raise UnreadableFile("a case cannot be loaded", where=path, got=str(error)) from error
+        if node is None:
+            raise UnreadableFile("a case cannot be loaded", where=path)
+        return self._changes.made(node)
 
     def _landmarks(self, path: str) -> dict:
         found = {"fixedPoints": None, "movingPoints": None}
@@ -137,6 +147,8 @@ class FileCases:
 
     def leave(self) -> None:
         """Take the loaded case out of the scene."""
+        if self._transform is not None and self._transform.GetScene() is not None:
+            ReviewMemory.forget(self._transform)
         if self._changes is not None:
             self._changes.revert()
         self._changes, self._current, self._transform = None, "", None

@@ -50,6 +50,13 @@ def remember(transformNode, report: QualityReport | None, decision: Decision | N
     node.SetText(json.dumps(kept))
 
 
+def forget(transformNode) -> None:
+    """Take what the scene knows about a transform out of it; files stay."""
+    node = _textNode(transformNode)
+    if node is not None:
+        transformNode.GetScene().RemoveNode(node)
+
+
 def decide(transformNode, report: QualityReport, decision: Decision) -> Path | None:
     """Keep a decision in the scene, in the transform's description, and beside its file.
 

@@ -103,7 +103,7 @@ class ReviewWorklist:
     def _take(self, chosen: str) -> None:
         try:
             parameters = self._source.take(chosen)
-        except (RegistrationError, RuntimeError) as error:  # Slicer's loaders raise the latter
+        except RegistrationError as error:
             self._onSay(str(error))
             return
         self._current = chosen

@@ -204,3 +204,52 @@ def test_the_options_of_a_card_become_sliders_and_reach_the_job(panel, a_panel, 
     assert settingsOf(register.parameters)["model"] == "test.net"
     register.ui.modelSelector.currentIndex = 0
     assert "options" not in settingsOf(register.parameters)
+
+
+CODE = """
+import torch
+from torch import nn
+
+
+class Answer(nn.Module):
+    \"\"\"Knows the shift that the check makes, by how far the brightest places are apart.\"\"\"
+
+    def forward(self, fixed, moving):
+        axes = [torch.arange(n, dtype=torch.float32) for n in fixed.shape[-3:]]
+        grids = torch.meshgrid(*axes, indexing="ij")
+        found = []
+        for image in (fixed, moving):
+            mass = image[0, 0].clamp(min=0)
+            found.append(torch.stack([(mass * g).sum() / mass.sum() for g in grids[::-1]]))
+        return (found[1] - found[0]).view(1, 3, 1, 1, 1).expand(1, 3, *fixed.shape[-3:])
+
+
+def build():
+    return Answer()
+"""
+
+
+def test_a_model_of_one_s_own_is_tried_and_listed(
+    panel, a_panel, wait_until, tmp_path, monkeypatch
+):
+    import qt
+
+    folder = tmp_path / "my run"
+    folder.mkdir()
+    card = a_card(name="mine.first", title="My own model", architecture="mine_of_mine")
+    card |= {"arguments": {}, "output": {"kind": "voxel", "order": "xyz"}}
+    (folder / "model.json").write_text(json.dumps(card))
+    (folder / "mine_of_mine.py").write_text(CODE)
+    monkeypatch.setattr(qt.QFileDialog, "getOpenFileName", lambda *_: str(folder / "model.json"))
+    panel.ui.ownModelButton.click()
+    assert not panel.ui.ownModelButton.enabled
+    wait_until(lambda: panel._job is None)
+    assert panel.ui.modelsStatusLabel.text == "my run is ready."
+    assert "My own model" in [card.title for card in panel._shown]
+    assert a_panel.registerPanel.ui.modelSelector.findData("mine.first") > 0
+    (folder / "mine_of_mine.py").write_text(
+        CODE.replace("found[1] - found[0]", "found[0] - found[1]")
+    )
+    panel.ui.ownModelButton.click()
+    wait_until(lambda: panel._job is None)
+    assert "is ready" not in panel.ui.modelsStatusLabel.text

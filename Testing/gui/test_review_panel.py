@@ -589,6 +589,74 @@ def test_a_report_is_written_with_pictures_of_slicer_s_views(
     assert a_transform.GetDisplayNode() is None
 
 
+@pytest.fixture
+def loaders(a_headless_scene, monkeypatch):
+    """What `slicer.util` loads with in the application, by the logics that it asks."""
+    logics = a_headless_scene.logics
+    volumes, transforms = (logics[f"vtkSlicer{n}Logic"] for n in ("Volumes", "Transform"))
+    monkeypatch.setattr(
+        slicer.util, "loadVolume", lambda path: volumes.AddArchetypeVolume(path, "v"), raising=False
+    )
+    monkeypatch.setattr(
+        slicer.util, "loadTransform", lambda p: transforms.AddTransform(p, slicer.mrmlScene)
+    )
+
+
+@pytest.fixture
+def a_list(tmp_path, a_pair, a_transform):
+    """A CSV of three cases with their files; the last one's transform is missing."""
+    names = {}
+    for role, node in (("fixed", a_pair[0]), ("moving", a_pair[1])):
+        names[role] = f"{role}.nrrd"
+        storage = node.CreateDefaultStorageNode()
+        storage.SetFileName(str(tmp_path / names[role]))
+        assert storage.WriteData(node)
+    for case in ("one", "two"):
+        storage = a_transform.CreateDefaultStorageNode()
+        storage.SetFileName(str(tmp_path / f"{case}.h5"))
+        assert storage.WriteData(a_transform)
+    rows = ["case,transform,fixed,moving"]
+    rows += [f"{c},{c}.h5,{names['fixed']},{names['moving']}" for c in ("one", "two", "three")]
+    path = tmp_path / "cases.csv"
+    path.write_text("\n".join(rows))
+    return path
+
+
+def test_a_list_of_files_is_gone_through_and_goes_on_where_it_was_stopped(
+    panel, review, a_list, loaders, a_scene, monkeypatch
+):
+    import csv
+
+    import qt
+
+    ui, before = panel.ui, nodes_in(a_scene)
+    monkeypatch.setattr(qt.QFileDialog, "getOpenFileName", lambda *_: str(a_list))
+    ui.reviewOpenListButton.click()
+    table = ui.reviewWorklistTable
+    assert [table.item(row, 0).text() for row in range(3)] == ["one", "three", "two"]
+    table.selectRow(0)
+    p = panel.parameters
+    assert p.fixedVolume.GetImageData().GetDimensions() == (16, 15, 14)
+    (told, _points) = review().notes
+    assert np.array(eval(told.removeprefix("way "), {})) == pytest.approx(SHIFT, abs=1e-3)
+    ui.reviewerEdit.text = "Dr. B"
+    ui.reviewDecideButton.click()
+    kept = {row["case"]: row for row in csv.DictReader(a_list.read_text().splitlines())}
+    assert (kept["one"]["verdict"], kept["one"]["decision"]) == ("fail", "accepted")
+    assert (kept["one"]["by"], kept["two"]["decision"]) == ("Dr. B", "")
+    assert a_list.with_name("one.decision.json").is_file()
+    ui.reviewOpenListButton.click()  # as if it was another day
+    assert [table.item(row, 0).text() for row in range(3)] == ["three", "two", "one"]
+    assert table.item(2, 2).text() == "accepted"
+    table.selectRow(0)  # its transform is not there
+    assert "a case cannot be loaded" in ui.reviewStatusLabel.text
+    monkeypatch.setattr(qt.QFileDialog, "getOpenFileName", lambda *_: "")
+    ui.reviewOpenListButton.click()
+    assert [table.item(row, 0).text() for row in range(table.rowCount)] == ["moving to fixed"]
+    left = {a_scene.GetNodeByID(n).GetClassName() for n in nodes_in(a_scene) - before}
+    assert left <= {"vtkMRMLTableNode"}
+
+
 def test_cancel_ends_the_review_and_leaves_nothing(panel, wait_until, a_scene):
     before = nodes_in(a_scene)
     panel.ui.reviewButton.click()

@@ -18,7 +18,16 @@ from neuralreg.review.deformation import Deformation
 from neuralreg.review.judge import Judge
 from neuralreg.review.landmarks import Pairs, read_pairs
 from neuralreg.review.limits import Profile, read_profile
-from neuralreg.review.records import Histogram, Line, Place, QualityReport, SegmentOverlap, worst_of
+from neuralreg.review.records import (
+    Histogram,
+    JacobianStatistics,
+    LandmarkErrors,
+    Line,
+    Place,
+    QualityReport,
+    SegmentOverlap,
+    worst_of,
+)
 from neuralreg.review.segment_measures import segment_lines
 from neuralreg.review.segments import overlaps
 from neuralreg.review.suspicions import suspicions
@@ -27,6 +36,7 @@ from neuralreg.review.volumes import labels_of, volume_of
 
 Array = NDArray[Any]
 
+_USUAL_MM = 3.0  # where a profile has no limit to compare places with
 _BINS = 60
 _NARROW = 0.01  # a histogram of equal values has a width all the same
 
@@ -119,62 +129,94 @@ def case_of(
 
 def review(case: Case, profile: Profile, progress: Progress = silent) -> QualityReport:
     """The report of a case, held against a profile."""
-    clock = _Clock(progress)
-    judge = Judge(profile, max(case.fixed_grid.spacing))
-    lines: list[Line] = []
-    places: list[Place] = []
-    clock.start("landmarks", 0.0)
-    marks = None
-    if case.landmarks is not None:
-        marks = errors(case.landmarks, case.deformation, case.moving_grid)
-        places += worst_places.landmarks(case, marks, judge.bound("tre", 3.0))
-    lines += measures.landmark_lines(judge, marks)
-    clock.start("segmentations", 0.05)
-    found: tuple[SegmentOverlap, ...] = ()
-    if case.fixed_labels is not None and case.moving_labels is not None:
-        found = overlaps(
-            case.fixed_labels,
-            case.moving_labels,
-            case.deformation,
-            names=case.names,
-            grid=case.overlap_grid,
-            surfaces=not case.quick,
-        )
-    given = case.fixed_labels is not None and case.moving_labels is not None
-    lines += segment_lines(judge, found, given)
-    clock.start("volume changes", 0.3)
-    regions = measures.jacobian_statistics(case)
-    lines += measures.jacobian_lines(judge, case, regions)
-    places += worst_places.folds(case) + worst_places.volume_changes(case, profile)
-    clock.start("forward and back", 0.5)
-    more, error = measures.consistency_lines(judge, case)
-    lines += more
-    if error is not None and case.inverse is not None:
-        bound = judge.bound("consistency", 3.0)
-        places += worst_places.largest(case, "forward-backward", error, case.coarse, bound)
-    clock.start("the images", 0.65)
-    lines += measures.agreement_lines(case)
-    lines += measures.deformation_lines(case)
-    clock.start("looking for signs of trouble", 0.75)
-    for suspicion in suspicions(case):
-        lines.append(suspicion.line)
-        places += suspicion.places
+    clock, found = _Clock(progress), _Findings(case, profile)
+    for stage, fraction, look in (
+        ("landmarks", 0.0, found.landmarks),
+        ("segmentations", 0.05, found.segmentations),
+        ("volume changes", 0.3, found.volume_changes),
+        ("forward and back", 0.5, found.forward_and_back),
+        ("the images", 0.65, found.images),
+        ("looking for signs of trouble", 0.75, found.signs_of_trouble),
+    ):
+        clock.start(stage, fraction)
+        look()
     clock.end()
     return QualityReport(
-        verdict=worst_of([line.verdict for line in lines]),
+        verdict=worst_of([line.verdict for line in found.lines]),
         detail="quick" if case.quick else "full",
-        lines=tuple(lines),
-        overlaps=found,
-        landmarks=marks,
-        jacobian=regions,
-        worst=worst_places.ranked(places),
+        lines=tuple(found.lines),
+        overlaps=found.overlaps,
+        landmarks=found.errors,
+        jacobian=found.regions,
+        worst=worst_places.ranked(found.places),
         notes=tuple(case.notes),
-        histograms=_histograms(case, error),
+        histograms=_histograms(case, found.error_map),
         transform_hash=case.deformation.sha256,
         profile=profile.name,
         version=__version__,
         seconds=clock.seconds,
     )
+
+
+class _Findings:
+    """What one look after the other brings together."""
+
+    def __init__(self, case: Case, profile: Profile) -> None:
+        self._case, self._profile = case, profile
+        self._judge = Judge(profile, max(case.fixed_grid.spacing))
+        self.lines: list[Line] = []
+        self.places: list[Place] = []
+        self.errors: LandmarkErrors | None = None
+        self.overlaps: tuple[SegmentOverlap, ...] = ()
+        self.regions: tuple[JacobianStatistics, ...] = ()
+        self.error_map: Array | None = None
+
+    def landmarks(self) -> None:
+        case = self._case
+        if case.landmarks is not None:
+            self.errors = errors(case.landmarks, case.deformation, case.moving_grid)
+            bound = self._judge.bound("tre", _USUAL_MM)
+            self.places += worst_places.landmarks(case, self.errors, bound)
+        self.lines += measures.landmark_lines(self._judge, self.errors)
+
+    def segmentations(self) -> None:
+        case = self._case
+        given = case.fixed_labels is not None and case.moving_labels is not None
+        if case.fixed_labels is not None and case.moving_labels is not None:
+            self.overlaps = overlaps(
+                case.fixed_labels,
+                case.moving_labels,
+                case.deformation,
+                names=case.names,
+                grid=case.overlap_grid,
+                surfaces=not case.quick,
+            )
+        self.lines += segment_lines(self._judge, self.overlaps, given)
+
+    def volume_changes(self) -> None:
+        self.regions = measures.jacobian_statistics(self._case)
+        self.lines += measures.jacobian_lines(self._judge, self._case, self.regions)
+        self.places += worst_places.folds(self._case)
+        self.places += worst_places.volume_changes(self._case, self._profile)
+
+    def forward_and_back(self) -> None:
+        case = self._case
+        lines, error = measures.consistency_lines(self._judge, case)
+        self.lines += lines
+        if error is not None and case.inverse is not None:
+            self.error_map = error
+            bound = self._judge.bound("consistency", _USUAL_MM)
+            kind = "forward-backward"
+            self.places += worst_places.largest(case, kind, error, case.coarse, bound)
+
+    def images(self) -> None:
+        self.lines += measures.agreement_lines(self._case)
+        self.lines += measures.deformation_lines(self._case)
+
+    def signs_of_trouble(self) -> None:
+        for suspicion in suspicions(self._case):
+            self.lines.append(suspicion.line)
+            self.places += suspicion.places
 
 
 def _histograms(case: Case, error: Array | None) -> tuple[Histogram, ...]:
@@ -185,7 +227,7 @@ def _histograms(case: Case, error: Array | None) -> tuple[Histogram, ...]:
         _histogram(f"Jacobian in {case.region}", "", np.clip(case.determinant[inside], -0.5, 3)),
         _histogram(f"Displacement in {case.region}", "mm", length[coarse]),
     ]
-    if error is not None and case.inverse is not None:
+    if error is not None:
         title = f"Forward-backward error in {case.region}"
         found.append(_histogram(title, "mm", error[coarse]))
     return tuple(found)

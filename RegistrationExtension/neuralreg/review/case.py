@@ -14,6 +14,7 @@ from scipy import ndimage
 
 from neuralreg.errors import InvalidImage, InvalidOption
 from neuralreg.geometry.grid import Grid
+from neuralreg.review.consistency import inverted
 from neuralreg.review.deformation import Deformation
 from neuralreg.review.jacobian import jacobian_determinant, without_border
 from neuralreg.review.landmarks import Pairs
@@ -116,6 +117,11 @@ class Case:
     def determinant(self) -> Array:
         """The Jacobian determinant at `grid`."""
         return jacobian_determinant(self.u, self.grid)
+
+    @cached_property
+    def made_inverse(self) -> tuple[Deformation, Array]:
+        """An inverse made for this review on `coarse`, and what it is off, in mm."""
+        return inverted(self.deformation, self.coarse)
 
     @cached_property
     def region(self) -> str:

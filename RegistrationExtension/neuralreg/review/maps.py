@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from neuralreg.errors import InvalidOption
 from neuralreg.geometry.grid import Grid
 from neuralreg.review.case import Case
-from neuralreg.review.consistency import forward_backward, inverted
+from neuralreg.review.consistency import forward_backward
 from neuralreg.review.residual import residual
 from neuralreg.review.volumes import warped
 
@@ -41,7 +41,7 @@ def _map(case: Case, name: str) -> tuple[Array, Grid]:
     if name == "forward_backward":
         inverse = case.inverse
         if inverse is None:
-            return inverted(case.deformation, case.coarse)[1], case.coarse
+            return case.made_inverse[1], case.coarse
         return forward_backward(case.coarse_u, case.coarse, inverse), case.coarse
     if name in ("residual", "warped"):
         if case.fixed is None or case.moving is None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from neuralreg.review.agreement import correlation, mutual_information
 from neuralreg.review.case import Case
-from neuralreg.review.consistency import forward_backward, inverted
+from neuralreg.review.consistency import forward_backward
 from neuralreg.review.jacobian import bending_energy, harmonic_energy, statistics, without_border
 from neuralreg.review.judge import SHOWN, Judge, shown, unmeasured
 from neuralreg.review.records import JacobianStatistics, LandmarkErrors, Line
@@ -181,7 +181,7 @@ def _invertible(case: Case, title: str) -> tuple[list[Line], Array | None]:
     if case.quick:
         return lines, None
     inside = case.within(case.coarse)
-    _, left = inverted(case.deformation, case.coarse)
+    left = case.made_inverse[1]
     worst = float(left[inside].max())
     well = worst < min(case.coarse.spacing)
     verdict = "can be inverted" if well else "cannot be inverted everywhere, or stretches strongly"

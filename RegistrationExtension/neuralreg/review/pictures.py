@@ -21,7 +21,7 @@ Array = NDArray[Any]
 Pictures = dict[str, bytes]
 
 _PIXELS = 420  # of the longer side
-_LOOK_MM = 45.0  # around a worst place
+_LOOK_MM, _LOOK_SHARE = 45.0, 0.25  # around a worst place, at most this share of the image
 _SAMPLES = 1 << 24
 _PLACES = 6
 _GREEN, _MAGENTA = (0.0, 1.0, 0.0), (1.0, 0.0, 1.0)
@@ -163,7 +163,8 @@ class _Views:
             at[axis] if sign > 0 else self.grid.shape[axis] - 1 - at[axis]
             for axis, sign in (rows, columns)
         ]
-        reach = [max(3, round(_LOOK_MM / spacing[axis])) for axis, _ in (rows, columns)]
+        look_mm = min(_LOOK_MM, _LOOK_SHARE * max(self.grid.extent_mm))
+        reach = [max(3, round(look_mm / spacing[axis])) for axis, _ in (rows, columns)]
         padded = np.pad(color, [(reach[0], reach[0]), (reach[1], reach[1]), (0, 0)])
         box = padded[
             middle[0] : middle[0] + 2 * reach[0] + 1, middle[1] : middle[1] + 2 * reach[1] + 1

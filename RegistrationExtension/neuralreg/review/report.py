@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,22 @@ from neuralreg.review.decision import Decision
 from neuralreg.review.document import document_of
 from neuralreg.review.html import as_html
 from neuralreg.review.pdf import as_pdf
-from neuralreg.review.records import QualityReport
+from neuralreg.review.records import Agreement, QualityReport
 
 FORMATS = (".html", ".pdf", ".csv", ".json")
+_COLUMNS = (
+    "section",
+    "name",
+    "region",
+    "value",
+    "before",
+    "unit",
+    "limit",
+    "verdict",
+    "count",
+)
+_OVERLAP = tuple(part.name for part in fields(Agreement))
+_JACOBIAN = ("minimum", "p1", "p99", "maximum", "folding_percent", "folding_ml", "sd_log")
 
 
 def write_report(
@@ -69,51 +83,35 @@ def write_report(
 def as_csv(report: QualityReport) -> str:
     """All numbers, one a row: section, name, region, value, before, unit, limit, verdict, count."""
     file = io.StringIO()
-    rows = csv.writer(file, lineterminator="\n")
-    rows.writerow(
-        ("section", "name", "region", "value", "before", "unit", "limit", "verdict", "count")
-    )
+    writer = csv.DictWriter(file, _COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+    for row in _rows(report):
+        writer.writerow({name: _cell(value) for name, value in row.items()})
+    return file.getvalue()
+
+
+def _rows(report: QualityReport) -> Iterator[dict[str, object]]:
     for line in report.lines:
-        numbers = (line.value, line.before, line.unit, line.limit, line.verdict, line.count)
-        rows.writerow((line.group, line.name, line.where, *map(_cell, numbers)))
+        row = {name: getattr(line, name) for name in _COLUMNS[1:] if name != "region"}
+        yield {"section": line.group, "region": line.where, **row}
     for one in report.overlaps:
-        for name in (
-            "dice",
-            "jaccard",
-            "mean_mm",
-            "hd95_mm",
-            "max_mm",
-            "volume_change_percent",
-            "center_shift_mm",
-        ):
+        for name in _OVERLAP:
             after, before = (getattr(side, name, None) for side in (one.after, one.before))
-            rows.writerow(
-                ("structure", name, one.name, _cell(after), _cell(before), "", "", one.status, "")
-            )
+            row = {"name": name, "region": one.name, "value": after, "before": before}
+            yield {"section": "structure", **row, "verdict": one.status}
     for region in report.jacobian:
-        for name in ("minimum", "p1", "p99", "maximum", "folding_percent", "folding_ml", "sd_log"):
-            value = _cell(getattr(region, name))
-            rows.writerow(("jacobian", name, region.region, value, "", "", "", "", region.count))
-    if report.landmarks:
-        marks = report.landmarks
-        for name, before, after in zip(marks.names, marks.before_mm, marks.after_mm, strict=True):
-            rows.writerow(("landmark", name, "", _cell(after), _cell(before), "mm", "", "", ""))
+        for name in _JACOBIAN:
+            row = {"name": name, "region": region.region, "value": getattr(region, name)}
+            yield {"section": "jacobian", **row, "count": region.count}
+    marks = report.landmarks
+    for n, name in enumerate(marks.names if marks else ()):
+        assert marks is not None
+        row = {"name": name, "value": marks.after_mm[n], "before": marks.before_mm[n]}
+        yield {"section": "landmark", **row, "unit": "mm"}
     for place in report.worst:
         at = " ".join(f"{v:.3f}" for v in place.point_lps)
-        rows.writerow(
-            (
-                "place",
-                place.kind,
-                f"{place.region} ({at})",
-                _cell(place.value),
-                "",
-                place.unit,
-                "",
-                _cell(place.severity),
-                "",
-            )
-        )
-    return file.getvalue()
+        row = {"name": place.kind, "region": f"{place.region} (LPS {at})", "value": place.value}
+        yield {"section": "place", **row, "unit": place.unit, "verdict": place.severity}
 
 
 def _cell(value: object) -> str:

@@ -16,8 +16,6 @@ from scipy import ndimage
 from neuralreg.geometry.grid import Grid
 from neuralreg.review.agreement import mutual_information
 from neuralreg.review.case import COARSE, QUICK, Case
-from neuralreg.review.consistency import inverted
-from neuralreg.review.deformation import Deformation
 from neuralreg.review.records import Line, Place
 from neuralreg.review.residual import Residual, agreed, clusters, levels, residual
 from neuralreg.review.volumes import limited
@@ -28,7 +26,7 @@ Mask = NDArray[np.bool_]
 
 _OWN = "a detector of this program, see benchmarks/faults.py; no tolerance exists"
 _RESIDUAL_SAMPLES = 1.0  # of the searched grid's spacing: smaller shifts are not counted
-_RESIDUAL_MM = 1.0
+_APART_MM, _APART_SHARE = 10.0, 0.05  # two places, at most this share of the image
 _GAIN, _SCORE = 0.2, 0.5
 _ROUGH = 0.35  # samples: difference from the smoothed field
 _SMOOTHED = 1.5  # samples
@@ -105,7 +103,7 @@ def _residual(case: Case, grid: Grid) -> Suspicion:
         found = residual(fixed, warped, seen, case.within(level), level)
         compared = max(compared, int(found.usable.sum()))
         places += _residual_places(case, found, level)
-    places = _apart(places)
+    places = _apart(places, min(_APART_MM, _APART_SHARE * max(grid.extent_mm)))
     if not compared:
         return _unknown(
             "residual", "Images still apart", "no part of the fixed image shows enough to tell"
@@ -123,7 +121,7 @@ def _residual(case: Case, grid: Grid) -> Suspicion:
 
 
 def _residual_places(case: Case, found: Residual, grid: Grid) -> list[Place]:
-    least = max(_RESIDUAL_MM, _RESIDUAL_SAMPLES * min(grid.spacing))
+    least = _RESIDUAL_SAMPLES * min(grid.spacing)
     places = []
     for cluster in clusters(agreed(found, least - 1e-6, _GAIN, _SCORE)):
         weight = found.length_mm * found.gain * cluster
@@ -140,12 +138,12 @@ def _residual_places(case: Case, found: Residual, grid: Grid) -> list[Place]:
     return places
 
 
-def _apart(places: list[Place]) -> list[Place]:
+def _apart(places: list[Place], least_mm: float) -> list[Place]:
     """Of places that both levels found, the more severe one."""
     kept: list[Place] = []
     for place in sorted(places, key=lambda p: -p.severity):
         gaps = [np.subtract(place.point_lps, other.point_lps) for other in kept]
-        if all(np.linalg.norm(gap) > 10.0 for gap in gaps):
+        if all(np.linalg.norm(gap) > least_mm for gap in gaps):
             kept.append(place)
     return kept
 
@@ -280,7 +278,7 @@ def _similarity(case: Case) -> Suspicion:
 
 def _other_way(case: Case, grid: Grid, fixed: Array) -> float | None:
     """The agreement that the inverse would give."""
-    back: Deformation = case.inverse or inverted(case.deformation, grid)[0]
+    back = case.inverse or case.made_inverse[0]
     _, _, warped, seen = case.images_on(grid, back.on(grid))
     counts = case.within(grid) & seen
     return mutual_information(fixed[counts], warped[counts])

@@ -18,7 +18,7 @@ Mask = NDArray[np.bool_]
 
 _MOST_OF_A_KIND = 3
 _MOST_FOLDS = 5
-_APART_MM = 20.0  # two places of one kind
+_APART_MM, _APART_SHARE = 20.0, 0.1  # two places of one kind, at most this share of the image
 _MOST = 20
 
 
@@ -106,7 +106,8 @@ def landmarks(case: Case, errors: LandmarkErrors, bound: float) -> list[Place]:
 def peaks(values: Array, inside: Mask, grid: Grid, most: int = _MOST_OF_A_KIND) -> list[Any]:
     """Indices z y x of the largest values where they count, some way apart."""
     left = np.where(inside, values, -np.inf)
-    reach = [max(1, round(_APART_MM / s)) for s in grid.spacing[::-1]]
+    apart_mm = min(_APART_MM, _APART_SHARE * max(grid.extent_mm))
+    reach = [max(1, round(apart_mm / s)) for s in grid.spacing[::-1]]
     found = []
     for _ in range(most):
         index = tuple(int(i) for i in np.unravel_index(int(left.argmax()), left.shape))

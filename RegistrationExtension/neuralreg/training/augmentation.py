@@ -16,12 +16,12 @@ Keys = Sequence[str]
 
 
 def _modes(keys: Keys) -> list[str]:
-    """Images and soft labels are both read linearly."""
+    """Images, soft labels and masks are all read linearly."""
     return ["bilinear"] * len(keys)
 
 
 def _images(keys: Keys) -> list[str]:
-    return [key for key in keys if not key.endswith("labels")]
+    return [key for key in keys if not key.endswith(("labels", "mask"))]
 
 
 @register_augmentation("affine")

@@ -40,14 +40,15 @@ class Case:
     labels: Place | None = None
     group: str = ""
     role: str = field(default="", compare=False)
+    mask: Place | None = None
 
 
 def find_cases(split: Split, kind: str) -> list[Case]:
     """The cases of a split, sorted; folders are looked through in the order given.
 
-    kind: "paired" looks into moving_images, fixed_images, moving_labels, fixed_labels; all others
-    into images and labels, where folders inside of images are groups. HDF5 files have these names
-    and end in .h5; the keys of groups are "group-1-2".
+    kind: "paired" looks into moving_images, fixed_images, moving_labels, fixed_labels (and masks);
+    all others into images, labels and masks, where folders inside of images are groups. HDF5 files
+    have these names and end in .h5; the keys of groups are "group-1-2".
     Raises UnreadableFile for a missing folder, InvalidOption when images and labels do not match.
     """
     sides = ("moving", "fixed") if kind == "paired" else ("",)
@@ -67,16 +68,26 @@ def _cases_in(folder: Path, side: str, split: Split, prefix: str) -> list[Case]:
     places = _h5_places if split.format == "h5" else _file_places
     images = places(folder, f"{head}images")
     labels = places(folder, f"{head}labels") if split.labeled else {}
-    if split.labeled and images.keys() != labels.keys():
-        odd = sorted(images.keys() ^ labels.keys())
-        raise InvalidOption(
-            "each image has label maps of the same name",
-            where=f"{folder}, {head}images and {head}labels",
-            got=f"only one of both for {', '.join(odd[:8])}",
-            remedy="Add what is missing, or say `labeled: false`.",
-        )
+    masks = places(folder, f"{head}masks") if split.masked else {}
+    words = {"labels": "labeled", "masks": "masked"}
+    for used, found, name in ((split.labeled, labels, "labels"), (split.masked, masks, "masks")):
+        if used and images.keys() != found.keys():
+            odd = sorted(images.keys() ^ found.keys())
+            raise InvalidOption(
+                f"each image has {name} of the same name",
+                where=f"{folder}, {head}images and {head}{name}",
+                got=f"only one of both for {', '.join(odd[:8])}",
+                remedy=f"Add what is missing, or say `{words[name]}: false`.",
+            )
     return [
-        Case(prefix + name, place, labels.get(name), prefix + _group(name, split.format), side)
+        Case(
+            prefix + name,
+            place,
+            labels.get(name),
+            prefix + _group(name, split.format),
+            side,
+            masks.get(name),
+        )
         for name, place in images.items()
     ]
 

@@ -87,6 +87,7 @@ def _problems_of(case: Case, dataset: schema.Dataset) -> Iterator[tuple[str, str
         yield str(case.image), "NaN or infinite values"
     if float(image.data.min()) == float(image.data.max()):
         yield str(case.image), f"the value {float(image.data.min()):g} everywhere"
+    yield from _problems_of_mask(case, d)
     if case.labels is None:
         return
     try:
@@ -103,6 +104,18 @@ def _problems_of(case: Case, dataset: schema.Dataset) -> Iterator[tuple[str, str
     if not bool(labels.data.any()):
         yield str(case.labels), "holds no label"
     yield from _missing(case, labels.data, dataset)
+
+
+def _problems_of_mask(case: Case, dimension: int) -> Iterator[tuple[str, str]]:
+    if case.mask is None:
+        return
+    try:
+        mask = read_case_labels(case.mask, dimension)
+    except (RegistrationError, OSError, KeyError) as error:
+        yield str(case.mask), str(error)
+        return
+    if not bool(mask.data.any()):
+        yield str(case.mask), "leaves nothing of the image"
 
 
 def _missing(

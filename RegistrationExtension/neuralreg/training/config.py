@@ -72,12 +72,14 @@ class Split(_Record):
     """Where the images of training, validation or test lie.
 
     dir: one folder or several. format: "nifti" (also NRRD and MetaImage) or "h5".
-    labeled: whether there are label maps that shall be used.
+    labeled: whether there are label maps that shall be used. masked: whether there are masks, in
+    "masks" beside the images; image losses count inside of both only.
     """
 
     dir: Folders
     format: Literal["nifti", "h5"] = "nifti"
     labeled: bool = False
+    masked: bool = False
 
 
 class Patch(_Record):

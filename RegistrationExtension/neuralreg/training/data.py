@@ -53,7 +53,8 @@ class PairData(torch_data.Dataset[Batch]):
     training: whether pairs are shuffled, changed at random and cut into patches. one_label:
     whether each pair comes with one label only, as conditional networks want it.
     An item gives "fixed" and "moving" (1, z, y, x) in 0..1, and with labels "fixed_labels" and
-    "moving_labels" (k, z, y, x) in 0..1. Everything random comes from the item's seed, so that
+    "moving_labels" (k, z, y, x) in 0..1, with masks "fixed_mask" and "moving_mask" (1, z, y, x),
+    1 where images count. Everything random comes from the item's seed, so that
     neither the number of processes nor a restart changes a pair.
     """
 
@@ -72,12 +73,13 @@ class PairData(torch_data.Dataset[Batch]):
             raise InvalidOption(f"the dataset has no {split} images", wanted=f"dataset.{split}.dir")
         self.config, self.split, self.training, self.seed = config, split, training, seed
         self.labeled, self.one_label = where.labeled, one_label
+        parts = [""] + ["_labels"] * where.labeled + ["_mask"] * where.masked
         self.cases = find_cases(where, config.type)
         self.pairing = DATASETS.find(config.type)(self.cases, training, **options_of(config))
         self.labels = self._labels() if self.labeled else ()
         self._number = {case: n for n, case in enumerate(self.cases)}
         self._loaded = _cached(self.cases, _Loader(config, self.labels), config, cache_folder)
-        self._changes = _changes(config, self.labeled) if training else None
+        self._changes = _changes(config, parts) if training else None
 
     def _labels(self) -> tuple[int, ...]:
         found = self.config.labels or label_values(self.cases, len(self.config.size))
@@ -140,10 +142,12 @@ class Batches:
         self, pairs: PairData, batch_size: int, *, workers: int = 0, share: tuple[int, int] = (0, 1)
     ) -> None:
         self.pairs, self.size, self.workers, self.share = pairs, batch_size, workers, share
-        self._order: list[list[Item]] = []
+        # No way back from the sampler to here: a cycle would be cleared in any order, and processes
+        # whose queues are gone take five seconds to end.
+        self._sampler = _Later()
         self._loader: torch_data.DataLoader[Batch] = torch_data.DataLoader(
             pairs,
-            batch_sampler=_Later(self),
+            batch_sampler=self._sampler,
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
@@ -157,7 +161,7 @@ class Batches:
 
     def __call__(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch after `start`."""
-        self._order = self._planned(epoch)[start:]
+        self._sampler.order = self._planned(epoch)[start:]
         return iter(self._loader)
 
     def _planned(self, epoch: int) -> list[list[Item]]:
@@ -171,16 +175,16 @@ class Batches:
 
 
 class _Later:
-    """A sampler that asks for the order of batches when an epoch begins."""
+    """A sampler whose order of batches is set when an epoch begins."""
 
-    def __init__(self, batches: Batches) -> None:
-        self._batches = batches
+    def __init__(self) -> None:
+        self.order: list[list[Item]] = []
 
     def __iter__(self) -> Iterator[list[Item]]:
-        return iter(self._batches._order)
+        return iter(self.order)
 
     def __len__(self) -> int:
-        return len(self._batches._order)
+        return len(self.order)
 
 
 class _Loader:
@@ -196,6 +200,9 @@ class _Loader:
         if case.labels is not None:
             raw = read_case_labels(case.labels, d)
             found["labels"] = label_channels(raw, self.labels)
+        if case.mask is not None:
+            inside = read_case_labels(case.mask, d)
+            found["mask"] = Image((inside.data > 0).float(), inside.grid)
         if self.config.space == "own":
             found = {name: _resized(part, image, self.config.size) for name, part in found.items()}
         return found
@@ -211,8 +218,8 @@ def _placed(fixed: Mapping[str, Image], moving: Mapping[str, Image], config: Any
     pair = {}
     for side, images, grid in (("fixed", fixed, where.fixed), ("moving", moving, where.moving)):
         pair[side] = seen(images["image"], grid)
-        if "labels" in images:
-            pair[f"{side}_labels"] = seen(images["labels"], grid)
+        for part in images.keys() - {"image"}:
+            pair[f"{side}_{part}"] = seen(images[part], grid)
     return pair
 
 
@@ -257,7 +264,7 @@ class _DiskCache:
         return {name: Image(values, Grid(*grid)) for name, (values, grid) in kept.items()}
 
     def _key(self, case: Case) -> str:
-        places = [p for p in (case.image, case.labels) if p is not None]
+        places = [p for p in (case.image, case.labels, case.mask) if p is not None]
         stamps = [(str(p), Path(p.path).stat().st_mtime_ns) for p in places]
         c = self.loader.config
         text = repr((stamps, c.size, c.space, c.intensity, self.loader.labels))
@@ -278,15 +285,15 @@ def options_of(config: schema.Dataset) -> dict[str, Any]:
 class _changes:  # noqa: N801 - reads as a function that carries its transforms
     """Augmentation and patches, made from a seed."""
 
-    def __init__(self, config: schema.Dataset, labeled: bool) -> None:
+    def __init__(self, config: schema.Dataset, parts: list[str]) -> None:
         d = len(config.size)
         self.steps = [
             AUGMENTATIONS.build(one.name, one.options, keys=keys, dimension=d)
             for one in config.augmentation
-            for keys in _keys(one, labeled)
+            for keys in _keys(one, parts)
         ]
         if config.patch is not None:
-            self.steps.append(_Patches(config.patch, labeled))
+            self.steps.append(_Patches(config.patch, parts))
 
     def __call__(self, pair: Batch, seed: int) -> Batch:
         if not self.steps:
@@ -306,19 +313,19 @@ def _plain(values: Any) -> Tensor:
     return torch.as_tensor(values).as_subclass(Tensor).contiguous()
 
 
-def _keys(one: schema.Augmentation, labeled: bool) -> list[list[str]]:
+def _keys(one: schema.Augmentation, parts: list[str]) -> list[list[str]]:
     sides = ["fixed", "moving"] if one.of == "both" else [one.of]
-    keys = [[side, f"{side}_labels"] if labeled else [side] for side in sides]
+    keys = [[f"{side}{part}" for part in parts] for side in sides]
     return [[key for group in keys for key in group]] if one.together else keys
 
 
 class _Patches:
     """Cuts one place out of all images of a pair."""
 
-    def __init__(self, patch: schema.Patch, labeled: bool) -> None:
+    def __init__(self, patch: schema.Patch, parts: list[str]) -> None:
         from monai.transforms import RandCropByPosNegLabeld
 
-        keys = ["fixed", "moving"] + (["fixed_labels", "moving_labels"] if labeled else [])
+        keys = [f"{side}{part}" for side in ("fixed", "moving") for part in parts]
         self.crop = RandCropByPosNegLabeld(
             keys,
             label_key="body",

@@ -13,7 +13,7 @@ from neuralreg.training import config as schema
 from neuralreg.training.data import Batch
 from neuralreg.training.methods import Conditional, Found, warp_to
 from neuralreg.training.registry import LOSSES
-from neuralreg.transforms import identity_map
+from neuralreg.transforms import Transform, identity_map
 
 Term = tuple[str, float, Callable[..., Tensor]]
 TOTAL = "loss"
@@ -23,7 +23,8 @@ class TrainingStep(nn.Module):
     """A model with its losses: `step(batch)` gives each loss by name, and their sum as "loss".
 
     Names are "image/lncc", "label/dice" and so on, numbered where one comes twice. Losses with
-    weight 0 are left out. Image losses count where the moving image was seen.
+    weight 0 are left out. Image losses count where the moving image was seen, and inside of both
+    masks where there are.
 
     Raises InvalidOption when labels are asked for and the batch has none, or an image or
     deformation loss is asked of a conditional model.
@@ -43,7 +44,10 @@ class TrainingStep(nn.Module):
             )
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """The losses of a batch; differentiable."""
+        """The losses of a batch; differentiable.
+
+        Under autocast networks compute in short numbers, losses never: variances would drown.
+        """
         if isinstance(self.model, Conditional):
             losses = self._of_label(batch)
         else:
@@ -59,23 +63,28 @@ class TrainingStep(nn.Module):
     def _of_label(self, batch: Batch) -> dict[str, Tensor]:
         fixed, moving = _labels(batch)
         said = self.model(batch["fixed"], batch["moving"], moving)
-        return {name: loss(fixed, said) for name, _, loss in self.label}
+        with torch.autocast(fixed.device.type, enabled=False):
+            return {name: loss(fixed, said) for name, _, loss in self.label}
 
     def _of_transform(self, batch: Batch) -> dict[str, Tensor]:
         found = self.find(batch)
-        losses = self._alike(batch, found.places, "fixed", "moving")
-        if self.symmetric:
-            back = found.backward(identity_map(found.shape, found.like))
-            other = self._alike(batch, back, "moving", "fixed")
-            losses = {name: (value + other[name]) / 2 for name, value in losses.items()}
-        return losses | {name: loss(found) for name, _, loss in self.deformation}
+        with torch.autocast(found.like.device.type, enabled=False):
+            losses = self._alike(batch, found.places, "fixed", "moving")
+            if self.symmetric:
+                back = found.backward(identity_map(found.shape, found.like))
+                other = self._alike(batch, back, "moving", "fixed")
+                losses = {name: (value + other[name]) / 2 for name, value in losses.items()}
+            return losses | {name: loss(found) for name, _, loss in self.deformation}
 
     def _alike(self, batch: Batch, places: Tensor, onto: str, from_: str) -> dict[str, Tensor]:
         """The image and label losses of one direction."""
         losses = {}
         if self.image:
-            warped, inside = warp_to(places, batch[from_])
-            losses = {n: loss(batch[onto], warped, weight=inside) for n, _, loss in self.image}
+            warped, counted = warp_to(places, batch[from_])
+            if f"{from_}_mask" in batch:
+                counted = counted * batch[f"{onto}_mask"]
+                counted = counted * warp_to(places, batch[f"{from_}_mask"])[0]
+            losses = {n: loss(batch[onto], warped, weight=counted) for n, _, loss in self.image}
         if self.label:
             labels = dict(zip(("fixed", "moving"), _labels(batch), strict=True))
             warped, _ = warp_to(places, labels[from_])
@@ -85,8 +94,15 @@ class TrainingStep(nn.Module):
 
 def found_by(model: nn.Module, fixed: Tensor, moving: Tensor) -> Found:
     """What a model says about images (n, 1, z, y, x)."""
-    shape = tuple(fixed.shape[2:])
-    return Found(model(fixed, moving), lambda: model(moving, fixed), shape, fixed)
+    kind = fixed.device.type
+    short = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+
+    def swapped() -> Transform:
+        with torch.autocast(kind, dtype=short, enabled=short is not None):
+            transform: Transform = model(moving, fixed)
+            return transform
+
+    return Found(model(fixed, moving), swapped, tuple(fixed.shape[2:]), fixed)
 
 
 def _labels(batch: Batch) -> tuple[Tensor, Tensor]:

@@ -18,6 +18,8 @@ from neuralreg.geometry.warp import warp, warp_labels
 from neuralreg.methods.working_copy import quantiles
 from neuralreg.training import config as schema
 from neuralreg.training.pictures import (
+    Picture,
+    at_height,
     enlarged,
     gray,
     grid_picture,
@@ -59,10 +61,11 @@ class PairFiles:
                 write_image(image, folder / f"{role}_{_label_name(value)}.nii.gz")
         write_transform(self.field, folder / FIELD)
 
-    def draw(self, folder: Path, places: Tensor) -> None:
-        """A PNG of the middle slice of each image, and all of them in pair.png.
+    def draw(self, folder: Path, places: Tensor) -> Picture:
+        """A PNG of the middle slice of each image, and all of them in pair.png, which comes back.
 
-        places: where the network's samples go, unit coordinates (d, z, y, x).
+        It shows fixed, moving, warped, and the deformed grid. places: where the network's samples
+        go, unit coordinates (d, z, y, x).
         """
         folder.mkdir(parents=True, exist_ok=True)
         panels = []
@@ -77,10 +80,11 @@ class PairFiles:
                 shown = gray(plane, 0.0, max(float(labels.data.max()), 1.0))
                 write_png(shown, folder / f"{role}_{_label_name(value)}.png")
         plane = places if places.dim() == 3 else places[:2, places.shape[1] // 2]
-        fixed, _, warped = panels
-        size = enlarged(fixed).shape[:2]
-        row = [enlarged(fixed), enlarged(warped), grid_picture(plane, size)]
-        write_png(side_by_side(row), folder / "pair.png")
+        size = enlarged(panels[0]).shape[:2]
+        row = [*(at_height(panel, size[0]) for panel in panels), grid_picture(plane, size)]
+        whole = side_by_side(row)
+        write_png(whole, folder / "pair.png")
+        return whole
 
 
 def read_pair(folder: Path) -> PairFiles:

@@ -18,6 +18,7 @@ from neuralreg.transforms import identity_map
 Picture = NDArray[np.uint8]
 
 _HEIGHT = 160  # pixels of a small image's panel at least
+_GAP = 4  # pixels between panels
 _LINE_EVERY = 8  # pixels of a panel between two lines of the grid
 
 
@@ -38,11 +39,28 @@ def enlarged(picture: Picture, height: int = _HEIGHT) -> Picture:
     return picture.repeat(times, 0).repeat(times, 1)
 
 
+def at_height(picture: Picture, height: int) -> Picture:
+    """A picture of another height, its pixels repeated or left out."""
+    from PIL import Image
+
+    width = max(1, round(picture.shape[1] * height / picture.shape[0]))
+    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.NEAREST))
+
+
+def stacked(rows: list[Picture]) -> Picture:
+    """Pictures below each other, with a gap, the narrow ones filled up with white."""
+    width = max(row.shape[1] for row in rows)
+    parts = []
+    for row in rows:
+        whole = np.full((row.shape[0] + _GAP, width, 3), 255, np.uint8)
+        whole[: row.shape[0], : row.shape[1]] = row
+        parts.append(whole)
+    return np.concatenate(parts)[:-_GAP]
+
+
 def side_by_side(panels: list[Picture]) -> Picture:
-    """Pictures of one height in a row, with a gap."""
-    gap = np.full((panels[0].shape[0], 4, 3), 255, np.uint8)
-    row = [part for panel in panels for part in (panel, gap)]
-    return np.concatenate(row[:-1], 1)
+    """Pictures in a row, with a gap, the low ones filled up with white."""
+    return np.ascontiguousarray(stacked([p.transpose(1, 0, 2) for p in panels]).transpose(1, 0, 2))
 
 
 def pair_picture(model: nn.Module, batch: Batch, device: torch.device) -> Picture:
@@ -110,3 +128,10 @@ def write_png(picture: Any, path: Path) -> None:
 
     with written_whole(path) as draft:
         Image.fromarray(picture).save(draft, format="PNG")
+
+
+def read_png(path: Path) -> Picture:
+    """An RGB array (y, x, 3) from a file."""
+    from PIL import Image
+
+    return np.asarray(Image.open(path).convert("RGB"))

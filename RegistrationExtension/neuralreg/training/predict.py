@@ -35,9 +35,12 @@ from neuralreg.training.pair_files import (
     unmoved,
     warped_labels,
 )
+from neuralreg.training.pictures import read_png, stacked, write_png
 from neuralreg.training.placing import Placement, linear_part
 from neuralreg.training.run import seen_shape, training_pairs
 from neuralreg.transforms import identity_map
+
+_SHOWN = 6  # pairs in one picture
 
 
 @dataclass(frozen=True)
@@ -76,9 +79,9 @@ def predict(
 ) -> list[Row]:
     """Register all pairs of a split; a row of figures per pair and label.
 
-    folder: gets metrics.csv with its statistics, and a folder per pair. Fields are in LPS mm on
-    the network's grid over the fixed image; images are warped once, from the original moving image
-    onto the fixed one's own grid.
+    folder: gets metrics.csv with its statistics, a folder per pair, and pairs.png. Fields are in
+    LPS mm on the network's grid over the fixed image; images are warped once, from the original
+    moving image onto the fixed one's own grid.
     Raises InvalidOption for a split that is not there, and what loading raises.
     """
     options = options or PredictOptions()
@@ -103,6 +106,9 @@ def predict(
             (folder / name / ABOUT).write_text(json.dumps(about), encoding="utf-8")
         rows += [{**about, **row} for row in found]
     write_tables(rows, folder)
+    drawn = [folder / f"pair_{n:04d}" / "pair.png" for n in range(min(len(items), _SHOWN))]
+    if options.png and drawn[0].is_file():
+        write_png(stacked([read_png(path) for path in drawn]), folder / "pairs.png")
     progress(1.0, f"{len(items)} pairs")
     return rows
 

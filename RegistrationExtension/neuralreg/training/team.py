@@ -56,7 +56,10 @@ class Team:
         if self.size == 1:
             return module
         devices = [self.device] if self.device.type == "cuda" else None
-        return nn.parallel.DistributedDataParallel(module, device_ids=devices)
+        # LKU-Net, for one, has a layer that nothing uses.
+        return nn.parallel.DistributedDataParallel(
+            module, device_ids=devices, find_unused_parameters=True
+        )
 
     def any(self, here: bool) -> bool:
         """Whether it is so in any process."""

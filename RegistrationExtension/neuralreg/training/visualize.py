@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -15,10 +14,16 @@ from neuralreg.geometry.files import written_whole
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.warp import warp
 from neuralreg.methods.working_copy import quantiles
-from neuralreg.training.pictures import Picture, enlarged, gray, write_png
+from neuralreg.training.pictures import (
+    Picture,
+    enlarged,
+    gray,
+    side_by_side,
+    stacked,
+    write_png,
+)
 
 _TITLE = 14  # pixels
-_GAP = 4
 
 
 def gif_slices(image: Image, path: Path, *, interval_ms: int = 50) -> None:
@@ -69,9 +74,9 @@ def tile_slices(
     for number, image in enumerate(images):
         low, high = quantiles(image.data, 0.005, 0.995)
         shown = [enlarged(gray(_plane(image.data[0], n), low, high)) for n in rows]
-        column = _stacked(shown)
+        column = stacked(shown)
         columns.append(_with_title(column, titles[number]) if titles else column)
-    write_png(_row(columns), path)
+    write_png(side_by_side(columns), path)
 
 
 def gif_tiles(
@@ -92,8 +97,8 @@ def gif_tiles(
     each = [_slices(image) for image in images]
     frames = []
     for planes in zip(*each, strict=True):
-        lines = [_row(list(planes[r * columns : (r + 1) * columns])) for r in range(rows)]
-        frames.append(enlarged(_stacked(lines)))
+        lines = [side_by_side(list(planes[r * columns : (r + 1) * columns])) for r in range(rows)]
+        frames.append(enlarged(stacked(lines)))
     _write_gif(frames, path, interval_ms)
 
 
@@ -114,20 +119,6 @@ def _plane(values: Tensor, index: int | None) -> Tensor:
             "there is no such slice", got=f"{number}", wanted=f"0..{len(values) - 1}"
         )
     return values[number]
-
-
-def _row(pictures: list[Picture]) -> Picture:
-    height = max(p.shape[0] for p in pictures)
-    parts: list[Any] = []
-    for picture in pictures:
-        below = np.full((height - picture.shape[0], picture.shape[1], 3), 255, np.uint8)
-        parts += [np.concatenate([picture, below]), np.full((height, _GAP, 3), 255, np.uint8)]
-    return np.concatenate(parts[:-1], 1)
-
-
-def _stacked(pictures: list[Picture]) -> Picture:
-    turned = [picture.transpose(1, 0, 2) for picture in pictures]
-    return np.ascontiguousarray(_row(turned).transpose(1, 0, 2))
 
 
 def _with_title(picture: Picture, title: str) -> Picture:

@@ -24,6 +24,7 @@ KINDS = {
     "download": "neuralreg.worker.jobs:downloaded",
     "verify": "neuralreg.worker.jobs:verified",
     "import": "neuralreg.worker.jobs:imported",
+    "own_model": "neuralreg.worker.jobs:own_model",
     "brain_mask": "neuralreg.worker.jobs:brain_found",
     "report": "neuralreg.worker.jobs:reported",
 }
@@ -163,3 +164,12 @@ def imported(arguments: Mapping[str, Any], progress: Progress) -> object:
     progress(0.0, "reading the file")
     card = import_file(Path(arguments["path"]), [model_card(arguments["model"])])
     return {"model": card.name}
+
+
+def own_model(arguments: Mapping[str, Any], progress: Progress) -> object:
+    """A model of the user's own: the card in a file and what lies beside it, tried and copied."""
+    from neuralreg.zoo.own import import_card
+
+    progress(0.0, "trying the model")
+    card = import_card(Path(arguments["path"]))
+    return {"model": card.name, "title": card.title}

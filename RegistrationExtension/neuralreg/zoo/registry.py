@@ -156,8 +156,8 @@ def load_card(
 
 
 def _file(architecture: str, beside: Path | None) -> Any:
-    """The module of an architecture: a file of the user's own models, else one of ours."""
-    for folder in (own_folder(), *([beside] if beside else [])):
+    """The module of an architecture: a file beside the card or of the user's own, else ours."""
+    for folder in (*([beside] if beside else []), own_folder()):
         path = folder / f"{architecture}.py"
         if path.is_file():
             spec = importlib.util.spec_from_file_location(f"neuralreg_own_{architecture}", path)

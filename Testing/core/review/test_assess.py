@@ -133,6 +133,21 @@ def test_a_shifted_part_is_found_without_labels_and_landmarks(a_case):
     assert min(np.linalg.norm(point - center) for point in found) < 16
 
 
+def test_a_shifted_part_is_found_in_a_mouse_as_well(a_case):
+    """A tenth of the size: nothing that is looked for has a length of its own."""
+    import SimpleITK as sitk
+
+    small = Grid(CUBE.size, (0.2,) * 3, tuple(0.1 * o for o in CUBE.origin), CUBE.direction)
+    images = {n: itk(sitk.GetArrayFromImage(a_case[n]), small) for n in ("fixed", "moving")}
+    center = np.array([0.9, -1.2, 0.4])
+    near = np.exp(-0.5 * (np.linalg.norm(places(small) - center, axis=-1) / 1.2) ** 4)[..., None]
+    right = 0.1 * a_case["result_or_field"].vectors
+    assert assess(field(right, small), **images).verdict == "pass"
+    report = assess(field(right + near * [0.0, 0.7, 0.0], small), **images)
+    found = [np.array(p.point_lps) for p in report.worst if p.kind == "residual"]
+    assert min(np.linalg.norm(point - center) for point in found) < 1.6
+
+
 def test_a_jump_in_the_field_is_found(a_case):
     beyond = places(CUBE)[..., 0] > 3.0
     report = assess(**with_fault(a_case, beyond[..., None] * np.array([0.0, 6.0, 0.0])))

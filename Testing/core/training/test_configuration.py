@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
+import torch
 from neuralreg.errors import InvalidOption, UnreadableFile
 from neuralreg.training import register_loss
+from neuralreg.training.config import Configuration, Dataset, Loss, Model, Step, Training
 from neuralreg.training.merging import read_configuration
-from neuralreg.training.registry import IMAGE_LOSSES
+from neuralreg.training.methods import build_model
+from neuralreg.training.objective import TrainingStep
+from neuralreg.training.registry import (
+    AUGMENTATIONS,
+    BACKBONES,
+    DATASETS,
+    IMAGE_LOSSES,
+    LOSSES,
+)
 
+PAGE = (Path(__file__).parents[3] / "docs" / "training.md").read_text("utf-8")
 SMALLEST = """\
 dataset:
   size: [64, 64, 64]
@@ -173,3 +187,44 @@ def test_a_training_without_a_loss_is_refused(write_yaml):
     assert "a loss with a weight above 0" in wrong(
         write_yaml, "{name: lncc, kernel_size: 5}", "{name: lncc, weight: 0}"
     )
+
+
+def test_the_parts_in_the_documentation_can_be_used(write_yaml, tmp_path, monkeypatch):
+    """The blocks of docs/training.md run as they stand, and a configuration may name what is in
+    them."""
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+    names: dict[str, object] = {"__name__": "documentation"}
+    for block in blocks:
+        exec(compile(block, "training.md", "exec"), names)
+    assert float(names["step"].factor.detach()) == pytest.approx(2, abs=0.2)
+    text = SMALLEST.replace("voxelmorph", "{name: mine, width: 4}")
+    text = text.replace("{name: lncc, kernel_size: 5}", "{name: huber, delta: 0.2}")
+    config, _ = read_configuration([write_yaml(text)])
+    model = build_model(config.model, (8, 8, 8))
+    step = TrainingStep(model, config.loss)
+    batch = {"fixed": torch.rand(1, 1, 8, 8, 8), "moving": torch.rand(1, 1, 8, 8, 8)}
+    assert float(step(batch)["image/huber"].detach()) > 0
+
+
+def test_the_example_in_the_documentation_is_a_configuration(write_yaml):
+    page = Path(__file__).parents[3] / "docs" / "training.md"
+    (example,) = re.findall(
+        r"^```yaml\n(.*?)^```", page.read_text("utf-8"), re.DOTALL | re.MULTILINE
+    )
+    config, _ = read_configuration([write_yaml(example)])
+    assert config.name == "knees"
+    assert len([line for line in example.splitlines() if line.strip()]) <= 16
+
+
+def test_every_key_of_a_configuration_is_in_the_documentation():
+    records = (Dataset, Model, Step, Loss, Training, Configuration)
+    keys = {key for record in records for key in record.model_fields}
+    missing = {key for key in keys if f"`{key}`" not in PAGE and f"{key}:" not in PAGE}
+    assert missing <= {"options", "pairs", "features", "integration_steps"}
+
+
+def test_every_part_is_in_the_documentation():
+    for kind in (BACKBONES, AUGMENTATIONS, DATASETS, *LOSSES.values()):
+        for name in kind.names():
+            assert name in PAGE or name.startswith(("own_", "mine", "huber")), name

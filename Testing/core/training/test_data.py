@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -236,6 +238,42 @@ def test_processes_that_train_together_share_each_batch(shapes):
     for one, other, both in zip(*parts, whole, strict=True):
         assert torch.equal(torch.cat((one, other)).sum((1, 2, 3)).sort().values,
                            both.sum((1, 2, 3)).sort().values)  # fmt: skip
+
+
+def test_paired_images_may_have_different_shapes(shapes, tmp_path):
+    images = sorted((shapes / "train" / "images").iterdir())[:4]
+    for side, step in (("fixed", 1), ("moving", 2)):
+        for part in ("images", "labels"):
+            folder = tmp_path / "train" / f"{side}_{part}"
+            folder.mkdir(parents=True)
+            for path in images:
+                picture = sitk.ReadImage(str(path).replace("images", part))
+                sitk.WriteImage(picture[::step], str(folder / path.name))
+    data = pairs(tmp_path, type="paired", valid=None, test=None)
+    items = data.items(0)
+    assert len(items) == 4
+    pair = data[items[0]]
+    assert pair["fixed"].shape == pair["moving"].shape == (1, 20, 24)
+    # The same picture: what is left comes from the coarser samples alone.
+    assert float((pair["fixed"] - pair["moving"]).abs().mean()) < 0.05
+
+
+def test_masks_are_loaded_changed_and_cut_with_their_images(shapes, tmp_path):
+    for part, source in (("images", "images"), ("masks", "labels")):
+        shutil.copytree(shapes / "train" / source, tmp_path / "train" / part)
+    train = {"dir": str(tmp_path / "train"), "masked": True}
+    data = pairs(tmp_path, train=train, valid=None, test=None,
+                 augmentation=[{"name": "affine", "rotate": 30}, "noise"])  # fmt: skip
+    pair = data[data.items(0)[0]]
+    assert pair["fixed_mask"].shape == (1, 20, 24)
+    inside = pair["fixed_mask"] > 0.9
+    assert pair["fixed"][inside].mean() > pair["fixed"][pair["fixed_mask"] < 0.1].mean() + 0.3
+    assert float(pair["fixed_mask"].max()) <= 1  # noise is for images
+    small = pairs(tmp_path, train=train, valid=None, test=None, patch={"size": [8, 6]})
+    assert small[small.items(0)[0]]["moving_mask"].shape == (1, 6, 8)
+    next((tmp_path / "train" / "masks").iterdir()).unlink()
+    with pytest.raises(InvalidOption, match="each image has masks of the same name"):
+        pairs(tmp_path, train=train, valid=None, test=None)
 
 
 def test_volumes_in_groups_are_pairs_too(volumes):

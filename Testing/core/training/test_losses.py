@@ -240,7 +240,7 @@ def test_a_way_back_that_fits_costs_nothing():
 def test_losses_take_two_dimensions_too():
     f, w = torch.rand(1, 1, 20, 22), torch.rand(1, 1, 20, 22)
     for name in IMAGE_LOSSES.names():
-        if name != "own_root":
+        if name not in ("own_root", "huber"):
             assert IMAGE_LOSSES.find(name)(f, w).dim() == 0
     for name in LABEL_LOSSES.names():
         assert LABEL_LOSSES.find(name)(f, w).dim() == 0

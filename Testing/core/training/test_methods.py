@@ -187,3 +187,43 @@ def test_what_the_moving_image_did_not_show_does_not_count():
     found = found_by(step.model, fixed, moving)
     assert torch.allclose(found.displacement[:, 0], torch.tensor(4.0))
     assert torch.allclose(found.displacement[:, 1], torch.tensor(0.0), atol=1e-5)
+
+
+class Still(nn.Module):
+    """The model that moves nothing."""
+
+    def forward(self, fixed, moving):
+        return lambda places: places
+
+
+def test_losses_keep_their_digits_where_networks_compute_in_short_numbers():
+    """Variances in windows are differences of almost equal numbers."""
+    images = [0.9 + 0.01 * torch.rand(1, 1, 24, 24) for _ in range(2)]
+    step = TrainingStep(Still(), Loss.model_validate({"image": {"name": "lncc"}}))
+    batch = dict(zip(("fixed", "moving"), images, strict=True))
+    wanted = float(step(batch)[TOTAL])
+    with torch.autocast("cpu", torch.bfloat16):
+        assert float(step(batch)[TOTAL]) == wanted
+
+
+def test_both_orders_are_computed_in_the_numbers_that_were_asked_for():
+    kinds = []
+    model = model_of("voxelmorph", SHAPE)
+    first = next(m for m in model.modules() if isinstance(m, nn.Conv2d))
+    first.register_forward_hook(lambda m, a, out: kinds.append(out.dtype))
+    loss = Loss.model_validate({"image": "ssd", "deformation": "icon", "symmetric": True})
+    with torch.autocast("cpu", torch.bfloat16):
+        TrainingStep(model, loss)(dict(zip(("fixed", "moving"), PAIR, strict=True)))
+    assert kinds == [torch.bfloat16] * 2
+
+
+def test_only_what_lies_in_both_masks_counts():
+    """Beyond the masks the images differ as much as they like."""
+    fixed, moving = torch.rand(1, 1, 8, 9), torch.rand(1, 1, 8, 9)
+    masks = torch.zeros(2, 1, 1, 8, 9)
+    masks[0, ..., 2:, :] = 1
+    masks[1, ..., :6] = 1
+    step = TrainingStep(Still(), Loss.model_validate({"image": "ssd"}))
+    batch = {"fixed": fixed, "moving": moving, "fixed_mask": masks[0], "moving_mask": masks[1]}
+    wanted = (fixed - moving)[..., 2:, :6].square().mean()
+    assert float(step(batch)[TOTAL]) == pytest.approx(float(wanted), rel=1e-5)

@@ -6,6 +6,7 @@ import csv
 import json
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -13,11 +14,13 @@ import torch
 import yaml
 from neuralreg.cli.main import app
 from neuralreg.training.data import PairData
+from neuralreg.training.evaluate import evaluate
 from neuralreg.training.figures import Labels, label_figures
 from neuralreg.training.merging import read_configuration
 from neuralreg.training.methods import build_model
 from neuralreg.training.predict import PredictOptions, predict
 from neuralreg.training.run import train
+from PIL import Image
 from typer.testing import CliRunner
 
 from Testing.core.training.conftest import plain
@@ -64,7 +67,9 @@ def test_each_pair_has_a_folder_with_everything(predicted):
         assert {f"{name}.nii.gz", f"{name}.png"} <= files
     assert {"fixed_to_moving.nii.gz", "pair.png", "pair.json"} <= files
     tables = {"metrics.csv", "metrics_stats_per_label.csv", "metrics_stats_overall.csv"}
-    assert tables <= {path.name for path in predicted.iterdir()}
+    assert {*tables, "pairs.png"} <= {path.name for path in predicted.iterdir()}
+    width, height = Image.open(pair / "pair.png").size
+    assert width == 4 * height + 3 * 4  # fixed, moving, warped, grid
 
 
 def test_the_field_warps_in_simpleitk_to_what_was_written(predicted):
@@ -233,3 +238,33 @@ def test_the_best_weights_are_the_ones_that_predict(run, shapes):
     assert one.keys() == build_model(config.model, config.dataset.shape).state_dict().keys()
     assert all(torch.equal(one[key], other[key]) for key in one)
     assert len(PairData(config.dataset, "test").items(0)) == 1
+
+
+def test_soft_labels_are_warped_and_measured_one_by_one(tmp_path):
+    """Two channels that overlap, in HDF5: no label map could hold them."""
+    random = np.random.default_rng(0)
+    y, x = np.meshgrid(np.arange(20), np.arange(24))  # axes x y
+    for split in ("train", "test"):
+        (tmp_path / split).mkdir()
+        with (
+            h5py.File(tmp_path / split / "images.h5", "w") as images,
+            h5py.File(tmp_path / split / "labels.h5", "w") as labels,
+        ):
+            for name in "abcd":
+                away = np.hypot(x - 12 - random.uniform(-2, 2), y - 10)
+                images[name] = np.exp(-((away / 6) ** 2)).astype(np.float32)
+                soft = [1 / (1 + np.exp(away - radius)) for radius in (7, 4)]
+                labels[name] = np.stack(soft, -1).astype(np.float32)
+    splits = {
+        f"dataset__{s}": {"dir": str(tmp_path / s), "format": "h5", "labeled": True}
+        for s in ("train", "test")
+    }
+    run = trained(tmp_path, tmp_path, **splits, dataset__valid=None, training__epochs=1)
+    config, _ = read_configuration([run / "config.yaml"])
+    found = predict(config, run, tmp_path / "out", PredictOptions(png=False))
+    assert [row["label"] for row in found[:2]] == [1, 2]
+    assert all(row["dice"] > 0.5 for row in found)
+    soft = read(tmp_path / "out" / "pair_0000" / "warped_label_1.nii.gz")
+    assert 0 < float(soft[5:15].min()) < float(soft.max()) < 1
+    again = evaluate(tmp_path / "out", tmp_path / "again")
+    assert [row["dice"] for row in again] == pytest.approx([row["dice"] for row in found])

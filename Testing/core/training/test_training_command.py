@@ -15,7 +15,10 @@ import pytest
 import torch
 import yaml
 from neuralreg.cli.main import app
+from neuralreg.models import card_of
+from neuralreg.networks import dirnet
 from neuralreg.training.checkpoint import read_checkpoint
+from neuralreg.zoo.card import Weights
 from neuralreg.zoo.own import import_card
 from neuralreg.zoo.registry import load_model, read_card
 from typer.testing import CliRunner
@@ -70,10 +73,8 @@ def test_the_result_is_a_model_that_the_zoo_takes_and_runs(trained, tmp_path, mo
     monkeypatch.setenv("NEURALREG_MODELS", str(tmp_path))
     card = read_card(run / "model.json")
     assert card.input.shape == (20, 24)
-    from neuralreg.zoo import own
-
-    monkeypatch.setattr(own, "_TOLERANCE", 10)  # two epochs do not make a network that registers
     import_card(run / "model.json")
+    assert (tmp_path / "shapes.first.json").is_file()  # the next run's model.json is another one
     network = load_model("shapes.first", device="cpu")
     output = network.predict(torch.rand(1, 20, 24), torch.rand(1, 20, 24))
     assert output.shape == (2, 20, 24)
@@ -184,3 +185,30 @@ def test_fine_tuning_begins_with_the_weights_of_a_run(shapes, trained, tmp_path)
         for folder in (run, tmp_path / "fine")
     )
     assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_fine_tuning_begins_with_a_model_of_the_zoo(shapes, tmp_path, monkeypatch):
+    monkeypatch.setenv("NEURALREG_MODELS", str(tmp_path / "own"))
+    (tmp_path / "own").mkdir()
+    torch.manual_seed(7)
+    known = dirnet.build(2, width=4)
+    torch.nn.init.normal_(known.control.weight)
+    torch.save(known.state_dict(), tmp_path / "own" / "tiny.pt")
+    card = card_of("tiny", (20, 24)).model_copy(
+        update={
+            "architecture": "dirnet",
+            "arguments": {"dimension": 2, "width": 4},
+            "weights": Weights(file="tiny.pt"),
+        }
+    )
+    (tmp_path / "own" / "tiny.json").write_text(card.model_dump_json())
+    values = plain(shapes, model__weights="tiny", training__max_steps=1, dataset__valid=None,
+                   training__optimizer={"name": "SGD", "lr": 0.0})  # fmt: skip
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(values))
+    done = neuralreg("train", tmp_path / "study.yaml", "-o", tmp_path / "run", "-q")
+    assert done.exit_code == 0, done.stderr
+    found = torch.load(tmp_path / "run" / "trained.pt", weights_only=True)
+    for name, values in known.state_dict().items():
+        (kept,) = (v for key, v in found.items() if key.endswith(f"network.network.{name}")
+                   or key.endswith(f"parts.0.network.{name}"))  # fmt: skip
+        assert torch.equal(kept, values)
