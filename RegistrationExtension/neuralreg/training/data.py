@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -152,6 +153,7 @@ class Batches:
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
             prefetch_factor=4 if workers else None,
+            worker_init_fn=_leave_ctrl_c_to_the_loop,
             generator=torch.Generator(),  # else each start would draw from the network's numbers
         )
 
@@ -172,6 +174,11 @@ class Batches:
         if self.pairs.training and len(groups) > 1 and len(groups[-1]) < whole:
             groups.pop()  # a last, smaller batch would weigh its pairs more
         return [part for group in groups if (part := group[number::count])]
+
+
+def _leave_ctrl_c_to_the_loop(worker: int) -> None:
+    """A terminal's Ctrl-C reaches all processes; those that load must live until the step ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class _Later:

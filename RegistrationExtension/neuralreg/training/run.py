@@ -83,9 +83,6 @@ def _train(
     team: Team,
 ) -> Outcome:
     settle(config.training)
-    if team.leads:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_configuration(plain, folder / CONFIGURATION)
     model = build_model(config.model, seen_shape(config.dataset)).to(team.device)
     if config.model.weights and not resume:
         begin_with(model, config.model.weights)
@@ -98,6 +95,9 @@ def _train(
     optimizer, schedule = _optimizer(config.training, model)
     count = sum(p.numel() for p in model.parameters() if p.requires_grad)
     logger.info("%d pairs, %d parameters, %s", len(pairs.items(0)), count, team.device)
+    if team.leads:  # only now: a start that failed leaves nothing that looks like a run
+        folder.mkdir(parents=True, exist_ok=True)
+        write_configuration(plain, folder / CONFIGURATION)
     board = (
         TensorBoard(
             folder / LOGS, picture=_picture(step, validate, team), every=config.training.pictures
@@ -289,7 +289,9 @@ def _optimizer(training: schema.Training, model: nn.Module) -> tuple[torch.optim
 def _of_torch(module: Any, wanted: schema.Named, kind: str, first: Any) -> Any:
     made = getattr(module, wanted.name, None)
     if not isinstance(made, type) or wanted.name.startswith("_"):
+        base = ("Optimizer", "LRScheduler")
         names = [n for n, v in vars(module).items() if isinstance(v, type) and n[0].isupper()]
+        names = [name for name in names if name not in base]
         raise InvalidOption(
             f"torch has no such {kind}", got=f"'{wanted.name}'", wanted=", ".join(sorted(names))
         )

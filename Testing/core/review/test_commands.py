@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from neuralreg.cli.main import app
+from neuralreg.cli.rerun import job_of, registration_in
 from neuralreg.errors import InvalidOption
 from neuralreg.progress import silent
 from neuralreg.review.assess import assess
@@ -187,7 +188,7 @@ def test_a_column_that_means_nothing_is_an_error(tmp_path):
         read_worklist(tmp_path / "w.csv")
 
 
-def job_of(case: dict, **more: object) -> ReviewJob:
+def review_job(case: dict, **more: object) -> ReviewJob:
     import SimpleITK as sitk
 
     def voxels(name: str) -> Voxels:
@@ -218,7 +219,9 @@ def handed(job: ReviewJob, folder: Path):
 def test_the_worker_gives_the_same_report_and_the_maps(a_case, tmp_path):
     points = ((0.0, 0.0, 0.0), (5.0, 5.0, 5.0))
     maps = ("jacobian", "magnitude", "forward_backward", "residual", "warped")
-    found = handed(job_of(a_case, fixed_points=points, moving_points=points, maps=maps), tmp_path)
+    found = handed(
+        review_job(a_case, fixed_points=points, moving_points=points, maps=maps), tmp_path
+    )
     report = QualityReport.from_record(found.report)
     plain = assess(**a_case)
     assert report.overlaps == plain.overlaps
@@ -233,7 +236,7 @@ def test_the_worker_gives_the_same_report_and_the_maps(a_case, tmp_path):
 
 def test_an_unknown_map_or_detail_is_an_error(a_case, tmp_path):
     with pytest.raises(InvalidOption, match="no such map"):
-        handed(job_of(a_case, maps=("temperature",)), tmp_path)
+        handed(review_job(a_case, maps=("temperature",)), tmp_path)
     with pytest.raises(InvalidOption, match="detail"):
         function_of("review")({"transform": "t", "detail": "some"}, silent)
 
@@ -263,8 +266,8 @@ def test_a_registration_is_repeated_from_its_record(files, tmp_path):
     assert report.exit_code == 0, report.output
     assert "convex" in (tmp_path / "r.html").read_text()
     assert str(tmp_path) not in (tmp_path / "r.json").read_text()
-    from_the_report = run("rerun", tmp_path / "r.json", "-q")
-    assert from_the_report.exit_code == 0, from_the_report.output
+    told, _ = registration_in(tmp_path / "r.json")
+    assert job_of(told, files("fixed").parent).inputs()["fixed"].name == "fixed.nrrd"
     listed = run("worklist", folder, "--json", "-q")
     assert json.loads(listed.stdout)["entries"][0]["verdict"] in ("pass", "attention", "fail")
     files("moving").write_bytes(files("fixed").read_bytes())

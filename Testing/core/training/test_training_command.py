@@ -82,18 +82,19 @@ def test_the_result_is_a_model_that_the_zoo_takes_and_runs(trained, tmp_path, mo
 
 def test_ctrl_c_saves_and_resume_goes_on_as_if_nothing_had_been(shapes, tmp_path):
     """A real SIGINT in the middle of an epoch; then the same weights as without it."""
-    values = plain(shapes, training__epochs=60, training__max_steps=60, dataset__valid=None)
+    values = plain(shapes, training__epochs=60, training__max_steps=60, dataset__valid=None,
+                   dataset__workers=1)  # fmt: skip
     config = tmp_path / "study.yaml"
     config.write_text(yaml.safe_dump(values))
     process = subprocess.Popen(
         [*COMMAND, "train", str(config), "-o", str(tmp_path / "cut"), "--json"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     assert process.stdout is not None
     for line in process.stdout:
         if json.loads(line)["step"] >= 6:
             break
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the loading process, too
     rest, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert "--resume" in json.loads(rest.splitlines()[-1])["error"]["message"]
@@ -117,6 +118,18 @@ def test_errors_are_one_line_and_an_exit_code(tmp_path, shapes):
     assert "study.yaml, line" in done.stderr
     assert "training.epochs: got 'many'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_start_that_failed_leaves_nothing_in_the_way(shapes, tmp_path):
+    config = tmp_path / "study.yaml"
+    config.write_text(yaml.safe_dump(plain(shapes, training__max_steps=1, dataset__valid=None)))
+    start = ("train", config, "-o", tmp_path / "run", "-q")
+    wrong = neuralreg(*start, "--set", "training.optimizer.name=Adamm")
+    assert wrong.exit_code == 1
+    assert "no such optimizer: got 'Adamm', wanted ASGD" in wrong.stderr
+    wrong = neuralreg(*start, "--set", "training.optimizer.learning_rate=0.1")
+    assert "learning_rate" in wrong.stderr
+    assert neuralreg(*start).exit_code == 0
 
 
 def test_the_log_level_comes_from_the_environment(shapes, tmp_path, monkeypatch, caplog):
