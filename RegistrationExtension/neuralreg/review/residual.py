@@ -1,8 +1,9 @@
 """How far the warped image still is from the fixed one, block by block, by looking around.
 
 Around each block of the fixed image the warped one is searched for the place that looks most
-alike. Where a shift explains a block much better than no shift does, and its neighbors say the
-same, the deformation is probably off by about that shift. This sees no error without structure,
+alike, in brightness and in edges; between modalities in edges alone. Where a shift explains a block
+much better than no shift does, and its neighbors say the same, the deformation is probably off by
+about that shift. This sees no error without structure,
 and along an edge only the part across it.
 """
 
@@ -28,6 +29,8 @@ _REACH = {2: 4, 3: 2}  # samples searched each way, by dimension
 _LEAST_CONTRAST = 0.15  # of the body's contrast: below, a block shows nothing
 _OPPOSITE = 0.5  # local correlation below minus this speaks for images of two kinds,
 _OPPOSED = 0.05  # when this share of the blocks says so
+_SURER = 0.05  # by which edges alone must explain more than brightness and edges together
+_EDGES_COUNT = 2.0  # edges gain less than brightness does
 _FAINT = 1e-3  # of edges: below, a block shows none
 _THREADS = 2
 _NEAR_BEST = 0.25  # of the gain: a smaller shift that comes so near is preferred
@@ -67,27 +70,33 @@ def residual(fixed: Array, warped: Array, seen: Mask, inside: Mask, grid: Grid) 
     blocks = _Blocks(grid.shape, cells, reach)
     contrast = _contrast(images[0], blocks)
     usable = contrast & blocks.share(inside) & blocks.share(seen, least=0.999)
-    scores = _correlations(*images, blocks)
-    zero = scores[blocks.still]
-    opposed = float((zero[usable] < -_OPPOSITE).mean()) if usable.any() else 0.0
-    if opposed > _OPPOSED:  # brightness tells nothing: edges do
-        scores = _edge_agreements(*images, blocks)
-        zero = scores[blocks.still]
-    best = scores.max(0)
-    gain = best - zero
-    close = scores >= best - _NEAR_BEST * gain
-    shifts = np.array(blocks.shifts)
-    lengths = np.linalg.norm(shifts * grid.spacing[::-1], axis=1)
-    chosen = np.where(close, lengths.reshape(-1, *[1] * d), np.inf).argmin(0)
-    shift_mm = (shifts[chosen] * grid.spacing[::-1])[..., ::-1]
+    scores, edges = _correlations(*images, blocks), _edge_agreements(*images, blocks)
+    still = scores[blocks.still][usable]
+    opposed = usable.any() and bool(np.mean(still < -_OPPOSITE) > _OPPOSED)
+    surer = _SURER if opposed else 0.0
+    scores = edges if opposed else scores  # where brightness tells nothing, edges must be sure
+    chosen = _smallest_of_the_best(scores, blocks, grid)
+    best, fit = (np.take_along_axis(values, chosen[None], 0)[0] for values in (scores, edges))
+    gain = best - scores[blocks.still] - surer
+    if not opposed:  # edges must fit better there as well
+        gain = np.minimum(gain, _EDGES_COUNT * (fit - edges[blocks.still]))
+    shift_mm = (np.array(blocks.shifts)[chosen] * grid.spacing[::-1])[..., ::-1]
     return Residual(
         centers=blocks.centers(grid),
         shift_mm=shift_mm,
         gain=gain,
-        score=best,
+        score=best - 2 * surer,
         usable=usable,
         cell_mm=np.multiply(cells, grid.spacing[::-1]),
     )
+
+
+def _smallest_of_the_best(scores: Array, blocks: _Blocks, grid: Grid) -> Array:
+    """Of the shifts that are nearly as good as the best one, the smallest: its number."""
+    best = scores.max(0)
+    close = scores >= best - _NEAR_BEST * (best - scores[blocks.still])
+    lengths = np.linalg.norm(np.array(blocks.shifts) * grid.spacing[::-1], axis=1)
+    return np.asarray(np.where(close, lengths.reshape(-1, *[1] * best.ndim), np.inf).argmin(0))
 
 
 def agreed(found: Residual, least_mm: float, least_gain: float, least_score: float) -> Mask:
