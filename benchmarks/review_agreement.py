@@ -10,11 +10,10 @@ Needs the shared data beside the repository; the scorer is run from there.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
+import sys
 import tempfile
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -26,20 +25,10 @@ from neuralreg.review.deformation import placed
 from neuralreg.review.landmarks import read_pairs
 from neuralreg.review.records import QualityReport
 
-ROOT = Path(__file__).resolve().parents[1]
-SHARED = ROOT.parent / "shared"
-RESULTS = Path(__file__).parent / "results"
+sys.path.insert(0, str(Path(__file__).parent))
+from accuracy import RESULTS, SHARED, evaluator
+
 TOLERANCE = 1e-3
-
-
-def scorer() -> ModuleType:
-    """The independent scorer, as a module."""
-    spec = importlib.util.spec_from_file_location("evaluate", SHARED / "data" / "evaluate.py")
-    if spec is None or spec.loader is None:
-        raise SystemExit("the shared data does not stand beside the repository")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def made_transform(pair: dict[str, Any], folder: Path) -> Path:
@@ -137,7 +126,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", nargs="*", default=["d"], help="beginnings of names")
     options = parser.parse_args()
-    judge = scorer()
+    judge = evaluator()
     rows, worst = [], 0.0
     with tempfile.TemporaryDirectory() as scratch:
         for name, pair in judge.load_manifest(str(SHARED / "data")).items():

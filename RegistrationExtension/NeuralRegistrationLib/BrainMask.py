@@ -68,12 +68,7 @@ def findBrain(
         onProgress=onProgress,
         onDone=onDone,
     )
-    if not wait:
-        return job
-    job.wait()
-    if job.error is not None:
-        raise job.error
-    return job.result
+    return job.awaited() if wait else job
 
 
 class _Request:

@@ -15,7 +15,6 @@ from . import Cards, Dependencies, Segmentations, Volumes
 from .Fingerprint import fingerprint
 
 _MOST_VOXELS = 400_000  # of an image that is looked at
-_AIR, _AIR_SHARE = -500.0, 0.01  # only CT has values so low, and the share of them
 _KEPT = 16  # volumes and masks whose content is remembered
 
 
@@ -89,13 +88,13 @@ def _remembered(key: tuple, look):
 
 
 def _ofVolume(node):
+    from neuralreg.measures.modality import looks_like_ct
     from neuralreg.suitability import Content
 
     stored = Volumes.storedIn(node)
     values, step = _thinned(stored.data if stored.data.ndim == 3 else stored.data[..., 0])
     values = np.nan_to_num(values)
-    ct = bool((values < _AIR).mean() > _AIR_SHARE)
-    return Content.of_shown(values > values.min(), _spacing(stored), ct, step)
+    return Content.of_shown(values > values.min(), _spacing(stored), looks_like_ct(values), step)
 
 
 def _ofMask(image, node, segments):

@@ -84,6 +84,13 @@ class Job:
             self.cancel()
             raise
 
+    def awaited(self) -> Any:
+        """The result, once the job has ended. Raises its error when it has none."""
+        self.wait()
+        if self.error is not None:
+            raise self.error
+        return self.result
+
 
 @dataclass
 class _Task:

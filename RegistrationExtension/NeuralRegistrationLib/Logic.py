@@ -65,12 +65,7 @@ def register(
     if engine is not None or (wait and not applicationRuns()):
         return _here(request, progress, engine)
     job = _sent(request, _watching(progress, onProgress), onDone)
-    if not wait:
-        return job
-    job.wait()
-    if job.error is not None:
-        raise job.error
-    return job.result
+    return job.awaited() if wait else job
 
 
 def applicationRuns() -> bool:

@@ -62,12 +62,7 @@ def review(
         answer = function_of(KIND)(at_once(subject.job(detail, mapsOf(subject))), silent)
         return at_once(delivered(answer))
     job = submitted(subject, detail, onDone=onDone, onProgress=onProgress)
-    if not wait:
-        return job
-    job.wait()
-    if job.error is not None:
-        raise job.error
-    return job.result
+    return job.awaited() if wait else job
 
 
 def submitted(subject: Subject, detail: str, *, onDone=None, onProgress=None):

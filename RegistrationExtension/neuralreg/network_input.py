@@ -13,6 +13,7 @@ from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.geometry.sampling import sample
+from neuralreg.measures.modality import looks_like_ct
 from neuralreg.methods.working_copy import Start, landing, unit_intensities, work_grid
 from neuralreg.zoo.card import Input, ModelCard
 
@@ -22,7 +23,6 @@ _BRIGHT_TO = 0.6  # ... and where it goes
 _CT_RANGE = (-1000.0, 1000.0)
 _MOST_STRETCH = 1.25
 _SPREAD_STRIDE = 17  # of the voxels, a sample is enough
-_AIR, _AIR_SHARE = -500.0, 0.01  # only CT has values so low, and the share of them
 
 
 def shown_pair(
@@ -117,11 +117,6 @@ def spread(
     return np.asarray(points.std(0))
 
 
-def looks_like_ct(image: Image) -> bool:
-    """Whether a hundredth of the values is as low as only air in a CT is."""
-    return float((image.data[0] < _AIR).float().mean()) > _AIR_SHARE
-
-
 def _direction(
     orientation: str | None, grid: Grid
 ) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
@@ -163,7 +158,7 @@ def _modality(image: Image) -> Tensor:
     Source: Tian et al. 2024, arXiv 2403.05780, the preprocessing of its official tool.
     """
     values = image.data[:1].float()
-    if looks_like_ct(image):
+    if looks_like_ct(values):
         low, high = (torch.tensor(v, device=values.device) for v in _CT_RANGE)
     else:
         flat = values.flatten()

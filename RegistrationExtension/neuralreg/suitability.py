@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from neuralreg.measures.modality import looks_like_ct
 from neuralreg.zoo.card import ModelCard
 
 if TYPE_CHECKING:
@@ -43,13 +44,11 @@ class Content:
     @classmethod
     def of(cls, image: Image, mask: Image | None = None) -> Content:
         """mask: on the image's grid; what it leaves out counts as background."""
-        from neuralreg.network_input import looks_like_ct
-
         values = image.data[0].float()
         shown = values > values.min()
         if mask is not None:
             shown = shown & (mask.data[0] > 0)
-        return cls.of_shown(shown.cpu().numpy(), image.grid.spacing, looks_like_ct(image))
+        return cls.of_shown(shown.cpu().numpy(), image.grid.spacing, looks_like_ct(image.data[0]))
 
     @classmethod
     def of_shown(

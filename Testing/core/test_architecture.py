@@ -17,7 +17,7 @@ FILES = sorted(CORE.rglob("*.py"))
 # Who may import whom: a part sees itself and what stands further left; parts of one place do not
 # see each other.
 ORDER: tuple[tuple[str, ...], ...] = (
-    ("errors", "progress"),
+    ("errors", "progress", "resources"),
     ("geometry",),
     ("measures", "inputs", "transforms"),
     ("methods", "networks"),

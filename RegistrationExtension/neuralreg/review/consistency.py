@@ -9,7 +9,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from neuralreg.geometry.grid import Grid
-from neuralreg.review.deformation import Deformation, placed
+from neuralreg.review.deformation import Deformation, placed, read_through
 
 Array = NDArray[Any]
 
@@ -37,25 +37,8 @@ def carried(vectors: Array, of: Grid, u: Array, grid: Grid) -> Array:
 
     Beyond the grid `of` its border holds.
     """
-    d = grid.dimension
-    image = placed(
-        sitk.GetImageFromArray(np.ascontiguousarray(vectors, np.float32), isVector=True), of
-    )
     field = placed(sitk.GetImageFromArray(np.asarray(u, np.float64), isVector=True), grid)
-    read = sitk.Resample(
-        image,
-        grid.size,
-        sitk.DisplacementFieldTransform(field),
-        sitk.sitkLinear,
-        grid.origin,
-        grid.spacing,
-        grid.direction,
-        0.0,
-        sitk.sitkVectorFloat32,
-        True,  # beyond the samples the border holds
-    )
-    array: Array = sitk.GetArrayFromImage(read).reshape(*grid.shape, d)
-    return array
+    return read_through(vectors, of, grid, sitk.DisplacementFieldTransform(field))
 
 
 def inverted(deformation: Deformation, grid: Grid) -> tuple[Deformation, Array]:

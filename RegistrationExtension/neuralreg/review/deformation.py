@@ -165,13 +165,19 @@ def resampled(values: Array, of: Grid, grid: Grid) -> Array:
         return np.ascontiguousarray(values, np.float32)
     if np.allclose(of.direction, grid.direction, atol=_SAME_AXES):
         return _along_axes(values.astype(np.float32, copy=False), of, grid)
+    return read_through(values, of, grid, sitk.Transform(grid.dimension, sitk.sitkIdentity))
+
+
+def read_through(values: Array, of: Grid, grid: Grid, transform: sitk.Transform) -> Array:
+    """Vectors (z, y, x, d) on the grid `of`, read where a transform takes the samples of `grid`.
+
+    Linear, single precision; beyond the grid `of` its border holds.
+    """
     image = sitk.GetImageFromArray(np.ascontiguousarray(values, np.float32), isVector=True)
-    placed(image, of)
-    identity = sitk.Transform(grid.dimension, sitk.sitkIdentity)
     moved = sitk.Resample(
-        image,
+        placed(image, of),
         grid.size,
-        identity,
+        transform,
         sitk.sitkLinear,
         grid.origin,
         grid.spacing,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from neuralreg.errors import InvalidOption, UnreadableFile
+from neuralreg.resources import resource_folders
 from neuralreg.review.records import Verdict
 
 # Which statistics each quantity has, and whether its bound is the most or the least allowed.
@@ -95,12 +96,7 @@ def default_profile() -> Path:
 
     Raises UnreadableFile when the installation lacks it.
     """
-    package = Path(__file__).resolve().parents[1]
-    places = [
-        package / "_resources" / "Review" / _DEFAULT,
-        package.parent / "Resources" / "Review" / _DEFAULT,
-        package.parent.parent / "Resources" / "Review" / _DEFAULT,
-    ]
+    places = [folder / _DEFAULT for folder in resource_folders("Review")]
     for place in places:
         if place.is_file():
             return place

@@ -95,9 +95,7 @@ def _train(
     optimizer, schedule = _optimizer(config.training, model)
     count = sum(p.numel() for p in model.parameters() if p.requires_grad)
     logger.info("%d pairs, %d parameters, %s", len(pairs.items(0)), count, team.device)
-    if team.leads:  # only now: a start that failed leaves nothing that looks like a run
-        folder.mkdir(parents=True, exist_ok=True)
-        write_configuration(plain, folder / CONFIGURATION)
+    _begin(plain, folder, team)
     board = (
         TensorBoard(
             folder / LOGS, picture=_picture(step, validate, team), every=config.training.pictures
@@ -137,10 +135,9 @@ def _train_features(
 ) -> Outcome:
     """A network that describes voxels, from shapes that are made as they are needed."""
     settle(config.training)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_configuration(plain, folder / CONFIGURATION)
     step = feature_step(config).to(team.device)
     optimizer, schedule = _optimizer(config.training, step)
+    _begin(plain, folder, team)
     state = fit(
         step,
         shapes_of(config, team.device),
@@ -152,8 +149,15 @@ def _train_features(
         team=team,
         resume=resume,
     )
-    card = export_features(folder, config, step.network, state)
+    card = export_features(folder, config, step.network, state) if team.leads else None
     return Outcome(folder, state, card, sum(p.numel() for p in step.parameters()))
+
+
+def _begin(plain: dict[str, Any], folder: Path, team: Team) -> None:
+    """Write the configuration, once all is made: a start that failed leaves nothing like a run."""
+    if team.leads:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_configuration(plain, folder / CONFIGURATION)
 
 
 def configuration_of(checkpoint: Path) -> Path:

@@ -14,6 +14,7 @@ from neuralreg.errors import InvalidOption, PackageMissing
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.image_io import write_image
+from neuralreg.resources import resource_folders
 
 Array = NDArray[np.float32]
 
@@ -29,12 +30,7 @@ def recipes_folder() -> Path:
 
     Raises InvalidOption when they were not installed.
     """
-    package = Path(__file__).resolve().parents[1]
-    places = [
-        package / "_resources" / "Training",
-        package.parent / "Resources" / "Training",
-        package.parent.parent / "Resources" / "Training",
-    ]
+    places = resource_folders("Training")
     found = next((place for place in places if place.is_dir()), None)
     if found is None:
         raise InvalidOption("the example configurations are not installed", wanted=f"{places[0]}")

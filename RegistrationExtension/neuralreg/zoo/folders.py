@@ -5,17 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from neuralreg.resources import resource_folders
+
 
 def cards_folders() -> list[Path]:
     """Where cards lie: with the package, with the extension, and the user's own."""
-    package = Path(__file__).resolve().parents[1]
-    places = [
-        package / "_resources" / "Models",  # installed by pip
-        package.parent / "Resources" / "Models",  # installed in Slicer
-        package.parent.parent / "Resources" / "Models",  # a checkout
-        own_folder(),
-    ]
-    return [place for place in places if place.is_dir()]
+    return [place for place in (*resource_folders("Models"), own_folder()) if place.is_dir()]
 
 
 def own_folder() -> Path:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from neuralreg.zoo.card import ModelCard, Weights
 
 _RECORD = "first-downloads.json"
-_CHUNK = 1 << 20
 
 
 def path_of(card: ModelCard, cache: Path | None = None) -> Path | None:
@@ -148,9 +147,7 @@ def file_hash(path: Path, kind: str = "sha256") -> str:
     if kind == "git_blob":
         total.update(b"blob %d\0" % path.stat().st_size)
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            total.update(chunk)
-    return total.hexdigest()
+        return hashlib.file_digest(file, lambda: total).hexdigest()
 
 
 def _fits(weights: Weights, file: Path) -> bool:

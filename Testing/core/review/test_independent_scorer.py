@@ -30,7 +30,7 @@ def the_comparison() -> ModuleType:
     ],
 )
 def test_both_programs_agree_to_a_thousandth(the_comparison, tmp_path, name, measured):
-    scorer = the_comparison.scorer()
+    scorer = the_comparison.evaluator()
     pair = scorer.load_manifest(str(the_comparison.SHARED / "data"))[name]
     transform = the_comparison.made_transform(pair, tmp_path)
     scored = scorer.evaluate(pair, [str(transform)])

@@ -1,0 +1,18 @@
+"""Where the files lie that come with the package: model cards, limits, recipes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def resource_folders(kind: str) -> list[Path]:
+    """Where files of a kind may lie, the likeliest first; none of them need exist.
+
+    kind: a folder of Resources, such as "Models".
+    """
+    package = Path(__file__).resolve().parent
+    return [
+        package / "_resources" / kind,  # installed by pip
+        package.parent / "Resources" / kind,  # installed in Slicer
+        package.parent.parent / "Resources" / kind,  # a checkout
+    ]
