@@ -1,0 +1,52 @@
+"""The Review panel with a worker whose answers are known, and views for it."""
+
+from __future__ import annotations
+
+import pytest
+import slicer
+
+from Testing.gui.review.parts import a_grid_transform
+
+
+@pytest.fixture
+def a_transform(a_pair, a_scene):
+    node = a_grid_transform(a_scene)
+    for role, volume in zip(
+        (node.GetFixedNodeReferenceRole(), node.GetMovingNodeReferenceRole()), a_pair, strict=True
+    ):
+        node.SetNodeReferenceID(role, volume.GetID())
+    return node
+
+
+@pytest.fixture
+def panel(known_reviewer, a_transform, a_panel):
+    a_panel.openReview(a_transform)
+    return a_panel.reviewPanel
+
+
+@pytest.fixture
+def review(panel, wait_until):
+    """Presses Review and waits; the report."""
+
+    def press():
+        panel.ui.reviewButton.click()
+        wait_until(lambda: not panel._jobs)
+        return panel.result.report
+
+    return press
+
+
+@pytest.fixture
+def views(a_scene):
+    """Slice views as the application would make them for the layouts, and for the usual one."""
+    made = {}
+    for name in ("Red", "ReviewFixedAxial", "ReviewMovingAxial"):
+        view = slicer.vtkMRMLSliceNode()
+        view.SetSingletonTag(name)
+        view.SetLayoutName(name)
+        composite = slicer.vtkMRMLSliceCompositeNode()
+        composite.SetSingletonTag(name)
+        made[name] = a_scene.AddNode(view), a_scene.AddNode(composite)
+    made["Red"][0].SetViewGroup(0)
+    made["ReviewMovingAxial"][0].SetViewGroup(1)
+    return made

@@ -1,0 +1,93 @@
+"""Pairs of points in the Review panel."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import slicer
+import vtk
+
+from Testing.gui.review.parts import SHIFT
+
+
+def test_a_point_on_the_fixed_image_proposes_its_partner(panel, a_scene, review):
+    a_scene.AddNode(slicer.vtkMRMLInteractionNode()).SetSingletonTag("Singleton")
+    a_scene.AddNode(slicer.vtkMRMLSelectionNode()).SetSingletonTag("Singleton")
+    ui = panel.ui
+    ui.reviewPlaceButton.checked = True
+    fixed, moving = panel.parameters.fixedPoints, panel.parameters.movingPoints
+    interaction = a_scene.GetFirstNodeByClass("vtkMRMLInteractionNode")
+    assert interaction.GetCurrentInteractionMode() == interaction.Place
+    fixed.AddControlPoint(vtk.vtkVector3d(10, 12, 14), "tip")
+    place = np.zeros(3)
+    moving.GetNthControlPointPositionWorld(0, place)
+    assert place == pytest.approx(np.array([10, 12, 14]) + SHIFT * [-1, -1, 1])
+    assert ui.reviewPointsTable.item(0, 2).text() == "0 mm"
+    moving.SetNthControlPointPosition(0, *(place + [0, 3, 4]))
+    assert ui.reviewPointsTable.item(0, 2).text() == "5 mm"
+    assert "1 pairs" in ui.reviewPointsLabel.text
+    assert "2.5 voxels" in ui.reviewPointsLabel.text
+    ui.reviewPlaceButton.checked = False
+    assert interaction.GetCurrentInteractionMode() == interaction.ViewTransform
+    assert "points [(-10.0, -12.0, 14.0)]" in review().notes[1]
+
+
+def test_a_partner_is_proposed_where_the_points_lie_under_the_transform(
+    panel, a_scene, a_transform
+):
+    from NeuralRegistrationLib.LandmarkPairs import errors
+
+    fixed, moving = (a_scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", n) for n in ("f", "m"))
+    moving.SetAndObserveTransformNodeID(a_transform.GetID())
+    panel.ui.reviewFixedPointsSelector.setCurrentNode(fixed)
+    panel.ui.reviewMovingPointsSelector.setCurrentNode(moving)
+    fixed.AddControlPoint(vtk.vtkVector3d(10, 12, 14), "tip")
+    local = np.zeros(3)
+    moving.GetNthControlPointPosition(0, local)
+    assert local == pytest.approx(np.array([10, 12, 14]) + SHIFT * [-1, -1, 1], abs=1e-3)
+    (found,) = errors(panel.subject)
+    assert found.after_mm == pytest.approx(0, abs=1e-3)
+    assert found.before_mm == pytest.approx(np.linalg.norm(SHIFT), abs=1e-3)
+
+
+def test_points_placed_twice_tell_how_repeatable_they_are(panel, a_scene):
+    first, second, fixed = (
+        a_scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", n) for n in "abc"
+    )
+    for node, shift in ((first, 0), (second, 2), (fixed, 0)):
+        node.AddControlPoint(vtk.vtkVector3d(shift, 0, 0), "tip")
+    ui = panel.ui
+    ui.reviewFixedPointsSelector.setCurrentNode(fixed)
+    ui.reviewMovingPointsSelector.setCurrentNode(first)
+    ui.reviewRepeatSelector.setCurrentNode(second)
+    assert "apart by 2.0 mm" in ui.reviewPointsLabel.text
+
+
+def test_landmarks_are_saved_and_loaded(panel, a_scene, tmp_path, monkeypatch):
+    import qt
+
+    fixed, moving = (a_scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", n) for n in ("f", "m"))
+    ui, path = panel.ui, str(tmp_path / "pairs.csv")
+    ui.reviewFixedPointsSelector.setCurrentNode(fixed)
+    ui.reviewMovingPointsSelector.setCurrentNode(moving)
+    for n in range(3):
+        fixed.AddControlPoint(vtk.vtkVector3d(n, 2 * n, 3), f"p{n}")
+    shown = [ui.reviewPointsTable.item(n, 1).text() for n in range(3)]
+    monkeypatch.setattr(qt.QFileDialog, "getSaveFileName", lambda *_: path)
+    monkeypatch.setattr(qt.QFileDialog, "getOpenFileName", lambda *_: path)
+    ui.reviewSavePointsButton.click()
+    fixed.RemoveAllControlPoints()
+    moving.RemoveAllControlPoints()
+    assert ui.reviewPointsTable.rowCount == 0
+    ui.reviewLoadPointsButton.click()
+    assert [ui.reviewPointsTable.item(n, 1).text() for n in range(3)] == shown
+    assert [fixed.GetNthControlPointLabel(n) for n in range(3)] == ["p0", "p1", "p2"]
+
+
+def test_a_file_of_landmarks_that_cannot_be_read_is_told(panel, tmp_path, monkeypatch):
+    import qt
+
+    (tmp_path / "bad.csv").write_text("nothing here")
+    monkeypatch.setattr(qt.QFileDialog, "getOpenFileName", lambda *_: str(tmp_path / "bad.csv"))
+    panel.ui.reviewLoadPointsButton.click()
+    assert "holds no pairs of landmarks" in panel.ui.reviewStatusLabel.text
