@@ -122,8 +122,8 @@ class NeuralRegistrationLogic(ScriptedLoadableModuleLogic):
         return findBrain(volumeNode, **settings)
 
     def review(self, transformNode, **settings):
-        """What can be said about a transform; see NeuralRegistrationLib.ReviewJobs."""
-        from NeuralRegistrationLib.ReviewJobs import review
+        """What can be said about a transform; see NeuralRegistrationLib.Review.Jobs."""
+        from NeuralRegistrationLib.Review.Jobs import review
 
         return review(transformNode, **settings)
 

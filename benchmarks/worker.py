@@ -256,8 +256,8 @@ def many(options) -> list[dict[str, object]]:
 def reviewing(options) -> list[dict[str, object]]:
     """From the button to the first and to all numbers of a review, on a cold and a warm worker."""
     import slicer
-    from NeuralRegistrationLib import ReviewJobs
-    from NeuralRegistrationLib.ReviewPanel import ReviewPanel
+    from NeuralRegistrationLib.Review import Jobs
+    from NeuralRegistrationLib.Review.Panel import ReviewPanel
 
     known = queue_of(KNOWN)  # its answer is the transform to be reviewed: a shift
     from NeuralRegistrationLib.Logic import register
@@ -281,7 +281,7 @@ def reviewing(options) -> list[dict[str, object]]:
         rows.append({"case": turn, "seconds": seconds, **ticks.end()})
         del panel._showReviewed
     panel.cleanup()
-    for each in (ReviewJobs.queue(), known):
+    for each in (Jobs.queue(), known):
         each.close()
     slicer.mrmlScene.Clear(False)
     return rows

@@ -30,7 +30,7 @@ class Panels:
     @property
     def review(self):
         """The Review panel."""
-        from .ReviewPanel import ReviewPanel
+        from .Review.Panel import ReviewPanel
 
         return self._panel("review", ReviewPanel)
 

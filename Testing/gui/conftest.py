@@ -102,7 +102,8 @@ def real_worker(the_application):
 @pytest.fixture
 def known_reviewer(known_worker):
     """The queue of reviews with the same worker."""
-    from NeuralRegistrationLib import Jobs, ReviewJobs
+    from NeuralRegistrationLib import Jobs
+    from NeuralRegistrationLib.Review import Jobs as ReviewJobs
 
     former, ReviewJobs._queues[:] = list(ReviewJobs._queues), [Jobs.queue()]
     yield Jobs.queue()

@@ -52,15 +52,15 @@ def a_python_without_torch(the_application, tmp_path_factory):
     """The queue of reviews, whose worker cannot import torch."""
     import os
 
-    from NeuralRegistrationLib import ReviewJobs
+    from NeuralRegistrationLib.Review import Jobs
 
     folder = tmp_path_factory.mktemp("modules")
     (folder / "torch.py").write_text("raise ModuleNotFoundError('no torch here', name='torch')")
     former, os.environ["PYTHONPATH"] = os.environ.get("PYTHONPATH", ""), str(folder)
-    kept, ReviewJobs._queues[:] = list(ReviewJobs._queues), []
-    yield ReviewJobs.queue()
-    ReviewJobs.queue().close()
-    ReviewJobs._queues[:] = kept
+    kept, Jobs._queues[:] = list(Jobs._queues), []
+    yield Jobs.queue()
+    Jobs.queue().close()
+    Jobs._queues[:] = kept
     os.environ["PYTHONPATH"] = former
 
 

@@ -88,9 +88,9 @@ def test_a_result_of_the_register_panel_opens_its_review(
 def test_the_examples_of_the_console_run(known_reviewer, a_transform, capsys):
     from textwrap import dedent
 
-    from NeuralRegistrationLib import ReviewJobs
+    from NeuralRegistrationLib.Review import Jobs
 
-    blocks = ReviewJobs.__doc__.split("\n\n")
+    blocks = Jobs.__doc__.split("\n\n")
     code = "\n".join(dedent(block) for block in blocks if block.startswith("    "))
     exec(code, {"getNode": slicer.util.getNode})
     assert capsys.readouterr().out.startswith("fail ['folding is 1.5'")

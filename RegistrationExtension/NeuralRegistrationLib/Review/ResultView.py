@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from slicer.i18n import tr as _
 
-from . import Geometry, ReviewLines, Tables
-from .ReviewViews import jump
+from .. import Geometry, Tables
+from . import Lines
+from .Views import jump
 
 
 class ReviewResultView:
@@ -31,17 +32,17 @@ class ReviewResultView:
         Tables.fill(
             ui.reviewLinesTable,
             [
-                (f"{line.title}\n{ReviewLines.value(line)}", ReviewLines.signed(line.verdict))
+                (f"{line.title}\n{Lines.value(line)}", Lines.signed(line.verdict))
                 for line in self._lines
             ],
         )
-        colors = [ReviewLines.color(line.verdict, dark) for line in self._lines]
+        colors = [Lines.color(line.verdict, dark) for line in self._lines]
         Tables.paint(ui.reviewLinesTable, 1, colors)
         places = () if report is None else report.worst
-        Tables.fill(ui.reviewPlacesTable, [ReviewLines.place(place) for place in places])
+        Tables.fill(ui.reviewPlacesTable, [Lines.place(place) for place in places])
         self._tell("")
         nothing = _("Nothing was reviewed yet.")
-        head = nothing if report is None else ReviewLines.headline(report)
+        head = nothing if report is None else Lines.headline(report)
         notes = [] if report is None else [note[:1].upper() + note[1:] for note in report.notes]
         ui.reviewVerdictLabel.text = "<br>".join(filter(None, [head, remark, *notes]))
         for shown in (ui.reviewLinesTable, ui.reviewPlacesSection):
@@ -54,13 +55,13 @@ class ReviewResultView:
     def _lineChosen(self) -> None:
         row = self.ui.reviewLinesTable.currentRow()
         if 0 <= row < len(self._lines):
-            self._tell(ReviewLines.details(self._lines[row]))
+            self._tell(Lines.details(self._lines[row]))
 
     def _placeChosen(self) -> None:
         row = self.ui.reviewPlacesTable.currentRow()
         if self.report is not None and 0 <= row < len(self.report.worst):
             place = self.report.worst[row]
-            self._tell(ReviewLines.sentence(place.words))
+            self._tell(Lines.sentence(place.words))
             self._onJump(Geometry.flipped([*place.point_lps, 0.0][:3]))
 
 

@@ -6,8 +6,8 @@ import numpy as np
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
-from . import Placement, Volumes
-from .ReviewParameters import ColorMap
+from .. import Placement, Volumes
+from .Parameters import ColorMap
 
 _COLORS = 256
 _VOLUME_RANGE = (0.0, 2.0)  # of the Jacobian: what is at 0 or below is folded

@@ -9,7 +9,8 @@ import slicer
 import vtk
 from neuralreg.errors import UnreadableFile
 
-from . import Geometry, Revert, ReviewMemory
+from .. import Geometry, Revert
+from . import Memory
 
 _RISK = ("error", "fail", "attention", "", "pass")  # "" was not reviewed yet
 
@@ -31,7 +32,7 @@ class SceneCases:
 
     def cases(self) -> list[Case]:
         """All of them, those at risk first."""
-        known = [(node, *ReviewMemory.recall(node)) for node in ReviewMemory.candidates()]
+        known = [(node, *Memory.recall(node)) for node in Memory.candidates()]
         cases = [
             Case(
                 node.GetID(),
@@ -148,7 +149,7 @@ class FileCases:
     def leave(self) -> None:
         """Take the loaded case out of the scene."""
         if self._transform is not None and self._transform.GetScene() is not None:
-            ReviewMemory.forget(self._transform)
+            Memory.forget(self._transform)
         if self._changes is not None:
             self._changes.revert()
         self._changes, self._current, self._transform = None, "", None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import slicer
 import vtk
 
-from .ReviewRequest import Subject
-from .ReviewViews import LOWER, UPPER, inRow
+from .Request import Subject
+from .Views import LOWER, UPPER, inRow
 
 _FIXED, _MOVING = (0.2, 0.9, 0.4), (1.0, 0.6, 0.1)
 _WIDTH = 2  # pixels

@@ -9,9 +9,9 @@ from __future__ import annotations
 import qt
 import slicer
 
-from . import SliceViews
+from .. import SliceViews
 from .MixedVolume import MixedVolume
-from .ReviewParameters import Layout, Overlay
+from .Parameters import Layout, Overlay
 
 _LAYOUTS = {Layout.BROUGHT: 6731, Layout.OWN: 6732}  # above vtkMRMLLayoutNode.SlicerLayoutUserView
 _PLANES = ("Axial", "Coronal", "Sagittal")

@@ -6,8 +6,8 @@ import numpy as np
 import slicer
 import vtk
 
-from .ReviewRequest import Subject
-from .ReviewViews import LOWER, UPPER, inRow
+from .Request import Subject
+from .Views import LOWER, UPPER, inRow
 
 
 class MappedCursor:

@@ -19,7 +19,7 @@ from neuralreg.worker.parcel import Steps, slabs
 from neuralreg.worker.records import Field, Voxels, rows_of
 from vtk.util.numpy_support import vtk_to_numpy
 
-from . import Geometry, Segmentations, Volumes
+from .. import Geometry, Segmentations, Volumes
 
 _MOST_SAMPLES = 500_000  # of a transform that is no grid
 

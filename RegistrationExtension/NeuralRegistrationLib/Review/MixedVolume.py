@@ -10,8 +10,8 @@ import slicer
 from neuralreg.worker.parcel import Steps, slabs
 from vtk.util.numpy_support import vtk_to_numpy
 
-from . import Volumes
-from .ReviewParameters import Overlay
+from .. import Volumes
+from .Parameters import Overlay
 
 _SQUARES = (4, 40)  # voxels of an edge, at both ends of the slider
 _GRAYS = 255

@@ -11,8 +11,9 @@ import vtk
 from neuralreg.errors import RegistrationError
 from slicer.i18n import tr as _
 
-from . import Geometry, LandmarkPairs, Placement, ReviewLines, Tables
-from .ReviewRequest import placed
+from .. import Geometry, Placement, Tables
+from . import LandmarkPairs, Lines
+from .Request import placed
 
 _FILTERS = "*.csv *.mrk.json *.json"
 
@@ -46,7 +47,7 @@ class ReviewLandmarks:
         ready = self._subject is not None and self._subject.transform is not None
         self._errors = LandmarkPairs.errors(self._subject) if ready else []
         rows = [
-            (e.name, ReviewLines.number(e.before_mm, "mm"), ReviewLines.number(e.after_mm, "mm"))
+            (e.name, Lines.number(e.before_mm, "mm"), Lines.number(e.after_mm, "mm"))
             for e in self._errors
         ]
         Tables.fill(self.ui.reviewPointsTable, rows)

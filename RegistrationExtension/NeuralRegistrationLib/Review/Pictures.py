@@ -6,10 +6,11 @@ import numpy as np
 import slicer
 from neuralreg.worker.parcel import Steps
 
-from . import Geometry, Revert, ReviewMaps
-from .ReviewParameters import ColorMap
-from .SlicePictures import PLANES, SlicePictures
-from .SliceViews import WarpPreview
+from .. import Geometry, Revert
+from ..SlicePictures import PLANES, SlicePictures
+from ..SliceViews import WarpPreview
+from . import Maps
+from .Parameters import ColorMap
 
 _SIZE = (420, 420)
 _PLACES = 6
@@ -108,7 +109,7 @@ class _Studio:
         if kind.value not in self._reviewed.images:
             return False
         image, grid = self._reviewed.images[kind.value]
-        node = ReviewMaps.show(self._changes, image, grid, kind, self._subject.transform)
+        node = Maps.show(self._changes, image, grid, kind, self._subject.transform)
         self._view.show(self._subject.fixedVolume, node, opacity=0.6)
         return True
 

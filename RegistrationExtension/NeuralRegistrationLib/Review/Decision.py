@@ -11,7 +11,8 @@ import qt
 from neuralreg.errors import RegistrationError
 from slicer.i18n import tr as _
 
-from . import ReviewLines, ReviewMemory, Tables
+from .. import Tables
+from . import Lines, Memory
 
 _NAME = "NeuralRegistration/Reviewer"
 
@@ -37,7 +38,7 @@ class ReviewDecision:
         self._node, self._report, self.decision, self._void = transformNode, None, None, False
         if transformNode is not None:
             try:
-                self._report, self.decision = ReviewMemory.recall(transformNode)
+                self._report, self.decision = Memory.recall(transformNode)
             except RegistrationError as error:
                 self._onSay(str(error))
         self.ui.reviewNoteEdit.text = ""
@@ -62,14 +63,14 @@ class ReviewDecision:
         self._void = False
         if self.decision is not None and is_void(self.decision, report.transform_hash):
             self.changed()
-        ReviewMemory.remember(self._node, report, self.decision)
+        Memory.remember(self._node, report, self.decision)
         self._show()
 
     def changed(self) -> None:
         """The transform is another one than was decided on."""
         self._void = True
         if self.decision is not None:
-            ReviewMemory.void(self._node)
+            Memory.void(self._node)
         self._show()
 
     def _show(self) -> None:
@@ -92,7 +93,7 @@ class ReviewDecision:
         text = "<br>".join([said, *parts])
         if not self._void:
             return text
-        color = ReviewLines.color("fail", Tables.isDark(self.ui.reviewNoteEdit))
+        color = Lines.color("fail", Tables.isDark(self.ui.reviewNoteEdit))
         note = escape(_("Void: the transform was changed since."))
         return f'<b style="color:{color}">✕ {note}</b><br><s>{text}</s>'
 
@@ -123,7 +124,7 @@ class ReviewDecision:
         qt.QSettings().setValue(_NAME, decision.by)
         self.decision, self._void = decision, False
         try:
-            path = ReviewMemory.decide(self._node, self._report, decision)
+            path = Memory.decide(self._node, self._report, decision)
         except RegistrationError as error:
             self._onSay(str(error))
         else:

@@ -11,8 +11,9 @@ import qt
 from neuralreg.worker.parcel import Steps
 from slicer.i18n import tr as _
 
-from . import Dependencies, ReviewJobs, ReviewPictures
-from .Transforms import RECORD
+from .. import Dependencies
+from ..Transforms import RECORD
+from . import Jobs, Pictures
 
 _UID = "DICOM.instanceUIDs"
 
@@ -32,7 +33,7 @@ class ReviewReport:
         )
         if path:
             self._onSay(_("Drawing the pictures ..."))
-            self.job = ReviewJobs.queue().submit(
+            self.job = Jobs.queue().submit(
                 "report",
                 _arguments(subject, reviewed, decision, path),
                 scene=subject.transform.GetScene(),
@@ -59,7 +60,7 @@ def _pdfIsPossible() -> bool:
 
 def _arguments(subject, reviewed, decision, path: str) -> Steps:
     """What the worker's job `report` takes; a picture is drawn in each step."""
-    drawn = yield from ReviewPictures.pictures(subject, reviewed)
+    drawn = yield from Pictures.pictures(subject, reviewed)
     formats = [".html", ".csv", ".json", *([".pdf"] if _pdfIsPossible() else [])]
     return {
         "report": reviewed.report.as_record(),

@@ -9,16 +9,17 @@ import slicer
 from neuralreg.errors import RegistrationError
 from slicer.i18n import tr as _
 
-from . import Dependencies, ReviewJobs
-from .Paths import resourcePath
-from .ReviewDecision import ReviewDecision
-from .ReviewLandmarks import ReviewLandmarks
-from .ReviewLook import ReviewLook
-from .ReviewParameters import ColorMap, reviewParameters
-from .ReviewReport import ReviewReport
-from .ReviewRequest import Subject, sides
-from .ReviewResultView import ReviewResultView
-from .ReviewWorklist import ReviewWorklist
+from .. import Dependencies
+from ..Paths import resourcePath
+from . import Jobs
+from .Decision import ReviewDecision
+from .Landmarks import ReviewLandmarks
+from .Look import ReviewLook
+from .Parameters import ColorMap, reviewParameters
+from .Report import ReviewReport
+from .Request import Subject, sides
+from .ResultView import ReviewResultView
+from .Worklist import ReviewWorklist
 
 
 class ReviewPanel:
@@ -175,9 +176,7 @@ class ReviewPanel:
         try:
             for detail in ("quick", "full"):
                 self._jobs.append(
-                    ReviewJobs.submitted(
-                        subject, detail, onDone=self._ended, onProgress=self._progressed
-                    )
+                    Jobs.submitted(subject, detail, onDone=self._ended, onProgress=self._progressed)
                 )
         except RegistrationError as error:
             self._say(str(error))
@@ -189,7 +188,7 @@ class ReviewPanel:
             self._say(Dependencies.described(Dependencies.missing()))
             return
         call = {"onDone": self._spreadEnded, "onProgress": self._progressed}
-        self._jobs.append(ReviewJobs.spread(self.subject, **call))
+        self._jobs.append(Jobs.spread(self.subject, **call))
         self._showJobs()
 
     def _spreadEnded(self, job) -> None:
@@ -205,7 +204,7 @@ class ReviewPanel:
 
     def export(self) -> None:
         """Write a report of what was found and decided."""
-        reviewed = self._reviewed or ReviewJobs.Reviewed(self.result.report, {})
+        reviewed = self._reviewed or Jobs.Reviewed(self.result.report, {})
         self.report.export(self.widget, self.subject, reviewed, self.decision.decision)
 
     def cancel(self) -> None:
@@ -217,7 +216,7 @@ class ReviewPanel:
         if job not in self._jobs:
             return
         share = job.progress.fraction
-        if job.kind == ReviewJobs.KIND:
+        if job.kind == Jobs.KIND:
             share = 0.15 * share if len(self._jobs) > 1 else 0.15 + 0.85 * share
         self.ui.reviewProgressBar.value = round(1000 * share)
         stage = job.progress.stage

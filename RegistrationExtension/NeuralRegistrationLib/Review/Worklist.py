@@ -9,9 +9,10 @@ import qt
 from neuralreg.errors import RegistrationError
 from slicer.i18n import tr as _
 
-from . import ReviewLines, Tables
-from .Keys import key
-from .ReviewCases import FileCases, SceneCases
+from .. import Tables
+from ..Keys import key
+from . import Lines
+from .Cases import FileCases, SceneCases
 
 
 class ReviewWorklist:
@@ -70,7 +71,7 @@ class ReviewWorklist:
         verdicts = [case.verdict for case in self._cases]
         rows = [(case.name, _shown(case.verdict), case.decision) for case in self._cases]
         Tables.fill(self.ui.reviewWorklistTable, rows)
-        colors = [ReviewLines.color(verdict, dark) for verdict in verdicts]
+        colors = [Lines.color(verdict, dark) for verdict in verdicts]
         Tables.paint(self.ui.reviewWorklistTable, 1, colors)
         several = len(self._cases) > 1
         self.ui.reviewPreviousButton.enabled = self.ui.reviewNextButton.enabled = several
@@ -113,4 +114,4 @@ class ReviewWorklist:
 def _shown(verdict: str) -> str:
     if verdict == "error":
         return _("not possible")
-    return ReviewLines.signed(verdict) if verdict else _("not yet")
+    return Lines.signed(verdict) if verdict else _("not yet")

@@ -11,7 +11,7 @@ from neuralreg.review.decision import Decision, decision_path, read_decision, wr
 from neuralreg.review.records import QualityReport
 from slicer.i18n import tr as _
 
-from . import Placement
+from .. import Placement
 
 _ROLE = "neuralRegistrationReview"
 _TABLE = "Review worklist"

@@ -9,8 +9,8 @@ import numpy as np
 import slicer
 import vtk
 
-from . import Geometry
-from .ReviewRequest import Subject, placed
+from .. import Geometry
+from .Request import Subject, placed
 
 _CHANGES = (
     "PointAddedEvent",

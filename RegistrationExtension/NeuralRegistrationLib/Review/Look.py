@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from . import Revert, ReviewMaps
-from .Keys import key
+from .. import Revert
+from ..Keys import key
+from ..Steps import InSteps
+from . import Maps
 from .MappedCursor import MappedCursor
 from .MixedVolume import mixedVolume
 from .Outlines import Outlines
-from .ReviewParameters import ColorMap, Drawing, Layout
-from .ReviewViews import UPPER, ReviewViews, jump
-from .Steps import InSteps
+from .Parameters import ColorMap, Drawing, Layout
+from .Views import UPPER, ReviewViews, jump
 
 _MODES = {
     Drawing.GRID: "VIS_MODE_GRID",
@@ -187,7 +188,7 @@ class ReviewLook:
             image, grid = self._images[kind.value]
             subject = self._subject
             self._changes = Revert.Changes(subject.transform.GetScene())
-            self._mapNode = ReviewMaps.show(self._changes, image, grid, kind, subject.transform)
+            self._mapNode = Maps.show(self._changes, image, grid, kind, subject.transform)
             self._shownMap = kind
         if self.views is not None:
             self.views.color(self._mapNode)

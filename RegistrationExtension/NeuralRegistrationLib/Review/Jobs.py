@@ -1,6 +1,6 @@
 """Reviews of transform nodes, for the panel, scripts and the Python console.
 
-    from NeuralRegistrationLib.ReviewJobs import review
+    from NeuralRegistrationLib.Review.Jobs import review
 
     reviewed = review(getNode("moving to fixed"))
     print(reviewed.report.verdict, [line.words for line in reviewed.report.lines])
@@ -19,10 +19,10 @@ from neuralreg.errors import InputsChanged
 from neuralreg.progress import silent
 from neuralreg.worker.parcel import Steps, at_once
 
-from . import Volumes
-from .Fingerprint import fingerprint
-from .ReviewRequest import Subject, sides
-from .Transforms import RECORD
+from .. import Volumes
+from ..Fingerprint import fingerprint
+from ..Transforms import RECORD
+from .Request import Subject, sides
 
 KIND = "review"
 STARTS = 4  # of the registrations whose answers are compared
@@ -52,7 +52,7 @@ def review(
     wait=True gives a `Reviewed` or raises RegistrationError; wait=False, in Slicer only, gives a
     `Jobs.Job` at once. onProgress, onDone: called with the job.
     """
-    from .Logic import applicationRuns
+    from ..Logic import applicationRuns
 
     fixed, moving = sides(transformNode)
     subject = Subject(transformNode, **{"fixedVolume": fixed, "movingVolume": moving, **nodes})
@@ -100,7 +100,7 @@ def spread(subject: Subject, *, onDone=None, onProgress=None):
     It takes the model that made the transform, where that is known. Its result has the VTK image
     and where it lies.
     """
-    from . import Jobs
+    from .. import Jobs
 
     def arguments() -> Steps:
         record = json.loads(subject.transform.GetAttribute(RECORD) or "{}")
@@ -151,8 +151,8 @@ _queues: list = []
 
 def queue():
     """The queue of reviews: a worker of its own, which needs no torch and starts at once."""
-    from .Jobs import Queue
-    from .WorkerProcess import command
+    from ..Jobs import Queue
+    from ..WorkerProcess import command
 
     if not _queues:
         _queues.append(Queue([*command(), "--cold"]))
