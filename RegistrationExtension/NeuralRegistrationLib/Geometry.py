@@ -11,9 +11,10 @@ import slicer
 import vtk
 from neuralreg.errors import InvalidTransform
 from neuralreg.geometry.grid import Grid
+from neuralreg.geometry.halving import halve, halved
 from neuralreg.worker.parcel import Steps, at_once, slabs
 from neuralreg.worker.records import Field
-from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
+from vtk.util.numpy_support import get_vtk_array_type, numpy_to_vtk, vtk_to_numpy
 
 _FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])  # LPS <-> RAS, its own inverse
 _RIGHT_ANGLES = 1e-4  # largest cosine between two axes of a grid that counts as straight
@@ -112,22 +113,21 @@ def gridTransform(field):
 
 
 def gridTransformInSteps(field: Field) -> Steps:
-    """The same, copied slab by slab."""
-    stored = vtk.vtkDoubleArray()
-    stored.SetNumberOfComponents(3)
-    stored.SetNumberOfTuples(field.grid.count)
-    ras = vtk_to_numpy(stored).reshape(*field.grid.shape, 3)
-    signs = _FLIP.diagonal()[:3]
-    for part in slabs(ras):
-        np.multiply(field.vectors[part], signs, out=ras[part])
+    """The same in short steps, in the field's precision, with the samples that Slicer needs."""
+    times = field.halvings or (0,) * field.grid.dimension
+    grid, given = halved(field.grid, times), np.empty_like(field.vectors)
+    for part in slabs(given):
+        np.multiply(field.vectors[part], _FLIP.diagonal()[:3].astype(given.dtype), out=given[part])
         yield
     image = vtk.vtkImageData()
-    image.SetDimensions(field.grid.size)
-    image.SetSpacing(field.grid.spacing)
-    image.SetOrigin(flipped(np.array(field.grid.origin)))
-    image.GetPointData().SetScalars(stored)
+    image.SetDimensions(grid.size)
+    image.SetSpacing(grid.spacing)
+    image.SetOrigin(flipped(np.array(grid.origin)))
+    image.AllocateScalars(get_vtk_array_type(given.dtype), 3)
+    ras = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(*grid.shape, 3)
+    yield from halve(given, times, ras)
     directions = np.eye(4)
-    directions[:3, :3] = np.reshape(field.grid.direction, (3, 3))
+    directions[:3, :3] = np.reshape(grid.direction, (3, 3))
     transform = slicer.vtkOrientedGridTransform()
     transform.SetDisplacementGridData(image)
     transform.SetGridDirectionMatrix(slicer.util.vtkMatrixFromArray(_FLIP @ directions))

@@ -6,6 +6,7 @@ ITK reads a displacement field as linear between its samples, Slicer reads every
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 from neuralreg.errors import InvalidTransform
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid
+from neuralreg.geometry.halving import halved
 
 TOLERANCE_MM = 0.1
 _MOST_SAMPLES = 8_000_000
@@ -26,66 +28,97 @@ def readable(
 ) -> DisplacementField:
     """The same linear field on a grid on which cubic readers stay this close to it.
 
-    Samples are added half-way along the axes that need it; each time the difference is halved. A
-    field too rough for 8 million samples is left with a larger difference, and a warning logged:
-    smoothing such a field until both agree moves single points by millimeters.
+    Raises InvalidTransform and logs as `halvings` does.
+    """
+    times = halvings(field, covered, tolerance_mm)
+    return field.resampled(halved(field.grid, times)) if any(times) else field
+
+
+def halvings(
+    field: DisplacementField, covered: Grid | None = None, tolerance_mm: float = TOLERANCE_MM
+) -> tuple[int, ...]:
+    """How often the steps along x y z must be halved until cubic readers stay this close.
+
+    Each time the difference is halved, along the axes that need it. A field too rough for 8 million
+    samples is left with a larger difference, and a warning logged: smoothing such a field until
+    both agree moves single points by millimeters.
     covered: what counts, such as the fixed image's grid; beyond it is margin.
     Raises InvalidTransform when the field is not finite.
     """
     if not torch.isfinite(field.vectors).all():
         raise InvalidTransform("displacements are finite", got="NaN or infinite numbers")
-    while (gap := reading_gap(field, covered))[0] > tolerance_mm:
-        finer = np.array(field.grid.size)
-        refined = gap[1] > 0.25 * gap[1].max()
-        finer[refined] = 2 * finer[refined] - 1
-        if np.prod(finer) > _MOST_SAMPLES:
-            _log.warning("cubic readers of the field, such as Slicer, differ by %.2g mm", gap[0])
+    gaps = _Gaps(field, covered or field.grid)
+    times = np.zeros(field.grid.dimension, int)
+    while (largest := gaps.largest(times)) > tolerance_mm:
+        per_axis = gaps.per_axis(times)
+        more = times + (per_axis > 0.25 * per_axis.max())
+        if halved(field.grid, more).count > _MOST_SAMPLES:
+            _log.warning("cubic readers of the field, such as Slicer, differ by %.2g mm", largest)
             break
-        field = field.resampled(_between_the_same_ends(field.grid, finer))
-        if 2 * np.prod(finer) > _MOST_SAMPLES:  # to measure what cannot be mended takes seconds
-            if (left := gap[0] / 2) > tolerance_mm:
-                text = "cubic readers of the field, such as Slicer, differ by about %.2g mm"
-                _log.warning(text, left)
-            break
-    return field
+        times = more
+    return tuple(times.tolist())
 
 
-def reading_gap(
-    field: DisplacementField, covered: Grid | None = None
-) -> tuple[float, NDArray[np.float64]]:
-    """How far cubic and linear readers differ, in mm: the most in any cell, and per axis x y z."""
-    inside = _cells_reaching(field.grid, covered or field.grid)
-    if not all(s.stop > s.start for s in inside):
-        return 0.0, np.zeros(field.grid.dimension)
-    cells, per_axis = _gaps(field.vectors)
-    return float(cells[inside].max()), np.array([float(g[inside].max()) for g in per_axis])
+def reading_gap(field: DisplacementField, covered: Grid | None = None) -> float:
+    """How far cubic and linear readers differ at most, in mm."""
+    return _Gaps(field, covered or field.grid).largest([0] * field.grid.dimension)
 
 
-def _between_the_same_ends(grid: Grid, size: NDArray[np.int64]) -> Grid:
-    steps = np.maximum(np.array(grid.size) - 1, 1)
-    spacing = np.array(grid.spacing) * steps / np.maximum(size - 1, 1)
-    return Grid(tuple(size.tolist()), tuple(spacing.tolist()), grid.origin, grid.direction)
-
-
-def _gaps(u: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """Per cell (z, y, x) the largest difference there can be; the same along each axis x y z.
+class _Gaps:
+    """The largest difference there can be in each cell of a grid, and in the parts of the cell.
 
     Half-way between b and c of neighbors a b c d the cubic kernel that VTK uses gives
-    (9 (b + c) - (a + d)) / 16, the linear one (b + c) / 2: they are (b + c - a - d) / 16 apart.
+    (9 (b + c) - (a + d)) / 16, the linear one (b + c) / 2: they are the sum of the kinks at b and
+    at c, divided by 16, apart. With samples between, each kink is alone and half as large.
     """
-    d = u.dim() - 1
-    per_axis = []
-    for axis in range(d, 0, -1):
-        end = torch.zeros_like(u.narrow(axis, 0, 1))
-        steps = torch.cat([end, u.diff(dim=axis), end], axis)  # none beyond the ends
-        n = max(u.shape[axis] - 1, 1)
-        last = steps.shape[axis] - n
-        largest = (steps.narrow(axis, 0, n) - steps.narrow(axis, last, n)).norm(dim=0) / 16
-        for other in (o for o in range(d) if o != axis - 1 and largest.shape[o] > 1):
-            ends = (largest.narrow(other, k, largest.shape[other] - 1) for k in (0, 1))
-            largest = torch.maximum(*ends)
-        per_axis.append(largest)
-    return torch.stack(per_axis).sum(0), per_axis
+
+    def __init__(self, field: DisplacementField, covered: Grid) -> None:
+        inside = _cells_reaching(field.grid, covered)
+        self.any = all(part.stop > part.start for part in inside)
+        axes = range(field.grid.dimension, 0, -1) if self.any else ()
+        self._of_axes = [tuple(g[inside] for g in _gaps(field.vectors, axis)) for axis in axes]
+
+    def per_axis(self, times: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float64]:
+        """The largest along each axis x y z, after its steps were halved so often."""
+        return np.array([float(part.max()) for part in self._parts(times)])
+
+    def largest(self, times: Sequence[int] | NDArray[np.int64]) -> float:
+        """The largest in any cell."""
+        return float(torch.stack(self._parts(times)).sum(0).max()) if self.any else 0.0
+
+    def _parts(self, times: Sequence[int] | NDArray[np.int64]) -> list[Tensor]:
+        pairs = zip(self._of_axes, times, strict=True)
+        return [alone / 2.0 ** int(n) if n else both for (both, alone), n in pairs]
+
+
+def _gaps(u: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """Per cell (z, y, x), along one axis: of both kinks together, of the larger one alone."""
+    kinks = torch.zeros_like(u)
+    if (n := u.shape[axis] - 1) > 0:
+        steps = u.diff(dim=axis)
+        kinks.narrow(axis, 0, n).copy_(steps)  # there is no step beyond the ends
+        kinks.narrow(axis, 1, n).sub_(steps)
+        both = _square(kinks.narrow(axis, 0, n) + kinks.narrow(axis, 1, n))
+    else:
+        both = _square(kinks)
+    alone = _at_ends(_square(kinks), range(u.dim() - 1))
+    others = [other for other in range(u.dim() - 1) if other != axis - 1]
+    return _at_ends(both, others).sqrt_() / 16, alone.sqrt_() / 16
+
+
+def _square(vectors: Tensor) -> Tensor:
+    """Squared lengths; several times faster than a norm over the first axis."""
+    total = vectors[0].square()
+    for part in vectors[1:]:
+        total.addcmul_(part, part)
+    return total
+
+
+def _at_ends(sizes: Tensor, axes: Iterable[int]) -> Tensor:
+    """The largest at the ends of each cell along some axes; in between it is less."""
+    for axis in (axis for axis in axes if sizes.shape[axis] > 1):
+        sizes = torch.maximum(*(sizes.narrow(axis, k, sizes.shape[axis] - 1) for k in (0, 1)))
+    return sizes
 
 
 def _cells_reaching(grid: Grid, covered: Grid) -> tuple[slice, ...]:

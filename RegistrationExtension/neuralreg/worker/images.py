@@ -25,10 +25,10 @@ def field_of(field: Field) -> DisplacementField:
     return DisplacementField(vectors.movedim(-1, 0).contiguous(), field.grid)
 
 
-def record_of(field: DisplacementField) -> Field:
+def record_of(field: DisplacementField, halvings: tuple[int, ...] = ()) -> Field:
     """The record of a field."""
     vectors = field.vectors.detach().cpu().movedim(0, -1).contiguous()
-    return Field(vectors.numpy(), field.grid)
+    return Field(vectors.numpy(), field.grid, halvings)
 
 
 def voxels_of(source: Source, *, labels: bool = False) -> Voxels:

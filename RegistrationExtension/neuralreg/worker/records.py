@@ -25,10 +25,13 @@ class Field:
 
     vectors: (z, y, x, d), mm, LPS components x y z. grid: where they are known; the nearest
     border sample counts outside.
+    halvings: how often the steps along x y z must be halved until a cubic reader, as Slicer is,
+    stays close to a linear one; not known unless given.
     """
 
     vectors: Array
     grid: Grid
+    halvings: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         wanted = (*self.grid.shape, self.grid.dimension)
@@ -88,8 +91,8 @@ class RegisterJob:
     a mapping for `refinement`.
     warped: whether the moving image is wanted on the fixed grid; along: what else is.
     inverse: whether the other direction is wanted.
-    cubic_readers: whether the fields must mean the same to readers that are cubic, as Slicer is;
-    then the warped images are made with what those read.
+    cubic_readers: whether it is to be found out how fine the fields must be for readers that are
+    cubic, as Slicer is.
     """
 
     fixed: Source

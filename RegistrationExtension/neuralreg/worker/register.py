@@ -12,7 +12,7 @@ import numpy as np
 
 from neuralreg.engine import register
 from neuralreg.errors import InvalidOption
-from neuralreg.geometry.cubic import readable
+from neuralreg.geometry.cubic import halvings
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.itk_io import linear_to_itk, to_itk
 from neuralreg.geometry.linear import LinearTransform
@@ -71,11 +71,11 @@ def _delivered(
     warped: list[Array] = []
     for number, source in enumerate(sources):
         progress(0.3 + 0.4 * number / len(sources), "warping")
-        warped.append(brought(source, field, fixed.place))
+        warped.append(brought(source, result.field, fixed.place))
     inverse = None
     if job.inverse:
         progress(0.7, "preparing the inverse")
-        inverse = record_of(_handed(result.inverse_field, moving, job))
+        inverse = _handed(result.inverse_field, moving, job)
     progress(1.0, "handing over")
     return Registration(
         model=result.model,
@@ -85,7 +85,7 @@ def _delivered(
         provenance=dict(result.provenance),
         linear=rows_of(result.linear.matrix),
         grid=fixed.place,
-        field=record_of(field),
+        field=field,
         inverse_field=inverse,
         warped=warped.pop(0) if job.warped else None,
         along=tuple(warped),
@@ -98,8 +98,8 @@ def _bent(voxels: Voxels, role: str) -> list[str]:
     return [f"the {role} image was resampled: the transform above it bends or shears"]
 
 
-def _handed(field: DisplacementField, covered: Voxels, job: RegisterJob) -> DisplacementField:
-    return readable(field, covered.place) if job.cubic_readers else field
+def _handed(field: DisplacementField, covered: Voxels, job: RegisterJob) -> Field:
+    return record_of(field, halvings(field, covered.place) if job.cubic_readers else ())
 
 
 def _initial(initial: Field | tuple[tuple[float, ...], ...] | str | None) -> sitk.Transform | None:
