@@ -79,7 +79,8 @@ class Job:
         try:
             while not self.ended:
                 slicer.app.processEvents()
-                time.sleep(_LOOK_S)
+                if self.state == "running":  # else there is work to be done here
+                    time.sleep(_LOOK_S)
         except BaseException:
             self.cancel()
             raise
