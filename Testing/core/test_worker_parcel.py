@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -77,6 +79,24 @@ def test_a_missing_or_broken_file_is_said_in_words(tmp_path):
     for name in ("a.npy", "b.npy"):
         with pytest.raises(UnreadableFile, match="handed over"):
             unpacked({"array": str(tmp_path / name)})
+
+
+def test_too_little_memory_for_an_array_is_not_taken_for_a_broken_file(tmp_path):
+    path = tmp_path / "large.npy"
+    with path.open("wb") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (1 << 36,)}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.truncate(file.tell() + (1 << 36))  # no block of it is ever written
+    code = (
+        "import resource\n"
+        "from neuralreg.errors import OutOfMemory\n"
+        "from neuralreg.worker.parcel import unpacked\n"
+        "resource.setrlimit(resource.RLIMIT_DATA, (1 << 31, 1 << 31))\n"
+        f"try: unpacked({{'array': {str(path)!r}}})\n"
+        "except OutOfMemory as error: print(error)"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "too little memory" in told.stdout, told.stderr
 
 
 def test_values_that_do_not_lie_on_their_grid_are_refused():

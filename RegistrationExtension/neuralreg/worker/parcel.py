@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import fields, is_dataclass
+from errno import ENOMEM
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
-from neuralreg.errors import UnreadableFile, UnwritableOutput
+from neuralreg.errors import OutOfMemory, UnreadableFile, UnwritableOutput
 from neuralreg.worker.records import RECORDS, Array
 
 Json = Any
@@ -96,7 +97,7 @@ def _written(array: Array, path: Path) -> Steps[None]:
 def unpacked(value: Json) -> Any:
     """What was packed; its arrays are memory maps whose changes reach no file.
 
-    Raises UnreadableFile when a file is missing or no array.
+    Raises UnreadableFile when a file is missing or no array, OutOfMemory.
     """
     if isinstance(value, list):
         return tuple(map(unpacked, value))
@@ -112,6 +113,12 @@ def _opened(path: str) -> Array:
     try:
         array: Array = np.load(path, mmap_mode="c")
     except (OSError, ValueError) as error:
+        if getattr(error, "errno", None) == ENOMEM:
+            raise OutOfMemory(
+                "there is too little memory for an image that was handed over",
+                where=path,
+                remedy="Close other programs, or crop the images.",
+            ) from error
         raise UnreadableFile(
             "an array that was handed over cannot be read", where=path, got=str(error)
         ) from error
