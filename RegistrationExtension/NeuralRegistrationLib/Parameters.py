@@ -118,7 +118,8 @@ class RegisterParameters:
     """One value for each control.
 
     modelOptions: the numbers that the model's card offers, as JSON. ownRefinement: whether
-    similarity, steps and regularity count. bringAlong: nodes of the moving side.
+    similarity, steps and regularity count; fitWeights: whether a network's weights are fitted to
+    the pair, instead of bending the field further. bringAlong: nodes of the moving side.
     fixedMaskSegment, movingMaskSegment: id of a segment, empty for all of them.
     """
 
@@ -141,6 +142,7 @@ class RegisterParameters:
     similarity: Similarity = Similarity.AUTO
     steps: Annotated[int, WithinRange(0, 200)] = USUAL_STEPS
     regularity: Annotated[float, WithinRange(0.1, 10.0), Decimals(1), SingleStep(0.1)] = 1.0
+    fitWeights: bool = False
     device: Device = Device.AUTO
     precision: Precision = Precision.FLOAT32
     fullResolution: bool = False
@@ -156,6 +158,7 @@ ADVANCED = (
     "modelOptions",
     "ownRefinement",
     "steps",
+    "fitWeights",
     "device",
     "precision",
     "fullResolution",
@@ -210,6 +213,7 @@ def _refinement(parameters) -> dict:
         "similarity": parameters.similarity.value,
         "steps": parameters.steps,
         "regularity": parameters.regularity,
+        "of": "weights" if parameters.fitWeights else "field",
     }
 
 

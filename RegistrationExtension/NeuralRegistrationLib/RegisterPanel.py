@@ -28,6 +28,7 @@ _UNDER_WAY = ("waiting", "preparing", "running", "delivering")
 
 
 _BRAIN = ["brain"]  # what a job that finds a brain was asked
+_REFINEMENT = ("similaritySelector", "stepsSpinBox", "regularitySlider", "fitWeightsCheckBox")
 
 
 @dataclass(eq=False)
@@ -109,7 +110,7 @@ class RegisterPanel:
             for mask in self.masks:
                 mask.show(*(getattr(p, name) for name in mask.parameterNames))
             self._showBroughtAlong()
-            for name in ("similaritySelector", "stepsSpinBox", "regularitySlider"):
+            for name in _REFINEMENT:
                 getattr(self.ui, name).enabled = p.ownRefinement
         finally:
             self._updating = False

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from neuralreg import __version__
-from neuralreg.errors import InvalidOption, OutOfMemory
+from neuralreg.errors import IncompatibleModel, InvalidOption, OutOfMemory
 from neuralreg.geometry.field import DisplacementField, compose
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.inputs import choose_device
+from neuralreg.instance import Fitted, require_fitting
 from neuralreg.methods.prealign import Prealign
 from neuralreg.methods.presets import preset as preset_named
 from neuralreg.methods.refine import Refined, Refinement
@@ -29,6 +30,7 @@ from neuralreg.stages import (
     answered,
     bent,
     finished,
+    fitted_to,
     inverse_of,
     predicted,
     require_dimension,
@@ -37,7 +39,8 @@ from neuralreg.stages import (
     with_margin,
 )
 from neuralreg.suitability import Content, candidates, concerns
-from neuralreg.zoo.network import RegistrationNetwork, run_options
+from neuralreg.zoo.card import ModelCard
+from neuralreg.zoo.network import RegistrationNetwork, require_precision, run_options
 from neuralreg.zoo.registry import list_models, load_model, model_card
 
 if TYPE_CHECKING:
@@ -71,7 +74,8 @@ def register(
     initial: where to begin (fixed to moving, any ITK transform); nothing is pre-aligned then.
     prealign: how far the linear stage may go.
     preset: settings of the default engine by the name of what is registered.
-    refinement: replaces the preset's; after a network, nothing is refined unless it is given.
+    refinement: replaces the preset's; after a network, nothing is refined unless it is given. Of
+    weights, "auto" takes only networks whose weights can be fitted.
     options: of the model, by the names on its card, such as {"smoothness": 0.3}.
     fixed_mask, moving_mask: above 0 where the images count, on any grid that overlaps theirs.
     device: "auto", "cpu", "cuda", ... precision: of a network, "float32", "bfloat16", "float16".
@@ -81,14 +85,20 @@ def register(
     Raises RegistrationError: InvalidImage, IncompatibleModel, DeviceUnavailable, OutOfMemory, ...
     """
     place = choose_device(device)
+    require_precision(precision)
+    preset_named(preset)
     clock = _Clock(progress)
     with _memory_of(place):
         inputs = Inputs.prepared(fixed, moving, fixed_mask, moving_mask, place)
-        models, why = _choice(model, inputs, preset, options)
+        fits = refinement is not None and refinement.of == "weights"
+        models, why = _choice(model, inputs, preset, options, fits)
         progress(0.0, why)
+        card = _card_of(models[0])  # what is wrong is said before the work begins
+        require_dimension(card, inputs.fixed.grid)
+        run_options(card, options)
         network = _loaded(models[0], device, precision)
-        require_dimension(network, inputs.fixed.grid)
-        run_options(network.card, options)  # what is wrong is said before the work begins
+        if fits:
+            require_fitting(network)
         with clock.stage("pre-alignment", 0.0, 0.3) as part:
             start, how = start_of(inputs, initial, prealign, part)
         for n, one in enumerate(models):
@@ -135,17 +145,19 @@ def _choice(
     inputs: Inputs,
     preset: str,
     options: Mapping[str, float] | None,
+    fits: bool,
 ) -> tuple[Sequence[str | RegistrationNetwork], str]:
     """The models to try, the first that passes is kept, and why these.
 
     A model that was named is the only one; what speaks against it becomes a warning.
+    fits: whether only models whose weights can be fitted will do.
     """
     seen = (
         Content.of(inputs.fixed, inputs.fixed_mask),
         Content.of(inputs.moving, inputs.moving_mask),
     )
     if model != "auto":
-        card = model_card(model) if isinstance(model, str) else model.card
+        card = _card_of(model)
         inputs.notes.extend(concerns(card, *seen))
         return [model], f"{card.name} was asked for"
     if options:
@@ -155,10 +167,19 @@ def _choice(
             remedy="Name the model, or leave the options out.",
         )
     special = [] if preset != "generic" else candidates(list_models(available=True), *seen)
+    if fits and not (special := [card for card in special if card.fitting]):
+        raise IncompatibleModel(
+            "no network that is here was made for these images and can be fitted to them",
+            remedy="Name a model, or refine the field instead (auto, mind or lncc).",
+        )
     if not special:
         return ["convex"], "convex: no network that is here was made for these images"
-    names = [card.name for card in special]
-    return [*names, "convex"], f"{names[0]}: both images look like brains without skull"
+    names = [card.name for card in special] + ([] if fits else ["convex"])
+    return names, f"{names[0]}: both images look like brains without skull"
+
+
+def _card_of(model: str | RegistrationNetwork) -> ModelCard:
+    return model_card(model) if isinstance(model, str) else model.card
 
 
 def _loaded(model: str | RegistrationNetwork, device: str, precision: str) -> RegistrationNetwork:
@@ -210,7 +231,7 @@ class _Deformed:
     """
 
     field: DisplacementField
-    refined: Refined | None
+    refined: Refined | Fitted | None
     smoothed: float
     maps: Mapping[str, Image] = member(default_factory=dict)
 
@@ -243,10 +264,16 @@ def _predicted(
     clock: _Clock,
 ) -> _Deformed:
     """What a network answers, and what refining it adds."""
-    with clock.stage("prediction", 0.3, 0.6 if refinement else 0.85), torch.no_grad():
+    found: Fitted | None = None
+    begin, end = 0.3, 0.6 if refinement else 0.85
+    if refinement is not None and refinement.of == "weights":
+        begin, end = 0.8, 0.85
+        with clock.stage("refinement", 0.3, begin) as part:
+            network, found = fitted_to(network, inputs, start, refinement, options, part)
+    with clock.stage("prediction", begin, end), torch.no_grad():
         field, smoothed, maps = answered(network, inputs, start, options)
-    if refinement is None:
-        return _Deformed(field, None, smoothed, maps)
+    if refinement is None or found is not None:
+        return _Deformed(field, found, smoothed, maps)
     with clock.stage("refinement", 0.6, 0.85) as part:
         more, refined, again = _further(inputs, compose(field, start), refinement, part)
     return _Deformed(compose(more, field), refined, max(smoothed, again), maps)
@@ -273,14 +300,18 @@ def refine(
     device: str = "auto",
     progress: Progress = silent,
 ) -> DisplacementField:
-    """A better field for one pair, fixed to moving in mm, without folds (instance optimization).
+    """A better field for one pair, fixed to moving in mm, without folds.
 
     network_or_field: what a network predicts for the pair, or a field from anywhere; neither is
-    changed. A field is taken as it is and bent further.
+    changed. A field is taken as it is and bent further; weights of a network can be fitted.
     options: how; the usual ones unless given.
 
     Raises RegistrationError as `register` does.
     """
+    if options is not None and options.of == "weights":
+        if isinstance(network_or_field, DisplacementField):
+            raise InvalidOption("a field has no weights to be fitted", wanted='of="field"')
+        require_fitting(network_or_field)
     place = choose_device(device)
     with _memory_of(place):
         inputs = Inputs.prepared(fixed, moving, None, None, place)
@@ -288,7 +319,7 @@ def refine(
             start = network_or_field.to(place)
             more, _, _ = _further(inputs, start, options or Refinement(), progress)
             return compose(more, start).to("cpu")
-        require_dimension(network_or_field, inputs.fixed.grid)
+        require_dimension(network_or_field.card, inputs.fixed.grid)
         here = LinearTransform.identity(fixed.grid.dimension)
         deform = _searched if searches(network_or_field) else _predicted
         clock = _Clock(progress)

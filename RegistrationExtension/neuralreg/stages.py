@@ -21,6 +21,7 @@ from neuralreg.geometry.inverse import invert
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.geometry.velocity import exponentiate
 from neuralreg.inputs import prepare, prepare_mask, require_same_dimension
+from neuralreg.instance import Fitted, ShownPair, fitted
 from neuralreg.methods.linear_search import agreement
 from neuralreg.methods.prealign import Alignment, Prealign
 from neuralreg.methods.prealign import prealign as align
@@ -37,6 +38,7 @@ from neuralreg.methods.working_copy import (
 )
 from neuralreg.network_input import shown_pair
 from neuralreg.progress import Progress
+from neuralreg.zoo.card import ModelCard
 from neuralreg.zoo.network import RegistrationNetwork, run_options
 
 if TYPE_CHECKING:
@@ -115,14 +117,14 @@ class Inputs:
         return found[0], found[1], found[2]
 
 
-def require_dimension(network: RegistrationNetwork, grid: Grid) -> None:
-    """Raises IncompatibleModel when the model does not take images like this grid's."""
-    if grid.dimension not in network.card.input.dimensions:
+def require_dimension(card: ModelCard, grid: Grid) -> None:
+    """Raises IncompatibleModel when a model does not take images like this grid's."""
+    if grid.dimension not in card.input.dimensions:
         raise IncompatibleModel(
             "the model does not take images of this dimension",
-            where=network.card.name,
+            where=card.name,
             got=f"{grid.dimension}D",
-            wanted=" or ".join(f"{d}D" for d in network.card.input.dimensions),
+            wanted=" or ".join(f"{d}D" for d in card.input.dimensions),
         )
 
 
@@ -204,6 +206,33 @@ def answered(
         for name, values in maps.items()
     }
     return from_voxels(voxels, grid).resampled(wide), smoothed, images
+
+
+def fitted_to(
+    network: RegistrationNetwork,
+    inputs: Inputs,
+    start: Start,
+    how: Refinement,
+    options: Mapping[str, float] | None,
+    progress: Progress,
+) -> tuple[RegistrationNetwork, Fitted]:
+    """A copy of the network whose weights suit the pair better, and how they were fitted."""
+    masks = inputs.fixed_mask, inputs.moving_mask
+    fixed, moving, grid = shown_pair(network.card, inputs.fixed, inputs.moving, start, *masks)
+    here = LinearTransform.identity(grid.dimension)
+    places = (inputs.fixed.grid, here), (inputs.moving.grid, start)
+    seen = [
+        None if mask is None else (brought(mask.data, source, grid, through) > 0.5).to(fixed)
+        for mask, (source, through) in zip(masks, places, strict=True)
+    ]
+    better, how_fitted = fitted(network, ShownPair(fixed, moving, *seen), how, options, progress)
+    losses = how_fitted.losses
+    if losses and losses[-1] > losses[0]:
+        inputs.notes.append(
+            f"fitting the weights did not lower the loss: {losses[0]:.4f} before, {losses[-1]:.4f} "
+            "in the end; a lower rate may"
+        )
+    return better, how_fitted
 
 
 def covering(grid: Grid, other: Grid) -> Grid:

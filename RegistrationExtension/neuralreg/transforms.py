@@ -98,7 +98,8 @@ def from_velocity(velocity: Tensor, *, steps: int = 7, method: str = "squaring")
 
     method: "squaring", a displacement from `steps` squarings (Arsigny et al. 2006,
     doi:10.1007/11866565_113); or "euler", each coordinate carried along in `steps` small steps.
-    The negated velocity gives the inverse. Raises InvalidOption for another method.
+    The negated velocity gives the inverse; `velocity_of` gives a squared one back.
+    Raises InvalidOption for another method.
     """
     if method == "euler":
 
@@ -114,7 +115,14 @@ def from_velocity(velocity: Tensor, *, steps: int = 7, method: str = "squaring")
     displacement = velocity / 2**steps
     for _ in range(steps):
         displacement = displacement + read(displacement, here + displacement)
-    return from_displacement(displacement)
+    flow = from_displacement(displacement)
+    flow.velocity = velocity  # type: ignore[attr-defined]  # for who wants to keep it
+    return flow
+
+
+def velocity_of(transform: Transform) -> Tensor | None:
+    """The stationary velocity that `from_velocity` made a transform of; None for any other."""
+    return getattr(transform, "velocity", None)
 
 
 def compose(*transforms: Transform) -> Transform:

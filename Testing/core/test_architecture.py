@@ -24,7 +24,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("zoo",),
     ("result",),
     ("outcome", "network_input", "models"),
-    ("suitability",),
+    ("suitability", "instance"),
     ("stages",),
     ("engine",),
     ("heads",),

@@ -4,11 +4,20 @@ import json
 
 import pytest
 import torch
-from neuralreg.errors import IncompatibleModel, InvalidTransform
+from neuralreg.engine import register
+from neuralreg.errors import IncompatibleModel, InvalidOption, InvalidTransform
 from neuralreg.geometry.conventions import from_network, from_voxels, to_voxels
 from neuralreg.geometry.grid import Grid
+from neuralreg.geometry.image import Image
 from neuralreg.zoo.card import ModelCard
-from neuralreg.zoo.registry import cards_folders, list_models, load_model, read_card
+from neuralreg.zoo.registry import (
+    broken_cards,
+    cards_folders,
+    list_models,
+    load_model,
+    model_card,
+    read_card,
+)
 
 
 def test_every_card_in_the_repository_is_valid_and_named_as_its_file():
@@ -102,3 +111,68 @@ def test_an_output_that_does_not_fit_its_card_is_refused(shape, kind, order):
     grid = Grid((4, 4, 4), (1, 1, 1), (0, 0, 0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
     with pytest.raises(InvalidTransform):
         from_network(torch.zeros(shape), grid, kind=kind, order=order)
+
+
+def card_text(**changes):
+    return model_card("convex").model_copy(update=changes).model_dump_json()
+
+
+def test_a_broken_card_of_one_s_own_is_told_and_takes_nothing_else_away(tmp_path, monkeypatch):
+    monkeypatch.setenv("NEURALREG_MODELS", str(tmp_path))
+    (tmp_path / "good.json").write_text(card_text(name="mine.good"))
+    (tmp_path / "bad.json").write_text('{"name": ')
+    names = [card.name for card in list_models()]
+    assert {"convex", "mine.good"} <= set(names)
+    (told,) = broken_cards()
+    assert "bad.json" in str(told)
+    assert "no JSON" in str(told)
+    with pytest.raises(IncompatibleModel, match=r"bad\.json"):
+        model_card("mine.bad")
+    (tmp_path / "bad.json").unlink()
+    list_models()
+    assert broken_cards() == []
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"intput": 3}, "unknown key intput, did you mean input"),
+        ({"output": {"kind": "normalised"}}, "output.kind: .*got 'normalised'"),
+        ({"input": {"dimensions": [3], "spce": "whole"}}, "input.spce, did you mean space"),
+        ({"input": {"dimensions": [3], "space": "whole"}}, "needs `shape`"),
+    ],
+)
+def test_what_is_wrong_with_a_card_is_told_in_words(tmp_path, change, told):
+    path = tmp_path / "card.json"
+    path.write_text(json.dumps(json.loads(card_text()) | change))
+    with pytest.raises(IncompatibleModel, match=told) as error:
+        read_card(path)
+    assert "pydantic" not in str(error.value)
+
+
+def test_a_name_that_is_nearly_right_is_recognized():
+    with pytest.raises(IncompatibleModel, match=r"Did you mean 'lapirn_disp\.fea7'"):
+        model_card("lapirn_disp.fe7")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [({"precision": "float8"}, "float32"), ({"preset": "brain"}, "brain MR")],
+)
+def test_wrong_options_are_told_before_any_work_whatever_the_model(wrong, told):
+    grid = Grid((8, 8, 8), (1.0,) * 3, (0.0,) * 3, (1, 0, 0, 0, 1, 0, 0, 0, 1))
+    image = Image(torch.rand(1, 8, 8, 8), grid)
+
+    def progress(fraction, message):
+        raise AssertionError("work has begun")
+
+    with pytest.raises(InvalidOption, match=told):
+        register(image, image, "convex", progress=progress, **wrong)
+
+
+def test_a_wrong_dimension_is_told_even_where_the_weights_are_missing(tmp_path, monkeypatch):
+    monkeypatch.setenv("NEURALREG_CACHE", str(tmp_path))
+    grid = Grid((8, 8), (1.0, 1.0), (0.0, 0.0), (1, 0, 0, 1))
+    image = Image(torch.rand(1, 8, 8), grid)
+    with pytest.raises(IncompatibleModel, match="got 2D"):
+        register(image, image, "gradicon.unigradicon")

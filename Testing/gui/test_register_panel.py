@@ -119,11 +119,18 @@ def test_a_refinement_of_one_s_own_reaches_the_engine(panel, run):
     assert "similarity='lncc'" in found
     assert "steps=7" in found
     assert "regularity=2.5" in found
+    assert "of='field'" in found
+
+
+def test_fitting_the_network_reaches_the_engine(panel, run):
+    panel.ui.ownRefinementCheckBox.checked = True
+    panel.ui.fitWeightsCheckBox.checked = True
+    assert "of='weights'" in asked(run())["refinement"]
 
 
 def test_the_refinement_can_be_changed_only_where_it_counts(panel):
     ui = panel.ui
-    controls = (ui.similaritySelector, ui.stepsSpinBox, ui.regularitySlider)
+    controls = (ui.similaritySelector, ui.stepsSpinBox, ui.regularitySlider, ui.fitWeightsCheckBox)
     assert not any(control.enabled for control in controls)
     ui.ownRefinementCheckBox.checked = True
     assert all(control.enabled for control in controls)

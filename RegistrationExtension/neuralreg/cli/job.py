@@ -33,6 +33,7 @@ from neuralreg.zoo.registry import list_models
 Overlaps = Mapping[int, float]  # Dice by label value
 FIXED_TO_MOVING, MOVING_TO_FIXED = "fixed_to_moving.nii.gz", "moving_to_fixed.nii.gz"
 WARPED, WARPED_SEG, SUMMARY = "warped.nii.gz", "warped_seg.nii.gz", "result.json"
+_STEPS_OF_WEIGHTS = 50  # what uniGradICON's tool takes
 FILES = (FIXED_TO_MOVING, MOVING_TO_FIXED, WARPED, WARPED_SEG, SUMMARY)
 
 
@@ -49,6 +50,7 @@ class Options:
     device: str
     precision: str
     full_resolution: bool
+    refine_steps: int | None = None
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,7 @@ def run(job: Job, folder: Path, progress: Progress) -> Summary:
         fixed_mask=loaded.fixed_mask,
         moving_mask=loaded.moving_mask,
         options=job.options.options,
-        refinement=_refinement(job.options.refine),
+        refinement=_refinement(job.options.refine, job.options.refine_steps),
         precision=job.options.precision,
         device=job.options.device,
         full_resolution=job.options.full_resolution,
@@ -222,14 +224,23 @@ def numbers(given: list[str]) -> dict[str, float]:
     return found
 
 
-def _refinement(similarity: str | None) -> Refinement | None:
-    if similarity is None:
+def _refinement(text: str | None, steps: int | None) -> Refinement | None:
+    """`lncc` of the field, or `weights:lncc`. Raises InvalidOption for anything else."""
+    if text is None:
+        if steps is not None:
+            raise InvalidOption("steps of a refinement need one", wanted="--refine as well")
         return None
+    head, _, tail = text.partition(":")
+    of, similarity = ("weights", tail or "auto") if head == "weights" else ("field", text)
     if similarity not in ("auto", "mind", "lncc"):
         raise InvalidOption(
-            "unknown similarity", got=f"'{similarity}'", wanted="auto, mind or lncc"
+            "unknown refinement",
+            got=f"'{text}'",
+            wanted="auto, mind or lncc for the field; weights, weights:mind or weights:lncc",
         )
-    return Refinement(similarity=similarity)  # type: ignore[arg-type]
+    usual = Refinement.steps if of == "field" else _STEPS_OF_WEIGHTS
+    count = usual if steps is None else steps
+    return Refinement(similarity=similarity, steps=count, of=of)  # type: ignore[arg-type]
 
 
 def _prealign(name: str) -> Prealign:

@@ -32,8 +32,8 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List the models that there are."""
-    from neuralreg.cli.terminal import answer, columns
-    from neuralreg.zoo.registry import list_models
+    from neuralreg.cli.terminal import answer, columns, warn
+    from neuralreg.zoo.registry import broken_cards, list_models
     from neuralreg.zoo.weights import is_available
 
     cards = list_models(modality=modality, anatomy=anatomy, available=available)
@@ -42,6 +42,7 @@ def list_(
         (card.name, f"{'here  ' if is_available(card) else 'to get'} {card.title}")
         for card in cards
     ]
+    warn([str(error) for error in broken_cards()])
     answer(facts, as_json, lambda: columns(rows))
 
 

@@ -28,7 +28,13 @@ def register(
     ] = False,
     refine: Annotated[
         str | None,
-        typer.Option(help="Refine a network's answer by: auto, mind or lncc."),
+        typer.Option(
+            help="Refine a network's answer: auto, mind or lncc bend it further; weights, "
+            "weights:mind or weights:lncc fit a copy of the network to the pair."
+        ),
+    ] = None,
+    refine_steps: Annotated[
+        int | None, typer.Option(min=0, help="Of the refinement: 32 of a field, 50 of weights.")
     ] = None,
     preset: Annotated[str, typer.Option(help="What the images show.")] = "generic",
     fixed_seg: Annotated[Given, typer.Option(help="Label map of the fixed image.")] = None,
@@ -68,6 +74,7 @@ def register(
         device,
         precision,
         full_resolution,
+        refine_steps,
     )
     job = Job(fixed, moving, fixed_seg, moving_seg, fixed_mask, moving_mask, initial, options)
     require_folder(output, FILES, overwrite)

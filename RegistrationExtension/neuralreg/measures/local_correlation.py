@@ -84,6 +84,35 @@ def lncc_unigradicon(
     return weighted_mean(1 - covariance / norm, weight)
 
 
+class GaussianCorrelation:
+    """How little images correlate with one and the same image: `lncc_unigradicon`, many times.
+
+    What the fixed image (b, 1, z, y, x) needs is computed once. weight: of the voxels' values in
+    the mean, like the fixed image; windows see all voxels.
+    """
+
+    def __init__(
+        self,
+        fixed: Tensor,
+        *,
+        weight: Tensor | None = None,
+        sigma: float = 5.0,
+        epsilon: float = 1e-5,
+    ) -> None:
+        self.fixed, self.weight, self.epsilon = fixed, weight, epsilon
+        self.blur = _blur(_gaussian_kernel(2 * round(2 * sigma) + 1, sigma, fixed))
+        self.mean = self.blur(fixed)
+        self.spread = (self.blur(fixed * fixed) - self.mean**2).relu() + epsilon
+
+    def __call__(self, warped: Tensor) -> Tensor:
+        """One number for (b, 1, z, y, x): the mean of 1 - correlation, 0..2."""
+        parts = torch.cat((warped, warped * warped, warped * self.fixed), 1)
+        mean, square, product = self.blur(parts).chunk(3, 1)
+        spread = (square - mean * mean).relu() + self.epsilon
+        correlation = (product - mean * self.mean) / (spread * self.spread).sqrt()
+        return weighted_mean(1 - correlation, self.weight)
+
+
 def _check_size(size: int) -> None:
     if size < 3 or size % 2 == 0:
         raise InvalidOption("a window has a middle voxel", got=f"{size}", wanted="odd, at least 3")
@@ -143,17 +172,27 @@ _KERNELS: dict[str, Callable[[int, Tensor], Tensor]] = {
 
 
 def _blur(kernel: Tensor) -> Blur:
-    """Separable convolution of (b, c, z, y, x) with zeros beyond the border."""
+    """Separable convolution of (b, c, z, y, x) with zeros beyond the border.
 
-    def along(values: Tensor, axis: int) -> Tensor:
-        lines = values.movedim(axis, -1)
-        flat = lines.reshape(-1, 1, lines.shape[-1])
-        done = functional.conv1d(flat, kernel[None, None], padding=len(kernel) // 2)
-        return done.view(lines.shape).movedim(-1, axis)
+    Each axis is one product with a banded matrix: on a CPU a tenth of the time, and less backwards,
+    of a convolution by a kernel of one channel.
+    """
 
     def blur(values: Tensor) -> Tensor:
         for axis in range(2, values.dim()):
-            values = along(values, axis)
+            band = _band(kernel, values.shape[axis])
+            if axis == values.dim() - 1:
+                values = values @ band.T
+            else:
+                values = (band @ values.flatten(axis + 1)).view(values.shape)
         return values
 
     return blur
+
+
+def _band(kernel: Tensor, n: int) -> Tensor:
+    """The matrix (n, n) that convolves n samples with a kernel."""
+    at = torch.arange(n, device=kernel.device)
+    tap = at - at[:, None] + len(kernel) // 2
+    inside = (tap >= 0) & (tap < len(kernel))
+    return kernel[tap.clamp(0, len(kernel) - 1)] * inside

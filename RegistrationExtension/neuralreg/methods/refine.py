@@ -1,4 +1,4 @@
-"""Refinement of a field by gradient descent on a stationary velocity (instance optimization)."""
+"""Refinement of a field by gradient descent on a stationary velocity."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from neuralreg.errors import InvalidOption
 from neuralreg.geometry.sampling import index_grid, sample
 from neuralreg.geometry.velocity import exponential
 from neuralreg.measures.mind import mind_ssc
@@ -24,11 +25,13 @@ Cost = Callable[[Tensor], Tensor]
 _MIND_POINTS = 150_000  # descriptors are compared at about as many places
 _CONTROL = 2  # voxels between control points of the velocity
 _SQUARINGS = 4
+_RATE = 0.5
 _LNCC_RADIUS = 3
 # Weights of the roughness: descriptors of two modalities agree by chance, so their field is kept
 # stiffer than that of intensities which mean the same.
 _MIND_ROUGHNESS = 1.0
 _LNCC_ROUGHNESS = 0.15
+_CHOICES = {"similarity": ("auto", "mind", "lncc"), "of": ("field", "weights")}
 _LEAST_GAIN = 1.02  # of mutual information: less is what any flexible field finds in noise
 _FAR = 1.0  # voxels: root mean square that no modality's bias or noise reached on rigid pairs
 _CONTRAST = 1e-3  # variance of 0..1 intensities in a window that shows something
@@ -38,17 +41,39 @@ _ONE_MODALITY = 0.4  # scatter of the local gain: 0.04 to 0.3 seen within one, 0
 
 @dataclass(frozen=True)
 class Refinement:
-    """How a field is refined.
+    """How a registration is refined.
 
-    similarity: "auto" starts with MIND and ends with LNCC where both images show one modality.
-    steps: of gradient descent, per similarity and resolution. regularity: 1 is the usual weight of
-    the squared gradient of the velocity. rate: length of the first steps, in voxels.
+    of: "field" bends it further; "weights" fits a network's weights to the pair before it answers
+    (instance optimization, on a copy, see `neuralreg.instance`).
+    similarity: "auto" starts with MIND and ends with LNCC where both images show one modality;
+    for weights it is what the network was trained by.
+    steps: of gradient descent; of a field per similarity and resolution, of weights 50 are usual.
+    regularity: 1 is the usual weight of the squared gradient of the velocity, or what the
+    network's card says. rate: length of the first steps, in voxels; 0.5, or the card's for weights,
+    unless given.
     """
 
     similarity: Literal["auto", "mind", "lncc"] = "auto"
     steps: int = 32
     regularity: float = 1.0
-    rate: float = 0.5
+    rate: float | None = None
+    of: Literal["field", "weights"] = "field"
+
+    def __post_init__(self) -> None:
+        """Raises InvalidOption for what is not a choice."""
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise InvalidOption(
+                    f"unknown {name} of a refinement",
+                    got=f"'{getattr(self, name)}'",
+                    wanted=" or ".join(choices),
+                )
+        for name, least in (("steps", 0), ("regularity", 0), ("rate", 0)):
+            value = getattr(self, name)
+            if value is not None and not value >= least:
+                raise InvalidOption(
+                    f"the {name} of a refinement is a number", got=f"{value}", wanted=f">= {least}"
+                )
 
 
 def control_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -193,7 +218,12 @@ def improve(
         progress((step + 1) / options.steps, "refinement")
 
     velocity.points = descend(
-        velocity.points, loss, steps=options.steps, rate=options.rate, floor=1.0, after=report
+        velocity.points,
+        loss,
+        steps=options.steps,
+        rate=_RATE if options.rate is None else options.rate,
+        floor=1.0,
+        after=report,
     )
 
 

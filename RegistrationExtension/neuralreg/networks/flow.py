@@ -6,6 +6,7 @@ and 1 that of the last, components x y z (last array axis first), tensors (n, d,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import gcd
 
 import torch
@@ -47,6 +48,13 @@ def warp(values: Tensor, displacement: Tensor, *, outside: str = "border") -> Te
     return read(
         values, identity(displacement.shape[2:], displacement) + displacement, outside=outside
     )
+
+
+def follow(fields: Sequence[Tensor], places: Tensor) -> Tensor:
+    """Where places (n, d, z, y, x) are after displacements of any sizes, the last of them first."""
+    for field in reversed(fields):
+        places = places + read(field, places)
+    return places
 
 
 def compose(first: Tensor, then: Tensor, *, outside: str = "border") -> Tensor:

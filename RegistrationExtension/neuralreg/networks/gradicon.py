@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from neuralreg.errors import InvalidImage
-from neuralreg.networks.flow import identity, read, resized
+from neuralreg.networks.flow import follow, identity, read, resized
 from neuralreg.networks.tall_unet import TallUNet
 
 # Where the authors' state dict keeps the four networks, coarse to fine.
@@ -44,32 +44,42 @@ class GradICON(nn.Module):
 
         In unit coordinates, 0 at the first sample center and 1 at the last, components z y x.
         """
-        return self._map(_halves(fixed), _halves(moving))
+        return _unit(_places(self.fields(fixed, moving), fixed))
 
     def both(self, fixed: Tensor, moving: Tensor) -> tuple[Tensor, Tensor]:
         """Fixed to moving and moving to fixed, each from a run of its own."""
-        fixed_sizes, moving_sizes = _halves(fixed), _halves(moving)
-        return self._map(fixed_sizes, moving_sizes), self._map(moving_sizes, fixed_sizes)
+        sizes = _halves(fixed), _halves(moving)
+        there, back = self._fields(*sizes), self._fields(*sizes[::-1])
+        return _unit(_places(there, fixed)), _unit(_places(back, moving))
 
-    def _map(self, fixed: Sequence[Tensor], moving: Sequence[Tensor]) -> Tensor:
-        fields: list[Tensor] = []  # of the networks so far, normalized, x y z, each on its own grid
+    def fields(self, fixed: Tensor, moving: Tensor) -> list[Tensor]:
+        """What is followed from fixed to moving, the last one first: the networks' answers.
+
+        Displacements (n, 3, z, y, x), each on its own grid, normalized, components x y z.
+        """
+        return self._fields(_halves(fixed), _halves(moving))
+
+    def _fields(self, fixed: Sequence[Tensor], moving: Sequence[Tensor]) -> list[Tensor]:
+        fields: list[Tensor] = []
         for path, level in zip(_STAGES, (2, 1, 0, 0), strict=True):
             seen = read(moving[level], _places(fields, fixed[level])) if fields else moving[level]
             network: TallUNet = self.get_submodule(path)  # type: ignore[assignment]
             fields.append(2 * network(seen, fixed[level]).flip(1))
-        return _places(fields, fixed[0]).flip(1) / 2 + 0.5
+        return fields
 
 
-def _places(fields: list[Tensor], image: Tensor) -> Tensor:
-    """Where the samples of an image are after all fields, the latest first: (1, 3, z, y, x)."""
+def _places(fields: Sequence[Tensor], image: Tensor) -> Tensor:
+    """Where the samples of an image are after all fields, the latest first: (n, 3, z, y, x)."""
     shape = tuple(image.shape[2:])
-    latest = fields[-1]
+    *before, latest = fields
     if latest.shape[2:] != shape:  # as reading it at all samples, and quicker
         latest = resized(latest, shape, aligned=True)
-    places = identity(shape, latest) + latest
-    for field in reversed(fields[:-1]):
-        places = places + read(field, places)
-    return places
+    return follow(before, identity(shape, latest) + latest)
+
+
+def _unit(places: Tensor) -> Tensor:
+    """From normalized places x y z to unit coordinates z y x."""
+    return places.flip(1) / 2 + 0.5
 
 
 def _halves(image: Tensor) -> list[Tensor]:

@@ -67,7 +67,8 @@ class TallUNet(nn.Module):
         else:
             risen = _risen(convolve, norm, values, residual)
         for axis in range(2, skip.dim()):
-            risen = risen.narrow(axis, 0, skip.shape[axis])
+            if risen.shape[axis] > skip.shape[axis]:  # backwards, cutting nothing would cost, too
+                risen = risen.narrow(axis, 0, skip.shape[axis])
         return torch.cat((risen, skip), 1)
 
 
@@ -76,14 +77,18 @@ def _risen(
 ) -> Tensor:
     """Convolution plus doubled residual, normalized by what was learned.
 
-    That is a scale and a shift, taken into the kernels and the residual while it is small.
+    That is a scale and a shift, taken into the kernels and the residual where these are fewer
+    numbers than come out: at the top.
     """
     mean, variance = cast("Tensor", norm.running_mean), cast("Tensor", norm.running_var)
+    axes = values.dim() - 2
     scale = norm.weight * (variance + norm.eps).rsqrt()
     bias = (cast("Tensor", convolve.bias) - mean) * scale + norm.bias
-    axes = values.dim() - 2
     transposed = functional.conv_transpose3d if axes == 3 else functional.conv_transpose2d
-    risen: Tensor = transposed(values, convolve.weight * _each(scale, axes), bias, 2, 1)
+    if convolve.weight.numel() > len(scale) * 2**axes * values[0, 0].numel():
+        risen: Tensor = transposed(values, convolve.weight, None, 2, 1) + doubled(residual)
+        return torch.addcmul(_each(bias, axes), risen, _each(scale, axes))
+    risen = transposed(values, convolve.weight * _each(scale, axes), bias, 2, 1)
     risen += doubled(residual * _each(scale, axes))
     return risen
 

@@ -47,7 +47,7 @@ def run(
     Raises RegistrationError as `neuralreg.register` does, InvalidOption for an unknown option.
     """
     fixed, moving = voxels_of(job.fixed), voxels_of(job.moving)
-    options = _options(job.options, engine)
+    options = options_of(job.options, engine)
     progress(0.0, "reading the images")
     images = image_of(fixed), image_of(moving)
     result = engine(
@@ -112,7 +112,7 @@ def _initial(initial: Field | tuple[tuple[float, ...], ...] | str | None) -> sit
     return linear_to_itk(LinearTransform(np.array(initial)))
 
 
-def _options(options: Mapping[str, Any], engine: Engine) -> dict[str, Any]:
+def options_of(options: Mapping[str, Any], engine: Engine) -> dict[str, Any]:
     """The engine's keyword arguments. Raises InvalidOption for what it does not know."""
     known = inspect.signature(engine).parameters
     if not any(p.kind is p.VAR_KEYWORD for p in known.values()):

@@ -96,13 +96,41 @@ class Weights(_Record):
     page: str | None = None  # where people read about the weights and their terms
 
 
+class Fitting(_Record):
+    """The loss by which the weights are fitted to one pair (instance optimization).
+
+    As close as these parts come to what the network was trained by. similarity: "lncc", squared,
+    in cubes of `size` voxels; "lncc_icon", signed, in Gaussian windows; "mind"; "ssd". scales: how
+    many resolutions lncc looks at, each counts half of the one before, in windows two smaller.
+    regularity: of the map there and back, "icon" or "gradicon"; of the displacement in voxels,
+    "diffusion" or "bending". weight: of the regularity, times the run option `per`, if any.
+    both: whether the loss is that of both directions. rate: of Adam.
+    """
+
+    similarity: Literal["lncc", "lncc_icon", "mind", "ssd"] = "lncc"
+    size: int = Field(default=9, ge=3)
+    scales: int = Field(default=1, ge=1)
+    regularity: Literal["gradicon", "icon", "diffusion", "bending"] = "diffusion"
+    weight: float = Field(default=1.0, ge=0)
+    per: str | None = None
+    both: bool = False
+    rate: float = Field(default=1e-4, gt=0)
+
+    @model_validator(mode="after")
+    def _there_and_back(self) -> Self:
+        if self.regularity in ("icon", "gradicon") and not self.both:
+            raise ValueError(f"regularity {self.regularity} needs both directions")
+        return self
+
+
 class ModelCard(_Record):
     """One model: a JSON file in Resources/Models, checked by this schema.
 
     architecture: a file of neuralreg.networks, or a name registered by `register_architecture`;
     arguments go to its `build`. options: what may be chosen for each run. refinement: the
-    similarity that suits the model's answer; none forbids refining. auto_rank: where the choice
-    "auto" puts the model among those that suit a pair, the lowest first; it takes none without.
+    similarity that suits the model's answer; none forbids refining. fitting: how its weights are
+    fitted to one pair; none forbids that. auto_rank: where the choice "auto" puts the model among
+    those that suit a pair, the lowest first; it takes none without.
     """
 
     name: str = Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)?$")
@@ -121,5 +149,14 @@ class ModelCard(_Record):
     intended_use: str
     limits: str
     refinement: Similarity | None = "auto"
+    fitting: Fitting | None = None
     auto_rank: int | None = None
     measured: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.fitting and self.fitting.per and self.fitting.per not in self.options:
+            raise ValueError(f"fitting.per names an option that is not there: {self.fitting.per}")
+        if self.fitting and self.output.kind in ("features", "affine"):
+            raise ValueError(f"an output of kind {self.output.kind} has no fitting")
+        return self

@@ -80,7 +80,7 @@ def _saved(path: Path) -> Any:
         raise IncompatibleModel(
             "the file would run code, or is no file of weights: it was not loaded",
             where=str(path),
-            got=_first_line(error),
+            got=_reason(error),
             remedy="Take weights from a source that you trust, saved as a state dict.",
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
@@ -102,6 +102,12 @@ def _safetensors(path: Path) -> Any:
         return load_file(path)
     except (SafetensorError, OSError) as error:
         raise _unusable(path, _first_line(error), "a whole safetensors file") from error
+
+
+def _reason(error: Exception) -> str:
+    """What torch found in a file, without its advice on how to load it all the same."""
+    _, _, found = str(error).partition("WeightsUnpickler error:")
+    return next((line.strip() for line in found.splitlines() if line.strip()), _first_line(error))
 
 
 def _first_line(error: Exception) -> str:

@@ -40,10 +40,7 @@ class LoadedNetwork:
     def __init__(
         self, card: ModelCard, module: Any, device: torch.device, precision: str = "float32"
     ) -> None:
-        if precision not in PRECISIONS:
-            raise InvalidOption(
-                "unknown precision", got=f"'{precision}'", wanted=" or ".join(PRECISIONS)
-            )
+        require_precision(precision)
         self.card, self.module, self.device, self.precision = card, module, device, precision
 
     @torch.no_grad()
@@ -92,6 +89,12 @@ class LoadedNetwork:
         found: Tensor = self.module(image.to(self.device, torch.float32)).float()
         scaled: Tensor = functional.normalize(found, dim=1) * (0.5 * found.shape[1] ** 0.5)
         return scaled
+
+
+def require_precision(name: str) -> None:
+    """Raises InvalidOption for a precision that no network computes in."""
+    if name not in PRECISIONS:
+        raise InvalidOption("unknown precision", got=f"'{name}'", wanted=" or ".join(PRECISIONS))
 
 
 def run_options(card: ModelCard, given: Mapping[str, float] | None) -> dict[str, float]:

@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import json
 from collections.abc import Callable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,30 +25,71 @@ _own_networks: dict[str, RegistrationNetwork] = {}
 _own_architectures: dict[str, Callable[..., Any]] = {}
 _loaded: dict[tuple[str, str, str], RegistrationNetwork] = {}
 _read: dict[Path, tuple[int, ModelCard]] = {}
+_broken: dict[Path, IncompatibleModel] = {}
 
 
 def read_card(path: Path) -> ModelCard:
     """The card in a JSON file. Raises IncompatibleModel when it does not fit the schema."""
     try:
         return ModelCard.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (ValidationError, json.JSONDecodeError) as error:
-        raise IncompatibleModel(
-            "a model card is not valid", where=str(path), got=str(error), remedy="Mend the file."
-        ) from error
+    except ValidationError as error:
+        got = "; ".join(map(_in_words, error.errors()))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        got = f"no JSON: {error}"
+    raise IncompatibleModel(
+        "a model card is not valid",
+        where=str(path),
+        got=got,
+        remedy="Mend the file; Resources/Models/model.schema.json says what a card holds.",
+    )
+
+
+def _in_words(error: Any) -> str:
+    """One problem of a card: where, what, and what was meant, perhaps."""
+    at = ".".join(map(str, error["loc"]))
+    if error["type"] == "extra_forbidden":
+        near = get_close_matches(str(error["loc"][-1]), _keys_of_cards(), 1)
+        return f"unknown key {at}" + (f", did you mean {near[0]}?" if near else "")
+    if error["type"] == "missing":
+        return f"{at} is missing"
+    given = "" if isinstance(error["input"], dict) else f" (got {error['input']!r})"
+    return f"{at}: {error['msg']}{given}" if at else str(error["msg"])
+
+
+def _keys_of_cards() -> list[str]:
+    schema = ModelCard.model_json_schema()
+    return [key for part in (schema, *schema["$defs"].values()) for key in part["properties"]]
 
 
 def _cards() -> dict[str, ModelCard]:
-    """All cards by name; files that did not change are not read again."""
+    """All cards by name; files that did not change are not read again.
+
+    A card of the user's that cannot be read takes nothing else away: see `broken_cards`.
+    """
     found = {name: network.card for name, network in _own_networks.items()}
+    own = own_folder()
+    _broken.clear()
     for folder in cards_folders():
         for path in sorted(folder.glob("*.json")):
             if path.name == "model.schema.json":
                 continue
             changed = path.stat().st_mtime_ns
             if path not in _read or _read[path][0] != changed:
-                _read[path] = changed, read_card(path)
+                try:
+                    _read[path] = changed, read_card(path)
+                except IncompatibleModel as error:
+                    if folder != own:
+                        raise
+                    _broken[path] = error
+                    continue
             found[_read[path][1].name] = _read[path][1]
     return found
+
+
+def broken_cards() -> list[IncompatibleModel]:
+    """What is wrong with the user's own cards that are not in the list."""
+    _cards()
+    return list(_broken.values())
 
 
 def list_models(
@@ -74,11 +116,14 @@ def model_card(name: str) -> ModelCard:
     """The card of a model. Raises IncompatibleModel when there is none of that name."""
     cards = _cards()
     if name not in cards:
+        near = get_close_matches(name, cards, 1)
+        meant = f"Did you mean '{near[0]}'? " if near else ""
+        unread = "".join(f"Not in the list: {error} " for error in _broken.values())
         raise IncompatibleModel(
             "there is no such model",
             got=f"'{name}'",
             wanted=" or ".join(sorted(cards)),
-            remedy="`neuralreg models list` shows what each one is for.",
+            remedy=f"{meant}{unread}`neuralreg models list` shows what each one is for.",
         )
     return cards[name]
 
@@ -168,22 +213,30 @@ def _file(architecture: str, beside: Path | None) -> Any:
     return importlib.import_module(f"neuralreg.networks.{architecture}")
 
 
-def _build(card: ModelCard, beside: Path | None) -> Any:
-    """The architecture that a card names, with its arguments."""
-    name = card.architecture
+def built(
+    architecture: str, arguments: dict[str, Any], *, beside: Path | None = None, where: str = ""
+) -> Any:
+    """A network without its weights. beside: a folder whose Python files may build it, too.
+
+    Raises IncompatibleModel for an unknown architecture or arguments that it does not take.
+    """
     try:
-        build = _own_architectures.get(name) or _file(name, beside).build
+        build = _own_architectures.get(architecture) or _file(architecture, beside).build
     except (ModuleNotFoundError, AttributeError) as error:
         raise IncompatibleModel(
             "this version does not know the model's architecture",
-            where=card.name,
-            got=f"'{name}'",
+            where=where,
+            got=f"'{architecture}'",
             wanted="a file of neuralreg.networks, a file beside your own cards, or a name given to "
             "register_architecture",
         ) from error
     try:
-        return build(**card.arguments)
+        return build(**arguments)
     except TypeError as error:
         raise IncompatibleModel(
-            "the architecture does not take the card's arguments", where=card.name, got=str(error)
+            "the architecture does not take the card's arguments", where=where, got=str(error)
         ) from error
+
+
+def _build(card: ModelCard, beside: Path | None) -> Any:
+    return built(card.architecture, card.arguments, beside=beside, where=card.name)
