@@ -64,6 +64,7 @@ class NeuralRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin
 
     registerPanel = property(lambda self: self.panels.register)
     reviewPanel = property(lambda self: self.panels.review)
+    trainPanel = property(lambda self: self.panels.train)
     modelsPanel = property(lambda self: self.panels.models)
     tabs = property(lambda self: self.panels.tabs)
 

@@ -18,11 +18,15 @@ TORCH = "torch>=2.2"
 
 @dataclass(frozen=True)
 class Package:
-    """module: what is imported. requirement: what pip is asked for. download_mb: about."""
+    """module: what is imported. requirement: what pip is asked for. download_mb: about.
+
+    alone: without what it asks for itself, which is there, and would come in another version.
+    """
 
     module: str
     requirement: str
     download_mb: int
+    alone: bool = False
 
 
 PACKAGES = (
@@ -31,6 +35,21 @@ PACKAGES = (
     Package("pooch", "pooch>=1.8", 1),
     Package("SimpleITK", "SimpleITK>=2.4", 50),
 )
+TRAINING = (
+    Package("typer", "typer>=0.15", 1),
+    Package("rich", "rich>=13", 1),
+    Package("omegaconf", "omegaconf>=2.3", 1),
+    Package("monai", "monai>=1.4", 3, alone=True),  # it would bring a torch of its own
+    Package("tensorboard", "tensorboard>=2.18", 8),
+    Package("pandas", "pandas>=2.2", 13),
+    Package("h5py", "h5py>=3.12", 5),
+    Package("scipy", "scipy>=1.11", 37),
+    Package("PIL", "pillow>=10.1", 7),
+)
+REPORT = (  # of a review, as a PDF
+    Package("fpdf", "fpdf2>=2.8", 6),
+    Package("matplotlib", "matplotlib>=3.8", 12),  # its font prints names in other scripts
+)
 _READ_CARDS = ("pydantic", "pooch")
 _SECONDS_PER_MB = 0.5  # download at 30 Mbit/s, and unpacking
 
@@ -38,6 +57,16 @@ _SECONDS_PER_MB = 0.5  # download at 30 Mbit/s, and unpacking
 def missing() -> list[Package]:
     """What has to be installed before anything can be registered."""
     return [package for package in PACKAGES if not isInstalled(package.module)]
+
+
+def missingToTrain() -> list[Package]:
+    """What has to be installed before anything can be trained."""
+    return missing() + [package for package in TRAINING if not isInstalled(package.module)]
+
+
+def missingToPrint() -> list[Package]:
+    """What has to be installed before the report of a review can be a PDF for all names."""
+    return [package for package in REPORT if not isInstalled(package.module)]
 
 
 def isInstalled(module: str) -> bool:
@@ -53,14 +82,18 @@ def missingToRead() -> list[Package]:
     return [package for package in missing() if package.module in _READ_CARDS]
 
 
-def described(packages: list[Package]) -> str:
-    """What they are, how large and how long, in words."""
+def described(packages: list[Package], purpose: str = "") -> str:
+    """What they are, what for, how large and how long, in words."""
     size = sum(package.download_mb for package in packages)
     minutes = max(1, round(size * _SECONDS_PER_MB / 60))
     text = _(
-        "To register images, Slicer needs {names}: a download of about {size} MB, about {minutes} "
-        "min."
-    ).format(names=", ".join(package.module for package in packages), size=size, minutes=minutes)
+        "{purpose}, Slicer needs {names}: a download of about {size} MB, about {minutes} min."
+    ).format(
+        purpose=purpose or _("To register images"),
+        names=", ".join(package.module for package in packages),
+        size=size,
+        minutes=minutes,
+    )
     if any(package.module == "torch" for package in packages):
         text += " " + _("With an NVIDIA card the download is about 3 GB.")
     return text
@@ -91,13 +124,18 @@ class Installer:
         """Begin; the answer comes through `onDone`."""
         import slicer.packaging
 
-        rest = [package.requirement for package in packages if package.module != "torch"]
-        self._torch = len(rest) < len(packages)
+        self._torch = any(package.module == "torch" for package in packages)
+        rest = [package for package in packages if package.module != "torch"]
         if not rest:
             self._afterPip(0)
             return
+        alone = [package.requirement for package in rest if package.alone]
+        others = [package.requirement for package in rest if not package.alone]
+        if not others:  # pip must be asked for something
+            others, alone = alone, []
         slicer.packaging.pip_install(
-            rest,
+            others,
+            **({"no_deps_requirements": alone} if alone else {}),
             blocking=False,
             show_progress=False,
             requester=_("Neural Registration"),

@@ -20,7 +20,11 @@ class Panels:
         self.tabs.objectName = "tabs"
         self._pages, self._made = {}, {}
         self.tabs.addTab(self.register.widget, _("Register"))
-        for name, title in (("review", _("Review")), ("models", _("Models"))):
+        for name, title in (
+            ("review", _("Review")),
+            ("train", _("Train")),
+            ("models", _("Models")),
+        ):
             page = self._pages[name] = qt.QWidget()
             layout = qt.QVBoxLayout(page)
             layout.setContentsMargins(0, 0, 0, 0)
@@ -39,7 +43,19 @@ class Panels:
         """The Models panel."""
         from .ModelsPanel import ModelsPanel
 
-        return self._panel("models", lambda: ModelsPanel(onChanged=self.register.models.reload))
+        return self._panel("models", lambda: ModelsPanel(onChanged=self._modelsChanged))
+
+    def _modelsChanged(self) -> None:
+        self.register.models.reload()
+        if "train" in self._made:
+            self.train.reload()
+
+    @property
+    def train(self):
+        """The Train panel."""
+        from .Train.Panel import TrainPanel
+
+        return self._panel("train", lambda: TrainPanel(onUse=self.useModel))
 
     def _panel(self, name: str, make):
         if name not in self._made:
@@ -48,46 +64,55 @@ class Panels:
         return self._made[name]
 
     @property
-    def _reviewIsMade(self) -> bool:
-        return "review" in self._made
+    def _ofScene(self) -> list:
+        """The panels, of those that are made, which follow the scene by themselves."""
+        return [self._made[name] for name in ("review", "train") if name in self._made]
 
     def chosen(self, index=None) -> None:
         """A tab was chosen, or the module entered."""
         page = self.tabs.currentWidget()
         if page is self._pages["models"]:
             self.models.widget.show()
-        if page is self._pages["review"]:
-            self.review.open()
-        else:
-            self.left()
+        for name in ("review", "train"):
+            if page is self._pages[name]:
+                getattr(self, name).open()
+            elif name in self._made:
+                self._made[name].close()
 
     def left(self) -> None:
-        """The Review panel is not seen any more."""
-        if self._reviewIsMade:
-            self.review.close()
+        """No panel is seen any more."""
+        for panel in self._ofScene:
+            panel.close()
 
     def openReview(self, transformNode) -> None:
         """Go to the Review panel, for this transform."""
         self.tabs.setCurrentWidget(self._pages["review"])
         self.review.open(transformNode)
 
+    def useModel(self, name: str) -> None:
+        """Go to the Register panel, with a model that is in the list now."""
+        self.reload()
+        self.register.parameters.model = name
+        self.tabs.setCurrentIndex(0)
+
     def forget(self) -> None:
         """The scene closes."""
-        if self._reviewIsMade:
-            self.review.forget()
+        for panel in self._ofScene:
+            panel.forget()
         self.register.forget()
         self.register.setParameters(None)
 
     def renew(self) -> None:
         """The scene is another one, or more was read into it."""
-        if self._reviewIsMade:
-            self.review.renew()
+        for panel in self._ofScene:
+            panel.renew()
 
     def reload(self) -> None:
         """The packages that read cards are there now."""
         self.register.models.reload()
-        if "models" in self._made:
-            self.models.reload()
+        for name in ("train", "models"):
+            if name in self._made:
+                self._made[name].reload()
 
     def cleanup(self) -> None:
         """Let go of the scene; jobs end."""

@@ -13,11 +13,13 @@ from .Paths import resourcePath
 class SetupCard:
     """Says what is missing, installs it on a click, and goes away when all is there.
 
-    onReady: called when packages were installed.
+    onReady: called when packages were installed. missing: gives what is; purpose: what they are
+    for, in words.
     """
 
-    def __init__(self, onReady) -> None:
-        self._onReady = onReady
+    def __init__(self, onReady, missing=None, purpose: str = "") -> None:
+        self._onReady, self._purpose = onReady, purpose
+        self._missing = missing or (lambda: Dependencies.missing())
         self.widget = slicer.util.loadUI(resourcePath("UI/SetupCard.ui"))
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self.ui.installButton.connect("clicked()", self.install)
@@ -27,10 +29,10 @@ class SetupCard:
 
     def update(self) -> None:
         """Show the card if anything is missing, else hide it."""
-        missing = Dependencies.missing()
+        missing = self._missing()
         self.widget.visible = bool(missing)
         if missing and not self.installing:
-            self.ui.setupLabel.text = Dependencies.described(missing)
+            self.ui.setupLabel.text = Dependencies.described(missing, self._purpose)
 
     def install(self) -> None:
         """Begin to install; the panels stay usable."""
@@ -40,7 +42,7 @@ class SetupCard:
         self.ui.setupLabel.text = _("Installing. You can go on working.")
         installer = Dependencies.Installer(self._logged, self._installed)
         # After the button was drawn: the extension of torch takes the window for itself at times.
-        qt.QTimer.singleShot(50, lambda: installer.install(Dependencies.missing()))
+        qt.QTimer.singleShot(50, lambda: installer.install(self._missing()))
 
     def _busy(self, busy: bool) -> None:
         self.ui.installButton.enabled = self.ui.laterButton.enabled = not busy
@@ -57,5 +59,5 @@ class SetupCard:
         if problem:
             self.ui.setupLabel.text = problem
             self.ui.installButton.text = _("Try again")
-        elif not Dependencies.missing():
+        elif not self._missing():
             self._onReady()

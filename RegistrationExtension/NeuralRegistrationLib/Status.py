@@ -37,13 +37,13 @@ class Status:
         text = stage[:1].upper() + stage[1:]
         left = job.progress.remainingSeconds
         if left is not None:
-            text += " · " + _("about {time} left").format(time=_duration(left))
+            text += " · " + _("about {time} left").format(time=duration(left))
         self._show(text, "")
 
     def done(self, seconds: float) -> None:
         """Say that a registration is done."""
         text = _("Done in {time}. Revert takes everything back.")
-        self._show(text.format(time=_duration(seconds)), "")
+        self._show(text.format(time=duration(seconds)), "")
 
     def found(self, brain) -> None:
         """Say that a brain was found, and what to look at."""
@@ -82,7 +82,8 @@ def _setIcon(label, name: str) -> None:
         label.setPixmap(icon.pixmap(_ICON, _ICON))
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A time in words."""
     if seconds < 90:
         return _("{seconds} s").format(seconds=max(1, round(seconds)))
     return _("{minutes} min").format(minutes=round(seconds / 60))

@@ -22,8 +22,11 @@ _MOST_WAIT_MS = 2000
 _ending = set()  # processes that were killed and not yet seen to end: Qt needs their objects
 
 
-def command() -> list[str]:
-    """How to start a worker with Slicer's Python. Raises WorkerFailed when it cannot be found."""
+def command(*arguments: str) -> list[str]:
+    """How to start a worker with Slicer's Python, or what the arguments name.
+
+    Raises WorkerFailed when it cannot be found.
+    """
     program = shutil.which("PythonSlicer") or sys.executable
     if not Path(program).name.lower().startswith("python"):
         raise WorkerFailed(
@@ -32,7 +35,7 @@ def command() -> list[str]:
             wanted="PythonSlicer beside the application",
             remedy="Repair the installation of Slicer.",
         )
-    return [program, "-m", "neuralreg.worker"]
+    return [program, *(arguments or ("-m", "neuralreg.worker"))]
 
 
 def _newFolder() -> Path:
@@ -45,6 +48,27 @@ def _newFolder() -> Path:
             got=error.strerror or str(error),
             remedy="Choose another temporary folder in Slicer's settings, or make room there.",
         ) from error
+
+
+def keepUntilEnded(process) -> None:
+    """Qt's object must outlive the process, and the signal that it emits at the end."""
+    _ending.add(process)
+
+    def forget(*_) -> None:
+        qt.QTimer.singleShot(0, lambda: _ending.discard(process))
+
+    if process.state() == qt.QProcess.NotRunning:
+        forget()
+    else:
+        process.connect("finished(int,QProcess::ExitStatus)", forget)
+
+
+def surroundings(mark: str):
+    """The environment of a process that computes. mark: what its children can be found by."""
+    variables = qt.QProcessEnvironment()
+    for name, value in environment(mark).items():
+        variables.insert(name, value)
+    return variables
 
 
 def waitUntilEnded() -> None:
@@ -87,10 +111,7 @@ class WorkerProcess:
 
     def start(self, worker: Sequence[str]) -> None:
         """Start it. worker: program and arguments."""
-        variables = qt.QProcessEnvironment()
-        for name, value in environment(str(self.folder)).items():
-            variables.insert(name, value)
-        self._process.setProcessEnvironment(variables)
+        self._process.setProcessEnvironment(surroundings(str(self.folder)))
         self._clock.start()
         self._process.start(worker[0], [*worker[1:], "--background", "--scratch", str(self.folder)])
 
@@ -107,7 +128,7 @@ class WorkerProcess:
         for signal, slot in self._signals:
             self._process.disconnect(signal, slot)
         self._clock.stop()
-        self._keepUntilEnded()
+        keepUntilEnded(self._process)
         end_tree(self._pids(), str(self.folder))
         remove(self.folder)
 
@@ -115,19 +136,6 @@ class WorkerProcess:
         """The launcher that we started, and the Python behind it as soon as it has said so."""
         ready = self._answers.ready
         return {self.pid} | ({ready["pid"]} if ready else set())
-
-    def _keepUntilEnded(self) -> None:
-        """Qt's object must outlive the process, and the signal that it emits at the end."""
-        process = self._process
-        _ending.add(process)
-
-        def forget(*_) -> None:
-            qt.QTimer.singleShot(0, lambda: _ending.discard(process))
-
-        if process.state() == qt.QProcess.NotRunning:
-            forget()
-        else:
-            process.connect("finished(int,QProcess::ExitStatus)", forget)
 
     def _read(self) -> None:
         self._silent = 0

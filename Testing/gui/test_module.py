@@ -35,7 +35,12 @@ def test_the_module_says_what_slicer_shows(the_module):
 
 def test_there_is_a_tab_for_each_panel_and_no_empty_one(a_panel):
     tabs = a_panel.tabs
-    assert [tabs.tabText(i) for i in range(tabs.count)] == ["Register", "Review", "Models"]
+    assert [tabs.tabText(i) for i in range(tabs.count)] == [
+        "Register",
+        "Review",
+        "Train",
+        "Models",
+    ]
 
 
 def test_the_self_test_that_slicer_runs_passes_with_the_default_engine(

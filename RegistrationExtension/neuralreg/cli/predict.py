@@ -38,8 +38,8 @@ def predict(
 
     The folder gets metrics.csv (a line per pair and label), metrics_stats_per_label.csv,
     metrics_stats_overall.csv, and a folder per pair with the displacement field
-    fixed_to_moving.nii.gz (LPS mm), the fixed, moving and warped images and labels, affine.txt for
-    affine models, and pictures.
+    fixed_to_moving.nii.gz (LPS mm), velocity.nii.gz of diffeomorphic models, the fixed, moving and
+    warped images and labels, affine.txt for affine models, and pictures.
     """
     from neuralreg.cli.outputs import require_folder
     from neuralreg.cli.terminal import answer, shown_progress

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from neuralreg.cli.options import AsJson, Overwrite, Quiet
-from neuralreg.errors import InvalidOption, PackageMissing
+from neuralreg.errors import Cancelled, InvalidOption, PackageMissing
+from neuralreg.worker.processes import step_back
 
 if TYPE_CHECKING:
     from neuralreg.training.loop import Report, Watcher
+    from neuralreg.training.run import Outcome
 
 LEVEL = "NEURALREG_LOG_LEVEL"
 _LEVELS = {
     "0": "DEBUG", "1": "DEBUG", "2": "INFO", "3": "WARNING", "4": "ERROR", "5": "CRITICAL",
 }  # fmt: skip
-_NEEDED = ("omegaconf", "yaml", "pandas", "tensorboard")
+_NEEDED = ("omegaconf", "yaml", "pandas", "tensorboard", "monai")
 
 Configurations = Annotated[
     list[Path], typer.Argument(help="YAML files, merged from left to right; the last one wins.")
@@ -41,7 +45,18 @@ def train(
     check: Annotated[
         bool, typer.Option("--check", help="Look through all files of the dataset, and stop.")
     ] = False,
+    check_first: Annotated[
+        bool, typer.Option("--check-first", help="Do that before, and train if all is well.")
+    ] = False,
     overwrite: Overwrite = False,
+    attended: Annotated[
+        bool,
+        typer.Option(
+            "--attended",
+            help="For a program with a window: let it go first, stop and save when standard input "
+            "says `stop`, or ends with that program.",
+        ),
+    ] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -53,27 +68,35 @@ def train(
     GPUs: torchrun --nproc_per_node N -m neuralreg train ... The environment variable
     NEURALREG_LOG_LEVEL says how much is told (DEBUG, INFO, WARNING, ERROR, or 1 to 5).
     """
+    stop = _told_to_stop() if attended else None
     require_training()
     set_log_level()
     from neuralreg.training.merging import read_configuration
 
     config, plain = read_configuration(configs, set_ or [])
-    if check:
+    if check or check_first:
         _check(config, as_json)
+    if check:
         return
+    if stop is not None and stop.is_set():
+        raise Cancelled("stopped before the first step")
     if overwrite and not resume and output.is_dir():
         _clear(output)
     from neuralreg.training.run import train as run
 
     leads = os.environ.get("RANK", "0") == "0"
     with _watched(as_json, quiet or not leads) as watchers:
-        outcome = run(config, plain, output, resume=resume, watchers=watchers)
+        outcome = run(config, plain, output, resume=resume, watchers=watchers, stop=stop)
     if not as_json and leads:
-        state = outcome.state
-        best = "" if state.best is None else f", best {config.training.best} {state.best:.4g}"
-        typer.echo(f"{state.step} steps, {state.epoch} epochs{best}: {outcome.folder}")
-        if outcome.card:
-            typer.echo(f"use it: neuralreg models import {outcome.card}")
+        _summarize(outcome, config.training.best)
+
+
+def _summarize(outcome: Outcome, figure: str) -> None:
+    state = outcome.state
+    best = "" if state.best is None else f", best {figure} {state.best:.4g}"
+    typer.echo(f"{state.step} steps, {state.epoch} epochs{best}: {outcome.folder}")
+    if outcome.card:
+        typer.echo(f"use it: neuralreg models import {outcome.card}")
 
 
 def require_training() -> None:
@@ -100,12 +123,29 @@ def set_log_level() -> None:
     logging.getLogger("neuralreg").setLevel(level)
 
 
+def _told_to_stop() -> threading.Event:
+    """Set by `stop` on standard input, or its end: not every system can send a Ctrl-C.
+
+    What has somebody who watches has a window beside it, which goes first from now on.
+    """
+    step_back()
+    asked = threading.Event()
+
+    def listen() -> None:
+        # Not through sys.stdin, whose lock a thread that waits would keep until Python ends.
+        while (text := os.read(0, 1024)) and b"stop" not in text:
+            pass
+        asked.set()
+
+    threading.Thread(target=listen, daemon=True).start()
+    return asked
+
+
 def _check(config: Any, as_json: bool) -> None:
-    from neuralreg.cli.terminal import answer
     from neuralreg.training.checking import check_dataset
 
     report = check_dataset(config)
-    answer(report.as_record(), as_json, report.in_words)
+    typer.echo(json.dumps(report.as_record()) if as_json else report.in_words())
     if report.problems:
         raise typer.Exit(1)
 

@@ -7,13 +7,20 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from neuralreg.errors import InvalidTransform, RegistrationError, UnreadableFile
+from neuralreg.errors import (
+    InvalidTransform,
+    PackageMissing,
+    RegistrationError,
+    UnreadableFile,
+)
 from neuralreg.geometry import nifti_file
 from neuralreg.geometry.elastix_file import is_elastix, read_elastix
 from neuralreg.geometry.files import existing, itk_reason, quiet_itk, suffix_of
 from neuralreg.geometry.itk_files import WRITABLE as IMAGE_SUFFIXES
 from neuralreg.geometry.itk_files import open_image, read_itk_image
 
+VELOCITY = "stationary velocity field, LPS mm per unit of time"
+VELOCITY_KEYS = ("ITK_FileNotes", "descrip")  # how NIfTI's description is written, and read
 TRANSFORM_SUFFIXES = (".h5", ".tfm", ".txt", ".mat")
 
 
@@ -21,7 +28,12 @@ def read_itk_transform(path: str | Path) -> sitk.Transform:
     """The transform in a file, as ITK has it: nothing is sampled or joined."""
     path = existing(Path(path))
     if suffix_of(path) in IMAGE_SUFFIXES:
-        vectors = sitk.Cast(read_vectors(path), sitk.sitkVectorFloat64)
+        try:
+            vectors = sitk.Cast(read_vectors(path), sitk.sitkVectorFloat64)
+        except InvalidTransform as error:
+            raise InvalidTransform(
+                error.what, where=str(path), got=error.got, wanted=error.wanted, remedy=error.remedy
+            ) from error
         return sitk.DisplacementFieldTransform(vectors)
     if suffix_of(path) == ".txt" and is_elastix(path):
         return read_elastix(path)
@@ -55,6 +67,8 @@ def applied_first(transform: sitk.Transform) -> sitk.Transform:
 def read_vectors(path: Path) -> sitk.Image:
     """The displacements (LPS mm, fixed to moving) in an image file: a vector of reals per voxel.
 
+    Those that a velocity causes, where the file is marked as one (`write_velocity`).
+
     Raises UnreadableFile when the file is missing or damaged, and InvalidTransform when it holds
     something else, points the other way, or is not finite.
     """
@@ -66,12 +80,27 @@ def read_vectors(path: Path) -> sitk.Image:
             wanted="'resampling'",
             remedy="Invert the transform in 3D Slicer and save it again.",
         )
+    is_velocity = any(_meta(vectors, key).strip() == VELOCITY for key in VELOCITY_KEYS)
     if vectors.GetDimension() == 2 and vectors.GetNumberOfComponentsPerPixel() == 3:
         vectors = _with_third_axis(vectors, path)
     check_vectors(vectors)
     if vectors.GetPixelID() not in (sitk.sitkVectorFloat32, sitk.sitkVectorFloat64):
         vectors = sitk.Cast(vectors, sitk.sitkVectorFloat32)
-    return vectors
+    return _integrated(vectors, path) if is_velocity else vectors
+
+
+def _integrated(velocity: sitk.Image, path: Path) -> sitk.Image:
+    """The displacements that a stationary velocity causes in a unit of time."""
+    try:
+        from neuralreg.geometry.itk_io import field_from_itk, field_to_itk
+        from neuralreg.geometry.velocity import exponentiate
+    except ModuleNotFoundError as error:
+        raise PackageMissing(
+            "a velocity is integrated with PyTorch, which is not installed",
+            where=str(path),
+            remedy="Use the displacement field beside it.",
+        ) from error
+    return field_to_itk(exponentiate(field_from_itk(velocity)))
 
 
 def check_vectors(image: sitk.Image) -> None:

@@ -27,6 +27,8 @@ from neuralreg.geometry.itk_io import (
 )
 from neuralreg.geometry.itk_transforms import (
     TRANSFORM_SUFFIXES,
+    VELOCITY,
+    VELOCITY_KEYS,
     applied_first,
     holds_transform,
     read_itk_transform,
@@ -41,6 +43,7 @@ __all__ = [
     "read_itk_transform",
     "read_transform",
     "write_transform",
+    "write_velocity",
 ]
 _DISPLACEMENT = "1006"  # NIfTI's DISPVECT, which 3D Slicer also writes into NRRD and MetaImage
 
@@ -51,7 +54,8 @@ def read_transform(
     """The transform in a file: a field on the grid it is stored on, or a linear transform.
 
     Images of vectors (NIfTI with intent 1007 in LPS or 1006 in RAS, NRRD, MetaImage) and ITK's
-    transform files (.h5 .tfm .txt .mat), also with several transforms in a row.
+    transform files (.h5 .tfm .txt .mat), also with several transforms in a row. A velocity that
+    `write_velocity` wrote comes as the displacement that it causes.
     grid: for transforms that have none of their own: splines, and chains that begin with a linear
     transform and bend later. Everything else comes as it is stored.
 
@@ -92,6 +96,23 @@ def write_transform(
             f"{path} has no ending of a transform format",
             wanted=" ".join((*IMAGE_SUFFIXES, *TRANSFORM_SUFFIXES)),
         )
+
+
+def write_velocity(velocity: DisplacementField, path: str | Path) -> None:
+    """Write a stationary velocity, mm per unit of time, as an image of vectors in LPS.
+
+    It is marked, so that `read_transform` integrates it; other programs would take it for a
+    displacement. Raises UnwritableOutput as `write_transform`, and for its transform formats.
+    """
+    path = Path(path)
+    if suffix_of(path) not in IMAGE_SUFFIXES:
+        raise UnwritableOutput(
+            f"{path} has no ending of an image format", wanted=" ".join(IMAGE_SUFFIXES)
+        )
+    image = _as_image(velocity, path)
+    for key in VELOCITY_KEYS:
+        image.SetMetaData(key, VELOCITY)
+    write_itk_image(image, path)
 
 
 def _from_itk_file(

@@ -20,24 +20,39 @@ _LARGE = {"ec3", "ec5", "ec7", "ec9"}
 
 
 class LargeKernel(nn.Module):
-    """A large kernel, a small one, a single one and the input, summed: one merged convolution."""
+    """A large kernel, a small one, a single one and the input, summed: one merged convolution.
 
-    def __init__(self, channels: int, kernel: int, dimension: int) -> None:
+    parallel: whether the kernels stay three and are summed at each use, as in training: a step
+    moves them otherwise than their sum.
+    """
+
+    def __init__(self, channels: int, kernel: int, dimension: int, parallel: bool = False) -> None:
         super().__init__()
         make = CONVOLUTION[dimension]
         self.sizes = {"regular": 3, "large": kernel, "one": 1}
-        self.merged = make(channels, channels, kernel, padding=kernel // 2)
+        self.parallel = parallel
         self.layer_nonlinearity = nn.PReLU()
         branches = {
             f"layer_{name}Kernel": nn.Sequential(make(channels, channels, size))
             for name, size in self.sizes.items()
         }
-        start = self.merge(nn.ModuleDict(branches).state_dict())
-        self.merged.load_state_dict({k.removeprefix("merged."): v for k, v in start.items()})
+        if parallel:
+            for name, branch in branches.items():
+                self.add_module(name, branch)
+            return
+        self.merged = make(channels, channels, kernel, padding=kernel // 2)
+        weight, bias = self._sum(nn.ModuleDict(branches).state_dict())
+        self.merged.load_state_dict({"weight": weight, "bias": bias})
 
     def forward(self, values: Tensor) -> Tensor:
         """(n, c, z, y, x) to the same shape."""
-        return self.layer_nonlinearity(self.merged(values))  # type: ignore[no-any-return]
+        if not self.parallel:
+            return self.layer_nonlinearity(self.merged(values))  # type: ignore[no-any-return]
+        weight, bias = self._sum(dict(self.named_parameters()))
+        convolved = functional.conv3d if values.dim() == 5 else functional.conv2d
+        return self.layer_nonlinearity(  # type: ignore[no-any-return]
+            convolved(values, weight, bias, padding=self.sizes["large"] // 2)
+        )
 
     def merge(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The authors' tensors of this block, its three kernels and the input as one kernel.
@@ -45,6 +60,8 @@ class LargeKernel(nn.Module):
         They stay as they are when one is missing or has another shape, for strict loading to name.
         """
         state = dict(state)
+        if self.parallel:
+            return state
         large, bias = self.merged.weight, self.merged.bias
         shapes = {
             f"layer_{name}Kernel.0.weight": large.shape[:2] + (size,) * (large.dim() - 2)
@@ -53,13 +70,18 @@ class LargeKernel(nn.Module):
         if any(k not in state or state[k].shape != shape for k, shape in shapes.items()):
             return state
         parts = {name: state.pop(name) for name in shapes}
-        size = large.shape[-1]
-        kernels = [_centered(v, size) for k, v in parts.items() if k.endswith("weight")]
-        same = torch.eye(len(large)).to(kernels[0]).view(large.shape[:2] + (1,) * (large.dim() - 2))
-        state["merged.weight"] = torch.stack([*kernels, _centered(same, size)]).sum(0)
-        biases = [v for k, v in parts.items() if k.endswith("bias")]
-        state["merged.bias"] = torch.stack(biases).sum(0)
+        state["merged.weight"], state["merged.bias"] = self._sum(parts)
         return state
+
+    def _sum(self, parts: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Kernel and bias of the convolution that the branches and the input add up to."""
+        named = [f"layer_{name}Kernel.0." for name in self.sizes]
+        size = self.sizes["large"]
+        kernels = [_centered(parts[name + "weight"], size) for name in named]
+        channels, axes = len(kernels[0]), kernels[0].dim() - 2
+        same = torch.eye(channels).to(kernels[0]).view(channels, channels, *[1] * axes)
+        weight = torch.stack([*kernels, _centered(same, size)]).sum(0)
+        return weight, torch.stack([parts[name + "bias"] for name in named]).sum(0)
 
 
 def _centered(kernel: Tensor, size: int) -> Tensor:
@@ -72,7 +94,8 @@ class LKUNet(Adapting, Ladder):
     """Displacement or velocity from a U-Net with large kernels.
 
     start_channel: at full resolution. kernel: samples along each axis of the large kernels.
-    diffeomorphic: whether the answer is a velocity, which is then integrated.
+    diffeomorphic: whether the answer is a velocity, which is then integrated. parallel: see
+    `LargeKernel`.
     Images are (1, 1, z, y, x), or (1, 1, y, x), in 0..1; sizes divide by 16.
     """
 
@@ -83,10 +106,11 @@ class LKUNet(Adapting, Ladder):
         kernel: int = 5,
         dimension: int = 3,
         diffeomorphic: bool = True,
+        parallel: bool = False,
     ) -> None:
         def layer(name: str, inputs: int, outputs: int, stride: int) -> nn.Module:
             if name in _LARGE:
-                return LargeKernel(outputs, kernel, dimension)
+                return LargeKernel(outputs, kernel, dimension, parallel)
             return nn.Sequential(CONVOLUTION[dimension](inputs, outputs, 3, stride, 1), nn.PReLU())
 
         def rise(channels: int) -> nn.Module:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -72,6 +72,7 @@ class PyramidLevel(nn.Module):
         inputs = 2 + dimension if coarser else 2
         w = widths
         rectifier = nn.LeakyReLU(SLOPE, inplace=True)
+        last = convolved(w.output, dimension)
         self.input_encoder_lvl1 = nn.Sequential(
             convolved(inputs, w.encoder), rectifier, convolved(w.encoder, w.encoder)
         )
@@ -82,11 +83,19 @@ class PyramidLevel(nn.Module):
         self.output_lvl1 = nn.Sequential(
             convolved(w.up + w.encoder, w.output),
             rectifier,
-            convolved(w.output, dimension),
+            last,
             nn.Softsign(),
         )
+        self.skipped = False
         if coarser:
             self.add_module(f"model_lvl{coarser.level}", coarser)
+            nn.init.zeros_(cast("Tensor", last.weight))  # it begins by adding nothing
+
+    def use_levels(self, count: int | None) -> None:
+        """Let the `count` coarsest levels answer, and the finer ones pass that on; None: all."""
+        for part in self.modules():
+            if isinstance(part, PyramidLevel):
+                part.skipped = count is not None and part.level > max(count, 1)
 
     def answer(
         self, fixed: Tensor, moving: Tensor, *, code: Tensor | None = None, velocity: bool = False
@@ -100,6 +109,8 @@ class PyramidLevel(nn.Module):
         coarser: PyramidLevel = self.get_submodule(f"model_lvl{self.level - 1}")  # type: ignore[assignment]
         found = coarser.answer(_halved(fixed), _halved(moving), code=code, velocity=velocity)
         start = doubled(found.field)
+        if self.skipped:
+            return Answer(start, found.features)
         moved = doubled(exponential(found.field)) if velocity else start
         field, features = self._said(
             torch.cat((warp(moving, moved), fixed, start), 1), found.features, code

@@ -17,6 +17,7 @@ from neuralreg.networks import deepreg, dirnet, lapirn, lku_net, tall_unet, tran
 from neuralreg.networks.flow import identity
 from neuralreg.networks.mlp import MLP
 from neuralreg.networks.unet import FEATURES
+from neuralreg.training import published as published  # registers itself
 from neuralreg.training.any_size import Shape, padded, with_convention
 from neuralreg.training.registry import register_backbone
 
@@ -216,10 +217,15 @@ def lku_net_(
     start_channel: int = 8,
     kernel: int = 5,
     diffeomorphic: bool = False,
+    parallel: bool = True,
 ) -> nn.Module:
-    """LKU-Net; its parallel kernels are trained as the one that they add up to."""
+    """LKU-Net. parallel: its kernels of three sizes are trained side by side, not as their sum."""
     network = lku_net.LKUNet(
-        start_channel, kernel=kernel, dimension=dimension, diffeomorphic=diffeomorphic
+        start_channel,
+        kernel=kernel,
+        dimension=dimension,
+        diffeomorphic=diffeomorphic,
+        parallel=parallel,
     )
     return with_convention(network, kind="normalized", order="zyx", divisor=16)
 

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from neuralreg.zoo.card import Input
+
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -99,7 +101,8 @@ class Dataset(_Record):
     0..1, see `network_input`. labels: the values of the label maps that count, all unless given.
     sample_label: one label of a pair at a time, or all; validation and test use all.
     intra_group_prob ... sample_image_in_group: of "grouped", see `pairing`.
-    cache: where resampled images are kept. workers: processes that load.
+    cache: where resampled images are kept. workers: processes that load. input: what a published
+    network wants to see, as its card says; `start_from` brings it.
     """
 
     type: str = "unpaired"
@@ -120,6 +123,7 @@ class Dataset(_Record):
     workers: int = Field(default=0, ge=0)
     options: dict[str, Any] = {}
     pairs: int = Field(default=200, ge=1)
+    input: Input | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -145,7 +149,8 @@ class Model(_Record):
     other by construction (velocities only). multi_resolution: of several steps the last sees the
     images as they are, each one before at half of the resolution (ICON's nesting).
     integration_steps: squarings of a velocity. weights: of another run or of a model of the zoo,
-    to begin with.
+    to begin with. start_from: a model of the zoo, a card or a run, whose network, weights and
+    input are taken over, see `starting_point`.
     """
 
     method: Literal["displacement", "velocity", "affine", "conditional", "features"] = (
@@ -156,6 +161,7 @@ class Model(_Record):
     multi_resolution: bool = False
     integration_steps: int = Field(default=7, ge=1)
     weights: str | None = None
+    start_from: str | None = None
 
     @model_validator(mode="after")
     def _suits(self) -> Self:
@@ -165,6 +171,8 @@ class Model(_Record):
             len(self.backbone) > 1 or self.backbone[0].times > 1 or self.backbone[0].downsample > 1
         ):
             raise ValueError("conditional has one step at full resolution: there is no transform")
+        if self.weights and self.start_from:
+            raise ValueError("start_from brings its weights: leave out weights")
         return self
 
 
@@ -198,6 +206,18 @@ class Loss(_Record):
         return self
 
 
+class Stage(_Record):
+    """Some epochs in which a part of the model is trained.
+
+    freeze: patterns (with *) of the names of parameters that stay as they are. levels: how many
+    levels of a pyramid answer, the coarsest first; the finer ones do nothing; all unless given.
+    """
+
+    epochs: int = Field(ge=1)
+    freeze: Annotated[tuple[str, ...], BeforeValidator(_paths)] = ()
+    levels: int | None = Field(default=None, ge=1)
+
+
 class Training(_Record):
     """How the loop runs.
 
@@ -208,7 +228,8 @@ class Training(_Record):
     best: the validation figure that decides which weights are the result, such as "dice" or "loss";
     patience: validations without a better one until the end. deterministic: the same numbers on
     every run with one device. pictures: epochs between pictures in TensorBoard; 0 for none.
-    threads: of torch on a CPU.
+    threads: of torch on a CPU. stages: what is trained first, one after the other; then all is, for
+    the rest of the epochs. "best" is judged anew, and patience counts, from the last one on.
     """
 
     epochs: int = Field(default=100, ge=1)
@@ -228,6 +249,17 @@ class Training(_Record):
     best: str = "loss"
     patience: int | None = Field(default=None, ge=1)
     pictures: int = Field(default=10, ge=0)
+    stages: tuple[Stage, ...] = ()
+
+    @model_validator(mode="after")
+    def _stages_fit(self) -> Self:
+        wanted = sum(stage.epochs for stage in self.stages)
+        if self.stages and wanted >= self.epochs:
+            raise ValueError(
+                f"the stages take {wanted} epochs and leave none of {self.epochs} in which all is "
+                "trained"
+            )
+        return self
 
 
 class Configuration(_Record):

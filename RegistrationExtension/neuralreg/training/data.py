@@ -29,7 +29,7 @@ from neuralreg.training.cases import (
     read_case_image,
     read_case_labels,
 )
-from neuralreg.training.placing import Placement, seen
+from neuralreg.training.placing import Placement, seen, seen_grid
 from neuralreg.training.registry import AUGMENTATIONS, DATASETS
 
 Batch = dict[str, Tensor]
@@ -211,13 +211,9 @@ class _Loader:
             inside = read_case_labels(case.mask, d)
             found["mask"] = Image((inside.data > 0).float(), inside.grid)
         if self.config.space == "own":
-            found = {name: _resized(part, image, self.config.size) for name, part in found.items()}
+            grid = seen_grid(image, found["image"].data, self.config)
+            found = {n: Image(seen(part, grid).contiguous(), grid) for n, part in found.items()}
         return found
-
-
-def _resized(part: Image, image: Image, size: tuple[int, ...]) -> Image:
-    grid = image.grid.resized(size)
-    return Image(seen(part, grid).contiguous(), grid)
 
 
 def _placed(fixed: Mapping[str, Image], moving: Mapping[str, Image], config: Any) -> Batch:
@@ -274,7 +270,7 @@ class _DiskCache:
         places = [p for p in (case.image, case.labels, case.mask) if p is not None]
         stamps = [(str(p), Path(p.path).stat().st_mtime_ns) for p in places]
         c = self.loader.config
-        text = repr((stamps, c.size, c.space, c.intensity, self.loader.labels))
+        text = repr((stamps, c.size, c.space, c.intensity, c.input, self.loader.labels))
         return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from neuralreg.errors import UnreadableFile
+from neuralreg.geometry.image import Image
 from neuralreg.progress import Progress, silent
 from neuralreg.training.figures import (
     Labels,
@@ -15,7 +17,15 @@ from neuralreg.training.figures import (
     label_figures,
     write_tables,
 )
-from neuralreg.training.pair_files import ABOUT, PairFiles, masks, read_pair, values_of
+from neuralreg.training.pair_files import (
+    ABOUT,
+    PREDICTED,
+    PairFiles,
+    masks,
+    read_answers,
+    read_pair,
+    values_of,
+)
 
 
 def figures_of_pair(files: PairFiles) -> list[Row]:
@@ -31,6 +41,19 @@ def figures_of_pair(files: PairFiles) -> list[Row]:
         found = label_figures(Labels(*three), files.fixed.grid)
         rows.append({"label": value, **found, **of_pair})
     return rows
+
+
+def figures_of_answer(value: int, answer: Mapping[str, Image]) -> Row:
+    """A row for what a conditional model says of one label, see `pair_files.write_answer`."""
+    fixed, moving, said = (answer[r].data[0] >= 0.5 for r in ("fixed", "moving", PREDICTED))
+    return {"label": value, **label_figures(Labels(fixed, moving, said), answer["fixed"].grid)}
+
+
+def _figures_in(folder: Path) -> list[Row]:
+    answers = read_answers(folder)
+    if answers:
+        return [figures_of_answer(value, answer) for value, answer in answers.items()]
+    return figures_of_pair(read_pair(folder))
 
 
 def evaluate(predictions: Path, folder: Path, *, progress: Progress = silent) -> list[Row]:
@@ -49,7 +72,7 @@ def evaluate(predictions: Path, folder: Path, *, progress: Progress = silent) ->
         progress(number / len(pairs), path.name)
         about = json.loads((path / ABOUT).read_text("utf-8")) if (path / ABOUT).is_file() else {}
         about["pair"] = path.name
-        rows += [{**about, **row} for row in figures_of_pair(read_pair(path))]
+        rows += [{**about, **row} for row in _figures_in(path)]
     write_tables(rows, folder)
     progress(1.0, f"{len(pairs)} pairs")
     return rows

@@ -12,11 +12,18 @@ from neuralreg import models
 from neuralreg.geometry.files import written_whole
 from neuralreg.training import config as schema
 from neuralreg.training.methods import build_model
-from neuralreg.zoo.card import Input, ModelCard, Output, Weights
+from neuralreg.zoo.card import Fitting, Input, ModelCard, Output, Weights
 from neuralreg.zoo.weights import file_hash
 
 ARCHITECTURE = "neuralreg_trained"
 CARD = "model.json"
+_SIMILARITIES = ("lncc", "lncc_icon", "ssd", "mind")
+_REGULARITIES = {
+    "gradient": "diffusion",
+    "bending": "bending",
+    "icon": "icon",
+    "gradicon": "gradicon",
+}
 _BUILDER = '''"""Builds a network that `neuralreg train` has trained, as its card says."""
 
 from neuralreg.training.export import build
@@ -73,23 +80,54 @@ def load_weights(network: nn.Module, path: Path) -> None:
     network.requires_grad_(True).train(trained)
 
 
+def _input(dataset: schema.Dataset) -> Input:
+    """What the network was shown: as the card that it began with says, at the size of now."""
+    if dataset.input is not None and dataset.input.space != "fixed":
+        return dataset.input.model_copy(update={"shape": dataset.shape})
+    return Input.model_validate(
+        {
+            "dimensions": [len(dataset.size)],
+            "space": "whole",
+            "shape": dataset.shape,
+            "intensity": dataset.intensity,
+        }
+    )
+
+
+def _fitting(loss: schema.Loss) -> Fitting | None:
+    """How the weights are fitted to one pair: by the first image and the first deformation loss.
+
+    None where the instance optimization has no such loss.
+    """
+    kinds = loss.image, loss.deformation
+    images, rough = ([part for part in parts if part.weight] for parts in kinds)
+    regularity = _REGULARITIES.get(rough[0].name) if rough and not rough[0].options else None
+    if not images or images[0].name not in _SIMILARITIES or regularity is None:
+        return None
+    both = loss.symmetric or regularity in ("icon", "gradicon")
+    weight = rough[0].weight / images[0].weight * (2 if regularity in ("icon", "gradicon") else 1)
+    size = images[0].options.get("kernel_size", Fitting().size)
+    return Fitting.model_validate(
+        {
+            "similarity": images[0].name,
+            "size": size,
+            "regularity": regularity,
+            "weight": weight,
+            "both": both,
+        }
+    )
+
+
 def _card(config: schema.Configuration, weights: Path, measured: dict[str, str]) -> ModelCard:
     dataset = config.dataset
     folders = [str(folder) for folder in dataset.train.dir] if dataset.train else []
-    about = config.model.model_dump(mode="json", exclude={"weights"})
+    about = config.model.model_dump(mode="json", exclude={"weights", "start_from"})
     return ModelCard(
         name=config.name,
         title=config.name.replace("_", " "),
         architecture=ARCHITECTURE,
         arguments={"model": about, "shape": list(dataset.shape)},
-        input=Input.model_validate(
-            {
-                "dimensions": [len(dataset.size)],
-                "space": "whole",
-                "shape": dataset.shape,
-                "intensity": dataset.intensity,
-            }
-        ),
+        input=_input(dataset),
         output=Output(kind="unit_map", order="xyz"),
         weights=Weights(
             file=weights.name,
@@ -103,5 +141,6 @@ def _card(config: schema.Configuration, weights: Path, measured: dict[str, str])
         anatomies=("any",),
         intended_use="Images like those that it was trained on.",
         limits="Known to who trained it only.",
+        fitting=_fitting(config.loss),
         measured=measured,
     )

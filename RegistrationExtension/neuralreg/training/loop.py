@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from neuralreg.errors import Cancelled, InvalidOption, OutOfMemory
 from neuralreg.training.checkpoint import Parts, State, load_checkpoint, save_checkpoint
 from neuralreg.training.objective import TOTAL
+from neuralreg.training.stages import Stages
 from neuralreg.training.team import Team
 
 Batch = Mapping[str, Tensor]
@@ -98,20 +99,23 @@ def fit(
     watchers: Sequence[Watcher] = (),
     team: Team | None = None,
     resume: bool = False,
+    stop: threading.Event | None = None,
+    stages: Stages | None = None,
 ) -> State:
     """Train until the options say stop; how far it came.
 
     step: `step(batch)` gives losses, "loss" is minimized. folder: gets last.pt at the end, at a
     stop, and between epochs once a minute; best.pt; epoch_0010.pt and so on by save_period.
     validate: figures by name; without it the mean training loss decides what is best. resume: go
-    on where last.pt was.
+    on where last.pt was. stages: which part of the network is trained when.
 
-    Ctrl-C (SIGINT) or SIGTERM ends the current step, saves, and raises Cancelled; a second one ends
-    at once. Raises InvalidOption when validation has no figure `options.best`, OutOfMemory.
+    Ctrl-C (SIGINT), SIGTERM or setting `stop` ends the current step, saves, and raises Cancelled; a
+    second signal ends at once. Raises InvalidOption when validation has no figure `options.best`,
+    OutOfMemory.
     """
-    return _Loop(step, batches, optimizer, folder, options, schedule, validate, watchers, team).run(
-        resume
-    )
+    loop = _Loop(step, batches, optimizer, folder, options, schedule, validate, watchers, team)
+    loop.stages = stages
+    return loop.run(resume, stop or threading.Event())
 
 
 class _Loop:
@@ -134,10 +138,11 @@ class _Loop:
         self.parts = Parts(step, optimizer, schedule, scaler)
         self.step = self.team.shared(step)
         self.state = State()
-        self.stop = threading.Event()
+        self.stages: Stages | None = None
         self.saved = time.monotonic()
 
-    def run(self, resume: bool) -> State:
+    def run(self, resume: bool, stop: threading.Event) -> State:
+        self.stop = stop
         self.folder.mkdir(parents=True, exist_ok=True)
         if resume:
             self.state = load_checkpoint(self.folder / LAST, self.parts)
@@ -152,6 +157,8 @@ class _Loop:
     def _epoch(self) -> None:
         state, options = self.state, self.options
         self.step.train()
+        if self.stages and self.stages.enter(state.epoch) and state.batch == 0:
+            state.best, state.stale = None, 0  # what was best did less, or with less
         means = _Means()
         count = self.batches.count(state.epoch)
         if count == 0:
@@ -187,7 +194,9 @@ class _Loop:
                     losses = self.step(here)
                 parts.scaler.scale(losses[TOTAL] / len(group)).backward()
                 means.add({name: value.detach() for name, value in losses.items()})
-        except torch.OutOfMemoryError as error:
+        except (RuntimeError, MemoryError) as error:
+            if not _is_lack_of_memory(error):
+                raise
             raise OutOfMemory(
                 "a step does not fit into memory",
                 where=str(self.team.device),
@@ -245,6 +254,8 @@ class _Loop:
         return False
 
     def _is_stale(self) -> bool:
+        if self.stages and not self.stages.is_last(self.state.epoch):
+            return False
         return self.options.patience is not None and self.state.stale >= self.options.patience
 
     def _at_the_end(self) -> bool:
@@ -274,6 +285,12 @@ class _Loop:
         )
         for watcher in self.watchers:
             watcher(report)
+
+
+def _is_lack_of_memory(error: Exception) -> bool:
+    """On a CPU torch says so in words only."""
+    kinds = (torch.OutOfMemoryError, MemoryError)
+    return isinstance(error, kinds) or "allocate memory" in str(error)
 
 
 class _Means:

@@ -46,11 +46,15 @@ def read_configuration(
 
     files: merged from left to right, the last one wins; lists are replaced as a whole.
     overrides: "key.of.something=value", merged last.
+    What `model.start_from` brings is in both.
     Raises UnreadableFile, and InvalidOption with all problems: file, line, key, what was given,
-    what is allowed.
+    what is allowed; and what `taken_over` raises.
     """
+    from neuralreg.training.starting_point import taken_over  # loads torch
+
     plain, lines = merged(files, overrides)
     _refuse_deepreg(plain, files)
+    plain = taken_over(plain)
     try:
         configuration = Configuration.model_validate(plain)
     except ValidationError as error:
@@ -65,7 +69,10 @@ def read_configuration(
 def merged(
     files: Sequence[str | Path], overrides: Sequence[str] = ()
 ) -> tuple[dict[str, Any], dict[Path_, str]]:
-    """The merged values, and where each key was last given."""
+    """The merged values, and where each key was last given.
+
+    A file or override that says what to start from takes away the networks of those before it.
+    """
     parts, lines = [], {}
     for file in map(Path, files):
         parts.append(_read(file))
@@ -74,7 +81,7 @@ def merged(
         parts.append(_override(text))
         lines[tuple(text.partition("=")[0].split("."))] = f"--set {text}"
     try:
-        plain = OmegaConf.to_container(OmegaConf.merge(*parts), resolve=True)
+        plain = OmegaConf.to_container(_in_order(parts), resolve=True)
     except OmegaConfBaseException as error:
         raise InvalidOption(
             "the configurations cannot be merged", got=str(error).splitlines()[0]
@@ -82,6 +89,15 @@ def merged(
     if not isinstance(plain, dict):
         raise InvalidOption("a configuration is keys and values", got=type(plain).__name__)
     return plain, lines
+
+
+def _in_order(parts: Sequence[Any]) -> Any:
+    whole: Any = OmegaConf.create()
+    for part in parts:
+        if OmegaConf.select(part, "model.start_from") and OmegaConf.select(whole, "model"):
+            whole.pop("model")
+        whole = OmegaConf.merge(whole, part)
+    return whole
 
 
 def write_configuration(plain: dict[str, Any], path: Path) -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from neuralreg.errors import UnreadableFile
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.image_io import read_image, read_labels, write_image
-from neuralreg.geometry.transform_io import read_transform, write_transform
+from neuralreg.geometry.transform_io import read_transform, write_transform, write_velocity
 from neuralreg.geometry.warp import warp, warp_labels
 from neuralreg.methods.working_copy import quantiles
 from neuralreg.training import config as schema
@@ -29,7 +30,8 @@ from neuralreg.training.pictures import (
 )
 from neuralreg.training.placing import Placement
 
-FIELD = "fixed_to_moving.nii.gz"
+FIELD, VELOCITY = "fixed_to_moving.nii.gz", "velocity.nii.gz"
+PREDICTED = "predicted"
 ABOUT = "pair.json"
 ROLES = ("fixed", "moving", "warped", "before")
 
@@ -41,7 +43,8 @@ class PairFiles:
     """What belongs to a registered pair.
 
     warped, before: the moving image on the fixed grid, with and without the field ("without" is
-    the network's own starting point). labels: by role, then by value; integer maps have all of
+    the network's own starting point). velocity: mm per unit of time, whose integral the field is.
+    labels: by role, then by value; integer maps have all of
     their values under 0, soft labels one each.
     """
 
@@ -50,6 +53,7 @@ class PairFiles:
     warped: Image
     before: Image
     field: DisplacementField
+    velocity: DisplacementField | None = None
     labels: dict[str, LabelImages] = dataclasses.field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
@@ -60,6 +64,8 @@ class PairFiles:
             for value, image in self.labels.get(role, {}).items():
                 write_image(image, folder / f"{role}_{_label_name(value)}.nii.gz")
         write_transform(self.field, folder / FIELD)
+        if self.velocity is not None:
+            write_velocity(self.velocity, folder / VELOCITY)
 
     def draw(self, folder: Path, places: Tensor) -> Picture:
         """A PNG of the middle slice of each image, and all of them in pair.png, which comes back.
@@ -87,8 +93,34 @@ class PairFiles:
         return whole
 
 
+def write_answer(answer: dict[str, Image], value: int, folder: Path) -> None:
+    """What a conditional model says of one label: "fixed", "moving" and "predicted"."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for role, image in answer.items():
+        write_image(image, folder / f"{role}_{_label_name(value)}.nii.gz")
+
+
+def read_answers(folder: Path) -> dict[int, dict[str, Image]]:
+    """What `write_answer` wrote, by label; nothing where a transform was predicted.
+
+    Raises UnreadableFile when something is missing.
+    """
+    found = {}
+    for file in sorted(folder.glob(f"{PREDICTED}_label_*.nii.gz")):
+        value = int(file.name.removesuffix(".nii.gz").rpartition("_")[2])
+        roles = ("fixed", "moving", PREDICTED)
+        found[value] = {r: read_image(folder / f"{r}_{_label_name(value)}.nii.gz") for r in roles}
+    return found
+
+
 def read_pair(folder: Path) -> PairFiles:
     """What `PairFiles.write` wrote. Raises UnreadableFile when something is missing."""
+    if not (folder / FIELD).is_file():
+        raise UnreadableFile(
+            f"{folder} holds no prediction",
+            wanted=f"{FIELD}, or {PREDICTED}_label_1.nii.gz of a conditional model",
+            remedy="Predict again, without --no-nifti.",
+        )
     images = {role: read_image(folder / f"{role}.nii.gz") for role in ROLES}
     field = read_transform(folder / FIELD)
     assert isinstance(field, DisplacementField)
@@ -100,7 +132,8 @@ def read_pair(folder: Path) -> PairFiles:
         for file in sorted(folder.glob(f"{role}_label_*.nii.gz")):
             value = int(file.name.removesuffix(".nii.gz").rpartition("_")[2])
             labels.setdefault(role, {})[value] = read_image(file)
-    return PairFiles(field=field, labels=labels, **images)
+    fixed, moving, warped, before = (images[role] for role in ROLES)
+    return PairFiles(fixed, moving, warped, before, field, labels=labels)
 
 
 def _label_name(value: int) -> str:
@@ -123,9 +156,9 @@ def warped_labels(labels: LabelImages, field: DisplacementField, grid: Grid) -> 
     }
 
 
-def unmoved(fixed: Grid, moving: Grid, config: schema.Dataset) -> DisplacementField:
+def unmoved(fixed: Image, moving: Image, config: schema.Dataset) -> DisplacementField:
     """The field of a network that moves nothing: what counts as before."""
-    place = Placement.of(fixed, moving, config.size, config.space)
+    place = Placement.of_images(fixed, moving, config)
     return place.field(torch.zeros(place.fixed.dimension, *place.fixed.shape))
 
 

@@ -14,6 +14,8 @@ from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.geometry.sampling import at_grid, change_index, index_grid
+from neuralreg.network_input import network_grid, scaled
+from neuralreg.training import config as schema
 
 Space = Literal["own", "world"]
 
@@ -33,6 +35,14 @@ class Placement:
         seen = fixed.resized(size)
         return cls(seen, seen if space == "world" else moving.resized(size))
 
+    @classmethod
+    def of_images(cls, fixed: Image, moving: Image, dataset: schema.Dataset) -> Placement:
+        """Where a network sees two images, as they are in their files."""
+        if dataset.space == "world":
+            return cls.of(fixed.grid, moving.grid, dataset.size, "world")
+        own = (seen_grid(i, scaled(i, dataset.intensity), dataset) for i in (fixed, moving))
+        return cls(*own)
+
     def field(self, voxels: Tensor) -> DisplacementField:
         """The field in LPS mm, on the fixed grid, of a displacement in samples x y z (d, z, y, x).
 
@@ -43,6 +53,16 @@ class Placement:
         here = change_index(index, self.fixed.index_to_world)
         there = change_index(landed, self.moving.index_to_world)
         return DisplacementField((there - here).movedim(-1, 0).float().contiguous(), self.fixed)
+
+
+def seen_grid(image: Image, values: Tensor, dataset: schema.Dataset) -> Grid:
+    """The grid on which a network sees an image by itself. values: the image, scaled.
+
+    The field of view in `size` samples, unless a published network wants images placed.
+    """
+    if dataset.input is not None and dataset.input.space == "placed":
+        return network_grid(dataset.input, Image(values, image.grid))
+    return image.grid.resized(dataset.size)
 
 
 def seen(image: Image, grid: Grid) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,33 +12,37 @@ import torch
 from torch import Tensor, nn
 
 from neuralreg.errors import InvalidOption
+from neuralreg.geometry.conventions import from_voxels
 from neuralreg.geometry.field import DisplacementField
+from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
-from neuralreg.geometry.image_io import write_image
 from neuralreg.geometry.itk_io import linear_to_itk
 from neuralreg.geometry.transform_io import write_transform
 from neuralreg.geometry.warp import warp
 from neuralreg.inputs import choose_device
+from neuralreg.networks.flow import resized
 from neuralreg.progress import Progress, silent
 from neuralreg.training import config as schema
 from neuralreg.training.cases import Case, read_case_image, read_case_labels
 from neuralreg.training.checkpoint import read_checkpoint
 from neuralreg.training.data import Item, PairData
-from neuralreg.training.evaluate import figures_of_pair
+from neuralreg.training.evaluate import figures_of_answer, figures_of_pair
 from neuralreg.training.export import load_weights
-from neuralreg.training.figures import Labels, Row, label_figures, write_tables
+from neuralreg.training.figures import Row, write_tables
 from neuralreg.training.methods import Conditional, Matrix, build_model, voxels_of
 from neuralreg.training.pair_files import (
     ABOUT,
+    PREDICTED,
     PairFiles,
     as_label_images,
     unmoved,
     warped_labels,
+    write_answer,
 )
 from neuralreg.training.pictures import read_png, stacked, write_png
 from neuralreg.training.placing import Placement, linear_part
 from neuralreg.training.run import seen_shape, training_pairs
-from neuralreg.transforms import identity_map
+from neuralreg.transforms import Transform, identity_map, velocity_of
 
 _SHOWN = 6  # pairs in one picture
 
@@ -131,17 +135,29 @@ def _transform_of(
     start = time.monotonic()
     with torch.no_grad():
         shape = tuple(seen["fixed"].shape[2:])
-        places = model(seen["fixed"], seen["moving"])(identity_map(shape, seen["fixed"]))
+        transform = model(seen["fixed"], seen["moving"])
+        places = transform(identity_map(shape, seen["fixed"]))
     took = time.monotonic() - start
-    place = Placement.of(images[0].grid, images[1].grid, pairs.config.size, pairs.config.space)
+    place = Placement.of_images(*images, pairs.config)
     field = place.field(voxels_of(places)[0].cpu())
     files = _registered(fixed, moving, images, field, pairs)
+    files = replace(files, velocity=_velocity(transform, place.fixed))
     if options.nifti:
         files.write(folder)
         _write_linear(model, field, folder)
     if options.png:
         files.draw(folder, places[0].cpu())
     return [{**row, "seconds": took} for row in figures_of_pair(files)]
+
+
+def _velocity(transform: Transform, grid: Grid) -> DisplacementField | None:
+    """The velocity in mm behind a transform of unit coordinates, at the samples of a grid."""
+    velocity = velocity_of(transform)
+    if velocity is None:
+        return None
+    at_samples = resized(velocity, grid.shape, aligned=True)[0].cpu()
+    last = torch.tensor([n - 1.0 for n in grid.size]).view(-1, *[1] * grid.dimension)
+    return from_voxels(at_samples * last, grid)
 
 
 def _registered(
@@ -152,7 +168,7 @@ def _registered(
     pairs: PairData,
 ) -> PairFiles:
     grid = images[0].grid
-    before = unmoved(images[0].grid, images[1].grid, pairs.config)
+    before = unmoved(*images, pairs.config)
     labels: dict[str, dict[int, Image]] = {}
     if pairs.labeled and fixed.labels and moving.labels:
         d = len(pairs.config.size)
@@ -187,16 +203,13 @@ def _label_of(
     """The answer of a conditional model: a label on the network's grid, and its overlap."""
     seen = _seen(pairs, item, _device(model))
     with torch.no_grad():
-        said = model(seen["fixed"], seen["moving"], seen["moving_labels"])[0].cpu()
+        said = model(seen["fixed"], seen["moving"], seen["moving_labels"])[0]
     fixed = read_case_image(pairs.case(item.fixed).image, len(pairs.config.size))
     grid = fixed.grid.resized(pairs.config.size)
     value = pairs.labels[item.label or 0]
+    parts = {"fixed": seen["fixed_labels"][0], "moving": seen["moving_labels"][0], PREDICTED: said}
+    answer = {role: Image(values.cpu(), grid) for role, values in parts.items()}
     folder.mkdir(parents=True, exist_ok=True)
-    parts = {"predicted": said, "fixed": seen["fixed_labels"][0].cpu()}
-    parts["moving"] = seen["moving_labels"][0].cpu()
     if options.nifti:
-        for name, values in parts.items():
-            write_image(Image(values, grid), folder / f"{name}_label_{value}.nii.gz")
-    cut = {name: values[0] >= 0.5 for name, values in parts.items()}
-    labels = Labels(cut["fixed"], cut["moving"], cut["predicted"])
-    return [{"label": value, **label_figures(labels, grid)}]
+        write_answer(answer, value, folder)
+    return [figures_of_answer(value, answer)]

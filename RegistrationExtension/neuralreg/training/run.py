@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import torch
 from torch import nn
 
 from neuralreg.errors import (
-    IncompatibleModel,
+    Cancelled,
     InvalidOption,
     UnreadableFile,
     UnwritableOutput,
@@ -22,12 +23,15 @@ from neuralreg.errors import (
 from neuralreg.training import config as schema
 from neuralreg.training.checkpoint import State, read_checkpoint
 from neuralreg.training.data import Batches, PairData
-from neuralreg.training.export import export, load_weights
+from neuralreg.training.export import export
 from neuralreg.training.features import export_features, feature_step, shapes_of
 from neuralreg.training.loop import BEST, LAST, LoopOptions, Watcher, fit
 from neuralreg.training.merging import write_configuration
 from neuralreg.training.methods import build_model
 from neuralreg.training.objective import TrainingStep
+from neuralreg.training.pictures import Picture, pair_picture, write_png
+from neuralreg.training.stages import Stages
+from neuralreg.training.starting_point import begin
 from neuralreg.training.team import Team
 from neuralreg.training.validation import Validation
 from neuralreg.training.watching import CsvTable, TensorBoard
@@ -35,6 +39,7 @@ from neuralreg.training.watching import CsvTable, TensorBoard
 logger = logging.getLogger(__name__)
 
 CONFIGURATION, CHECKPOINTS, LOGS = "config.yaml", "checkpoints", "tensorboard"
+PICTURE = "pair.png"
 
 
 @dataclass(frozen=True)
@@ -57,19 +62,21 @@ def train(
     *,
     resume: bool = False,
     watchers: Sequence[Watcher] = (),
+    stop: threading.Event | None = None,
 ) -> Outcome:
     """Train the model of a configuration.
 
     folder: gets config.yaml (as merged), checkpoints, curves.csv, TensorBoard's files, and the
-    model with its card. resume: go on where a run in the folder stopped.
+    model with its card, also when it is stopped. resume: go on where a run in the folder stopped.
+    stop: as `fit` takes it.
     Raises UnwritableOutput when there is a run already, InvalidOption and what `fit` raises.
     """
     _require(folder, resume)
     team = Team.join(config.training.device)
     try:
         if config.model.method == "features":
-            return _train_features(config, plain, folder, resume, watchers, team)
-        return _train(config, plain, folder, resume, watchers, team)
+            return _train_features(config, plain, folder, resume, watchers, team, stop)
+        return _train(config, plain, folder, resume, watchers, team, stop)
     finally:
         team.leave()
 
@@ -81,12 +88,14 @@ def _train(
     resume: bool,
     watchers: Sequence[Watcher],
     team: Team,
+    stop: threading.Event | None,
 ) -> Outcome:
     settle(config.training)
     model = build_model(config.model, seen_shape(config.dataset)).to(team.device)
-    if config.model.weights and not resume:
-        begin_with(model, config.model.weights)
+    if not resume:
+        begin(model, config.model)
     step = TrainingStep(model, config.loss)
+    stages = Stages(model, config.training.stages) if config.training.stages else None
     pairs = training_pairs(config, "train", folder, training=True)
     batches = Batches(
         pairs, config.training.batch_size, workers=config.dataset.workers, share=team.share
@@ -96,13 +105,8 @@ def _train(
     count = sum(p.numel() for p in model.parameters() if p.requires_grad)
     logger.info("%d pairs, %d parameters, %s", len(pairs.items(0)), count, team.device)
     _begin(plain, folder, team)
-    board = (
-        TensorBoard(
-            folder / LOGS, picture=_picture(step, validate, team), every=config.training.pictures
-        )
-        if team.leads
-        else None
-    )
+    draw, every = _picture(step, validate, team, folder), config.training.pictures
+    board = TensorBoard(folder / LOGS, picture=draw, every=every) if team.leads else None
     seed(config.training)
     seen: list[Watcher] = [CsvTable(folder), *([board] if board else []), *watchers]
     try:
@@ -117,7 +121,13 @@ def _train(
             watchers=seen,
             team=team,
             resume=resume,
+            stop=stop,
+            stages=stages,
         )
+    except Cancelled:
+        if team.leads:
+            finish(config, folder, step, _state_so_far(folder))
+        raise
     finally:
         if board:
             board.close()
@@ -132,6 +142,7 @@ def _train_features(
     resume: bool,
     watchers: Sequence[Watcher],
     team: Team,
+    stop: threading.Event | None,
 ) -> Outcome:
     """A network that describes voxels, from shapes that are made as they are needed."""
     settle(config.training)
@@ -148,6 +159,7 @@ def _train_features(
         watchers=[CsvTable(folder), *watchers],
         team=team,
         resume=resume,
+        stop=stop,
     )
     card = export_features(folder, config, step.network, state) if team.leads else None
     return Outcome(folder, state, card, sum(p.numel() for p in step.parameters()))
@@ -209,6 +221,10 @@ def training_pairs(
     )
 
 
+def _state_so_far(folder: Path) -> State:
+    return State(**read_checkpoint(folder / CHECKPOINTS / LAST)["state"])
+
+
 def finish(
     config: schema.Configuration, folder: Path, step: TrainingStep, state: State
 ) -> Path | None:
@@ -223,43 +239,6 @@ def finish(
         )
     card = export(folder, config, step.model, measured)
     return folder / "model.json" if card else None
-
-
-def begin_with(model: nn.Module, weights: str) -> None:
-    """Fill a model with the weights of a run's folder, a file, or a model of the zoo.
-
-    Raises IncompatibleModel when they are of another architecture.
-    """
-    path = Path(weights)
-    if path.is_dir():
-        files = sorted(path.glob("*.pt"))
-        if len(files) != 1:
-            raise IncompatibleModel(
-                "a run holds one file of weights", where=str(path), got=f"{len(files)}"
-            )
-        path = files[0]
-    if path.is_file():
-        load_weights(model, path)
-        return
-    from neuralreg.zoo.registry import model_card
-    from neuralreg.zoo.weights import require
-
-    found = require(model_card(weights))
-    _fill_backbone(model, found, weights)
-
-
-def _fill_backbone(model: nn.Module, path: Path, name: str) -> None:
-    """Weights of the zoo into the one network that a model has."""
-    from neuralreg.training.any_size import AnySize
-    from neuralreg.zoo.loading import filled, state_of
-
-    networks = [part for part in model.modules() if isinstance(part, AnySize)]
-    if len(networks) != 1:
-        raise IncompatibleModel(
-            "weights of the zoo go into one backbone", where=name, got=f"{len(networks)} backbones"
-        )
-    filled(networks[0].network, state_of(path), name)
-    networks[0].requires_grad_(True).train()
 
 
 def _require(folder: Path, resume: bool) -> None:
@@ -318,9 +297,16 @@ def _validation(
     return Validation(step, Batches(pairs, config.training.batch_size), team.device)
 
 
-def _picture(step: TrainingStep, validate: Validation | None, team: Team) -> Any:
+def _picture(
+    step: TrainingStep, validate: Validation | None, team: Team, folder: Path
+) -> Callable[[], Picture] | None:
+    """Draws the first validation pair, and leaves it in the run's folder, too."""
     if validate is None or not team.leads:
         return None
-    from neuralreg.training.pictures import pair_picture
 
-    return lambda: pair_picture(step.model, next(iter(validate.batches(0))), team.device)
+    def draw() -> Picture:
+        picture = pair_picture(step.model, next(iter(validate.batches(0))), team.device)
+        write_png(picture, folder / PICTURE)
+        return picture
+
+    return draw

@@ -25,6 +25,7 @@ KINDS = {
     "verify": "neuralreg.worker.jobs:verified",
     "import": "neuralreg.worker.jobs:imported",
     "own_model": "neuralreg.worker.jobs:own_model",
+    "dataset": "neuralreg.worker.dataset:write_dataset",
     "brain_mask": "neuralreg.worker.jobs:brain_found",
     "report": "neuralreg.worker.jobs:reported",
 }
@@ -117,11 +118,15 @@ def spread_found(arguments: Mapping[str, Any], progress: Progress) -> object:
     """Where a registration depends on its start: the spread (z, y, x) in mm, and where it lies.
 
     fixed, moving: what was handed over, or image files. model, starts, seed: see `robustness`.
+    options: those of `RegisterJob`.
     """
+    from neuralreg.engine import register
     from neuralreg.review.robustness import robustness
     from neuralreg.worker.images import image_of, voxels_of
     from neuralreg.worker.records import Voxels
+    from neuralreg.worker.register import options_of
 
+    options = options_of(arguments.get("options", {}), register)
     progress(0.0, "reading the images")
     found = robustness(
         image_of(voxels_of(arguments["fixed"])),
@@ -130,6 +135,7 @@ def spread_found(arguments: Mapping[str, Any], progress: Progress) -> object:
         starts=int(arguments.get("starts", 4)),
         seed=int(arguments.get("seed", 0)),
         progress=progress,
+        **options,
     )
     return {
         "spread": Voxels(found.spread_mm, found.grid),

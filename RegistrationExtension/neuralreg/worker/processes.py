@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MARK = "NEURALREG_WORKER"
+_NICENESS = 5
 _MOST_ROUNDS = 20  # of looking for children that were born meanwhile
 
 
@@ -58,6 +59,14 @@ def tree(roots: Iterable[int]) -> set[int]:
         if not more:
             return (found & set(running)) - {os.getpid()}
         found |= more
+
+
+def step_back() -> None:
+    """Let windows go first, and leave the group of whoever started us: one number ends all."""
+    if hasattr(os, "nice"):
+        os.nice(_NICENESS)
+    if hasattr(os, "setsid") and os.getpid() != os.getpgrp():
+        os.setsid()
 
 
 def _marked(mark: str) -> set[int]:

@@ -30,12 +30,11 @@ from neuralreg.errors import (
 from neuralreg.worker.jobs import function_of
 from neuralreg.worker.pace import REGISTRATION, Pace, Watch
 from neuralreg.worker.parcel import at_once, packed, unpacked
-from neuralreg.worker.processes import end_tree, tree
+from neuralreg.worker.processes import end_tree, step_back, tree
 from neuralreg.worker.protocol import BEAT_S, Message, error_message, line_of
 
 IDLE_S = 600.0
 _REPORT_EVERY_S = 0.1
-_NICENESS = 5
 _NO_MEMORY = ("allocate memory", "not enough memory", "out of memory")
 _log = logging.getLogger(__name__)
 
@@ -185,14 +184,6 @@ def _unforeseen(error: Exception) -> RegistrationError:
     )
 
 
-def _step_back() -> None:
-    """Let windows go first, and leave the group of whoever started us: one number ends all."""
-    if hasattr(os, "nice"):
-        os.nice(_NICENESS)
-    if hasattr(os, "setsid") and os.getpid() != os.getpgrp():
-        os.setsid()
-
-
 def _own_output() -> BinaryIO:
     """Standard output for messages alone: what libraries print there goes to the log instead."""
     messages = os.fdopen(os.dup(1), "wb")
@@ -221,7 +212,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     logging.basicConfig(format="%(levelname)s: %(message)s")
     if options.background:
-        _step_back()
+        step_back()
     server = Server(
         sys.stdin.buffer,
         _own_output(),

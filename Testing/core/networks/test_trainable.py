@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from neuralreg.networks import avsm, dirnet
+from neuralreg.networks import avsm, dirnet, lku_net
 from neuralreg.networks.flow import from_voxels, identity, warp
 from scipy.interpolate import BSpline
 
@@ -77,3 +77,43 @@ def test_the_spline_of_dirnet_is_scipys_away_from_the_ends():
 def test_a_spline_through_equal_points_is_flat():
     flat = dirnet.spread(torch.full((1, 2, 5, 4), 0.7), (33, 30))
     assert torch.allclose(flat, torch.tensor(0.7), atol=1e-6)
+
+
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_parallel_kernels_are_those_of_the_paper_and_merge_into_one(dimension):
+    """LKU-Net's block is PReLU(conv3(x) + conv5(x) + conv1(x) + x), also for what is trained."""
+    torch.manual_seed(0)
+    block = lku_net.LargeKernel(3, 5, dimension, parallel=True)
+    values = torch.randn(2, 3, *[9] * dimension)
+    parts = dict(block.named_children())
+    convolved = {2: torch.nn.functional.conv2d, 3: torch.nn.functional.conv3d}[dimension]
+    wanted = values.clone()
+    for name, size in (("regular", 3), ("large", 5), ("one", 1)):
+        layer = parts[f"layer_{name}Kernel"][0]
+        wanted = wanted + convolved(values, layer.weight, layer.bias, padding=size // 2)
+    wanted = block.layer_nonlinearity(wanted)
+    found = block(values)
+    assert torch.allclose(found, wanted, atol=1e-5)
+    kernels = [p for name, p in block.named_parameters() if name.endswith("weight")]
+    for one, other in zip(
+        torch.autograd.grad(found.square().sum(), kernels),
+        torch.autograd.grad(wanted.square().sum(), kernels),
+        strict=True,
+    ):
+        assert torch.allclose(one, other, rtol=1e-3, atol=1e-2)
+    merged = lku_net.LargeKernel(3, 5, dimension)
+    merged.load_state_dict(merged.merge(block.state_dict()))
+    assert torch.allclose(merged(values), found, atol=1e-5)
+
+
+def test_a_network_trained_with_parallel_kernels_loads_into_the_merged_one():
+    torch.manual_seed(0)
+    trained = lku_net.build(2, dimension=2, parallel=True)
+    merged = lku_net.build(2, dimension=2)
+    merged.load_state_dict(trained.state_dict())
+    pair = blobs((32, 48), (0, 0)), blobs((32, 48), (0.1, 0.1))
+    assert sum(p.numel() for p in merged.parameters()) < sum(
+        p.numel() for p in trained.parameters()
+    )
+    with torch.no_grad():
+        assert torch.allclose(merged(*pair), trained(*pair), atol=1e-6)

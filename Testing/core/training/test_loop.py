@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import csv
 import random
+import threading
 
 import numpy as np
 import pytest
 import torch
-from neuralreg.errors import Cancelled, IncompatibleModel, InvalidOption, UnreadableFile
+from neuralreg.errors import (
+    Cancelled,
+    IncompatibleModel,
+    InvalidOption,
+    OutOfMemory,
+    UnreadableFile,
+)
 from neuralreg.training.checkpoint import Parts, load_checkpoint, read_checkpoint
 from neuralreg.training.config import Loss, Model
 from neuralreg.training.data import Batches, PairData
@@ -222,6 +229,34 @@ def test_a_watcher_may_cancel(shapes, tmp_path):
 
     with pytest.raises(Cancelled, match="enough"):
         Run(shapes, tmp_path, epochs=1).go(watchers=[stop])
+
+
+class Greedy(nn.Module):
+    """Wants more memory than there is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.ones(()))
+
+    def forward(self, batch):
+        return {"loss": self.factor * torch.empty(1 << 48).sum()}
+
+
+def test_a_processor_without_memory_for_a_step_is_said_with_what_to_do(shapes, tmp_path):
+    greedy = Greedy()
+    optimizer = torch.optim.SGD(greedy.parameters(), lr=0.1)
+    run = Run(shapes, tmp_path)
+    with pytest.raises(OutOfMemory, match="smaller batch_size"):
+        fit(greedy, run.batches, optimizer, tmp_path, run.options)
+
+
+def test_a_stop_from_outside_ends_the_step_saves_and_goes_on(shapes, tmp_path):
+    stop = threading.Event()
+    run = Run(shapes, tmp_path, epochs=3)
+    with pytest.raises(Cancelled, match="stopped after 5 steps"):
+        run.go(watchers=[lambda report: stop.set() if report.step == 5 else None], stop=stop)
+    assert read_checkpoint(tmp_path / LAST)["state"]["step"] == 5
+    assert Run(shapes, tmp_path, epochs=3).go(resume=True).epoch == 3
 
 
 def test_ones_own_batches_network_and_loss_are_enough(tmp_path):

@@ -13,6 +13,12 @@ import SimpleITK as sitk
 import torch
 import yaml
 from neuralreg.cli.main import app
+from neuralreg.engine import register
+from neuralreg.errors import UnreadableFile
+from neuralreg.geometry.image_io import read_image
+from neuralreg.geometry.transform_io import read_transform
+from neuralreg.methods.prealign import Prealign
+from neuralreg.methods.refine import Refinement
 from neuralreg.training.data import PairData
 from neuralreg.training.evaluate import evaluate
 from neuralreg.training.figures import Labels, label_figures
@@ -20,6 +26,7 @@ from neuralreg.training.merging import read_configuration
 from neuralreg.training.methods import build_model
 from neuralreg.training.predict import PredictOptions, predict
 from neuralreg.training.run import train
+from neuralreg.zoo.registry import load_card, read_card
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -195,6 +202,57 @@ def test_a_conditional_model_writes_labels(shapes, tmp_path):
     assert [row["label"] for row in found] == [1, 2]
     names = {path.name for path in (tmp_path / "out" / "pair_0000").iterdir()}
     assert {"predicted_label_1.nii.gz", "fixed_label_1.nii.gz", "moving_label_1.nii.gz"} <= names
+    again = evaluate(tmp_path / "out", tmp_path / "again")
+    assert [row["label"] for row in again] == [1, 2]
+    for row, other in zip(found, again, strict=True):
+        for name in ("dice_before", "dice", "hd95_mm"):
+            assert row[name] == pytest.approx(other[name], nan_ok=True)
+    said = read(tmp_path / "out" / "pair_0000" / "predicted_label_1.nii.gz") >= 0.5
+    fixed = read(tmp_path / "out" / "pair_0000" / "fixed_label_1.nii.gz") >= 0.5
+    dice = 2 * (said & fixed).sum() / max(said.sum() + fixed.sum(), 1)
+    assert again[0]["dice"] == pytest.approx(dice)
+
+
+def test_folders_without_files_say_how_to_get_them(tmp_path):
+    (tmp_path / "pair_0000").mkdir()
+    with pytest.raises(UnreadableFile, match="without --no-nifti"):
+        evaluate(tmp_path, tmp_path / "out")
+
+
+@pytest.mark.parametrize("consistent", [False, True])
+def test_the_velocity_of_a_diffeomorphic_model_warps_as_its_displacement(
+    shapes, tmp_path, consistent
+):
+    run = trained(
+        tmp_path, shapes, model__method="velocity", dataset__valid=None, dataset__space="world",
+        model__inverse_consistent=consistent, training__epochs=8,
+        training__optimizer={"name": "Adam", "lr": 0.05}, loss__deformation=[],
+    )  # fmt: skip
+    config, _ = read_configuration([run / "config.yaml"])
+    predict(config, run, tmp_path / "out", PredictOptions(png=False))
+    (pair,) = (tmp_path / "out").glob("pair_*")
+    stored = read(pair / "velocity.nii.gz")
+    displacement = read(pair / "fixed_to_moving.nii.gz")
+    assert np.abs(stored).max() > 0.2
+    assert np.abs(stored - displacement).max() > 1e-3  # it is not the displacement ...
+    integrated = read_transform(pair / "velocity.nii.gz").vectors.movedim(0, -1).numpy()
+    np.testing.assert_allclose(integrated, displacement, atol=2e-4)  # ... but what makes it
+    warped = tmp_path / "warped.nii.gz"
+    files = ("moving.nii.gz", "velocity.nii.gz", "-r", "fixed.nii.gz")
+    named = [str(pair / name) if name != "-r" else name for name in files]
+    done = CliRunner().invoke(app, ["warp", *named, "-o", str(warped)])
+    assert done.exit_code == 0, done.stderr
+    np.testing.assert_allclose(read(warped), read(pair / "warped.nii.gz"), atol=1e-3)
+
+
+def test_a_model_of_several_steps_has_no_one_velocity(shapes, tmp_path):
+    run = trained(
+        tmp_path, shapes, model__method="velocity", dataset__valid=None, training__epochs=1,
+        model__backbone={"name": "dirnet", "width": 4, "times": 2},
+    )  # fmt: skip
+    config, _ = read_configuration([run / "config.yaml"])
+    predict(config, run, tmp_path / "out", PredictOptions(png=False))
+    assert not (tmp_path / "out" / "pair_0000" / "velocity.nii.gz").exists()
 
 
 def test_volumes_are_predicted_too(volumes, tmp_path):
@@ -238,6 +296,26 @@ def test_the_best_weights_are_the_ones_that_predict(run, shapes):
     assert one.keys() == build_model(config.model, config.dataset.shape).state_dict().keys()
     assert all(torch.equal(one[key], other[key]) for key in one)
     assert len(PairData(config.dataset, "test").items(0)) == 1
+
+
+def test_the_card_of_a_run_says_how_it_is_fitted_to_a_pair(run, shapes):
+    """By what it was trained by; and the model that it describes can be fitted so."""
+    card = read_card(run / "model.json")
+    assert (card.fitting.similarity, card.fitting.regularity) == ("ssd", "diffusion")
+    assert card.fitting.weight == pytest.approx(0.1)
+    network = load_card(card, run)
+    fixed, moving = (
+        read_image(shapes / "test" / "images" / f"{n}.nii.gz") for n in pair_of(shapes)
+    )
+    how = Refinement(of="weights", steps=5, rate=1e-3)
+    found = register(fixed, moving, network, prealign=Prealign.NONE, refinement=how)
+    losses = found.provenance["refined"]["losses"]
+    assert losses[-1] < losses[0]
+
+
+def pair_of(shapes):
+    names = sorted(path.name for path in (shapes / "test" / "images").iterdir())
+    return [name.removesuffix(".nii.gz") for name in names[:2]]
 
 
 def test_soft_labels_are_warped_and_measured_one_by_one(tmp_path):

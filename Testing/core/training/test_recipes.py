@@ -22,6 +22,7 @@ FEW = ["training.max_steps=2", "training.epochs=1", "training.device=cpu", "trai
 NO_VALIDATION = ["dataset.valid=null", "training.optimizer.name=SGD"]
 SMALLER = {
     "transmorph.yaml": ["model.backbone.width=24", "model.backbone.window=[2,2,2]"],
+    "lapirn_levels.yaml": ["training.epochs=2", "training.stages=[{epochs: 1, levels: 1}]"],
     "patches.yaml": ["dataset.patch.size=[8,8,8]"],
     "gradicon.yaml": ["model.backbone=[icon_unet,icon_unet]", *NO_VALIDATION],
     "fives.yaml": ["model.backbone=[icon_unet,icon_unet]"],
@@ -45,7 +46,10 @@ def data_of(name: str, folders: dict[str, Path]) -> dict:
     return {split: {"dir": path, "labeled": True, **about} for split, path in where.items()}
 
 
-@pytest.mark.parametrize("name", [name for name in RECIPES if name != "volumes.yaml"])
+NOT_ALONE = {"volumes.yaml", "fine_tune.yaml"}  # data only; test_starting_point.py
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPES if name not in NOT_ALONE])
 def test_a_recipe_trains(name, volumes, shapes, fives, tmp_path):
     files = [recipes_folder() / name]
     if name not in WITHOUT_IMAGES:

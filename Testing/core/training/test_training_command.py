@@ -110,6 +110,26 @@ def test_ctrl_c_saves_and_resume_goes_on_as_if_nothing_had_been(shapes, tmp_path
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
+@pytest.mark.parametrize("last", [b"stop\n", b""], ids=["asked", "alone"])
+def test_a_program_that_started_it_can_stop_it_without_signals(last, shapes, tmp_path):
+    """By a line, or by its own end; what is trained so far is a model already."""
+    values = plain(shapes, training__epochs=10**5, dataset__valid=None)
+    config = tmp_path / "study.yaml"
+    config.write_text(yaml.safe_dump(values))
+    command = [*COMMAND, "train", str(config), "-o", str(tmp_path / "run"), "--json", "--attended"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if json.loads(line)["step"] >= 6:
+            break
+    rest, _ = process.communicate(last, timeout=60)
+    assert process.returncode == 130
+    assert json.loads(rest.splitlines()[-1])["error"]["kind"] == "Cancelled"
+    state = read_checkpoint(tmp_path / "run" / "checkpoints" / "last.pt")["state"]
+    assert 6 <= state["step"] < 10**5
+    assert read_card(tmp_path / "run" / "model.json").weights is not None
+
+
 def test_errors_are_one_line_and_an_exit_code(tmp_path, shapes):
     config = tmp_path / "study.yaml"
     config.write_text(yaml.safe_dump(plain(shapes, training__epochs="many")))

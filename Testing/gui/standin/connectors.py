@@ -106,6 +106,19 @@ class EnumeratedBox(Tie):
         self.widget.currentIndex = list(self.kind).index(value)
 
 
+class LineEdit(Tie):
+    """A text."""
+
+    signal = "textChanged"
+
+    def read(self):
+        return self.widget.text
+
+    def write(self, value):
+        if value != self.widget.text:  # writing moves the cursor
+            self.widget.text = value
+
+
 class NodeSelector(Tie):
     """A node, or none."""
 
@@ -124,6 +137,7 @@ class NodeSelector(Tie):
 def _kinds():
     return {
         QtWidgets.QCheckBox: (CheckBox, (bool,)),
+        QtWidgets.QLineEdit: (LineEdit, (str,)),
         QtWidgets.QSpinBox: (Number, (int,)),
         QtWidgets.QDoubleSpinBox: (Number, (int, float)),
         ctkSliderWidget: (Number, (int, float)),

@@ -1,0 +1,280 @@
+"""The Train panel: from images to a network of one's own, without blocking the window.
+
+It reads and shows parameters and starts the process; what is learned is no business of it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import qt
+import slicer
+from neuralreg.errors import RegistrationError
+from slicer.i18n import tr as _
+
+from .. import Dependencies
+from ..Paths import resourcePath
+from ..SetupCard import SetupCard
+from . import Command, RunFolder, SceneData
+from .CheckView import CheckView
+from .Method import TrainMethod
+from .Parameters import Source, trainParameters
+from .RunView import RunView
+from .Training import Training
+
+_FOLDERS = {
+    "trainFolder": "trainFolderButton",
+    "validFolder": "validFolderButton",
+    "dataFolder": "dataFolderButton",
+    "runFolder": "runFolderButton",
+}
+
+
+class TrainPanel:
+    """Controls and parameters; `training` is what is under way.
+
+    onUse: called with the name of a model that is to be used in the Register panel.
+    """
+
+    def __init__(self, onUse) -> None:
+        self._onUse = onUse
+        self.widget = slicer.util.loadUI(resourcePath("UI/TrainPanel.ui"))
+        self.ui = ui = slicer.util.childWidgetVariables(self.widget)
+        self.parameters = self._guiTag = self._observerTag = None
+        self._updating, self._shown, self._opened = False, False, None
+        self.setupCard = SetupCard(
+            self.reload, lambda: Dependencies.missingToTrain(), _("To train networks")
+        )
+        self.widget.layout().insertWidget(0, self.setupCard.widget)
+        self.method = TrainMethod(ui, self.widget, self._set)
+        self.view, self.checked = RunView(ui), CheckView(ui)
+        self.training = Training(self.view, self.checked.show, self._refresh)
+        self._connect()
+        self.widget.setMRMLScene(slicer.mrmlScene)
+
+    def _connect(self) -> None:
+        ui = self.ui
+        for name, button in _FOLDERS.items():
+            getattr(ui, button).connect("clicked()", lambda name=name: self.chooseFolder(name))
+        ui.trainVolumesSelector.connect("checkedNodesChanged()", self._nodesChosen)
+        ui.trainLabelsSelector.connect("checkedNodesChanged()", self._nodesChosen)
+        ui.checkDataButton.connect("clicked()", self.check)
+        ui.startTrainingButton.connect("clicked()", self.start)
+        ui.stopTrainingButton.connect("clicked()", self.training.stop)
+        ui.continueTrainingButton.connect("clicked()", self.goOn)
+        ui.useModelButton.connect("clicked()", self.use)
+        ui.copyCommandButton.connect("clicked()", self.copyCommand)
+        ui.openRunButton.connect("clicked()", self.openFolder)
+        ui.trainYamlButton.connect("clicked()", self.saveSettings)
+
+    # The parameter node
+
+    def open(self) -> None:
+        """The panel is shown."""
+        self._shown = True
+        if self.parameters is None:
+            self._follow(trainParameters())
+        self.setupCard.update()
+        self.reload()
+
+    def close(self) -> None:
+        """The panel is no longer shown; a training goes on."""
+        self._shown = False
+
+    def reload(self) -> None:
+        """Models or packages came or went."""
+        self.method.reload()
+        self._refresh()
+
+    def _follow(self, parameters) -> None:
+        if self.parameters is not None:
+            self.parameters.disconnectGui(self._guiTag)
+            self.parameters.RemoveObserver(self._observerTag)
+        self.parameters = parameters
+        if parameters is not None:
+            self._guiTag = parameters.connectGui(self.ui)
+            self._observerTag = parameters.AddObserver("ModifiedEvent", self._refresh)
+            self._refresh()
+
+    def _set(self, values: dict) -> None:
+        if self.parameters is not None and not self._updating:
+            with slicer.util.NodeModify(self.parameters):
+                for name, value in values.items():
+                    setattr(self.parameters, name, value)
+
+    def _nodesChosen(self) -> None:
+        ui = self.ui
+        self._set(
+            {
+                "volumes": list(ui.trainVolumesSelector.checkedNodes()),
+                "segmentations": list(ui.trainLabelsSelector.checkedNodes()),
+            }
+        )
+
+    def chooseFolder(self, name: str) -> None:
+        """Let the user choose a folder for a parameter."""
+        start = getattr(self.parameters, name) or str(Path.home())
+        folder = qt.QFileDialog.getExistingDirectory(self.widget, _("Folder"), start)
+        if folder:
+            self._set({name: folder})
+
+    def _refresh(self, caller=None, event=None) -> None:
+        """Bring what no connector keeps in step up to date."""
+        if self._updating or self.parameters is None or slicer.mrmlScene.IsBatchProcessing():
+            return
+        self._updating = True
+        try:
+            p, ui = self.parameters, self.ui
+            ui.trainFoldersBox.visible = p.source is Source.FOLDERS
+            ui.trainSceneBox.visible = p.source is Source.SCENE
+            self._tick(ui.trainVolumesSelector, p.volumes)
+            self._tick(ui.trainLabelsSelector, p.segmentations)
+            self.method.show(p)
+            if not self.training.busy and p.runFolder != self._opened:
+                self._openRun(p)
+            self._showButtons()
+        finally:
+            self._updating = False
+
+    def _openRun(self, p) -> None:
+        """Show what the folder of the run holds."""
+        self._opened = p.runFolder
+        self.view.open(p.name, p.runFolder)
+        self.checked.clear()
+        text = _("This folder holds a run: {summary}. Continue goes on with it.")
+        holds = RunFolder.canContinue(p.runFolder)
+        summary = self.view.summary or _("not one epoch yet")
+        self._say(text.format(summary=summary) if holds else "")
+
+    @staticmethod
+    def _tick(selector, nodes) -> None:
+        nodes = _existing(nodes)
+        for node in {*selector.checkedNodes(), *nodes}:
+            state = qt.Qt.Checked if node in nodes else qt.Qt.Unchecked
+            selector.setCheckState(node, state)
+
+    def _showButtons(self) -> None:
+        ui, folder, busy = self.ui, self.parameters.runFolder, self.training.busy
+        holds = RunFolder.holdsRun(folder)
+        ui.startTrainingButton.enabled = not busy and not holds
+        ui.checkDataButton.enabled = not busy
+        ui.continueTrainingButton.enabled = not busy and RunFolder.canContinue(folder)
+        ui.stopTrainingButton.enabled = busy
+        ui.stopTrainingButton.text = _("End now") if self.training.stopping else _("Stop")
+        ui.useModelButton.enabled = not busy and RunFolder.model(folder) is not None
+        ui.openRunButton.enabled = bool(folder) and (busy or Path(folder).is_dir())
+
+    # Trainings
+
+    def check(self) -> None:
+        """Read all data once, and list what is wrong with them."""
+        self._withPackages(lambda: self._begin(Command.check(self.parameters)))
+
+    def start(self) -> None:
+        """Check the data, and train."""
+        self._withPackages(lambda: self._begin([*Command.newRun(self.parameters), "--check-first"]))
+
+    def goOn(self) -> None:
+        """Go on with the run in the folder, where it was saved."""
+        p = self.parameters
+        self._withPackages(lambda: self.training.begin(p.name, p.runFolder, Command.continued(p)))
+
+    def _withPackages(self, action) -> None:
+        """Do something that needs the packages."""
+        if Dependencies.missingToTrain():
+            self.setupCard.update()
+            self.view.status.failed(
+                _("Packages are missing."), _("Install them with the card above.")
+            )
+        else:
+            self._try(action)
+
+    def _try(self, action) -> None:
+        """Do something; errors are shown."""
+        try:
+            action()
+        except RegistrationError as error:
+            self.view.status.error(error)
+        self._refresh()
+
+    def _begin(self, arguments: list[str]) -> None:
+        p = self.parameters
+        self.method.require(p)
+        images = None
+        if Command.usesScene(p):
+            labels = _existing(p.segmentations) if p.labels else []
+            found = SceneData.cases(_existing(p.volumes), labels, p.validCount)
+            images = SceneData.arguments(found, p.validCount, Command.dataFolder(p))
+        self.checked.clear()
+        self._opened = p.runFolder
+        self.training.begin(p.name, p.runFolder, arguments, images)
+
+    # What comes of it
+
+    def use(self) -> None:
+        """Take the model into the list, and choose it in the Register panel."""
+        path = str(RunFolder.model(self.parameters.runFolder))
+        self._say(_("Trying the model …"))
+        self.training.submit("own_model", {"path": path}, self._use)
+
+    def _use(self, result: dict) -> None:
+        self._say(_("{title} is in the list of models.").format(title=result["title"]))
+        self._onUse(result["model"])
+
+    def copyCommand(self) -> None:
+        """Put the command that trains so on the clipboard."""
+        self._try(self._copyCommand)
+
+    def _copyCommand(self) -> None:
+        p = self.parameters
+        goesOn = RunFolder.holdsRun(p.runFolder)
+        arguments = Command.continued(p) if goesOn else Command.newRun(p)
+        slicer.app.clipboard().setText(Command.asText(arguments))
+        self._say(_("The command is on the clipboard: paste it into a terminal."))
+
+    def saveSettings(self) -> None:
+        """Write all settings as a file, train by it from now on, and open it in an editor."""
+        start = str(Path.home() / "training.yaml")
+        path = qt.QFileDialog.getSaveFileName(self.widget, _("Settings"), start, "*.yaml")
+        if path:
+            self._withPackages(lambda: self._saveSettings(path))
+
+    def _saveSettings(self, path: str) -> None:
+        Command.save(self.parameters, Path(path))
+        self._set({"recipe": path, "epochs": 0, "rate": 0.0, "startFrom": ""})
+        qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(path))
+        self._say(_("The training follows this file now; save it in the editor before Start."))
+
+    def openFolder(self) -> None:
+        """Show the files of the run."""
+        qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(self.parameters.runFolder))
+
+    def _say(self, text: str) -> None:
+        self.view.status.say(text)
+
+    # Another scene, and the end
+
+    def renew(self) -> None:
+        """The scene is another one, or more was read into it."""
+        self._follow(None)
+        if self._shown:
+            self.open()
+
+    def forget(self) -> None:
+        """The scene closes: a training saves and ends by itself."""
+        self.training.leave()
+        self._follow(None)
+        self._opened = None
+        self.view.forget()
+        self.checked.clear()
+        self._say("")
+
+    def cleanup(self) -> None:
+        """Let go of the scene; what is under way ends."""
+        self.training.close()
+        self.forget()
+
+
+def _existing(nodes) -> list:
+    """Those that were not deleted since they were chosen."""
+    return [node for node in nodes if node is not None and node.GetScene() is not None]

@@ -1,0 +1,50 @@
+"""What lies in the folder of a run, without reading any network."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+CONFIGURATION, CURVES, MODEL, PICTURE = "config.yaml", "curves.csv", "model.json", "pair.png"
+LAST = Path("checkpoints", "last.pt")
+
+
+def holdsRun(folder: str) -> bool:
+    """Whether a run was begun there."""
+    return bool(folder) and Path(folder, CONFIGURATION).is_file()
+
+
+def canContinue(folder: str) -> bool:
+    """Whether a run there has saved where it was."""
+    return holdsRun(folder) and Path(folder, LAST).is_file()
+
+
+def model(folder: str) -> Path | None:
+    """The card of the model that a run has made."""
+    path = Path(folder, MODEL)
+    return path if folder and path.is_file() else None
+
+
+def samples(folder: str) -> tuple[int, ...]:
+    """How many samples x y z the model of a run sees; empty without one."""
+    path = model(folder)
+    if path is None:
+        return ()
+    card = json.loads(path.read_text(encoding="utf-8"))
+    return tuple((card["input"].get("shape") or ())[::-1])
+
+
+def picture(folder: str) -> Path | None:
+    """The picture of a pair of the last validation that was drawn."""
+    path = Path(folder, PICTURE)
+    return path if folder and path.is_file() else None
+
+
+def curves(folder: str) -> list[dict[str, float]]:
+    """The epochs so far: epoch, step, rate, "train NAME", "valid NAME"; nothing for empty cells."""
+    path = Path(folder, CURVES)
+    if not folder or not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [{k: float(v) for k, v in line.items() if v} for line in csv.DictReader(file)]
