@@ -19,6 +19,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -280,11 +281,30 @@ def reviewing(options) -> list[dict[str, object]]:
         seconds = {name: round(mark - start, 2) for name, mark in marks.items()}
         rows.append({"case": turn, "seconds": seconds, **ticks.end()})
         del panel._showReviewed
+    rows.append(exporting(panel))
     panel.cleanup()
     for each in (Jobs.queue(), known):
         each.close()
     slicer.mrmlScene.Clear(False)
     return rows
+
+
+def exporting(panel) -> dict[str, object]:
+    """Blocks of the window while the report's pictures are drawn and its files written."""
+    panel.review()
+    spin(lambda: not panel._jobs)
+    with tempfile.TemporaryDirectory() as folder:
+        ticks, start = Ticks(), time.perf_counter()
+        path = str(Path(folder) / "report.html")
+        panel.report.write(panel.subject, panel._reviewed, None, path)
+        spin(lambda: panel.report.job is None)
+        written = sorted(file.suffix for file in Path(folder).iterdir())
+    return {
+        "case": "report",
+        "written": written,
+        "seconds": round(time.perf_counter() - start, 2),
+        **ticks.end(),
+    }
 
 
 OPENING = """
@@ -348,9 +368,11 @@ def main() -> None:
     parser.add_argument("--real", action="store_true", help="many: with the default engine")
     options = parser.parse_args()
     standin.install()
+    import slicer
     from NeuralRegistrationLib.Headless import HeadlessScene
 
     world = HeadlessScene()
+    slicer.app._logic = world.application  # draws the pictures of a report
     found = {}
     for name in options.parts or PARTS:
         if name == "overhead" and not SHARED.is_dir():

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import Any
 
 from neuralreg.worker.parcel import Steps
 from neuralreg.worker.records import Registration
 
-from . import Geometry, Placement, Revert, Segmentations, Transforms, Volumes
+from . import Geometry, Made, Placement, Revert, Segmentations, Transforms, Volumes
 from .Request import Request
 
 
@@ -153,17 +152,6 @@ class _Placing:
         warnings = (*facts.warnings, *self.leftOut)
         return Summary(facts.model, facts.outcome, warnings, facts.timings, facts.provenance)
 
-    def record(self) -> str:
-        """How the transform was made, as JSON, for whoever reviews it."""
-        facts = self.facts
-        record = {
-            "model": facts.model,
-            "inputs": [self.fixed.GetName(), self.moving.GetName()],
-            "warnings": list(facts.warnings),
-            **dict(facts.provenance),
-        }
-        return json.dumps(record, default=str)
-
     def stillFits(self, node) -> bool:
         fits = self.stillThere(node) and self.request.isAsBefore(node)
         if not fits and node.GetScene() is not None:
@@ -183,7 +171,7 @@ class _Placing:
             name = self.name(f"{moving.GetName()} to {fixed.GetName()}")
             node = self.new("vtkMRMLTransformNode", name)
         Transforms.fill(node, gridTransform, fixed=fixed, moving=moving)
-        node.SetAttribute(Transforms.RECORD, self.record())
+        Made.keep(node, self.request, self.facts)
         Placement.placeBeside(node, fixed)
         return node
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import slicer
 import vtk
+from neuralreg.worker.parcel import Steps, at_once
 from vtk.util.numpy_support import vtk_to_numpy
 
 PLANES = ("Axial", "Coronal", "Sagittal")
@@ -73,20 +74,41 @@ class SlicePictures:
 
     def look(self, plane: str, volume, pointRas, *, zoom: float = 1.0) -> None:
         """Cut through a point of the world along one of `PLANES`, with all of `volume` in view."""
-        self._node.SetOrientation(plane)
-        self._logic.FitSliceToVolume(volume, *self.size)
-        x, y, z = self._node.GetFieldOfView()
-        self._node.SetFieldOfView(x / zoom, y / zoom, z)
-        self._node.JumpSliceByCentering(*pointRas)
+        with slicer.util.NodeModify(self._node):  # whoever draws hears of it once
+            self._node.SetOrientation(plane)
+            self._logic.FitSliceToVolume(volume, *self.size)
+            x, y, z = self._node.GetFieldOfView()
+            self._node.SetFieldOfView(x / zoom, y / zoom, z)
+            self._node.JumpSliceByCentering(*pointRas)
+
+    def begin(self) -> None:
+        """Draw nothing once: a window makes itself ready when it is drawn first."""
+        self._window.Render()
 
     def png(self) -> bytes:
         """The picture as it is now."""
+        return at_once(self.pngInSteps())
+
+    def pngInSteps(self) -> Steps:
+        """The same, in short steps: the slices are cut, then drawn, then packed."""
         self._logic.UpdatePipeline()
         self._layers.SetInputConnection(self._logic.GetImageDataConnection())
+        for layer in (self._logic.GetBackgroundLayer(), self._logic.GetForegroundLayer()):
+            if layer is not None and layer.GetVolumeNode() is not None:
+                _alone(layer.GetReslice()).Update()
+                yield
+                _alone(layer.GetImageDataConnection().GetProducer()).Update()
+                yield
+        _alone(self._logic.GetImageDataConnection().GetProducer()).Update()
+        yield
         self._window.Render()
+        yield
         grab = vtk.vtkWindowToImageFilter()
         grab.SetInput(self._window)
         grab.ReadFrontBufferOff()
+        grab.ShouldRerenderOff()  # it was drawn just now
+        grab.Update()
+        yield
         writer = vtk.vtkPNGWriter()
         writer.SetInputConnection(grab.GetOutputPort())
         writer.WriteToMemoryOn()
@@ -105,3 +127,11 @@ class SlicePictures:
             if node is not None and node.GetScene() is not None:
                 scene.RemoveNode(node)
         self._window.Finalize()
+
+
+def _alone(algorithm):
+    """One thread is enough for a small picture, and waits for no others on a busy machine."""
+    if isinstance(algorithm, vtk.vtkThreadedImageAlgorithm):
+        algorithm.SetEnableSMP(False)
+        algorithm.SetNumberOfThreads(1)
+    return algorithm

@@ -68,13 +68,13 @@ class WarpPreview:
             self._transform.SetAndObserveTransformFromParent(self._grid)
         self.volume = self._temporary(scene, movingNode.GetClassName(), "Moving on its way")
         self.volume.CopyOrientation(movingNode)
+        self._copyLook(movingNode)
         self.volume.SetAndObserveImageData(movingNode.GetImageData())
         if movingNode.GetParentTransformNode() is not transformNode:  # else it is brought already
             self.volume.SetAndObserveTransformNodeID(movingNode.GetTransformNodeID())
         between = Transforms.carryAlong(self.volume, self._transform)
         if between is not None:
             self._hide(between)
-        self._copyLook(movingNode)
 
     @property
     def gradual(self) -> bool:
@@ -109,10 +109,14 @@ class WarpPreview:
         self._nodes.append(node)
 
     def _copyLook(self, movingNode) -> None:
+        """Before there are voxels: choosing a window from them takes long."""
         self.volume.CreateDefaultDisplayNodes()
-        look = self.volume.GetDisplayNode()
-        if movingNode.GetDisplayNode() is not None:
-            look.CopyContent(movingNode.GetDisplayNode())
+        look, shown = self.volume.GetDisplayNode(), movingNode.GetDisplayNode()
+        if shown is not None:
+            look.CopyContent(shown)
+            if hasattr(look, "SetAutoWindowLevel"):  # labels have no window
+                look.SetAutoWindowLevel(False)
+                look.SetWindowLevel(shown.GetWindow(), shown.GetLevel())
         self._hide(look)
 
 

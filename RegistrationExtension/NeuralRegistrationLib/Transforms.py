@@ -43,14 +43,15 @@ def transformNodeFromField(field, name: str, *, fixed=None, moving=None, covered
     return node
 
 
-def start(node, fixedGrid: Grid):
+def start(node, fixedGrid: Grid, *, otherWay: bool = False):
     """A transform node as where a registration begins: a matrix, or steps that sample a field.
 
     Everything above the node counts: it is the way of points from the fixed image to the moving
-    one, as the transform node of an earlier registration gives it.
+    one, as the transform node of an earlier registration gives it. otherWay: back from the moving
+    image; the grid is that side's then.
     """
     fromParent = vtk.vtkGeneralTransform()
-    node.GetTransformFromWorld(fromParent)
+    (node.GetTransformToWorld if otherWay else node.GetTransformFromWorld)(fromParent)
     linear = vtk.vtkTransform()
     if slicer.vtkMRMLTransformNode.IsGeneralTransformLinear(fromParent, linear):
         return Geometry.matrixInLps(linear.GetMatrix())

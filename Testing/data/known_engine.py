@@ -123,9 +123,11 @@ def reviewed(arguments, progress):
     maps = {}
     for number, name in enumerate(job.maps):
         values = np.full(job.fixed.grid.shape, number, np.float32)
-        maps[name] = Voxels(np.asarray(job.moving.data, np.float32), job.fixed.grid)
-        if name != "warped":
-            maps[name] = Voxels(values, job.fixed.grid)
+        maps[name] = Voxels(values, job.fixed.grid)
+    for name, of, onto in (("warped", "moving", "fixed"), ("carried_back", "fixed", "moving")):
+        if name in maps:
+            data = np.asarray(getattr(job, of).data, np.float32)
+            maps[name] = Voxels(data, getattr(job, onto).grid)
     return Review(report.as_record(), maps)
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
@@ -21,6 +24,18 @@ from NeuralRegistrationLib.Headless import HeadlessScene  # noqa: E402
 
 from Testing.gui import standin  # noqa: E402
 
+RECIPE = """# A small U-Net with squared differences: for a quick look at images of one kind.
+model:
+  backbone: {name: voxelmorph, features: [[8, 16], [16, 8, 8]]}
+loss:
+  image: ssd
+  deformation: {name: gradient, weight: 0.003}
+training:
+  epochs: 30
+  threads: 1
+  pictures: 2
+  optimizer: {name: Adam, lr: 3.0e-3}
+"""
 WIDTHS = {"narrow": 350, "wide": 520}
 PATIENCE_S = 300
 
@@ -78,9 +93,13 @@ def states() -> Iterator[tuple[str, object]]:
     from NeuralRegistrationLib import Dependencies
 
     scene = HeadlessScene()
+    slicer.app._logic = scene.application  # pictures for a report are drawn by it
     panel = NeuralRegistration.NeuralRegistrationWidget()
     ui = panel.registerPanel.ui
     yield "fresh", panel.parent
+    panel.tabs.currentIndex = 3  # before the others are made, which are taller
+    yield "models", panel.parent
+    panel.tabs.currentIndex = 0
     for name, shift in (("Head in June", 0), ("Head in January", 5)):
         slicer.util.addVolumeFromArray(body(shift), None, name)
     labels = scene.scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "Landmarks of January")
@@ -108,8 +127,6 @@ def states() -> Iterator[tuple[str, object]]:
     )
     ui.logButton.checked = True
     yield "error", panel.parent
-    panel.tabs.currentIndex = 2
-    yield "models", panel.parent
     panel.tabs.currentIndex = 0
     there, Dependencies.missing = Dependencies.missing, lambda: list(Dependencies.PACKAGES[:3])
     panel.setupCard.update()
@@ -118,8 +135,80 @@ def states() -> Iterator[tuple[str, object]]:
     panel.cleanup()
 
 
+def trainings() -> Iterator[tuple[str, object]]:
+    """The Train panel: as it opens, filled in, while a network learns, and after that."""
+    import NeuralRegistration
+    from NeuralRegistrationLib import Dependencies
+
+    scene = HeadlessScene()
+    panel = NeuralRegistration.NeuralRegistrationWidget()
+    panel.tabs.currentIndex = 2
+    train, ui = panel.trainPanel, panel.trainPanel.ui
+    yield "train fresh", panel.parent
+    volumes = [slicer.util.addVolumeFromArray(body(n), None, f"Knee {n}") for n in (1, 2, 3)]
+    ui.trainSourceSelector.currentIndex = 1
+    train._set({"volumes": volumes, "segmentations": [segments(scene.scene, v) for v in volumes]})
+    ui.trainStartSelector.currentIndex = ui.trainStartSelector.findData("gradicon.unigradicon")
+    ui.trainStartSelector.activated.emit(ui.trainStartSelector.currentIndex)
+    yield "train scene", panel.parent
+    train._set({"startFrom": "", "sizeX": 24, "sizeY": 24, "sizeZ": 24})
+    folder = Path(tempfile.gettempdir(), "knees")
+    folder.mkdir()
+    try:
+        yield from learning(panel.parent, train, folder)
+    finally:
+        shutil.rmtree(folder)
+    there = Dependencies.missingToTrain
+    Dependencies.missingToTrain = lambda: list(Dependencies.TRAINING[2:7])
+    ui.runFolderEdit.text = "/tmp/knees/run 3"
+    ui.startTrainingButton.click()
+    yield "train packages", panel.parent
+    Dependencies.missingToTrain = there
+    panel.cleanup()
+
+
+def learning(window, train, folder: Path) -> Iterator[tuple[str, object]]:
+    """The panel before, during and after a training on images in a folder."""
+    ui = train.ui
+    ui.trainSourceSelector.currentIndex = 0
+    ui.trainFolderEdit.text, ui.validFolderEdit.text = write_bodies(folder)
+    ui.trainNameEdit.text, ui.runFolderEdit.text = "knees.first", str(Path(folder, "run 1"))
+    Path(folder, "knees.yaml").write_text(RECIPE, encoding="utf-8")
+    train._set({"recipe": str(Path(folder, "knees.yaml"))})
+    yield "train filled", window
+    ui.startTrainingButton.click()
+    wait(lambda: train.view.steps > 90 or not train.training.busy)
+    yield "train running", window
+    wait(lambda: not train.training.busy)
+    yield "train done", window
+    next(folder.rglob("*.nii.gz")).write_bytes(b"broken")
+    ui.runFolderEdit.text = str(Path(folder, "run 2"))
+    ui.startTrainingButton.click()
+    wait(lambda: not train.training.busy)
+    yield "train problems", window
+
+
+def write_bodies(folder: Path) -> Iterator[str]:
+    """Folders for training and validation, with bodies that differ in shape and place."""
+    import SimpleITK as sitk
+
+    z, y, x = np.mgrid[:40, :40, :40] - 19.5
+    for split, shifts in (("train", range(-4, 6)), ("valid", (-3, 4))):
+        images = folder / split / "images"
+        images.mkdir(parents=True)
+        for number, n in enumerate(shifts):
+            outer = np.sqrt(((x - n) / (13 + n / 2)) ** 2 + (y / (14 - n / 2)) ** 2 + (z / 12) ** 2)
+            inner = np.sqrt(((x - n - 2) / 5) ** 2 + ((y + 2) / (6 - n / 4)) ** 2 + (z / 5) ** 2)
+            values = 100 / (1 + np.exp(12 * (outer - 1))) + 80 / (1 + np.exp(8 * (inner - 1)))
+            image = sitk.GetImageFromArray(values.astype(np.float32))
+            sitk.WriteImage(image, str(images / f"knee{number:02d}.nii.gz"))
+        yield str(folder / split)
+
+
 def reviews(panel, scene) -> Iterator[tuple[str, object]]:
     """The Review panel: as it opens, with a review, and with landmarks and a decision."""
+    from NeuralRegistrationLib import Dependencies
+
     volumes = [panel.registerPanel.parameters.fixedVolume]
     volumes.append(panel.registerPanel.parameters.movingVolume)
     panel.registerPanel.ui.openReviewButton.click()
@@ -136,6 +225,22 @@ def reviews(panel, scene) -> Iterator[tuple[str, object]]:
     wait(lambda: not review._jobs)
     ui.reviewLinesTable.selectRow(0)
     yield "review", panel.parent
+    scene.AddNode(slicer.vtkMRMLLayoutNode())
+    for selector, text in (
+        (ui.reviewLayoutSelector, "Fixed above, moving in its own space below"),
+        (ui.reviewOverlaySelector, "Checkerboard"),
+    ):
+        selector.currentIndex = selector.findText(text)
+        selector.activated.emit(selector.currentIndex)
+    review.look._images = {}  # as in a scene that was read: numbers, but no images yet
+    review.look.apply()
+    wait(lambda: "review first" in ui.reviewLookLabel.text)
+    yield "review squares", panel.parent
+    ui.reviewOtherWayButton.click()
+    wait(lambda: not review._jobs)
+    rows = [ui.reviewLinesTable.item(n, 0).text() for n in range(ui.reviewLinesTable.rowCount)]
+    ui.reviewLinesTable.selectRow(next(n for n, text in enumerate(rows) if "Forward" in text))
+    yield "review consistency", panel.parent
     points = [scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", n) for n in ("Fixed", "Moving")]
     ui.reviewFixedPointsSelector.setCurrentNode(points[0])
     ui.reviewMovingPointsSelector.setCurrentNode(points[1])
@@ -150,6 +255,14 @@ def reviews(panel, scene) -> Iterator[tuple[str, object]]:
     for name in ("reviewLandmarks", "reviewWorklist"):
         getattr(ui, f"{name}Section").collapsed = False
     yield "review decided", panel.parent
+    there, Dependencies.missingToPrint = Dependencies.missingToPrint, lambda: [*Dependencies.REPORT]
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "report.html")
+        review.report.write(review.subject, review._reviewed, review.decision.decision, path)
+        wait(lambda: review.report.job is None)
+    ui.reviewSection.collapsed = False
+    yield "review pdf", panel.parent
+    Dependencies.missingToPrint = there
 
 
 def segments(scene, volume):
@@ -178,13 +291,16 @@ def main() -> None:
     """Write the pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=ROOT / "screenshots")
-    folder = parser.parse_args().output
+    parser.add_argument("--only", choices=("train",), help="only the panel of this name")
+    options = parser.parse_args()
+    folder = options.output
     folder.mkdir(parents=True, exist_ok=True)
     uninstall = standin.install()
     slicer.app.setStyle("Fusion")
     for style in ("light", "dark"):
         slicer.app.setPalette(palette(style == "dark"))
-        for state, window in states():
+        shown = trainings() if options.only else chain(states(), trainings())
+        for state, window in shown:
             for width, pixels in WIDTHS.items():
                 for _ in range(3):  # what wraps asks for its height after it got its width
                     window.resize(pixels, max(560, window.layout().totalHeightForWidth(pixels)))

@@ -10,9 +10,8 @@ The volumes are those that the transform node refers to, unless they are given.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from neuralreg.errors import InputsChanged
@@ -21,13 +20,12 @@ from neuralreg.worker.parcel import Steps, at_once
 
 from .. import Volumes
 from ..Fingerprint import fingerprint
-from ..Transforms import RECORD
 from .Request import Subject, sides
 
 KIND = "review"
-STARTS = 4  # of the registrations whose answers are compared
 MAPS = ("jacobian", "forward_backward", "magnitude")
 MAPS_OF_IMAGES = ("residual", "warped")
+CARRIED_BACK = "carried_back"  # the fixed image on the moving one's voxels: made when it is wanted
 
 
 @dataclass(frozen=True)
@@ -67,16 +65,7 @@ def review(
 
 def submitted(subject: Subject, detail: str, *, onDone=None, onProgress=None):
     """The job of a review. detail: "quick" brings the first numbers and no maps."""
-    seen = _seen(subject)
-
-    def check() -> None:
-        if not subject.isThere or _seen(subject) != seen:
-            raise InputsChanged(
-                "the review was dropped: it no longer fits",
-                where=subject.transform.GetName(),
-                got="the transform, or what it is judged by, was changed or deleted",
-                remedy="Review again.",
-            )
+    check = unchanged(subject)
 
     def deliver(answer) -> Steps:
         made = yield from delivered(answer)
@@ -88,35 +77,6 @@ def submitted(subject: Subject, detail: str, *, onDone=None, onProgress=None):
         subject.job(detail, mapsOf(subject) if detail == "full" else ()),
         deliver=deliver,
         check=check,
-        scene=subject.transform.GetScene(),
-        onDone=onDone,
-        onProgress=onProgress,
-    )
-
-
-def spread(subject: Subject, *, onDone=None, onProgress=None):
-    """The job that registers again from moved starts: where the answers differ, in mm.
-
-    It takes the model that made the transform, where that is known. Its result has the VTK image
-    and where it lies.
-    """
-    from .. import Jobs
-
-    def arguments() -> Steps:
-        record = json.loads(subject.transform.GetAttribute(RECORD) or "{}")
-        job = yield from subject.job("quick")
-        pair = {side: job[side] for side in ("fixed", "moving")}
-        return {**pair, "model": record.get("model", "convex"), "starts": STARTS}
-
-    def deliver(answer) -> Steps:
-        voxels = answer["spread"]
-        image = yield from Volumes.imageData(voxels.data)
-        return image, voxels.grid
-
-    return Jobs.queue().submit(
-        "robustness",
-        arguments(),
-        deliver=deliver,
         scene=subject.transform.GetScene(),
         onDone=onDone,
         onProgress=onProgress,
@@ -137,6 +97,44 @@ def delivered(answer) -> Steps:
     for name, voxels in answer.maps.items():
         images[name] = (yield from Volumes.imageData(voxels.data)), voxels.grid
     return Reviewed(QualityReport.from_record(answer.report), images)
+
+
+def carriedBack(subject: Subject, *, onDone: Callable):
+    """The job that brings the fixed image onto the moving one's voxels.
+
+    Its result is as the images of `Reviewed`.
+    """
+    check = unchanged(subject)
+
+    def deliver(answer) -> Steps:
+        made = yield from delivered(answer)
+        return made.images
+
+    bare = replace(subject, fixedSegments=None, movingSegments=None)
+    return queue().submit(
+        KIND,
+        bare.job("quick", (CARRIED_BACK,)),
+        deliver=deliver,
+        check=check,
+        scene=subject.transform.GetScene(),
+        onDone=onDone,
+    )
+
+
+def unchanged(subject: Subject) -> Callable[[], None]:
+    """What raises InputsChanged when the nodes are not any more what they are now."""
+    seen = _seen(subject)
+
+    def check() -> None:
+        if not subject.isThere or _seen(subject) != seen:
+            raise InputsChanged(
+                "the review was dropped: it no longer fits",
+                where=subject.transform.GetName(),
+                got="the transform, or what it is judged by, was changed or deleted",
+                remedy="Review again.",
+            )
+
+    return check
 
 
 def _seen(subject: Subject) -> list:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from slicer.i18n import tr as _
+
 from .. import Revert
 from ..Keys import key
 from ..Steps import InSteps
-from . import Maps
+from . import Jobs, Maps
 from .MappedCursor import MappedCursor
-from .MixedVolume import mixedVolume
+from .Mixing import BACK, FORWARD, mixedVolumes
 from .Outlines import Outlines
-from .Parameters import ColorMap, Drawing, Layout
-from .Views import UPPER, ReviewViews, jump
+from .Parameters import ColorMap, Drawing, Layout, Overlay
+from .Rows import UPPER, jump
+from .Views import MIXING, ReviewViews
 
 _MODES = {
     Drawing.GRID: "VIS_MODE_GRID",
     Drawing.ARROWS: "VIS_MODE_GLYPH",
     Drawing.CONTOURS: "VIS_MODE_CONTOUR",
 }
+_MIX = {Layout.ASIS: 50, Layout.BROUGHT: 0, Layout.OWN: 0}  # percent: each row alone at first
 KEY = "X"
 
 
@@ -28,9 +32,10 @@ class ReviewLook:
     def __init__(self, ui, widget) -> None:
         self.ui = ui
         self.views: ReviewViews | None = None
-        self._subject = self._cursor = self._outlines = self._mixing = None
+        self._subject = self._cursor = self._outlines = self._mixing = self._mixedFor = None
+        self._fetching = None
         self._images, self._changes, self._mapNode = {}, None, None
-        self._shownMap = ColorMap.NONE
+        self._mapOf = None
         self._drawn = None
         ui.reviewMixSlider.connect("valueChanged(double)", lambda value: self._overlay())
         ui.reviewWarpSlider.connect("valueChanged(double)", self._warp)
@@ -54,7 +59,6 @@ class ReviewLook:
         self._subject = subject
         self._images = images
         if self.views is not None:
-            self._takeMixed()
             self.apply()
 
     def start(self) -> None:
@@ -64,20 +68,19 @@ class ReviewLook:
             return
         if None in (subject.transform, subject.fixedVolume, subject.movingVolume):
             return
-        self.views = ReviewViews(subject.fixedVolume, subject.movingVolume, subject.transform)
-        self._takeMixed()
+        self.views = ReviewViews(subject)
 
     def stop(self) -> None:
         """Show again what was shown before; maps go away."""
-        if self._mixing is not None:
-            self._mixing.stop()
+        self._stopMixing()
         for part in (self._cursor, self._outlines, self.views):
             if part is not None:
                 part.remove()
-        self._cursor = self._outlines = self.views = self._mixing = None
+        self._cursor = self._outlines = self.views = None
         self._removeMap()
         self._draw(Drawing.NONE)
         self._subject, self._images = None, {}
+        self._note("")
         for control in (self.ui.reviewBeforeButton, self.ui.reviewOutlinesCheckBox):
             control.blockSignals(True)
             control.checked = False
@@ -89,23 +92,62 @@ class ReviewLook:
             self._changes = None
         self.stop()
 
-    def _takeMixed(self) -> None:
-        """Make squares and curtain possible, as soon as the moving image is there on the grid."""
-        if "warped" not in self._images or self.views is None or self.views.canMix:
+    # Squares and curtain
+
+    def _mix(self) -> None:
+        """Make the volumes for squares and curtain, when they are wanted and can be made."""
+        p = self.parameters
+        wanted = (p.layout, *map(id, self._images.values()))
+        if p.overlay not in MIXING or wanted == self._mixedFor:
             return
-        subject, image = self._subject, self._images["warped"][0]
-        if image.GetDimensions() != subject.fixedVolume.GetImageData().GetDimensions():
-            return  # a grid of more samples than are looked at
-        steps = mixedVolume(subject.fixedVolume, image, subject.movingVolume)
-        self._mixing = InSteps(steps, self._tookMixed, lambda error: None)
+        self._stopMixing()
+        self._mixedFor = wanted
+        if p.layout is Layout.OWN and FORWARD in self._images and BACK not in self._images:
+            self._fetching = Jobs.carriedBack(self._subject, onDone=self._fetched)
+            self._note(_("Squares and curtain are being made ..."))
+            return
+        steps = mixedVolumes(self._subject, p.layout, self._images)
+        self._mixing = InSteps(steps, self._tookMixed, lambda error: self._note(str(error)))
+        self._note(_("Squares and curtain are being made ..."))
+
+    def _fetched(self, job) -> None:
+        """The fixed image came, as the moving one's voxels show it."""
+        if job is not self._fetching:
+            return
+        self._fetching = None
+        if job.state == "done":
+            self._images.update(job.result)
+            self._mix()
+        else:
+            self._note(str(job.error or ""))
+
+    def _stopMixing(self) -> None:
+        if self._fetching is not None:
+            job, self._fetching = self._fetching, None
+            job.cancel()
+        if self._mixing is not None:
+            self._mixing.stop()
+        self._mixing = self._mixedFor = None
 
     def _tookMixed(self, mixed) -> None:
         self._mixing = None
         if self.views is None:
-            mixed.remove()
-        else:
-            self.views.take(mixed)
-            self._overlay()
+            for one in filter(None, mixed):
+                one.remove()
+            return
+        self.views.take(mixed)
+        self._note(self._whyNotMixed())
+
+    def _whyNotMixed(self) -> str:
+        if self.parameters.overlay not in MIXING or self.views is None or self.views.canMix:
+            return ""
+        if FORWARD not in self._images:
+            return _("Squares and curtain need each image on the other one's grid: review first.")
+        return _("No squares and curtain here: the image has more voxels than a review looks at.")
+
+    def _note(self, text: str) -> None:
+        self.ui.reviewLookLabel.text = text
+        self.ui.reviewLookLabel.visible = bool(text)
 
     # What the controls say
 
@@ -119,8 +161,11 @@ class ReviewLook:
         self._draw(p.drawing)
         self._showMap(p.colorMap)
         if self.views is not None:
+            if p.layout is not self.views.layout and p.overlay is Overlay.FADE:
+                self.ui.reviewMixSlider.value = _MIX[p.layout]
             self.views.arrange(p.layout)
             self._follow(p.layout)
+            self._mix()
             self._overlay()
 
     def touched(self) -> None:
@@ -131,6 +176,8 @@ class ReviewLook:
 
     def _overlay(self) -> None:
         if self.views is not None:
+            if self._mixing is None and self._fetching is None:
+                self._note(self._whyNotMixed())
             self.views.overlay(self.parameters.overlay, self.ui.reviewMixSlider.value)
 
     def _warp(self, percent: float) -> None:
@@ -181,15 +228,16 @@ class ReviewLook:
         self._drawn = node
 
     def _showMap(self, kind: ColorMap) -> None:
-        if kind is self._shownMap and (self._mapNode is None or self._mapNode.GetScene()):
+        found = self._images.get(kind.value)
+        if found is self._mapOf and (self._mapNode is None or self._mapNode.GetScene()):
             return
         self._removeMap()
-        if kind is not ColorMap.NONE and kind.value in self._images:
-            image, grid = self._images[kind.value]
+        if found is not None:
+            image, grid = found
             subject = self._subject
             self._changes = Revert.Changes(subject.transform.GetScene())
             self._mapNode = Maps.show(self._changes, image, grid, kind, subject.transform)
-            self._shownMap = kind
+            self._mapOf = found
         if self.views is not None:
             self.views.color(self._mapNode)
 
@@ -197,7 +245,7 @@ class ReviewLook:
         if self._changes is not None:
             self._changes.revert()
         self._changes = self._mapNode = None
-        self._shownMap = ColorMap.NONE
+        self._mapOf = None
 
     def jump(self, pointRas) -> None:
         """Let all views cut through a place of the fixed image."""

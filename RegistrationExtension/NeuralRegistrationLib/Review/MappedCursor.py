@@ -7,7 +7,7 @@ import slicer
 import vtk
 
 from .Request import Subject
-from .Views import LOWER, UPPER, inRow
+from .Rows import LOWER, UPPER, inRow
 
 
 class MappedCursor:

@@ -13,6 +13,7 @@ _COLORS = 256
 _VOLUME_RANGE = (0.0, 2.0)  # of the Jacobian: what is at 0 or below is folded
 _FOLDED = (1.0, 0.0, 1.0)
 _SHARE = 0.99  # of the voxels whose values are told apart by color
+_LOOKED_AT = 100_000  # voxels, for the range of the colors
 _DIVERGING = "Change of volume (folded: magenta)"
 
 
@@ -24,16 +25,18 @@ def show(changes, image, grid, kind: ColorMap, transformNode):
     scene = transformNode.GetScene()
     name = Placement.freeName(scene, f"{transformNode.GetName()}: {kind.label()}")
     node = changes.made(scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name))
-    Volumes.fill(node, image, grid)
+    node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
-    display.SetAutoWindowLevel(False)
+    display.SetAutoWindowLevel(False)  # before there are voxels: it would look at all of them
+    Volumes.fill(node, image, grid)
     if kind is ColorMap.JACOBIAN:
         display.SetAndObserveColorNodeID(_diverging(scene).GetID())
         display.SetWindowLevelMinMax(*_VOLUME_RANGE)
     else:
         display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeRainbow")
         values = vtk_to_numpy(image.GetPointData().GetScalars())
-        known = values[np.isfinite(values)][::7]
+        values = values[:: max(1, len(values) // _LOOKED_AT)]
+        known = values[np.isfinite(values)]
         most = float(np.quantile(known, _SHARE)) if len(known) else 1.0
         display.SetWindowLevelMinMax(0.0, max(most, 1e-3))
     Placement.placeBeside(node, transformNode)

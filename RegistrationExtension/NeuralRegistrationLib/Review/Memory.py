@@ -12,6 +12,7 @@ from neuralreg.review.records import QualityReport
 from slicer.i18n import tr as _
 
 from .. import Placement
+from ..Made import isForComparison
 
 _ROLE = "neuralRegistrationReview"
 _TABLE = "Review worklist"
@@ -102,7 +103,8 @@ def candidates() -> list:
     return [
         node
         for node in slicer.util.getNodesByClass("vtkMRMLTransformNode")
-        if not node.GetHideFromEditors() and (_textNode(node) is not None or _isOfPair(node))
+        if not node.GetHideFromEditors()
+        and (_textNode(node) is not None or (_isOfPair(node) and not isForComparison(node)))
     ]
 
 

@@ -5,6 +5,8 @@ Slicer's views blend whole volumes; what changes from place to place has to be a
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import slicer
 from neuralreg.worker.parcel import Steps, slabs
@@ -17,47 +19,56 @@ _SQUARES = (4, 40)  # voxels of an edge, at both ends of the slider
 _GRAYS = 255
 
 
-class MixedVolume:
-    """A hidden volume on the fixed image's grid, in gray levels as both images are displayed.
+@dataclass(frozen=True, eq=False)
+class Grays:
+    """Gray levels (z, y, x) of a row's own image and of the one that is laid over it."""
 
-    Made by `mixedVolume`. fixed, warped: gray levels (z, y, x). volume: the node that is shown.
+    own: np.ndarray
+    other: np.ndarray
+
+
+class MixedVolume:
+    """A hidden volume in gray levels, as both images are displayed.
+
+    after, before: with the transform and without it. volume: the node that is shown.
     """
 
-    def __init__(self, fixed: np.ndarray, warped: np.ndarray, volume) -> None:
-        self._fixed, self._warped, self.volume = fixed, warped, volume
-        self._shown: tuple[Overlay, int] | None = None
+    def __init__(self, after: Grays, before: Grays, volume) -> None:
+        self._grays = {False: after, True: before}
+        self.volume = volume
+        self._shown: tuple[Overlay, int, bool] | None = None
 
-    def mix(self, overlay: Overlay, fraction: float) -> None:
-        """Show squares, or the fixed image left of a curtain and the other one right of it.
+    def grays(self, before: bool = False) -> Grays:
+        """What is mixed."""
+        return self._grays[before]
+
+    def mix(self, overlay: Overlay, fraction: float, before: bool = False) -> None:
+        """Show squares, or the own image left of a curtain and the other one right of it.
 
         fraction: 0 to 1, the size of the squares or the place of the curtain along the rows.
         """
         into = slicer.util.arrayFromVolume(self.volume)
-        if overlay is Overlay.CURTAIN:
-            wanted = (overlay, round(fraction * into.shape[2]))
-            self._drawCurtain(into, wanted[1])
+        small, large = _SQUARES
+        isCurtain = overlay is Overlay.CURTAIN
+        amount = fraction * into.shape[2] if isCurtain else small + fraction * (large - small)
+        wanted = (overlay, round(amount), before)
+        if wanted == self._shown:
+            return
+        grays = self._grays[before]
+        if isCurtain:
+            self._drawCurtain(into, grays, wanted)
         else:
-            small, large = _SQUARES
-            wanted = (overlay, round(small + fraction * (large - small)))
-            if wanted != self._shown:
-                self._drawSquares(into, wanted[1])
-        if wanted != self._shown:
-            self._shown = wanted
-            slicer.util.arrayFromVolumeModified(self.volume)
+            _drawSquares(into, grays, wanted[1])
+        self._shown = wanted
+        slicer.util.arrayFromVolumeModified(self.volume)
 
-    def _drawCurtain(self, into: np.ndarray, place: int) -> None:
+    def _drawCurtain(self, into: np.ndarray, grays: Grays, wanted) -> None:
         """Only what the curtain passed since it was drawn last is copied."""
-        known = self._shown is not None and self._shown[0] is Overlay.CURTAIN
-        former = self._shown[1] if known else 0
-        low, high = (0, into.shape[2]) if not known else sorted((former, place))
-        into[:, :, low : max(place, low)] = self._fixed[:, :, low : max(place, low)]
-        into[:, :, place:high] = self._warped[:, :, place:high]
-
-    def _drawSquares(self, into: np.ndarray, edge: int) -> None:
-        z, y, x = (np.arange(n) // edge % 2 for n in into.shape)
-        inPlane = y[:, None] ^ x[None, :]
-        for odd in (0, 1):
-            into[z == odd] = np.where(inPlane == odd, self._fixed[z == odd], self._warped[z == odd])
+        _overlay, place, before = wanted
+        known = self._shown is not None and self._shown[::2] == (Overlay.CURTAIN, before)
+        low, high = sorted((self._shown[1], place)) if known else (0, into.shape[2])
+        into[:, :, low : max(place, low)] = grays.own[:, :, low : max(place, low)]
+        into[:, :, place:high] = grays.other[:, :, place:high]
 
     def remove(self) -> None:
         """Take the volume out of the scene."""
@@ -67,26 +78,29 @@ class MixedVolume:
             scene.RemoveNode(display)
 
 
-def mixedVolume(fixed, warped, moving) -> Steps:
-    """A MixedVolume, in short steps.
+def _drawSquares(into: np.ndarray, grays: Grays, edge: int) -> None:
+    z, y, x = (np.arange(n) // edge % 2 for n in into.shape)
+    inPlane = y[:, None] ^ x[None, :]
+    for odd in (0, 1):
+        into[z == odd] = np.where(inPlane == odd, grays.own[z == odd], grays.other[z == odd])
 
-    fixed: volume node. warped: VTK image on the same grid. moving: the volume node that it was.
-    """
-    levels = []
-    for image, node in ((fixed.GetImageData(), fixed), (warped, moving)):
-        levels.append((yield from _gray(image, node)))
-    node = fixed.GetScene().CreateNodeByClass("vtkMRMLScalarVolumeNode")
+
+def mixedVolume(onto, after: Grays, before: Grays) -> Steps:
+    """A MixedVolume, in short steps. onto: the volume node whose voxels it has."""
+    scene = onto.GetScene()
+    image = yield from Volumes.imageData(after.own)
+    node = scene.CreateNodeByClass("vtkMRMLScalarVolumeNode")
     node.UnRegister(None)
     node.SetName("Both images")
-    fixed.GetScene().AddNode(_hidden(node))
-    node.SetAndObserveImageData((yield from Volumes.imageData(levels[0])))
-    node.CopyOrientation(fixed)
-    node.SetAndObserveTransformNodeID(fixed.GetTransformNodeID())
+    scene.AddNode(_hidden(node))
+    node.SetAndObserveImageData(image)
+    node.CopyOrientation(onto)
+    node.SetAndObserveTransformNodeID(onto.GetTransformNodeID())
     node.CreateDefaultDisplayNodes()
     display = _hidden(node.GetDisplayNode())
     display.SetAutoWindowLevel(False)
     display.SetWindowLevelMinMax(0, _GRAYS)
-    return MixedVolume(*levels, node)
+    return MixedVolume(after, before, node)
 
 
 def _hidden(node):
@@ -95,17 +109,21 @@ def _hidden(node):
     return node
 
 
-def _gray(image, node) -> Steps:
-    """The values as gray levels, as the node's window shows them."""
+def grayLevels(values: np.ndarray, node) -> Steps:
+    """Values (z, y, x) as gray levels, as the node's window shows them."""
     display = node.GetDisplayNode()
     if display is not None:
         low, high = display.GetWindowLevelMin(), display.GetWindowLevelMax()
     else:
-        low, high = image.GetScalarRange()
-    values = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])
+        low, high = node.GetImageData().GetScalarRange()
     made = np.empty(values.shape, np.uint8)
     for part in slabs(values):
         unit = (values[part].astype(np.float32) - low) / max(high - low, 1e-6)
         made[part] = np.clip(unit, 0, 1) * _GRAYS
         yield
     return made
+
+
+def voxelsOf(image) -> np.ndarray:
+    """A view of VTK's image, (z, y, x)."""
+    return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])

@@ -9,9 +9,9 @@ import slicer
 from neuralreg.errors import RegistrationError
 from slicer.i18n import tr as _
 
-from .. import Dependencies
+from .. import Dependencies, Made
 from ..Paths import resourcePath
-from . import Jobs
+from . import Again, Jobs
 from .Decision import ReviewDecision
 from .Landmarks import ReviewLandmarks
 from .Look import ReviewLook
@@ -19,6 +19,7 @@ from .Parameters import ColorMap, reviewParameters
 from .Report import ReviewReport
 from .Request import Subject, sides
 from .ResultView import ReviewResultView
+from .Selectors import StructureSelectors
 from .Worklist import ReviewWorklist
 
 
@@ -31,18 +32,20 @@ class ReviewPanel:
         self.parameters = self._guiTag = self._observerTag = None
         self._jobs, self._watched, self._updating = [], None, False
         self._transform = self._reviewed = None
-        self._shown = False
+        self._shown, self._next = False, None
+        self.structures = StructureSelectors(ui, self._set)
         self.look = ReviewLook(ui, self.widget)
         self.result = ReviewResultView(ui, self.look.jump)
         self.landmarks = ReviewLandmarks(ui, self._set, self.look.jump, self._say)
         self.decision = ReviewDecision(ui, self._say, self._list)
-        self.report = ReviewReport(self._say)
+        self.report = ReviewReport(ui, self._say)
         self.worklist = ReviewWorklist(ui, self.widget, self._set, self._say)
         ui.reviewButton.connect("clicked()", self.review)
         ui.reviewCancelButton.connect("clicked()", self.cancel)
         ui.reviewReportButton.connect("clicked()", self.export)
         ui.reviewLimitsButton.connect("clicked()", self.chooseLimits)
         ui.reviewSpreadButton.connect("clicked()", self.spread)
+        ui.reviewOtherWayButton.connect("clicked()", self.otherWay)
         for selector in (ui.reviewLayoutSelector, ui.reviewOverlaySelector):
             selector.connect("activated(int)", lambda index: self.look.touched())
         self.widget.setMRMLScene(slicer.mrmlScene)
@@ -82,6 +85,8 @@ class ReviewPanel:
             self._observerTag = parameters.AddObserver("ModifiedEvent", self._refresh)
 
     def _set(self, values: dict) -> None:
+        if self.parameters is None:
+            return
         with slicer.util.NodeModify(self.parameters):
             for name, value in values.items():
                 setattr(self.parameters, name, value)
@@ -105,6 +110,7 @@ class ReviewPanel:
         try:
             if self.parameters.transform is not self._transform:
                 self._otherTransform()
+            self.structures.show(self.parameters)
             subject = self.subject
             idle = subject is not None and not self._jobs
             self.ui.reviewButton.enabled = idle
@@ -156,10 +162,16 @@ class ReviewPanel:
 
     def _showMapsThatAreThere(self, images: dict) -> None:
         ready = bool(images)
-        self.ui.reviewSpreadButton.enabled = "warped" in images and not self._jobs
+        again = "warped" in images and not self._jobs
+        self.ui.reviewSpreadButton.enabled = again
+        self.ui.reviewOtherWayButton.enabled = again and self._isRecorded()
         self.ui.reviewMapSelector.enabled = ready
         tip = _("A map in color over the fixed image.")
         self.ui.reviewMapSelector.toolTip = tip if ready else tip + " " + _("Review first.")
+
+    def _isRecorded(self) -> bool:
+        """Whether the transform says how it was made."""
+        return self._transform is not None and Made.recalled(self._transform) is not None
 
     def chooseLimits(self) -> None:
         """Hold the numbers against the limits of a file; against the usual ones on Cancel."""
@@ -188,19 +200,41 @@ class ReviewPanel:
             self._say(Dependencies.described(Dependencies.missing()))
             return
         call = {"onDone": self._spreadEnded, "onProgress": self._progressed}
-        self._jobs.append(Jobs.spread(self.subject, **call))
+        self._jobs.append(Again.spread(self.subject, **call))
         self._showJobs()
 
     def _spreadEnded(self, job) -> None:
-        if job in self._jobs:
-            self._jobs.remove(job)
-        if job.state == "done":
+        if self._came(job):
             self._reviewed.images["spread"] = job.result
             self._say("")
             self._set({"colorMap": ColorMap.SPREAD})
-        else:
-            self._say(_("Cancelled.") if job.state == "cancelled" else str(job.error))
         self._showJobs()
+
+    def otherWay(self) -> None:
+        """Register the other way, and measure how well both directions agree."""
+        if Dependencies.missing():
+            self._say(Dependencies.described(Dependencies.missing()))
+            return
+        call = {"onDone": self._otherWayEnded, "onProgress": self._progressed}
+        try:
+            self._jobs.append(Again.otherWay(self.subject, **call))
+        except RegistrationError as error:
+            self._say(str(error))
+        self._showJobs()
+
+    def _otherWayEnded(self, job) -> None:
+        if self._came(job):
+            self._next = ColorMap.CONSISTENCY
+            self.review()
+        self._showJobs()
+
+    def _came(self, job) -> bool:
+        """Whether a job that ended has a result; else it is said why not."""
+        if job in self._jobs:
+            self._jobs.remove(job)
+        if job.state != "done":
+            self._say(_("Cancelled.") if job.state == "cancelled" else str(job.error))
+        return job.state == "done"
 
     def export(self) -> None:
         """Write a report of what was found and decided."""
@@ -232,6 +266,7 @@ class ReviewPanel:
         else:
             self.cancel()
             self._say(str(job.error))
+        self._next = self._next if job.state == "done" else None
         self._showJobs()
 
     def _showReviewed(self, reviewed) -> None:
@@ -241,6 +276,9 @@ class ReviewPanel:
         if reviewed.report.detail == "full":
             self._say("")
             self._list()
+            if self._next is not None:
+                self._set({"colorMap": self._next})
+            self._next = None
 
     def _showJobs(self) -> None:
         busy = bool(self._jobs)
@@ -274,6 +312,7 @@ class ReviewPanel:
         self._transform = self._reviewed = None
         self.decision.follow(None)
         self.result.show(None)
+        self.report.forget()
         self.worklist.clear()
 
     def cleanup(self) -> None:

@@ -8,6 +8,8 @@ import slicer
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import parameterNodeWrapper
 
+from ..ParameterNodes import singleNode
+
 _TAG = "NeuralRegistrationReview"
 
 
@@ -76,7 +78,7 @@ class ColorMap(Enum):
         return {
             ColorMap.NONE: _("None"),
             ColorMap.JACOBIAN: _("Change of volume (Jacobian)"),
-            ColorMap.CONSISTENCY: _("Forward-backward error"),
+            ColorMap.CONSISTENCY: _("Forward and back again"),
             ColorMap.MAGNITUDE: _("Length of the deformation"),
             ColorMap.RESIDUAL: _("Edges that do not meet"),
             ColorMap.SPREAD: _("Dependence on the start"),
@@ -85,17 +87,20 @@ class ColorMap(Enum):
 
 @parameterNodeWrapper
 class ReviewParameters:
-    """One value for each control that is worth keeping. profile: a file of limits."""
+    """One value for each control that is worth keeping.
+
+    fixedSegments, movingSegments, mask: segmentations or label maps. profile: a file of limits.
+    """
 
     transform: slicer.vtkMRMLTransformNode
     fixedVolume: slicer.vtkMRMLScalarVolumeNode
     movingVolume: slicer.vtkMRMLScalarVolumeNode
-    fixedSegments: slicer.vtkMRMLSegmentationNode
-    movingSegments: slicer.vtkMRMLSegmentationNode
+    fixedSegments: slicer.vtkMRMLNode
+    movingSegments: slicer.vtkMRMLNode
     fixedPoints: slicer.vtkMRMLMarkupsFiducialNode
     movingPoints: slicer.vtkMRMLMarkupsFiducialNode
     repeatedPoints: slicer.vtkMRMLMarkupsFiducialNode
-    mask: slicer.vtkMRMLSegmentationNode
+    mask: slicer.vtkMRMLNode
     profile: str = ""
     layout: Layout = Layout.ASIS
     overlay: Overlay = Overlay.FADE
@@ -105,13 +110,4 @@ class ReviewParameters:
 
 def reviewParameters() -> ReviewParameters:
     """Those of the scene, in a node of their own beside the module's."""
-    scene = slicer.mrmlScene
-    node = scene.GetSingletonNode(_TAG, "vtkMRMLScriptedModuleNode")
-    if node is None:
-        node = scene.CreateNodeByClass("vtkMRMLScriptedModuleNode")
-        node.UnRegister(None)
-        node.SetSingletonTag(_TAG)
-        node.SetName(scene.GenerateUniqueName(_TAG))
-        node = scene.AddNode(node)
-    node.SetAttribute("ModuleName", _TAG)  # closing a scene removes it
-    return ReviewParameters(node)
+    return ReviewParameters(singleNode(_TAG))

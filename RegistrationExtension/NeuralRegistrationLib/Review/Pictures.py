@@ -28,6 +28,7 @@ def pictures(subject, reviewed) -> Steps:
         return {}
     studio = _Studio(subject, reviewed)
     try:
+        yield from studio.furnish()
         return (yield from studio.pictures())
     finally:
         studio.close()
@@ -38,15 +39,25 @@ class _Studio:
 
     def __init__(self, subject, reviewed) -> None:
         self._subject, self._reviewed = subject, reviewed
-        scene = subject.transform.GetScene()
-        self._changes = Revert.Changes(scene)
+        self._changes = Revert.Changes(subject.transform.GetScene())
+        self._fixed = self._moving = self._view = self._display = None
+
+    def furnish(self) -> Steps:
+        """Make the copies and the view, in short steps."""
         still = slicer.vtkMRMLTransformNode()
-        self._fixed = WarpPreview(subject.fixedVolume, still)
-        self._moving = WarpPreview(subject.movingVolume, subject.transform)
+        self._fixed = WarpPreview(self._subject.fixedVolume, still)
         self._fixed.to(0.0)
+        yield
+        self._moving = WarpPreview(self._subject.movingVolume, self._subject.transform)
+        yield
         for preview, color in ((self._fixed, _GREEN), (self._moving, _MAGENTA)):
             preview.volume.GetDisplayNode().SetAndObserveColorNodeID(color)
+            yield
+        scene = self._subject.transform.GetScene()
         self._view = SlicePictures(scene, slicer.app.applicationLogic(), _SIZE)
+        yield
+        self._view.begin()
+        yield
         self._display = self._drawn()
 
     def _drawn(self):
@@ -74,22 +85,24 @@ class _Studio:
             ("grid", self._grid),
             ("jacobian", self._map),
         ):
+            yield
             if not prepare():
                 continue
             for plane in PLANES:
-                made[f"{name}/{plane.lower()}"] = self._png(plane, middle)
                 yield
+                made[f"{name}/{plane.lower()}"] = yield from self._png(plane, middle)
         self._display.SetVisibility(False)
         self._both(1.0)
         for number, place in enumerate(self._reviewed.report.worst[:_PLACES], start=1):
             point = Geometry.flipped([*place.point_lps, 0.0][:3])
-            made[f"place/{number}"] = self._png("Axial", point, _CLOSE)
+            made[f"place/{number}"] = yield from self._png("Axial", point, _CLOSE)
             yield
         return made
 
-    def _png(self, plane: str, point, zoom: float = 1.0) -> bytes:
+    def _png(self, plane: str, point, zoom: float = 1.0) -> Steps:
         self._view.look(plane, self._subject.fixedVolume, point, zoom=zoom)
-        return self._view.png()
+        yield
+        return (yield from self._view.pngInSteps())
 
     def _both(self, fraction: float) -> bool:
         self._moving.to(fraction)
@@ -114,10 +127,15 @@ class _Studio:
         return True
 
     def close(self) -> None:
-        self._view.close()
+        if self._view is not None:
+            self._view.close()
         self._changes.revert()
-        for preview in (self._fixed, self._moving):
+        for preview in filter(None, (self._fixed, self._moving)):
             preview.remove()
+        if self._display is not None:
+            self._restoreDisplay()
+
+    def _restoreDisplay(self) -> None:
         visible, in2D, mode = self._former
         self._display.SetVisualizationMode(mode)
         self._display.SetVisibility2D(in2D)

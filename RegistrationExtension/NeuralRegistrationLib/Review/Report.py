@@ -19,11 +19,15 @@ _UID = "DICOM.instanceUIDs"
 
 
 class ReviewReport:
-    """Asks for a file and lets the report be written. onSay: called with what there is to say."""
+    """Asks for a file and lets the report be written; offers what a PDF needs.
 
-    def __init__(self, onSay: Callable[[str], None]) -> None:
-        self._onSay = onSay
-        self.job = None
+    onSay: called with what there is to say.
+    """
+
+    def __init__(self, ui, onSay: Callable[[str], None]) -> None:
+        self._button, self._onSay = ui.reviewPdfButton, onSay
+        self._button.connect("clicked()", self.install)
+        self.job = self._last = None
 
     def export(self, widget, subject, reviewed, decision) -> None:
         """Write the report where the user wants it. reviewed: with its maps, if they are there."""
@@ -32,36 +36,70 @@ class ReviewReport:
             widget, _("Report"), str(Path.home() / name), "*.html"
         )
         if path:
-            self._onSay(_("Drawing the pictures ..."))
-            self.job = Jobs.queue().submit(
-                "report",
-                _arguments(subject, reviewed, decision, path),
-                scene=subject.transform.GetScene(),
-                onDone=self._ended,
-            )
+            self.write(subject, reviewed, decision, path)
+
+    def write(self, subject, reviewed, decision, path: str) -> None:
+        """Draw the pictures here, in short steps, and let the worker write the files."""
+        self._button.visible = False
+        self._last = (subject, reviewed, decision, path)
+        self._onSay(_("Drawing the pictures ..."))
+        self.job = Jobs.queue().submit(
+            "report",
+            _arguments(subject, reviewed, decision, path),
+            scene=subject.transform.GetScene(),
+            onDone=self._ended,
+        )
+
+    def forget(self) -> None:
+        """The scene closes."""
+        self._last = None
+        self._button.visible = False
 
     def _ended(self, job) -> None:
         self.job = None
         if job.state == "done":
             names = ", ".join(Path(path).name for path in job.result["written"])
-            text = _("Written: {files}.").format(files=names)
-            if not _pdfIsPossible():
-                text += " " + _("For a PDF, install the package fpdf2.")
-            self._onSay(text)
+            self._onSay(
+                " ".join(filter(None, (_("Written: {files}.").format(files=names), _pdf())))
+            )
+            self._button.visible = bool(Dependencies.missingToPrint())
         elif job.state == "failed":
             self._onSay(str(job.error))
         else:
             self._onSay("")
 
+    def install(self) -> None:
+        """Install what a PDF needs, in the background, and write the report once more."""
+        self._button.enabled = False
+        self._onSay(_("Installing what a PDF needs. You can go on working."))
+        installer = Dependencies.Installer(lambda line: None, self._installed)
+        installer.install(Dependencies.missingToPrint())
 
-def _pdfIsPossible() -> bool:
-    return Dependencies.isInstalled("fpdf")
+    def _installed(self, problem: str) -> None:
+        self._button.enabled = True
+        if problem:
+            self._onSay(problem)
+        elif self._last is not None and self._last[0].isThere:
+            self.write(*self._last)
+        else:
+            self._button.visible = False
+            self._onSay("")
+
+
+def _pdf() -> str:
+    """What a PDF, or all letters in it, would need; "" if nothing."""
+    missing = Dependencies.missingToPrint()
+    if not missing:
+        return ""
+    printed = Dependencies.isInstalled("fpdf")
+    purpose = _("To print names in all scripts") if printed else _("For a PDF")
+    return Dependencies.described(missing, purpose)
 
 
 def _arguments(subject, reviewed, decision, path: str) -> Steps:
     """What the worker's job `report` takes; a picture is drawn in each step."""
     drawn = yield from Pictures.pictures(subject, reviewed)
-    formats = [".html", ".csv", ".json", *([".pdf"] if _pdfIsPossible() else [])]
+    formats = [".html", ".csv", ".json", *([".pdf"] if Dependencies.isInstalled("fpdf") else [])]
     return {
         "report": reviewed.report.as_record(),
         "decision": decision and decision.as_record(),

@@ -19,16 +19,19 @@ from neuralreg.worker.parcel import Steps, slabs
 from neuralreg.worker.records import Field, Voxels, rows_of
 from vtk.util.numpy_support import vtk_to_numpy
 
-from .. import Geometry, Segmentations, Volumes
+from .. import Geometry, Volumes
+from ..Made import areOfOne
+from . import Structures
 
 _MOST_SAMPLES = 500_000  # of a transform that is no grid
 
 
 @dataclass(frozen=True)
 class Subject:
-    """The nodes of a review: volumes, segmentations and markups of both sides.
+    """The nodes of a review: volumes, structures and markups of both sides.
 
-    mask: a segmentation on the fixed side; only what lies in it counts. profile: a file of limits,
+    fixedSegments, movingSegments: segmentations or label maps. mask: either, on the fixed side;
+    only what lies in it counts. profile: a file of limits,
     those of TG-132 if empty. All but the transform may be missing.
     """
 
@@ -59,20 +62,21 @@ class Subject:
 
     def job(self, detail: str, maps: tuple[str, ...] = ()) -> Steps:
         """The arguments of the worker's job `review`, in short steps."""
-        numbers = self.numbersOfSegments()
+        sides = self.fixedSegments, self.movingSegments
+        numbers, (ofFixed, ofMoving) = yield from Structures.numbered(*sides)
         pairs = list(self.pairs())
         return {
             "transform": (yield from self.way()),
             "fixed": (yield from self._volume(self.fixedVolume)),
             "moving": (yield from self._volume(self.movingVolume)),
-            "fixed_labels": (yield from self._labels(self.fixedSegments, numbers)),
-            "moving_labels": (yield from self._labels(self.movingSegments, numbers)),
+            "fixed_labels": (yield from self._labels(self.fixedSegments, numbers, ofFixed)),
+            "moving_labels": (yield from self._labels(self.movingSegments, numbers, ofMoving)),
             "names": {str(number): name for name, number in numbers.items()},
             "fixed_points": [tuple(fixed) for _name, fixed, _moving in pairs],
             "moving_points": [tuple(moving) for _name, _fixed, moving in pairs],
             "point_names": [name for name, _fixed, _moving in pairs],
             "mask": (yield from self._mask()),
-            "inverse": (yield from self._back()),
+            **(yield from self._back()),
             "profile": self.profile or None,
             "detail": detail,
             "maps": maps,
@@ -91,9 +95,16 @@ class Subject:
         return (yield from _wayOf(self.transform, self.fixedVolume))
 
     def _back(self) -> Steps:
-        """The opposite transform, where a node of the scene holds it: made with this one."""
+        """The opposite transform, where a node of the scene holds it, and where it comes from."""
         back = opposite(self.transform)
-        return None if back is None else (yield from _wayOf(back, self.movingVolume))
+        way = None if back is None else (yield from _wayOf(back, self.movingVolume))
+        isOwn = back is not None and areOfOne(self.transform, back)
+        return {"inverse": way, "own_inverse": isOwn}
+
+    def sides(self) -> Steps:
+        """What both volumes hold, without what the transform does to them: fixed and moving."""
+        fixed = yield from self._volume(self.fixedVolume)
+        return fixed, (yield from self._volume(self.movingVolume))
 
     # Volumes and segments
 
@@ -119,34 +130,23 @@ class Subject:
             )
         return Voxels(stored.data, grid, labels=stored.labels)
 
-    def numbersOfSegments(self) -> dict[str, int]:
-        """A number for each name of a segment on either side, the same on both."""
-        names: list[str] = []
-        for node in (self.fixedSegments, self.movingSegments):
-            for segmentId in Segmentations.segmentIds(node) if node is not None else ():
-                names.append(node.GetSegmentation().GetSegment(segmentId).GetName())
-        return {name: number for number, name in enumerate(dict.fromkeys(names), start=1)}
-
-    def _labels(self, node, numbers: dict[str, int]) -> Steps:
-        """A label map of a segmentation with these numbers; None without segments."""
-        merged = None if node is None else (yield from _merged(node, numbers))
-        return None if merged is None else (yield from self._handed(merged))
+    def _labels(self, node, numbers: dict[str, int], names: dict[int, str]) -> Steps:
+        """A label map of the structures with these numbers; None without any."""
+        made = None if node is None else (yield from Structures.labelMap(node, numbers, names))
+        return None if made is None else (yield from self._handed(made))
 
     def _mask(self) -> Steps:
-        """All segments of the mask as one; None without a mask."""
+        """All structures of the mask as one; None without a mask."""
         if self.mask is None:
             return None
-        segmentation = self.mask.GetSegmentation()
-        ids = Segmentations.segmentIds(self.mask)
-        names = [segmentation.GetSegment(segmentId).GetName() for segmentId in ids]
-        merged = yield from _merged(self.mask, dict.fromkeys(names, 1))
-        if merged is None:
+        made = yield from Structures.asOne(self.mask)
+        if made is None:
             raise InvalidImage(
                 "a mask has a segment that is not empty",
                 where=self.mask.GetName(),
                 remedy="Draw the region that counts, or choose another mask.",
             )
-        return (yield from self._handed(merged))
+        return (yield from self._handed(made))
 
     # Landmarks
 
@@ -209,14 +209,19 @@ def sides(transformNode) -> tuple[Any, Any]:
 
 
 def opposite(transformNode):
-    """The transform node of the same pair in the other direction, or None."""
+    """The transform node of the same pair in the other direction, or None.
+
+    One that was registered on its own comes before one that was computed as the inverse.
+    """
     pair = sides(transformNode)
     if None in pair or transformNode.GetParentTransformNode() is not None:
         return None
-    for node in slicer.util.getNodesByClass("vtkMRMLTransformNode"):
-        if sides(node) == pair[::-1] and node.GetParentTransformNode() is None:
-            return node
-    return None
+    found = [
+        node
+        for node in slicer.util.getNodesByClass("vtkMRMLTransformNode")
+        if sides(node) == pair[::-1] and node.GetParentTransformNode() is None
+    ]
+    return min(found, key=lambda node: areOfOne(transformNode, node), default=None)
 
 
 def _above(node) -> list:
@@ -260,42 +265,3 @@ def _fieldOf(held) -> Steps:
         vectors[part] = Geometry.flipped(stored[part] * scale + shift)
         yield
     return Field(vectors, grid)
-
-
-def _merged(segmentationNode, numbers: dict[str, int]) -> Steps:
-    """All segments in one label map; where some overlap, the later one stands. None if empty."""
-    segmentation = segmentationNode.GetSegmentation()
-    layers = list(Segmentations.layersOf(segmentationNode))
-    if not layers:
-        return None
-    first = layers[0][0]
-    corners = [_offset(first, stored) for stored, _values in layers]
-    low = np.min(corners, axis=0)
-    high = np.max([c + s.size for c, (s, _v) in zip(corners, layers, strict=True)], axis=0)
-    merged = np.zeros((high - low)[::-1], np.uint16)
-    for corner, (stored, values) in zip(corners, layers, strict=True):
-        table = np.zeros(max([*values.values(), 0]) + 2, np.uint16)  # the last: other labels
-        for segmentId, value in values.items():
-            table[value] = numbers[segmentation.GetSegment(segmentId).GetName()]
-        x, y, z = corner - low
-        nx, ny, nz = stored.size
-        into = merged[z : z + nz, y : y + ny, x : x + nx]
-        for part in slabs(stored.data):
-            found = table[np.clip(stored.data[part], 0, len(table) - 1)]
-            into[part] = np.where(found > 0, found, into[part])
-            yield
-    shift = np.eye(4)
-    shift[:3, 3] = low
-    return Volumes.Stored(merged, first.indexToParent @ shift, segmentationNode, labels=True)
-
-
-def _offset(first, other) -> np.ndarray:
-    """Where a layer begins in the voxels of another one. Raises InvalidOption if they differ."""
-    between = np.linalg.inv(first.indexToParent) @ other.indexToParent
-    if not np.allclose(between[:3, :3], np.eye(3), atol=1e-4):
-        raise InvalidOption(
-            "all segments of a segmentation have the same voxels",
-            where=first.node.GetName(),
-            remedy="Export it to a label map and import that again.",
-        )
-    return np.rint(between[:3, 3]).astype(int)

@@ -8,7 +8,7 @@ from slicer.i18n import tr as _
 
 from .. import Geometry, Tables
 from . import Lines
-from .Views import jump
+from .Rows import jump
 
 
 class ReviewResultView:

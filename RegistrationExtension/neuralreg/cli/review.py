@@ -21,6 +21,16 @@ def review(
     fixed: Annotated[Given, typer.Option(help="The fixed image.")] = None,
     moving: Annotated[Given, typer.Option(help="The moving image.")] = None,
     inverse: Annotated[Given, typer.Option(help="The transform of the other direction.")] = None,
+    consistency: Annotated[
+        bool,
+        typer.Option(
+            "--consistency",
+            help="Register the other way too, as the record beside the transform says.",
+        ),
+    ] = False,
+    model: Annotated[
+        str | None, typer.Option(help="For --consistency, where there is no record.")
+    ] = None,
     fixed_seg: Annotated[Given, typer.Option(help="Label map of the fixed image.")] = None,
     moving_seg: Annotated[Given, typer.Option(help="Label map of the moving image.")] = None,
     names: Annotated[
@@ -50,6 +60,7 @@ def review(
     alone can tell. Exit codes: 0 nothing needs attention, 1 something does, 2 it could not be
     reviewed.
     """
+    from neuralreg.cli.other_way import own_inverse
     from neuralreg.cli.outputs import require_free
     from neuralreg.cli.terminal import answer, shown_progress, warn
     from neuralreg.progress import stage
@@ -61,6 +72,10 @@ def review(
     if report is not None:
         require_free(report, overwrite)
     limits = read_profile(profile)
+    back: object = inverse
+    way: dict[str, str] = {}
+    if consistency:
+        back, way = _other_way(transform, fixed, moving, inverse, model, quiet)
     case = case_of(
         transform,
         fixed=fixed,
@@ -70,7 +85,8 @@ def review(
         names=label_names(names),
         landmarks=None if landmarks is None else read_pairs(landmarks, moving_landmarks),
         mask=mask,
-        inverse=inverse,
+        inverse=back,
+        own_inverse=own_inverse(transform, inverse),
     )
     with shown_progress(quiet) as progress:
         found = reviewed(case, limits, stage(progress, 0.05, 0.8 if report else 1.0))
@@ -86,11 +102,26 @@ def review(
                 "mask": mask,
                 "profile": profile,
             }
-            _write(found, case, report, subject, given)
+            _write(found, case, report, subject, given, way)
     warn(list(found.notes))
     answer(found.as_record(), as_json, lambda: in_words(found))
     if found.verdict != "pass":
         raise typer.Exit(1)
+
+
+def _other_way(
+    transform: Path, fixed: Given, moving: Given, inverse: Given, model: str | None, quiet: bool
+) -> tuple[object, dict[str, str]]:
+    """The other direction, registered now, and what the report says of it."""
+    from neuralreg.cli.other_way import registered_other_way
+    from neuralreg.cli.terminal import shown_progress
+    from neuralreg.errors import InvalidOption
+
+    if inverse is not None:
+        raise InvalidOption("one transform of the other direction is enough", got="two of them")
+    with shown_progress(quiet) as progress:
+        back, made_by = registered_other_way(transform, fixed, moving, model, progress)
+    return back, {"other way registered by": made_by}
 
 
 def label_names(path: Path | None) -> dict[int, str]:
@@ -111,13 +142,18 @@ def label_names(path: Path | None) -> dict[int, str]:
 
 
 def _write(
-    found: QualityReport, case: Case, path: Path, subject: str, given: dict[str, Path | None]
+    found: QualityReport,
+    case: Case,
+    path: Path,
+    subject: str,
+    given: dict[str, Path | None],
+    way: dict[str, str],
 ) -> None:
     from neuralreg.review.pictures import pictures_of
     from neuralreg.review.provenance import provenance_of, registration_of
     from neuralreg.review.report import write_report
 
-    provenance = provenance_of({name: file for name, file in given.items() if file})
+    provenance = {**provenance_of({name: file for name, file in given.items() if file}), **way}
     if given["transform"] and (made := registration_of(given["transform"])):
         provenance["registration"] = made
     write_report(

@@ -52,6 +52,7 @@ def assess(
     landmarks: Pairs | str | Path | None = None,
     mask: object = None,
     inverse: object = None,
+    own_inverse: bool = False,
     profile: Profile | str | Path | None = None,
     detail: str = "full",
     compare_on: str = "finer",
@@ -63,7 +64,9 @@ def assess(
     SimpleITK transform, or a transform file; fixed to moving.
     fixed, moving, fixed_labels, moving_labels, mask (on the fixed side): images of the core, of
     SimpleITK, or files. names: of the labels. landmarks: pairs, or a CSV of pairs.
-    inverse: the transform of the other direction, like result_or_field.
+    inverse: the transform of the other direction, like result_or_field; a registration of its own,
+    as consistency asks for. own_inverse: whether it was computed from the transform instead, as a
+    result's own is: then only its exactness is shown.
     profile: the limits; those of TG-132 unless given. detail: "quick" looks at fewer samples.
     compare_on: segmentations are compared on the "finer" of both grids, or on the "fixed" one.
 
@@ -79,6 +82,7 @@ def assess(
         landmarks=landmarks,
         mask=mask,
         inverse=inverse,
+        own_inverse=own_inverse,
         detail=detail,
         compare_on=compare_on,
     )
@@ -97,6 +101,7 @@ def case_of(
     landmarks: Pairs | str | Path | None = None,
     mask: object = None,
     inverse: object = None,
+    own_inverse: bool = False,
     detail: str = "full",
     compare_on: str = "finer",
 ) -> Case:
@@ -111,6 +116,7 @@ def case_of(
 
     if inverse is None:
         inverse = getattr(result_or_field, "inverse_field", None)
+        own_inverse = inverse is not None
     return Case(
         deformation=Deformation.of(result_or_field),
         fixed=image(fixed, "fixed image"),
@@ -123,6 +129,7 @@ def case_of(
         names=dict(names or {}),
         quick=detail == "quick",
         compare_on=compare_on,
+        own_inverse=own_inverse,
         notes=notes,
     )
 

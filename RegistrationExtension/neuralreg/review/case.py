@@ -33,7 +33,8 @@ class Case:
     """A deformation with the images, segmentations, landmarks and the mask that are there.
 
     quick: whether few samples are enough. compare_on: "finer" or "fixed", the grid on which
-    segmentations are compared. notes: what was assumed, in words.
+    segmentations are compared. own_inverse: whether the inverse was computed from the deformation,
+    instead of by a registration of its own. notes: what was assumed, in words.
     """
 
     deformation: Deformation
@@ -47,6 +48,7 @@ class Case:
     names: Mapping[int, str]
     quick: bool
     compare_on: str = "finer"
+    own_inverse: bool = False
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:

@@ -131,13 +131,19 @@ def _change(
 
 
 def consistency_lines(judge: Judge, case: Case) -> tuple[list[Line], Array | None]:
-    """Forward and back again, and the map of it on the coarse grid, in mm."""
+    """Forward and back again, and the map of it on the coarse grid, in mm.
+
+    Two registrations of their own, one each way, make consistency; an inverse that was computed
+    from the transform only tells how exact that computation was.
+    """
     title = "Forward-backward error"
     if case.inverse is None:
         return _invertible(case, title)
     inside = case.within(case.coarse)
     error = forward_backward(case.coarse_u, case.coarse, case.inverse)
     values = error[inside]
+    if case.own_inverse:
+        return _inverse_accuracy(case, title, values), error
     lines = [
         judge.line(
             "consistency",
@@ -174,9 +180,23 @@ def consistency_lines(judge: Judge, case: Case) -> tuple[list[Line], Array | Non
     return [*lines, line], error
 
 
+def _inverse_accuracy(case: Case, title: str, values: Array) -> list[Line]:
+    why = "the inverse was computed from this transform; register the other way to measure it"
+    lines = [unmeasured("consistency_mean", title, "consistency", why)]
+    for name, word, value in (
+        ("inverse_mean", "mean", float(values.mean())),
+        ("inverse_maximum", "largest", float(values.max())),
+    ):
+        words = f"its own inverse is off by {value:.2g} mm ({word}): exactness, not consistency"
+        heading, count = f"Accuracy of the inverse, {word}", len(values)
+        line = shown(name, heading, value, "mm", case.region, count, "consistency", words=words)
+        lines.append(line)
+    return lines
+
+
 def _invertible(case: Case, title: str) -> tuple[list[Line], Array | None]:
     """Without an inverse: whether there can be one."""
-    why = "no transform of the other direction was given"
+    why = "no registration of the other direction was given"
     lines = [unmeasured("consistency_mean", title, "consistency", why)]
     if case.quick:
         return lines, None

@@ -10,6 +10,7 @@ from PIL import Image as Picture
 from neuralreg.errors import PackageMissing
 from neuralreg.review.document import VERDICTS, Document, Figure, Section, Table
 from neuralreg.review.html import smaller
+from neuralreg.review.lettering import Lettering, lettering, texts_of
 from neuralreg.review.records import Histogram
 
 if TYPE_CHECKING:
@@ -26,10 +27,6 @@ _COLORS = {  # of the text, and behind it
     "not measured": ((68, 81, 94), (241, 244, 247)),
     "shown": ((68, 81, 94), (241, 244, 247)),
 }
-# The fonts that every reader has know Latin-1 only.
-_PLAIN = str.maketrans(
-    {"\u2264": "<=", "\u2265": ">=", "\u2013": "-", "\u2014": "-", "\u2019": "'"}
-)
 
 
 def as_pdf(document: Document) -> bytes:
@@ -41,11 +38,11 @@ def as_pdf(document: Document) -> bytes:
             "a PDF needs the package fpdf2", remedy="Install it, or print the HTML report."
         ) from error
     pdf = FPDF(format="A4")
-    pdf.set_title(_latin(document.title))
+    pdf.set_title(document.title)
     pdf.set_margins(_MARGIN, _MARGIN, _MARGIN)
     pdf.set_auto_page_break(True, 297 - _BOTTOM)
     pdf.add_page()
-    writer = _Writer(pdf)
+    writer = _Writer(pdf, lettering(pdf, texts_of(document)))
     writer.head(document)
     for section in document.sections:
         writer.section(section)
@@ -55,18 +52,20 @@ def as_pdf(document: Document) -> bytes:
 class _Writer:
     """Puts the parts of a document on pages."""
 
-    def __init__(self, pdf: FPDF) -> None:
-        self._pdf = pdf
+    def __init__(self, pdf: FPDF, letters: Lettering) -> None:
+        self._pdf, self._letters = pdf, letters
 
     def head(self, document: Document) -> None:
         pdf = self._pdf
         self._text(document.title, 18, bold=True, height=8)
         self._text(document.subtitle, 8.5, color=_DIM, height=4.5)
+        if self._letters.note:
+            self._text(self._letters.note, 8.5, bold=True, color=_COLORS["attention"][0])
         pdf.ln(3)
         color, behind = _COLORS[document.verdict]
         pdf.set_fill_color(*behind)
         pdf.set_text_color(*color)
-        pdf.set_font("Helvetica", "B", 12)
+        pdf.set_font(self._letters.family, "B", 12)
         pdf.cell(_WIDTH, 10, f"  {document.headline}", fill=True, new_x="LMARGIN", new_y="NEXT")
         pdf.ln(3)
         self._cards(document)
@@ -83,11 +82,11 @@ class _Writer:
             pdf.rect(left, top, width - 2, 0.9, style="F")
             pdf.set_xy(left + 1.5, top + 2)
             self._font(11 if value != "not measured" else 9, bold=value != "not measured")
-            pdf.cell(width - 4, 6, _latin(value))
+            pdf.cell(width - 4, 6, self._letters.printable(value))
             pdf.set_xy(left + 1.5, top + 8.5)
             self._font(7, color=_DIM)
             known = "" if verdict == "not measured" else f": {VERDICTS[verdict]}"
-            pdf.cell(width - 4, 4, _latin(title + known))
+            pdf.cell(width - 4, 4, self._letters.printable(title + known))
         pdf.set_xy(_MARGIN, top + 18)
 
     def section(self, section: Section) -> None:
@@ -128,12 +127,12 @@ class _Writer:
             headings_style=FontFace(emphasis="BOLD", color=_DIM),
             first_row_as_headings=True,
         ) as made:
-            made.row([_latin(text) for text in table.header])
+            made.row([self._letters.printable(text) for text in table.header])
             for cells in table.rows:
                 row = made.row()
                 for n, text in enumerate(cells):
                     style = self._tag(text) if n == table.verdict else None
-                    row.cell(_latin(text), style=style)
+                    row.cell(self._letters.printable(text), style=style)
         pdf.ln(1)
 
     def _tag(self, text: str) -> FontFace:
@@ -160,7 +159,7 @@ class _Writer:
             pdf.image(io.BytesIO(smaller(figure.png)[0]), left, top, w, h)
             pdf.set_xy(left - pdf.c_margin, top + height + 0.8)
             self._font(7, color=_DIM)
-            pdf.multi_cell(width - 3, 3.2, _latin(figure.caption), align="L")
+            pdf.multi_cell(width - 3, 3.2, self._letters.printable(figure.caption), align="L")
             lowest = max(lowest, pdf.get_y())
         pdf.set_xy(_MARGIN, lowest + 2)
 
@@ -190,7 +189,7 @@ class _Writer:
             pdf.cell(width, 4, f"{edge:.2g}", align=align)
         pdf.set_xy(left, top + height + 4.5)
         unit = f", {histogram.unit}" if histogram.unit else ""
-        pdf.multi_cell(width, 3.4, _latin(histogram.title + unit), align="L")
+        pdf.multi_cell(width, 3.4, self._letters.printable(histogram.title + unit), align="L")
 
     def _text(
         self,
@@ -202,10 +201,12 @@ class _Writer:
         height: float = 5.0,
     ) -> None:
         self._font(size, bold=bold, color=color)
-        self._pdf.multi_cell(_WIDTH, height, _latin(text), align="L", new_x="LMARGIN", new_y="NEXT")
+        self._pdf.multi_cell(
+            _WIDTH, height, self._letters.printable(text), align="L", new_x="LMARGIN", new_y="NEXT"
+        )
 
     def _font(self, size: float, *, bold: bool = False, color: tuple[int, int, int] = _INK) -> None:
-        self._pdf.set_font("Helvetica", "B" if bold else "", size)
+        self._pdf.set_font(self._letters.family, "B" if bold else "", size)
         self._pdf.set_text_color(*color)
 
     def _room(self, height: float) -> None:
@@ -224,7 +225,3 @@ def _fitted(png: bytes, width: float, height: float) -> tuple[float, float]:
     w, h = Picture.open(io.BytesIO(png)).size
     scale = min(width / w, height / h)
     return w * scale, h * scale
-
-
-def _latin(text: str) -> str:
-    return text.translate(_PLAIN).encode("latin-1", "replace").decode("latin-1")

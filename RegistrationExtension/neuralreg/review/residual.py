@@ -1,10 +1,10 @@
 """How far the warped image still is from the fixed one, block by block, by looking around.
 
-Around each block of the fixed image the warped one is searched for the place that looks most
-alike, in brightness and in edges; between modalities in edges alone. Where a shift explains a block
-much better than no shift does, and its neighbors say the same, the deformation is probably off by
-about that shift. This sees no error without structure,
-and along an edge only the part across it.
+Around each block of the fixed image the warped one is searched for the place whose edges look most
+alike: images of two modalities share edges, not brightness. A block is suspicious when a shift
+beyond what is tolerated explains it better than any tolerable one does, and when its neighbors are
+explained better by the same shift. This sees no error without structure, and along an edge only
+the part across it.
 """
 
 from __future__ import annotations
@@ -24,31 +24,34 @@ from neuralreg.geometry.grid import Grid
 Array = NDArray[Any]
 Mask = NDArray[np.bool_]
 
-_CELL = 4  # samples of a cell's side; a block is two cells wide
-_REACH = {2: 4, 3: 2}  # samples searched each way, by dimension
+_CELL = 3  # samples of a cell's side; a block is two cells wide
+_REACH = {2: 4, 3: 2}  # finest samples searched each way, by dimension
 _LEAST_CONTRAST = 0.15  # of the body's contrast: below, a block shows nothing
-_OPPOSITE = 0.5  # local correlation below minus this speaks for images of two kinds,
-_OPPOSED = 0.05  # when this share of the blocks says so
-_SURER = 0.05  # by which edges alone must explain more than brightness and edges together
-_EDGES_COUNT = 2.0  # edges gain less than brightness does
 _FAINT = 1e-3  # of edges: below, a block shows none
 _THREADS = 2
-_NEAR_BEST = 0.25  # of the gain: a smaller shift that comes so near is preferred
+_FITTING = 90  # percentile of the blocks' best agreement: what fitting parts of this pair reach
+_NOWHERE = -1.0  # support of what cannot be judged
+_SLACK = 1.05  # of lengths, for rounding
+_GAIN, _GAIN_OF_NOISE, _ENOUGH = 0.08, 0.4, 0.24  # shares of the agreement where images fit
 
 
 @dataclass(frozen=True, eq=False)
 class Residual:
     """What the search found, one value per block, in array order (z, y, x).
 
-    centers: LPS mm of the blocks, (..., d). shift_mm: the shift of the warped image that explains
-    a block best, components x y z along the grid's axes, in mm. gain: how much local correlation
-    rises by it. score: the correlation there. usable: blocks that show enough to tell.
+    centers: LPS mm of the blocks, (..., d). shift_mm: of the shifts beyond the tolerance the one
+    that explains a block best, components x y z along the grid's axes, in mm. gain: how much more
+    the edges agree than at the best tolerable shift, as a share of what they reach where the
+    images fit. support: the gain that the block and as many neighbors as a cube of two blocks a
+    side has share, all at the block's shift. unexplained: 1 minus the usual agreement of edges at
+    the best tolerable shift, 0 for equal images. usable: blocks that show enough to tell.
     """
 
     centers: Array
     shift_mm: Array
     gain: Array
-    score: Array
+    support: Array
+    unexplained: float
     usable: Mask
     cell_mm: Array
 
@@ -58,63 +61,78 @@ class Residual:
         return np.asarray(np.linalg.norm(self.shift_mm, axis=-1))
 
 
-def residual(fixed: Array, warped: Array, seen: Mask, inside: Mask, grid: Grid) -> Residual:
+def residual(
+    fixed: Array, warped: Array, seen: Mask, inside: Mask, grid: Grid, tolerance_mm: float
+) -> Residual:
     """Search around each block of the fixed image, (z, y, x), on one grid with the warped one.
 
-    seen: where the warped image shows something. inside: where it counts.
+    seen: where the warped image shows something. inside: where it counts. tolerance_mm: shifts up
+    to this length, and those by one sample, mean nothing.
     """
-    d = grid.dimension
+    d, finest = grid.dimension, min(grid.spacing)
     cells = [_CELL if n >= 6 * _CELL else 2 if n >= 6 else 1 for n in grid.shape]
-    reach = [min(_REACH[d], cell) if cell > 1 else 0 for cell in cells]
+    samples = [max(1, round(_REACH[d] * finest / step)) for step in grid.spacing[::-1]]
+    reach = [min(n, cell) if cell > 1 else 0 for n, cell in zip(samples, cells, strict=True)]
     images = _centered(fixed, inside), _centered(warped, inside & seen)
     blocks = _Blocks(grid.shape, cells, reach)
-    contrast = _contrast(images[0], blocks)
-    usable = contrast & blocks.share(inside) & blocks.share(seen, least=0.999)
-    scores, edges = _correlations(*images, blocks), _edge_agreements(*images, blocks)
-    still = scores[blocks.still][usable]
-    opposed = usable.any() and bool(np.mean(still < -_OPPOSITE) > _OPPOSED)
-    surer = _SURER if opposed else 0.0
-    scores = edges if opposed else scores  # where brightness tells nothing, edges must be sure
-    chosen = _smallest_of_the_best(scores, blocks, grid)
-    best, fit = (np.take_along_axis(values, chosen[None], 0)[0] for values in (scores, edges))
-    gain = best - scores[blocks.still] - surer
-    if not opposed:  # edges must fit better there as well
-        gain = np.minimum(gain, _EDGES_COUNT * (fit - edges[blocks.still]))
-    shift_mm = (np.array(blocks.shifts)[chosen] * grid.spacing[::-1])[..., ::-1]
+    window = [2 * n + 1 for n in reach]  # edges beside what nobody sees are made up
+    known = ndimage.minimum_filter(seen, window, mode="constant", cval=0)
+    usable = _contrast(images[0], blocks) & blocks.share(inside) & blocks.share(known, least=0.999)
+    scores = _edge_agreements(*images, blocks)
+    shifts_mm = np.array(blocks.shifts) * grid.spacing[::-1]
+    lengths = np.linalg.norm(shifts_mm, axis=1)
+    tolerable = lengths <= _SLACK * max(tolerance_mm, finest)
+    near = scores[tolerable].max(0)
+    fits, usual = _of_pair(scores.max(0)[usable], near[usable])
+    gains = (scores - near) / max(fits, _FAINT)
+    gains[tolerable] = -np.inf
+    chosen = gains.argmax(0)
     return Residual(
         centers=blocks.centers(grid),
-        shift_mm=shift_mm,
-        gain=gain,
-        score=best - 2 * surer,
+        shift_mm=shifts_mm[chosen][..., ::-1],
+        gain=_at(gains, chosen),
+        support=_shared(gains, chosen, usable),
+        unexplained=1.0 - usual,
         usable=usable,
         cell_mm=np.multiply(cells, grid.spacing[::-1]),
     )
 
 
-def _smallest_of_the_best(scores: Array, blocks: _Blocks, grid: Grid) -> Array:
-    """Of the shifts that are nearly as good as the best one, the smallest: its number."""
-    best = scores.max(0)
-    close = scores >= best - _NEAR_BEST * (best - scores[blocks.still])
-    lengths = np.linalg.norm(np.array(blocks.shifts) * grid.spacing[::-1], axis=1)
-    return np.asarray(np.where(close, lengths.reshape(-1, *[1] * best.ndim), np.inf).argmin(0))
+def _of_pair(best: Array, near: Array) -> tuple[float, float]:
+    """What the edges of this pair agree to where they fit, and usually."""
+    if not len(best):
+        return 1.0, 0.0
+    return float(np.percentile(best, _FITTING)), float(np.median(near))
 
 
-def agreed(found: Residual, least_mm: float, least_gain: float, least_score: float) -> Mask:
-    """Blocks that are off by at least so much, and whose neighbors say about the same."""
-    strong = found.usable & (found.length_mm >= least_mm)
-    strong &= (found.gain >= least_gain) & (found.score >= least_score)
-    d = strong.ndim
-    unit = found.shift_mm / np.maximum(found.length_mm, 1e-6)[..., None]
-    partners = np.zeros(strong.shape, int)
-    wide = np.pad(strong, 1)
-    wide_unit = np.pad(unit, [(1, 1)] * d + [(0, 0)])
+def _at(values: Array, chosen: Array) -> Array:
+    """Of (shifts, ...) the value at each block's own shift."""
+    return np.asarray(np.take_along_axis(values, chosen[None], 0)[0])
+
+
+def _shared(gains: Array, chosen: Array, usable: Mask) -> Array:
+    """The gain that a block shares with enough neighbors, which are shifted as the block is."""
+    d = usable.ndim
+    wide = np.pad(gains, [(0, 0)] + [(1, 1)] * d, constant_values=_NOWHERE)
+    wide_usable = np.pad(usable, 1)
+    found = []
     for step in product((0, 1, 2), repeat=d):
         if step == (1,) * d:
             continue
-        view = tuple(slice(s, s + n) for s, n in zip(step, strong.shape, strict=True))
-        same_way = (wide_unit[view] * unit).sum(-1) > 0.5
-        partners += wide[view] & same_way
-    return np.asarray(strong & (partners >= d))
+        view = tuple(slice(s, s + n) for s, n in zip(step, usable.shape, strict=True))
+        found.append(np.where(wide_usable[view], _at(wide[(slice(None), *view)], chosen), _NOWHERE))
+    enough = np.sort(np.stack(found), axis=0)[-(2**d)]
+    return np.asarray(np.where(usable, np.minimum(_at(gains, chosen), enough), _NOWHERE))
+
+
+def suspicious(found: Residual) -> Mask:
+    """Blocks that are off by more than is tolerated, as their neighbors say too.
+
+    What usually is left unexplained (noise, another modality) lets some shift explain more by
+    chance: the more of it, the more is asked for.
+    """
+    asked = min(_GAIN + _GAIN_OF_NOISE * found.unexplained, _ENOUGH)
+    return np.asarray(found.support >= asked)
 
 
 def clusters(chosen: Mask) -> list[Mask]:
@@ -125,10 +143,10 @@ def clusters(chosen: Mask) -> list[Mask]:
 
 def _centered(values: Array, inside: Mask) -> Array:
     """Values with mean 0 and deviation 1 where they count, so that single precision is enough."""
-    chosen = values[inside] if inside.any() else values
-    deviation = float(chosen.std()) or 1.0
-    low, high = np.percentile(chosen, (0.5, 99.5))
-    return np.asarray((np.clip(values, low, high) - chosen.mean()) / deviation, np.float32)
+    low, high = np.percentile(values[inside] if inside.any() else values, (0.5, 99.5))
+    clipped = np.clip(values, low, high)  # before anything is measured: one voxel may be huge
+    chosen = clipped[inside] if inside.any() else clipped
+    return np.asarray((clipped - chosen.mean()) / (float(chosen.std()) or 1.0), np.float32)
 
 
 class _Blocks:
@@ -137,7 +155,6 @@ class _Blocks:
     def __init__(self, shape: tuple[int, ...], cells: list[int], reach: list[int]) -> None:
         self.shape, self.cells, self.reach = shape, cells, reach
         self.shifts = list(product(*(range(-r, r + 1) for r in reach)))
-        self.still = self.shifts.index((0,) * len(shape))
         self._n = float(np.prod([2 * c if c > 1 else 1 for c in cells]))
 
     def mean(self, values: Array) -> Array:
@@ -177,23 +194,6 @@ class _Blocks:
 def _contrast(values: Array, blocks: _Blocks) -> Mask:
     variance = blocks.mean(values * values) - blocks.mean(values) ** 2
     return np.asarray(np.sqrt(np.maximum(variance, 0)) > _LEAST_CONTRAST)
-
-
-def _correlations(fixed: Array, warped: Array, blocks: _Blocks) -> Array:
-    """Local correlation of both images at each shift: (shifts, ...), -1 to 1."""
-    floor = _LEAST_CONTRAST**2 / 4
-    mean = blocks.mean(fixed)
-    variance = np.maximum(blocks.mean(fixed * fixed) - mean**2, 0) + floor
-    wide = blocks.padded(warped)
-
-    def at(shift: tuple[int, ...]) -> Array:
-        other = blocks.view(wide, shift)
-        other_mean = blocks.mean(other)
-        other_variance = np.maximum(blocks.mean(other * other) - other_mean**2, 0) + floor
-        shared = blocks.mean(fixed * other) - mean * other_mean
-        return np.asarray(shared / np.sqrt(variance * other_variance))
-
-    return _for_each(blocks.shifts, at)
 
 
 def _edge_agreements(fixed: Array, warped: Array, blocks: _Blocks) -> Array:
@@ -244,8 +244,15 @@ def _neighbors(values: Array, axis: int) -> Array:
     return np.asarray(values[tuple(low)] + values[tuple(high)])
 
 
-def levels(grid: Grid) -> Iterator[Grid]:
-    """The grids to search on, the finer first; the coarser one reaches twice as far."""
-    yield grid
-    if min(n for n in grid.size if n > 1) >= 6 * _CELL:
-        yield grid.resized([max(n // 2, 1) for n in grid.size])
+def levels(grid: Grid, tolerance_mm: float) -> Iterator[Grid]:
+    """The grids to search on, the finer first; the coarser one reaches twice as far.
+
+    The first one is no finer than the tolerance asks for, as it would reach less far. Coarse axes
+    stay as they are, so that the search is equally wide along all.
+    """
+    finest = max(min(grid.spacing), tolerance_mm / 2)
+    for step in (finest, 2 * finest):
+        spacing = np.maximum(grid.spacing, step)
+        level = grid if np.allclose(spacing, grid.spacing) else grid.with_spacing(spacing.tolist())
+        if step == finest or min(n for n in level.size if n > 1) >= 6 * _CELL:
+            yield level

@@ -15,19 +15,19 @@ from scipy import ndimage
 
 from neuralreg.geometry.grid import Grid
 from neuralreg.review.agreement import mutual_information
-from neuralreg.review.case import COARSE, QUICK, Case
+from neuralreg.review.case import COARSE, QUICK, Case, body
+from neuralreg.review.consistency import inverted
 from neuralreg.review.records import Line, Place
-from neuralreg.review.residual import Residual, agreed, clusters, levels, residual
-from neuralreg.review.volumes import limited
+from neuralreg.review.residual import Residual, clusters, levels, residual, suspicious
+from neuralreg.review.volumes import limited, on_grid
+from neuralreg.review.volumes import seen as within_image
 from neuralreg.review.worst_places import peaks
 
 Array = NDArray[Any]
 Mask = NDArray[np.bool_]
 
 _OWN = "a detector of this program, see benchmarks/faults.py; no tolerance exists"
-_RESIDUAL_SAMPLES = 1.0  # of the searched grid's spacing: smaller shifts are not counted
 _APART_MM, _APART_SHARE = 10.0, 0.05  # two places, at most this share of the image
-_GAIN, _SCORE = 0.2, 0.5
 _ROUGH = 1.1  # samples: difference from the smoothed field
 _SMOOTHED = 1.5  # samples
 _BACKWARDS = 0.005  # mutual information that the inverse explains more
@@ -97,12 +97,13 @@ def _unknown(name: str, title: str, why: str) -> Suspicion:
 def _residual(case: Case, grid: Grid) -> Suspicion:
     places: list[Place] = []
     compared = 0
-    for level in levels(grid):
+    tolerance = tolerated_mm(case.fixed_grid)
+    for level in levels(grid, tolerance):
         u = case.deformation.on(level)
         fixed, _, warped, seen = case.images_on(level, u)
-        found = residual(fixed, warped, seen, case.within(level), level)
+        found = residual(fixed, warped, seen, case.within(level), level, tolerance)
         compared = max(compared, int(found.usable.sum()))
-        places += _residual_places(case, found, level)
+        places += _residual_places(case, found)
     places = _apart(places, min(_APART_MM, _APART_SHARE * max(grid.extent_mm)))
     if not compared:
         return _unknown(
@@ -112,7 +113,8 @@ def _residual(case: Case, grid: Grid) -> Suspicion:
     words = (
         f"in {len(places)} places the images fit better when shifted by up to {worst:.2g} mm"
         if places
-        else "no place found where a shift would make the images fit clearly better"
+        else f"no place found where a shift of more than {tolerance:.2g} mm would make the images "
+        "fit clearly better"
     )
     line = _line(
         "residual", "Images still apart", worst, "mm", case, compared, "blocks", bool(places), words
@@ -120,16 +122,23 @@ def _residual(case: Case, grid: Grid) -> Suspicion:
     return Suspicion(line, tuple(places))
 
 
-def _residual_places(case: Case, found: Residual, grid: Grid) -> list[Place]:
-    least = _RESIDUAL_SAMPLES * min(grid.spacing)
+def tolerated_mm(grid: Grid) -> float:
+    """How far images may be apart: the largest side of a voxel, as TG-132 has it for landmarks.
+
+    At most twice the mean side: thick slices are no reason to overlook what their plane shows.
+    """
+    sides = np.array([s for s, n in zip(grid.spacing, grid.size, strict=True) if n > 1])
+    return float(min(sides.max(), 2 * np.exp(np.log(sides).mean())))
+
+
+def _residual_places(case: Case, found: Residual) -> list[Place]:
     places = []
-    for cluster in clusters(agreed(found, least - 1e-6, _GAIN, _SCORE)):
-        weight = found.length_mm * found.gain * cluster
-        at = np.unravel_index(int(weight.argmax()), weight.shape)
-        point, value = found.centers[at], float(found.length_mm[cluster].max())
+    for cluster in clusters(suspicious(found)):
+        at = np.unravel_index(int(np.where(cluster, found.support, -1).argmax()), cluster.shape)
+        point, value = found.centers[at], float(found.length_mm[at])
         region = case.name_at(point)
         words = f"the images fit better when shifted by {value:.2g} mm around here, in {region}"
-        severity = 1.0 + value / least * float(found.gain[at])
+        severity = 1.0 + 10.0 * float(found.support[at])
         places.append(
             Place(
                 "residual", tuple(np.round(point, 3).tolist()), value, "mm", region, words, severity
@@ -256,7 +265,11 @@ def _similarity(case: Case) -> Suspicion:
         words, alarm = "the images agree less than without the transform", True
     lost = 100.0 * (1 - float(seen[case.within(grid)].mean()))
     if lost > _LOST:
-        words, alarm = f"{lost:.0f} % of {case.region} is mapped outside of the moving image", True
+        words = f"{lost:.0f} % of {case.region} is mapped outside of the moving image"
+        if alarm := _unused(case) > _LOST:
+            words += ", and the same goes for the moving image: is it brought to the right place?"
+        else:
+            words += ", which shows no more of it"
     if not case.deformation.is_linear and moved >= _STILL:
         other = _other_way(case, grid, fixed)
         if other is not None and other > after + _BACKWARDS and other > before:
@@ -274,6 +287,16 @@ def _similarity(case: Case) -> Suspicion:
         before=before,
     )
     return Suspicion(line)
+
+
+def _unused(case: Case) -> float:
+    """How much of the body in the moving image the fixed image does not take up, in percent."""
+    assert case.moving is not None
+    grid = limited(Grid.of(case.moving), QUICK)
+    found = body(on_grid(case.moving, grid))
+    there = np.ones(grid.shape, bool) if found is None else found
+    back = (case.inverse or inverted(case.deformation, grid)[0]).on(grid)
+    return 100.0 * (1 - float(within_image(case.fixed_grid, back, grid)[there].mean()))
 
 
 def _other_way(case: Case, grid: Grid, fixed: Array) -> float | None:

@@ -135,12 +135,15 @@ class ReviewJob:
     """A transform to be reviewed, and what is known about both sides.
 
     transform, inverse: fixed to moving and back; a field, a homogeneous matrix in LPS (row by
-    row), or a transform file. fixed_labels, moving_labels: label maps whose values mean the same
-    structures; names: what these are called, by the value as text. mask: on the fixed side.
-    fixed_points, moving_points, point_names: pairs of landmarks in one order, LPS mm.
+    row), or a transform file. own_inverse: whether the inverse was computed from the transform
+    instead of by a registration of its own. fixed_labels, moving_labels: label maps whose values
+    mean the same structures; names: what these are called, by the value as text. mask: on the
+    fixed side. fixed_points, moving_points, point_names: pairs of landmarks in one order, LPS
+    mm.
     profile: file of limits, if not the usual one. detail: "quick" or "full".
     maps: what is wanted as images on the fixed grid: "jacobian", "forward_backward",
-    "magnitude", "residual", "warped" (the moving image).
+    "magnitude", "residual", "warped" (the moving image); "carried_back" is the fixed image on the
+    moving grid.
     """
 
     transform: Field | tuple[tuple[float, ...], ...] | str
@@ -154,6 +157,7 @@ class ReviewJob:
     moving_points: tuple[tuple[float, ...], ...] = ()
     point_names: tuple[str, ...] = ()
     inverse: Field | tuple[tuple[float, ...], ...] | str | None = None
+    own_inverse: bool = False
     profile: str | None = None
     detail: str = "full"
     maps: tuple[str, ...] = ()

@@ -29,6 +29,7 @@ def run(job: ReviewJob, progress: Progress = silent) -> Review:
         landmarks=_pairs(job),
         mask=_source(job.mask),
         inverse=None if job.inverse is None else _deformation(job.inverse),
+        own_inverse=job.own_inverse,
         detail=job.detail,
     )
     report = review(case, read_profile(job.profile), progress)

@@ -271,7 +271,11 @@ def test_a_result_of_a_registration_brings_its_inverse(a_case):
         provenance={},
     )
     report = neuralreg.assess(result)
-    assert report.line("consistency_mean").verdict == "pass"
+    assert report.line("inverse_maximum").verdict == "shown"
+    assert report.line("inverse_maximum").value < 1.0
+    assert report.line("consistency_mean").verdict == "not measured"  # it was computed, not found
+    given = neuralreg.assess(result, inverse=result.inverse_field)
+    assert given.line("consistency_mean").verdict == "pass"
     assert report.transform_hash == true.sha256
 
 

@@ -111,6 +111,44 @@ def test_several_transforms_are_gone_through_those_at_risk_first(
     assert panel.parameters.transform is a_transform
 
 
+def test_what_a_pdf_needs_is_offered_and_installed_and_then_it_is_written(
+    panel, review, tmp_path, wait_until, monkeypatch
+):
+    import qt
+    import slicer.packaging
+    from NeuralRegistrationLib import Dependencies
+
+    there, asked = set(), []
+    real = Dependencies.isInstalled
+    monkeypatch.setattr(
+        Dependencies,
+        "isInstalled",
+        lambda name: name in there if name in ("fpdf", "matplotlib") else real(name),
+    )
+
+    def pip_install(requirements, **more):
+        asked.extend(requirements)
+        there.update(("fpdf", "matplotlib"))
+        qt.QTimer.singleShot(0, lambda: more["completedCallback"](0))
+
+    monkeypatch.setattr(slicer.packaging, "pip_install", pip_install)
+    path = tmp_path / "report.html"
+    monkeypatch.setattr(qt.QFileDialog, "getSaveFileName", lambda *_: str(path))
+    review()
+    panel.ui.reviewReportButton.click()
+    wait_until(lambda: panel.report.job is None)
+    assert not (tmp_path / "report.pdf").exists()
+    text = panel.ui.reviewStatusLabel.text
+    assert "For a PDF, Slicer needs fpdf, matplotlib: a download of about 18 MB" in text
+    assert not panel.ui.reviewPdfButton.isHidden()
+    panel.ui.reviewPdfButton.click()
+    wait_until((tmp_path / "report.pdf").exists)
+    wait_until(lambda: panel.report.job is None)
+    assert asked == ["fpdf2>=2.8", "matplotlib>=3.8"]
+    assert panel.ui.reviewPdfButton.isHidden()
+    assert "report.pdf" in panel.ui.reviewStatusLabel.text
+
+
 def test_a_report_is_written_with_pictures_of_slicer_s_views(
     panel, review, a_scene, tmp_path, monkeypatch, wait_until, a_transform, views
 ):

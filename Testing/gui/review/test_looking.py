@@ -54,23 +54,170 @@ def test_each_overlay_shows_both_images_its_own_way(panel, review, views, wait_u
     assert composite.GetCompositing() == composite.Alpha
     seen = set()
     wait_until(lambda: seen.add(composite.GetForegroundOpacity()) or seen == {0.0, 1.0})
-    wait_until(lambda: panel.look.views.canMix)
     pick(ui.reviewOverlaySelector, "Curtain")
+    wait_until(lambda: panel.look.views.canMix)
     ui.reviewMixSlider.value = 50
-    mixed = slicer.util.arrayFromVolume(
-        slicer.mrmlScene.GetNodeByID(composite.GetForegroundVolumeID())
-    )
-    known = panel.look.views._mixed
+    mixed = _shown(composite)
+    known = panel.look.views._mixed[0].grays()
     middle = mixed.shape[2] // 2
     for place in (50, 80, 10, 50):  # the curtain is drawn back and forth
         ui.reviewMixSlider.value = place
-    assert np.array_equal(mixed[:, :, :middle], known._fixed[:, :, :middle])
-    assert np.array_equal(mixed[:, :, middle:], known._warped[:, :, middle:])
+    assert np.array_equal(mixed[:, :, :middle], known.own[:, :, :middle])
+    assert np.array_equal(mixed[:, :, middle:], known.other[:, :, middle:])
     pick(ui.reviewOverlaySelector, "Checkerboard")
     ui.reviewMixSlider.value = 0
-    assert np.array_equal(mixed[:4, :4, :4], known._fixed[:4, :4, :4])
-    assert np.array_equal(mixed[:4, :4, 4:8], known._warped[:4, :4, 4:8])
-    assert np.array_equal(mixed[4:8, :4, 4:8], known._fixed[4:8, :4, 4:8])
+    assert np.array_equal(mixed[:4, :4, :4], known.own[:4, :4, :4])
+    assert np.array_equal(mixed[:4, :4, 4:8], known.other[:4, :4, 4:8])
+    assert np.array_equal(mixed[4:8, :4, 4:8], known.own[4:8, :4, 4:8])
+
+
+def _shown(composite):
+    """The voxels that a view lays over its background."""
+    return slicer.util.arrayFromVolume(
+        slicer.mrmlScene.GetNodeByID(composite.GetForegroundVolumeID())
+    )
+
+
+BROUGHT = "Fixed above, moving as brought below"
+OWN = "Fixed above, moving in its own space below"
+
+
+@pytest.fixture
+def rows(panel, views, a_scene, a_pair, wait_until):
+    """Chooses a layout and an overlay; the composite nodes of both rows."""
+    layout = a_scene.AddNode(slicer.vtkMRMLLayoutNode())
+    layout.SetViewArrangement(layout.SlicerLayoutFourUpView)
+
+    def choose(layout, overlay):
+        pick(panel.ui.reviewLayoutSelector, layout)
+        pick(panel.ui.reviewOverlaySelector, overlay)
+        if overlay in ("Checkerboard", "Curtain"):
+            wait_until(lambda: panel.look.views.canMix)
+        return [views[f"Review{side}Axial"][1] for side in ("Fixed", "Moving")]
+
+    return choose
+
+
+@pytest.mark.parametrize("layout", [BROUGHT, OWN])
+def test_each_row_shows_its_own_image_and_lets_the_other_one_in(panel, review, rows, layout):
+    review()
+    ui, scene = panel.ui, slicer.mrmlScene
+    both = rows(layout, "Fade")
+    assert ui.reviewMixSlider.value == 0  # side by side at first
+    ui.reviewMixSlider.value = 30
+    names = []
+    for composite in both:
+        assert composite.GetForegroundOpacity() == pytest.approx(0.3)
+        assert composite.GetCompositing() == composite.Alpha
+        ids = composite.GetBackgroundVolumeID(), composite.GetForegroundVolumeID()
+        images = [scene.GetNodeByID(one).GetImageData() for one in ids]
+        known = (panel.parameters.fixedVolume, panel.parameters.movingVolume)
+        names.append([next(n.GetName() for n in known if n.GetImageData() is i) for i in images])
+    assert names == [["fixed", "moving"], ["moving", "fixed"]]
+    rows(layout, "Difference")
+    assert [one.GetCompositing() for one in both] == [both[0].Subtract] * 2
+
+
+@pytest.mark.parametrize("layout", [BROUGHT, OWN])
+def test_both_rows_flicker(panel, review, rows, layout, wait_until):
+    review()
+    both, seen = rows(layout, "Flicker"), set()
+    wait_until(lambda: seen.add(tuple(c.GetForegroundOpacity() for c in both)) or len(seen) == 2)
+    assert seen == {(0.0, 0.0), (1.0, 1.0)}
+
+
+def test_the_rows_have_opposite_squares_and_curtains(panel, review, rows):
+    review()
+    upper, lower = rows(BROUGHT, "Curtain")
+    panel.ui.reviewMixSlider.value = 50
+    known = panel.look.views._mixed[0].grays()
+    left, right = np.s_[:, :, :7], np.s_[:, :, 8:]
+    assert np.array_equal(_shown(upper)[left], known.own[left])
+    assert np.array_equal(_shown(upper)[right], known.other[right])
+    assert np.array_equal(_shown(lower)[left], known.other[left])
+    assert np.array_equal(_shown(lower)[right], known.own[right])
+    rows(BROUGHT, "Checkerboard")
+    assert not np.array_equal(_shown(upper), _shown(lower))
+
+
+def test_in_its_own_space_the_lower_row_mixes_on_the_moving_image_s_voxels(
+    panel, review, rows, a_pair
+):
+    a_pair[1].SetOrigin(4.0, 0.0, 0.0)
+    review()
+    _upper, lower = rows(OWN, "Curtain")
+    panel.ui.reviewMixSlider.value = 100
+    mixed = slicer.mrmlScene.GetNodeByID(lower.GetForegroundVolumeID())
+    assert mixed.GetOrigin() == (4.0, 0.0, 0.0)
+    of_moving = panel.look.views._mixed[1].grays()
+    assert np.array_equal(_shown(lower), of_moving.own)
+    before = panel.look.views._mixed[1].grays(before=True)
+    assert np.array_equal(before.other[:, :, :-2], panel.look.views._mixed[0].grays().own[:, :, 2:])
+
+
+@pytest.mark.parametrize("layout", ["As they are: both on each other", BROUGHT, OWN])
+def test_the_key_shows_squares_before_and_after(panel, review, rows, views, layout):
+    review()
+    both = rows(layout, "Checkerboard")
+    if layout.startswith("As"):
+        both = [views["Red"][1]]
+    panel.ui.reviewMixSlider.value = 0
+    after = [_shown(one).copy() for one in both]
+    panel.look.shortcut.activated.emit()
+    for number, one in enumerate(both):
+        grays = panel.look.views._mixed[number].grays(before=True)
+        assert np.array_equal(_shown(one)[:4, :4, :4], grays.own[:4, :4, :4])
+        assert np.array_equal(_shown(one)[:4, :4, 4:8], grays.other[:4, :4, 4:8])
+    panel.look.shortcut.activated.emit()
+    assert all(np.array_equal(_shown(one), was) for one, was in zip(both, after, strict=True))
+
+
+@pytest.mark.parametrize("layout", [BROUGHT, OWN])
+def test_the_key_moves_the_other_image_in_each_row(panel, review, rows, layout):
+    review()
+    both = rows(layout, "Fade")
+    panel.ui.reviewMixSlider.value = 50
+
+    def moved(node):
+        way = vtk.vtkGeneralTransform()
+        if node.GetParentTransformNode() is not None:
+            node.GetParentTransformNode().GetTransformFromWorld(way)
+        return np.array(way.TransformPoint(20, 20, 20)) - 20
+
+    def places():
+        ids = [(c.GetBackgroundVolumeID(), c.GetForegroundVolumeID()) for c in both]
+        return [[moved(slicer.mrmlScene.GetNodeByID(one)) for one in pair] for pair in ids]
+
+    shift = SHIFT * [-1, -1, 1]
+    lower = [0 * shift, -shift] if layout == OWN else [shift, 0 * shift]
+    assert np.allclose(places(), [[0 * shift, shift], lower], atol=0.02)
+    panel.look.shortcut.activated.emit()
+    assert np.allclose(places(), 0, atol=1e-6)
+
+
+def test_what_cannot_be_shown_is_said(panel, rows, review, wait_until):
+    ui = panel.ui
+    pick(ui.reviewLayoutSelector, BROUGHT)
+    pick(ui.reviewOverlaySelector, "Checkerboard")
+    wait_until(lambda: "review first" in ui.reviewLookLabel.text)
+    review()
+    wait_until(lambda: panel.look.views.canMix)
+    assert not ui.reviewLookLabel.visible
+    panel.look._images["warped"] = panel.look._images["jacobian"]
+    panel.look._images["jacobian"][0].SetDimensions(2, 2, 2)
+    pick(ui.reviewLayoutSelector, OWN)
+    wait_until(lambda: "more voxels" in ui.reviewLookLabel.text)
+    pick(ui.reviewOverlaySelector, "Difference")
+    assert not ui.reviewLookLabel.visible
+
+
+def test_leaving_takes_all_that_was_made_for_showing_away(panel, review, rows, a_scene):
+    review()
+    before = nodes_in(a_scene)
+    rows(OWN, "Curtain")
+    rows(BROUGHT, "Checkerboard")
+    panel.close()
+    assert nodes_in(a_scene) - before <= {"vtkMRMLLayoutNodevtkMRMLLayoutNode"}
 
 
 def test_the_layouts_show_one_image_above_the_other(panel, review, views, a_scene):
@@ -152,7 +299,7 @@ def test_registering_again_from_moved_starts_gives_a_map(panel, review, a_scene,
     ui.reviewSpreadButton.click()
     assert ui.reviewCancelButton.enabled
     wait_until(lambda: not panel._jobs)
-    assert ui.reviewMapSelector.currentText == "Dependence on the start"
+    assert ui.reviewMapSelector.currentText == "Dependence on the start", ui.reviewStatusLabel.text
     shown = a_scene.GetNodeByID(views["Red"][1].GetForegroundVolumeID())
     assert np.unique(slicer.util.arrayFromVolume(shown)).tolist() == [4.0]
 

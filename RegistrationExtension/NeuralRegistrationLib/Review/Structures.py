@@ -1,0 +1,174 @@
+"""Structures drawn on an image: the segments of a segmentation, or the labels of a label map.
+
+Structures of one name on both sides are compared. A label is called as its color table calls it,
+or as that of the other side's label map does; else by its number.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import slicer
+from neuralreg.errors import InvalidImage, InvalidOption
+from neuralreg.worker.parcel import Steps, at_once, slabs
+
+from .. import Segmentations, Volumes
+
+_LABELS = "Binary labelmap"
+_MOST_LABELS = 1 << 16  # what a label map for the core can tell apart
+
+
+def numbered(fixed, moving) -> Steps:
+    """A number for each name of a structure on either side, and the names of labels by value.
+
+    fixed, moving: nodes, or None. Gives a dict of numbers by name, from 1, the same for both sides,
+    and for each side a dict of names by label (empty for segmentations). Raises InvalidImage.
+    """
+    labels = []
+    for node in (fixed, moving):
+        labels.append((yield from labelsIn(node)) if _isLabelMap(node) else [])
+    own = [
+        {value: _nameInTable(node, value) for value in values}
+        for node, values in zip((fixed, moving), labels, strict=True)
+    ]
+    named = [
+        {value: name or other.get(value) or f"label {value}" for value, name in names.items()}
+        for names, other in (own, own[::-1])
+    ]
+    every = [
+        name
+        for node, names in zip((fixed, moving), named, strict=True)
+        for name in (names.values() if _isLabelMap(node) else _namesOfSegments(node))
+    ]
+    return {name: n for n, name in enumerate(dict.fromkeys(every), start=1)}, named
+
+
+def _isLabelMap(node) -> bool:
+    return node is not None and Volumes.isLabelMap(node)
+
+
+def _namesOfSegments(node) -> list[str]:
+    if node is None:
+        return []
+    segmentation = node.GetSegmentation()
+    return [segmentation.GetSegment(each).GetName() for each in Segmentations.segmentIds(node)]
+
+
+def labelsIn(node) -> Steps:
+    """The labels of a label map that have voxels, without 0. Raises InvalidImage."""
+    data = Volumes.storedIn(node).data
+    found = np.zeros(_MOST_LABELS, bool)
+    for part in slabs(data):
+        some = data[part]
+        if not (
+            np.array_equal(some, np.trunc(some)) and 0 <= some.min() <= some.max() < len(found)
+        ):
+            raise InvalidImage(
+                "labels are whole numbers",
+                where=node.GetName(),
+                got=f"values from {some.min()} to {some.max()}",
+                wanted=f"0 to {_MOST_LABELS - 1}",
+            )
+        counts = np.bincount(some.ravel().astype(np.intp))
+        found[: len(counts)] |= counts > 0
+        yield
+    return [int(value) for value in np.flatnonzero(found) if value]
+
+
+def _nameInTable(node, value: int) -> str:
+    """What the color table of a label map calls a label; "" if it does not say."""
+    display = node.GetDisplayNode()
+    table = display.GetColorNode() if display is not None else None
+    if table is None or not 0 <= value < table.GetNumberOfColors():
+        return ""
+    name = table.GetColorName(value) or ""
+    return "" if name in (table.GetNoName(), str(value)) else name
+
+
+def labelMap(node, numbers: dict[str, int], names: dict[int, str]) -> Steps:
+    """All structures of a node in one label map, by these numbers; None if there are none.
+
+    names: of the labels, where the node is a label map. Where segments overlap, the later one
+    stands. Raises InvalidOption where the layers of a segmentation do not fit each other.
+    """
+    if _isLabelMap(node):
+        return (yield from _renumbered(node, {v: numbers[name] for v, name in names.items()}))
+    return (yield from _merged(node, numbers))
+
+
+def asOne(node) -> Steps:
+    """All structures of a node as one mask; None if there are none."""
+    if _isLabelMap(node):
+        return (yield from _renumbered(node, dict.fromkeys((yield from labelsIn(node)), 1)))
+    return (yield from _merged(node, dict.fromkeys(_namesOfSegments(node), 1)))
+
+
+def _renumbered(node, values: dict[int, int]) -> Steps:
+    stored = Volumes.storedIn(node)
+    if not values:
+        return None
+    table = np.zeros(max(values) + 1, np.uint16)
+    for value, number in values.items():
+        table[value] = number
+    found = np.empty(stored.data.shape, np.uint16)
+    for part in slabs(found):
+        found[part] = table[stored.data[part].astype(np.intp)]
+        yield
+    return Volumes.Stored(found, stored.indexToParent, node, labels=True)
+
+
+def _merged(segmentationNode, numbers: dict[str, int]) -> Steps:
+    """All segments in one label map; where some overlap, the later one stands. None if empty."""
+    segmentation = segmentationNode.GetSegmentation()
+    layers = list(Segmentations.layersOf(segmentationNode))
+    if not layers:
+        return None
+    first = layers[0][0]
+    corners = [_offset(first, stored) for stored, _values in layers]
+    low = np.min(corners, axis=0)
+    high = np.max([c + s.size for c, (s, _v) in zip(corners, layers, strict=True)], axis=0)
+    merged = np.zeros((high - low)[::-1], np.uint16)
+    for corner, (stored, values) in zip(corners, layers, strict=True):
+        table = np.zeros(max([*values.values(), 0]) + 2, np.uint16)  # the last: other labels
+        for segmentId, value in values.items():
+            table[value] = numbers[segmentation.GetSegment(segmentId).GetName()]
+        x, y, z = corner - low
+        nx, ny, nz = stored.size
+        into = merged[z : z + nz, y : y + ny, x : x + nx]
+        for part in slabs(stored.data):
+            found = table[np.clip(stored.data[part], 0, len(table) - 1)]
+            into[part] = np.where(found > 0, found, into[part])
+            yield
+    shift = np.eye(4)
+    shift[:3, 3] = low
+    return Volumes.Stored(merged, first.indexToParent @ shift, segmentationNode, labels=True)
+
+
+def _offset(first, other) -> np.ndarray:
+    """Where a layer begins in the voxels of another one. Raises InvalidOption if they differ."""
+    between = np.linalg.inv(first.indexToParent) @ other.indexToParent
+    if not np.allclose(between[:3, :3], np.eye(3), atol=1e-4):
+        raise InvalidOption(
+            "all segments of a segmentation have the same voxels",
+            where=first.node.GetName(),
+            remedy="Export it to a label map and import that again.",
+        )
+    return np.rint(between[:3, 3]).astype(int)
+
+
+def segmentation(node):
+    """The segments of a node, to be drawn; those of a label map share its voxels."""
+    if not _isLabelMap(node):
+        return node.GetSegmentation()
+    stored = Volumes.storedIn(node)
+    image = slicer.vtkOrientedImageData()
+    image.ShallowCopy(node.GetImageData())
+    image.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(stored.indexToParent))
+    made = slicer.vtkSegmentation()
+    made.SetSourceRepresentationName(_LABELS)
+    for value in at_once(labelsIn(node)):
+        segment = slicer.vtkSegment()
+        segment.SetName(_nameInTable(node, value) or f"label {value}")
+        segment.SetLabelValue(value)
+        segment.AddRepresentation(_LABELS, image)
+        made.AddSegment(segment, f"label {value}")
+    return made
