@@ -110,8 +110,14 @@ class Request:
             fixed=fixed,
             moving=moving,
             model=self.model,
-            fixed_mask=(yield from _mask(settings.fixedMask, settings.fixedMaskSegments)),
-            moving_mask=(yield from _mask(settings.movingMask, settings.movingMaskSegments)),
+            fixed_mask=(
+                yield from Segmentations.maskLayers(settings.fixedMask, settings.fixedMaskSegments)
+            ),
+            moving_mask=(
+                yield from Segmentations.maskLayers(
+                    settings.movingMask, settings.movingMaskSegments
+                )
+            ),
             initial=(yield from _start(settings.initialTransform, fixed.place)),
             options=self.options,
             warped=settings.warpedVolume,
@@ -151,14 +157,6 @@ def _above(node) -> list:
     while (node := node.GetParentTransformNode()) is not None:
         found.append(node)
     return found
-
-
-def _mask(node, segments) -> Steps:
-    if node is None:
-        return ()
-    if node.IsA("vtkMRMLSegmentationNode"):
-        return (yield from Segmentations.maskLayers(node, segments))
-    return ((yield from Volumes.storedIn(node).handedOver()),)
 
 
 def _start(node, fixedGrid) -> Steps:

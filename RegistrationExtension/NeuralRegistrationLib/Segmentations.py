@@ -18,7 +18,7 @@ from neuralreg.worker.parcel import Steps, at_once, slabs
 from vtk.util.numpy_support import get_vtk_array_type, vtk_to_numpy
 
 from . import Geometry
-from .Volumes import Stored
+from .Volumes import Stored, storedIn
 
 _LABELS = "Binary labelmap"
 
@@ -71,17 +71,24 @@ def segmentIds(segmentationNode) -> list[str]:
     return [segmentation.GetNthSegmentID(i) for i in range(segmentation.GetNumberOfSegments())]
 
 
-def maskLayers(segmentationNode, segments=None) -> Steps:
-    """The layers for a mask. segments: ids of those that count; all unless given."""
+def maskLayers(node, segments=None) -> Steps:
+    """The layers for a mask, from a label map or a segmentation; none without a node.
+
+    segments: ids of those that count; all unless given. Raises InvalidImage when all are empty.
+    """
+    if node is None:
+        return ()
+    if not node.IsA("vtkMRMLSegmentationNode"):
+        return ((yield from storedIn(node).handedOver()),)
     layers = []
-    for stored, values in layersOf(segmentationNode):
+    for stored, values in layersOf(node):
         chosen = tuple(v for each, v in values.items() if segments is None or each in segments)
         if chosen:
             layers.append((yield from stored.handedOver(chosen)))
     if not layers:
         raise InvalidImage(
             "a mask has a segment that is not empty",
-            where=segmentationNode.GetName(),
+            where=node.GetName(),
             remedy="Draw the region that counts, or choose another mask.",
         )
     return tuple(layers)

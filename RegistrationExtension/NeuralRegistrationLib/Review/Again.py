@@ -84,7 +84,7 @@ def _turnedRound(subject: Subject, made) -> Steps:
     masks = []
     for side in ("moving", "fixed"):
         node, segments = made.nodes.get(f"{side}Mask"), made.segments.get(f"{side}MaskSegments")
-        masks.append((yield from _mask(node, segments)))
+        masks.append((yield from Segmentations.maskLayers(node, segments)))
     start = made.nodes.get("initialTransform")
     if start is not None:
         start = Transforms.start(start, moving.place, otherWay=True)
@@ -101,14 +101,6 @@ def _turnedRound(subject: Subject, made) -> Steps:
         inverse=False,
         cubic_readers=True,
     )
-
-
-def _mask(node, segments) -> Steps:
-    if node is None:
-        return ()
-    if node.IsA("vtkMRMLSegmentationNode"):
-        return (yield from Segmentations.maskLayers(node, segments))
-    return ((yield from Volumes.storedIn(node).handedOver()),)
 
 
 def _placed(subject: Subject, registration, grid):

@@ -22,6 +22,15 @@ _RETIREMENT_MS = 60_000  # and when only the scene is closed
 _retired = set()  # those that nobody listens to any more, until they have ended
 
 
+def _object(line: bytes) -> dict[str, Any] | None:
+    """What a line of JSON says; None where it is something else, as a library may print."""
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return None
+    return said if isinstance(said, dict) else None
+
+
 def _ignored(_what: Any) -> None:
     """Nobody wants to know."""
 
@@ -101,12 +110,10 @@ class TrainProcess:
         data = self._rest + self._process.readAllStandardOutput().data()
         *lines, self._rest = data.split(b"\n")
         for line in lines:
-            try:
-                said = json.loads(line)
-            except ValueError:
+            said = _object(line)
+            if said is None:
                 self.log.add(line.decode(errors="replace") + "\n")
-                continue
-            if "error" in said:
+            elif "error" in said:
                 self.said = said["error"]
             else:
                 self._onLine(said)

@@ -184,6 +184,24 @@ def test_what_the_training_refuses_is_one_message_with_its_log(ready, idle, toy_
     assert not ready.ui.trainLogButton.isHidden()
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_own_code_may_print_and_what_it_printed_is_in_the_log(
+    ready, idle, toy_recipe, tmp_path, fails
+):
+    printed = "print('3')\nprint('[]')\nprint('hello from own code')\n"
+    (tmp_path / "parts.py").write_text(printed + "1 / 0\n" * fails)
+    recipe = tmp_path / "own.yaml"
+    recipe.write_text(toy_recipe.read_text() + "code: parts.py\n")
+    ready._set({"recipe": str(recipe)})
+    ready.ui.startTrainingButton.click()
+    idle(ready)
+    if not fails:
+        assert ready.ui.trainStatusLabel.text == "Done: 2 epochs, 8 steps."
+    else:
+        assert "hello from own code" in ready.ui.trainLogText.plainText
+        assert {"3", "[]"} <= set(ready.ui.trainLogText.plainText.splitlines())
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
