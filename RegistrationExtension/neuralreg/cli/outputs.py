@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from neuralreg.errors import UnwritableOutput
@@ -33,3 +35,17 @@ def require_folder(folder: Path, files: tuple[str, ...], overwrite: bool) -> Non
         (folder_of_drafts / "trial").unlink()
     for name in files:
         require_free(folder / name, overwrite)
+
+
+@contextmanager
+def folder_for(files: tuple[str, ...], folder: Path, overwrite: bool) -> Iterator[None]:
+    """`require_folder` around long work; what it made goes again when that leaves nothing."""
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        require_folder(folder, files, overwrite)
+        yield
+    except BaseException:
+        for each in made:
+            if each.is_dir() and not any(each.iterdir()):
+                each.rmdir()
+        raise

@@ -61,7 +61,7 @@ def register(
     moving image is given, and result.json with the model, options, warnings, numbers and times.
     """
     from neuralreg.cli.job import FILES, Job, Options, numbers, run
-    from neuralreg.cli.outputs import require_folder
+    from neuralreg.cli.outputs import folder_for
     from neuralreg.cli.terminal import answer, shown_progress, warn
 
     options = Options(
@@ -77,8 +77,7 @@ def register(
         refine_steps,
     )
     job = Job(fixed, moving, fixed_seg, moving_seg, fixed_mask, moving_mask, initial, options)
-    require_folder(output, FILES, overwrite)
-    with shown_progress(quiet) as progress:
+    with folder_for(FILES, output, overwrite), shown_progress(quiet) as progress:
         summary = run(job, output, progress)
     warn(summary.warnings)
     answer(summary.facts(), as_json, summary.in_words)
