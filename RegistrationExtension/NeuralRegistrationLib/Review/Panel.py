@@ -196,12 +196,7 @@ class ReviewPanel:
 
     def spread(self) -> None:
         """Register again from moved starts, and show where the answers differ."""
-        if Dependencies.missing():
-            self._say(Dependencies.described(Dependencies.missing()))
-            return
-        call = {"onDone": self._spreadEnded, "onProgress": self._progressed}
-        self._jobs.append(Again.spread(self.subject, **call))
-        self._showJobs()
+        self._again(Again.spread, self._spreadEnded)
 
     def _spreadEnded(self, job) -> None:
         if self._came(job):
@@ -212,20 +207,23 @@ class ReviewPanel:
 
     def otherWay(self) -> None:
         """Register the other way, and measure how well both directions agree."""
-        if Dependencies.missing():
-            self._say(Dependencies.described(Dependencies.missing()))
-            return
-        call = {"onDone": self._otherWayEnded, "onProgress": self._progressed}
-        try:
-            self._jobs.append(Again.otherWay(self.subject, **call))
-        except RegistrationError as error:
-            self._say(str(error))
-        self._showJobs()
+        self._again(Again.otherWay, self._otherWayEnded)
 
     def _otherWayEnded(self, job) -> None:
         if self._came(job):
             self._next = ColorMap.CONSISTENCY
             self.review()
+        self._showJobs()
+
+    def _again(self, job, onDone) -> None:
+        """Begin a job that registers once more, where the packages for that are here."""
+        if Dependencies.missing():
+            self._say(Dependencies.described(Dependencies.missing()))
+            return
+        try:
+            self._jobs.append(job(self.subject, onDone=onDone, onProgress=self._progressed))
+        except RegistrationError as error:
+            self._say(str(error))
         self._showJobs()
 
     def _came(self, job) -> bool:

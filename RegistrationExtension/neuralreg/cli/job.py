@@ -27,12 +27,12 @@ from neuralreg.methods.refine import Refinement
 from neuralreg.progress import Progress, stage
 from neuralreg.result import RegistrationResult
 from neuralreg.review.deformation import Deformation
-from neuralreg.review.provenance import described, software
+from neuralreg.review.provenance import RECORD, described, software
 from neuralreg.zoo.registry import list_models
 
 Overlaps = Mapping[int, float]  # Dice by label value
 FIXED_TO_MOVING, MOVING_TO_FIXED = "fixed_to_moving.nii.gz", "moving_to_fixed.nii.gz"
-WARPED, WARPED_SEG, SUMMARY = "warped.nii.gz", "warped_seg.nii.gz", "result.json"
+WARPED, WARPED_SEG, SUMMARY = "warped.nii.gz", "warped_seg.nii.gz", RECORD
 _STEPS_OF_WEIGHTS = 50  # what uniGradICON's tool takes
 FILES = (FIXED_TO_MOVING, MOVING_TO_FIXED, WARPED, WARPED_SEG, SUMMARY)
 

@@ -16,8 +16,6 @@ from neuralreg.review.provenance import registration_of
 if TYPE_CHECKING:
     from neuralreg.cli.job import Job
 
-_RECORD = "result.json"
-
 
 def own_inverse(transform: Path, inverse: Path | None) -> bool:
     """Whether a file is the inverse that was written with a transform, computed from it."""
@@ -50,7 +48,7 @@ def _job(transform: Path, fixed: Path | None, moving: Path | None, model: str | 
     from neuralreg.cli.job import Job, Options
 
     if model is None and registration_of(transform) is not None:
-        return job_of(*registration_in(transform.parent / _RECORD))
+        return job_of(*registration_in(transform.parent))
     if model is None or fixed is None or moving is None:
         raise InvalidOption(
             "consistency asks for a registration of the other direction, made in the same way",

@@ -41,7 +41,7 @@ def predict(
     fixed_to_moving.nii.gz (LPS mm), velocity.nii.gz of diffeomorphic models, the fixed, moving and
     warped images and labels, affine.txt for affine models, and pictures.
     """
-    from neuralreg.cli.outputs import require_folder
+    from neuralreg.cli.outputs import folder_for
     from neuralreg.cli.terminal import answer, shown_progress
     from neuralreg.cli.train import require_training, set_log_level
 
@@ -55,9 +55,8 @@ def predict(
 
     files = [configuration_of(checkpoint), *(configs or [])]
     config, _ = read_configuration(files, set_ or [])
-    require_folder(output, (_TABLE,), overwrite)
     options = PredictOptions(split, nifti, png, device)
-    with shown_progress(quiet) as progress:
+    with folder_for((_TABLE,), output, overwrite), shown_progress(quiet) as progress:
         rows = run(config, checkpoint, output, options, progress=progress)
     facts = {"output": str(output), "rows": len(rows), "means": dict(summary(rows))}
     answer(facts, as_json, lambda: _words(output, facts["means"]))

@@ -14,8 +14,6 @@ from neuralreg.errors import UnreadableFile
 if TYPE_CHECKING:
     from neuralreg.cli.job import Job
 
-_RECORD = "result.json"
-
 
 def rerun(
     record: Annotated[
@@ -36,18 +34,18 @@ def rerun(
     transform comes out, 1 another one does, 2 it could not be repeated.
     """
     import tempfile
+    from contextlib import nullcontext
 
     from neuralreg.cli.job import FILES, run
-    from neuralreg.cli.outputs import require_folder
+    from neuralreg.cli.outputs import folder_for
     from neuralreg.cli.terminal import answer, shown_progress, warn
 
     facts, folder = registration_in(record)
     job = job_of(facts, folder)
     with tempfile.TemporaryDirectory() as scratch:
         target = output or Path(scratch)
-        if output:
-            require_folder(output, FILES, overwrite)
-        with shown_progress(quiet) as progress:
+        kept = folder_for(FILES, output, overwrite) if output else nullcontext()
+        with kept, shown_progress(quiet) as progress:
             again = run(job, target, progress)
         gap_mm = _difference(again.facts(), facts, target, folder)
     same = gap_mm is not None and gap_mm <= tolerance_mm
@@ -64,7 +62,9 @@ def registration_in(record: Path) -> tuple[dict[str, Any], Path]:
 
     Raises UnreadableFile when it says nothing.
     """
-    path = record / _RECORD if record.is_dir() else record
+    from neuralreg.review.provenance import RECORD
+
+    path = record / RECORD if record.is_dir() else record
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
         facts = facts.get("provenance", {}).get("registration", facts)

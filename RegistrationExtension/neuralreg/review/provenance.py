@@ -17,6 +17,7 @@ from neuralreg.errors import UnreadableFile
 from neuralreg.geometry.files import existing, quiet_itk, sha256_of, suffix_of
 from neuralreg.geometry.itk_files import WRITABLE, open_image
 
+RECORD = "result.json"  # what `neuralreg register` writes beside a transform
 _PACKAGES = ("numpy", "scipy", "SimpleITK", "torch")
 
 
@@ -73,7 +74,7 @@ def registration_of(transform: Path) -> dict[str, Any] | None:
 
     The inputs are told by name and hash, without their folders, whose names may tell a patient.
     """
-    record = transform.parent / "result.json"
+    record = transform.parent / RECORD
     if not record.is_file():
         return None
     try:

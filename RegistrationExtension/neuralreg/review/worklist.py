@@ -123,8 +123,10 @@ def found_in(folder: Path) -> list[Entry]:
     """
     import json
 
+    from neuralreg.review.provenance import RECORD  # loads SimpleITK
+
     entries = []
-    for record in sorted(folder.rglob("result.json")):
+    for record in sorted(folder.rglob(RECORD)):
         try:
             inputs = json.loads(record.read_text(encoding="utf-8"))["inputs"]
             paths = {name: str(about["path"]) for name, about in inputs.items()}
@@ -144,7 +146,7 @@ def found_in(folder: Path) -> list[Entry]:
             )
         )
     if not entries:
-        raise UnreadableFile(f"{folder} holds no results", wanted="folders with a result.json")
+        raise UnreadableFile(f"{folder} holds no results", wanted=f"folders with a {RECORD}")
     return entries
 
 
