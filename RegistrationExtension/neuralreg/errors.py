@@ -58,6 +58,14 @@ class DeviceUnavailable(RegistrationError):
 class OutOfMemory(RegistrationError):
     """A device has too little memory for this job."""
 
+    _WORDS = "allocate memory", "not enough memory", "out of memory"
+
+    @classmethod
+    def is_told_by(cls, error: Exception) -> bool:
+        """Whether another error means this; on a CPU torch says so in words only."""
+        text = str(error).lower()
+        return isinstance(error, MemoryError) or any(words in text for words in cls._WORDS)
+
 
 class Cancelled(RegistrationError):
     """The user ended the job. Nothing was changed."""

@@ -195,7 +195,7 @@ class _Loop:
                 parts.scaler.scale(losses[TOTAL] / len(group)).backward()
                 means.add({name: value.detach() for name, value in losses.items()})
         except (RuntimeError, MemoryError) as error:
-            if not _is_lack_of_memory(error):
+            if not (isinstance(error, torch.OutOfMemoryError) or OutOfMemory.is_told_by(error)):
                 raise
             raise OutOfMemory(
                 "a step does not fit into memory",
@@ -285,12 +285,6 @@ class _Loop:
         )
         for watcher in self.watchers:
             watcher(report)
-
-
-def _is_lack_of_memory(error: Exception) -> bool:
-    """On a CPU torch says so in words only."""
-    kinds = (torch.OutOfMemoryError, MemoryError)
-    return isinstance(error, kinds) or "allocate memory" in str(error)
 
 
 class _Means:

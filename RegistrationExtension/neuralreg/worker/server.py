@@ -35,7 +35,6 @@ from neuralreg.worker.protocol import BEAT_S, Message, error_message, line_of
 
 IDLE_S = 600.0
 _REPORT_EVERY_S = 0.1
-_NO_MEMORY = ("allocate memory", "not enough memory", "out of memory")
 _log = logging.getLogger(__name__)
 
 
@@ -171,7 +170,7 @@ def _missing(error: ModuleNotFoundError) -> PackageMissing:
 def _unforeseen(error: Exception) -> RegistrationError:
     """What went wrong, in words."""
     text = f"{type(error).__name__}: {error}"
-    if isinstance(error, MemoryError) or any(part in text.lower() for part in _NO_MEMORY):
+    if OutOfMemory.is_told_by(error):
         return OutOfMemory(
             "there is too little memory for this job",
             got=text.splitlines()[0],
