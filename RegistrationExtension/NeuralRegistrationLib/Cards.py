@@ -32,6 +32,15 @@ def isAvailable(card) -> bool:
     return bool(weights.is_available(card))
 
 
+def isDownloaded(card) -> bool:
+    """Whether a model has weights that were fetched, and so can be deleted."""
+    if card.weights is None:
+        return False
+    from neuralreg.zoo import weights
+
+    return bool(weights.is_downloaded(card))
+
+
 def size(card) -> str:
     """How much room the weights take, in words."""
     if card.weights is None:

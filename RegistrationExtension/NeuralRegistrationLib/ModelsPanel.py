@@ -108,7 +108,8 @@ class ModelsPanel:
         wanted = card is not None and card.weights is not None and not here
         ui.getButton.enabled = wanted and card.weights.url is not None and self._job is None
         ui.importButton.enabled = wanted and self._job is None
-        ui.verifyButton.enabled = ui.removeButton.enabled = here and self._job is None
+        ui.verifyButton.enabled = here and self._job is None
+        ui.removeButton.enabled = here and self._job is None and Cards.isDownloaded(card)
         ui.cancelGetButton.enabled = self._job is not None
         ui.ownModelButton.enabled = self._job is None
         ui.downloadBar.visible = self._job is not None

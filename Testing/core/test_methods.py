@@ -4,12 +4,18 @@ import numpy as np
 import pytest
 import torch
 from neuralreg.geometry.sampling import index_grid, sample
-from neuralreg.measures.mind import box_mean, mind_ssc
-from neuralreg.methods.convex import ConvexSearch, beside_mind, couple
+from neuralreg.measures.mind import box_mean, mind_ssc, stride_of
+from neuralreg.methods.convex import ConvexSearch, couple
 from neuralreg.methods.correlation_cost import LocalCorrelation, box_sum
 from neuralreg.methods.descent import descend
 from neuralreg.methods.presets import PRESETS, preset
-from neuralreg.methods.refine import Refinement, Velocity, gain_scatter, refine_velocity
+from neuralreg.methods.refine import (
+    Refinement,
+    Velocity,
+    gain_scatter,
+    mind_cost,
+    refine_velocity,
+)
 from neuralreg.methods.unfold import least_determinant, unfolded
 from neuralreg.methods.working_copy import (
     WorkingPair,
@@ -112,7 +118,36 @@ def test_the_search_finds_a_shift_in_voxels_x_y_z(grid, shift):
     found = ConvexSearch(model_card("convex")).predict(fixed, moving)
     body = unit_intensities(seen(grid))[0] > 0.4
     mean = found[:, body].mean(1) * torch.tensor(grid.spacing)
-    assert (mean - torch.tensor(shift)).abs().max() < 2.5  # a third of a cell
+    assert (mean - torch.tensor(shift)).abs().max() < 0.3 * 4 * min(grid.spacing)  # of a cell
+
+
+def halved(image):
+    """MIND-SSC for each two voxels along each axis, the last one of an odd axis alone."""
+    d = image.dim() - 2
+    pool = (torch.nn.functional.avg_pool2d, torch.nn.functional.avg_pool3d)[d - 2]
+    return pool(mind_ssc(image), 2, ceil_mode=True, count_include_pad=False)
+
+
+@pytest.mark.parametrize("shape", [(1, 20, 17, 23), (1, 21, 30)])
+def test_descriptions_may_be_one_for_two_voxels(shape):
+    one, two = noise(*shape), noise(*shape, seed=1)
+    assert stride_of(halved(one[None]), shape[1:]) == (2,) * (len(shape) - 1)
+    card = model_card("convex")
+    whole, half = (ConvexSearch(card, d).predict(one, two) for d in (mind_ssc, halved))
+    assert torch.allclose(whole, half, atol=1e-4)
+
+
+def test_refinement_compares_descriptions_where_they_stand():
+    """A field that is right costs the least, also by descriptions at half resolution."""
+    pair = a_pair(CUBE, lambda p: p - [4.0, 0.0, 0.0], seed=1)
+    for describe in (mind_ssc, halved):
+        cost = mind_cost(pair, describe)
+        shifted = torch.zeros(3, *CUBE.shape)
+        costs = []
+        for mm in (0.0, 4.0, 8.0):  # whole samples of both descriptions
+            shifted[0] = mm / CUBE.spacing[0]
+            costs.append(float(cost(Velocity(shifted).points)))
+        assert costs[1] < 0.95 * min(costs[0], costs[2])
 
 
 def a_pair(grid, through, **how) -> WorkingPair:
@@ -208,10 +243,3 @@ def test_spreading_keeps_the_order_of_intensities():
 def test_every_preset_has_a_reason():
     assert {"generic", "brain MR", "abdomen CT", "lung CT", "cardiac"} <= set(PRESETS)
     assert all(len(preset(name).reason) > 20 for name in PRESETS)
-
-
-def test_features_beside_mind_are_compared_together_with_it():
-    image = noise(1, 1, 8, 9, 10)
-    described = beside_mind(lambda seen: torch.cat((seen, 1 - seen), 1))(image)
-    assert torch.equal(described[:, :2], torch.cat((image, 1 - image), 1))
-    assert torch.equal(described[:, 2:], mind_ssc(image))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import combinations
 
 import torch
 from torch import Tensor
+
+# Features (1, f, z, y, x) of an image (1, 1, z, y, x): as many samples, or one for each few voxels.
+Describe = Callable[[Tensor], Tensor]
 
 _PAIRS: dict[int, list[tuple[tuple[int, ...], tuple[int, ...]]]] = {
     2: [((1, 0), (0, 1)), ((1, 0), (0, -1)), ((-1, 0), (0, 1)), ((-1, 0), (0, -1))],
@@ -61,6 +65,11 @@ def mind_ssc(image: Tensor, *, radius: int = 1, dilation: int = 2) -> Tensor:
     return torch.exp(
         -ssd / torch.maximum(torch.minimum(variance, 1e3 * mean), 1e-3 * mean).clamp(min=1e-12)
     )
+
+
+def stride_of(features: Tensor, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Voxels along each axis of an image of `shape` that one sample of its features stands for."""
+    return tuple(-(-n // m) for n, m in zip(shape, features.shape[-len(shape) :], strict=True))
 
 
 def box_mean(values: Tensor, radius: int) -> Tensor:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import product
-from math import prod
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,16 +10,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from neuralreg.geometry.sampling import index_grid, sample
-from neuralreg.measures.mind import box_mean, mind_ssc
+from neuralreg.measures.mind import Describe, box_mean, mind_ssc, stride_of
 
 if TYPE_CHECKING:
     from neuralreg.zoo.card import ModelCard
 
-Describe = Callable[[Tensor], Tensor]  # features (1, f, z, y, x) of an image (1, 1, z, y, x)
-
 _COUPLINGS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 _COST_SCALE = 12.0  # squared feature differences against squared cells
 _FEWEST = 4  # cells along an axis
+_REACH_AGAIN = 2  # halves of cells that the second search goes to each side
 
 
 def cells(features: Tensor, cell: tuple[int, ...]) -> Tensor:
@@ -35,11 +32,11 @@ def cost_volume(fixed: Tensor, moving: Tensor, reach: tuple[int, ...]) -> Tensor
     spatial = fixed.shape[1:]
     pad = [r for r in reach[::-1] for _ in range(2)]
     wide = functional.pad(moving[None], pad, mode="replicate")[0]
-    costs = torch.empty(prod(2 * r + 1 for r in reach), *spatial, device=fixed.device)
-    for label, offset in enumerate(product(*(range(2 * r + 1) for r in reach))):
+    costs = []
+    for offset in product(*(range(2 * r + 1) for r in reach)):
         window = tuple(slice(o, o + n) for o, n in zip(offset, spatial, strict=True))
-        costs[label] = (fixed - wide[(slice(None), *window)]).square().mean(0)
-    return _COST_SCALE * box_mean(box_mean(costs[None], 1), 1)[0]
+        costs.append((fixed - wide[(slice(None), *window)]).square().mean(0))
+    return _COST_SCALE * box_mean(box_mean(torch.stack(costs)[None], 1), 1)[0]
 
 
 def couple(costs: Tensor, reach: tuple[int, ...]) -> Tensor:
@@ -89,17 +86,23 @@ def enlarge(field: Tensor, shape: tuple[int, ...], cell: tuple[int, ...]) -> Ten
     return sample(field, at) * factor
 
 
-def beside_mind(describe: Describe) -> Describe:
-    """Features and MIND-SSC as the features of one description."""
-    return lambda image: torch.cat((describe(image), mind_ssc(image)), 1)
+def search(fixed: Tensor, moving: Tensor, reach: int) -> Tensor:
+    """Displacement per cell, in cells, (d, z, y, x) in array order, from features per cell."""
+    sides = tuple(reach if n > 1 else 0 for n in fixed.shape[1:])
+    forward = couple(cost_volume(fixed, moving, sides), sides)
+    backward = couple(cost_volume(moving, fixed, sides), sides)
+    found, _ = consistent(forward, backward)
+    return found
 
 
 class ConvexSearch:
     """The model "convex": features compared over a discrete displacement space.
 
+    It searches twice: cells find where things went, halves of cells, moved there, the rest.
+
     card: its arguments are `cell`, voxels of the work grid per cell, and `reach`, cells searched
-    to each side. describe: features (1, f, z, y, x) of an image (1, 1, z, y, x), at unit length
-    or as small; MIND-SSC unless given.
+    to each side. describe: features whose differences are in the scale of those of MIND-SSC,
+    which it is unless given.
     """
 
     def __init__(
@@ -115,10 +118,19 @@ class ConvexSearch:
 
     def predict(self, fixed: Tensor, moving: Tensor, **options: float) -> Tensor:
         """Displacement in voxels x y z (d, z, y, x) of images (1, z, y, x) on one grid."""
-        cell = tuple(self.cell if n >= _FEWEST * 2 else 1 for n in fixed.shape[1:])
-        one, two = (cells(self.describe(image[None])[0], cell) for image in (fixed, moving))
-        reach = tuple(self.reach if n > 1 else 0 for n in one.shape[1:])
-        forward = couple(cost_volume(one, two, reach), reach)
-        backward = couple(cost_volume(two, one, reach), reach)
-        found, _ = consistent(forward, backward)
-        return enlarge(found, tuple(fixed.shape[1:]), cell).flip(0)
+        shape = tuple(fixed.shape[1:])
+        one, two = (self.describe(image[None])[0] for image in (fixed, moving))
+        stride = stride_of(one, shape)
+        large = tuple(n >= 2 * _FEWEST for n in shape)
+        half = tuple(
+            max(1, self.cell // (2 * s)) if whole else 1
+            for s, whole in zip(stride, large, strict=True)
+        )
+        pair = tuple(2 if whole else 1 for whole in large)
+        one, two = cells(one, half), cells(two, half)
+        found = search(cells(one, pair), cells(two, pair), self.reach)
+        found = enlarge(found, tuple(one.shape[1:]), pair)
+        rest = search(one, _follow(two, found), _REACH_AGAIN)
+        found = rest + _follow(found, rest)
+        voxels = tuple(h * s for h, s in zip(half, stride, strict=True))
+        return enlarge(found, shape, voxels).flip(0)

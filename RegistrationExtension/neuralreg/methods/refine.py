@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from torch.nn import functional
 from neuralreg.errors import InvalidOption
 from neuralreg.geometry.sampling import index_grid, sample
 from neuralreg.geometry.velocity import exponential
-from neuralreg.measures.mind import mind_ssc
+from neuralreg.measures.mind import Describe, mind_ssc, stride_of
 from neuralreg.methods.correlation_cost import LocalCorrelation
 from neuralreg.methods.descent import descend
 from neuralreg.methods.linear_search import agreement
@@ -22,18 +22,29 @@ from neuralreg.progress import Progress, stage
 
 Cost = Callable[[Tensor], Tensor]
 
+
+class _Descent(NamedTuple):
+    """How a cost is followed. rate: length of the first steps in voxels."""
+
+    roughness: float  # weight
+    rate: float
+
+
+# Descriptors of two modalities agree by chance, so their field is kept stiffer than that of
+# intensities which mean the same; and they lead further, so steps of half a voxel end on the way.
+_MIND = _Descent(roughness=1.0, rate=1.0)
+_LNCC = _Descent(roughness=0.15, rate=0.5)
+
 _MIND_POINTS = 150_000  # descriptors are compared at about as many places
 _CONTROL = 2  # voxels between control points of the velocity
 _SQUARINGS = 4
-_RATE = 0.5
 _LNCC_RADIUS = 3
-# Weights of the roughness: descriptors of two modalities agree by chance, so their field is kept
-# stiffer than that of intensities which mean the same.
-_MIND_ROUGHNESS = 1.0
-_LNCC_ROUGHNESS = 0.15
 _CHOICES = {"similarity": ("auto", "mind", "lncc"), "of": ("field", "weights")}
-_LEAST_GAIN = 1.02  # of mutual information: less is what any flexible field finds in noise
-_FAR = 1.0  # voxels: root mean square that no modality's bias or noise reached on rigid pairs
+# Of mutual information: less is what any flexible field finds in noise. Relative, and in standard
+# errors, of which one is about 1 / sqrt(samples) nats: it counts in small images only.
+_LEAST_GAIN = 0.02
+_LEAST_ERRORS = 2.5
+_FAR = 1.5  # voxels: root mean square that no modality's bias or noise reached on rigid pairs
 _CONTRAST = 1e-3  # variance of 0..1 intensities in a window that shows something
 _FEWEST_WINDOWS = 100
 _ONE_MODALITY = 0.4  # scatter of the local gain: 0.04 to 0.3 seen within one, 0.47 for T2 and PD
@@ -49,8 +60,8 @@ class Refinement:
     for weights it is what the network was trained by.
     steps: of gradient descent; of a field per similarity and resolution, of weights 50 are usual.
     regularity: 1 is the usual weight of the squared gradient of the velocity, or what the
-    network's card says. rate: length of the first steps, in voxels; 0.5, or the card's for weights,
-    unless given.
+    network's card says. rate: length of the first steps, in voxels; unless given 1 for MIND, 0.5
+    for LNCC, the card's for weights.
     """
 
     similarity: Literal["auto", "mind", "lncc"] = "auto"
@@ -136,8 +147,12 @@ class Velocity:
             return exponential(sign * enlarged(self.smooth(), self.shape), _SQUARINGS + 3)
 
 
-def _pooled(values: Tensor, factor: int) -> Tensor:
-    cell = tuple(factor if n >= 4 * factor else 1 for n in values.shape[1:])
+def _cell(shape: Sequence[int], factor: int) -> tuple[int, ...]:
+    """Samples per axis that are looked at as one."""
+    return tuple(factor if n >= 4 * factor else 1 for n in shape)
+
+
+def _pooled(values: Tensor, cell: tuple[int, ...]) -> Tensor:
     pool = functional.avg_pool3d if values.dim() == 4 else functional.avg_pool2d
     return pool(values[None], cell, stride=cell)[0]
 
@@ -145,10 +160,9 @@ def _pooled(values: Tensor, factor: int) -> Tensor:
 class _Scale:
     """One resolution of the work grid: where its samples are, and their displacement."""
 
-    def __init__(self, shape: tuple[int, ...], pooled: Tensor) -> None:
+    def __init__(self, pooled: Tensor, cell: tuple[int, ...]) -> None:
         self.shape = tuple(pooled.shape[1:])
-        cell = [max(1, n // m) for n, m in zip(shape, self.shape, strict=True)]
-        self.cell = torch.tensor(cell[::-1]).to(pooled).view(-1, *[1] * len(shape))
+        self.cell = torch.tensor(cell[::-1]).to(pooled).view(-1, *[1] * len(cell))
         self.index = index_grid(self.shape, like=pooled)
 
     def landing(self, displacement: Tensor) -> Tensor:
@@ -156,16 +170,17 @@ class _Scale:
         return self.index + (enlarged(displacement, self.shape) / self.cell).movedim(0, -1)
 
 
-def mind_cost(pair: WorkingPair) -> Cost:
-    """Mean squared difference of MIND-SSC, at a resolution that keeps it affordable."""
+def mind_cost(pair: WorkingPair, describe: Describe = mind_ssc) -> Cost:
+    """Mean squared difference of descriptions, at a resolution that keeps it affordable."""
+    fixed, moving = (describe(image[None])[0] for image in (pair.fixed, pair.moving))
+    stride = stride_of(fixed, tuple(pair.seen.shape))
     factor = 1
-    while pair.seen.numel() / factor ** pair.seen.dim() > _MIND_POINTS:
+    while fixed[0].numel() / factor ** pair.seen.dim() > _MIND_POINTS:
         factor += 1
-    fixed, moving = (
-        _pooled(mind_ssc(image[None])[0], factor) for image in (pair.fixed, pair.moving)
-    )
-    seen = _pooled(pair.seen[None], factor)[0]
-    scale = _Scale(tuple(pair.seen.shape), fixed)
+    cell = _cell(fixed.shape[1:], factor)
+    seen = functional.interpolate(pair.seen[None, None], tuple(fixed.shape[1:]), mode="area")[0]
+    fixed, moving, seen = (_pooled(v, cell) for v in (fixed, moving, seen))
+    scale = _Scale(fixed, tuple(c * s for c, s in zip(cell, stride, strict=True)))
 
     def cost(displacement: Tensor) -> Tensor:
         warped = sample(moving, scale.landing(displacement))
@@ -177,9 +192,10 @@ def mind_cost(pair: WorkingPair) -> Cost:
 def lncc_cost(pair: WorkingPair, factor: int) -> Cost:
     """Negative mean of the signed squared local correlation, on voxels `factor` times larger."""
     images = (spread(image, pair.body) for image in (pair.fixed, pair.moving))
-    fixed, moving, seen = (_pooled(v, factor) for v in (*images, pair.seen[None]))
+    cell = _cell(pair.seen.shape, factor)
+    fixed, moving, seen = (_pooled(v, cell) for v in (*images, pair.seen[None]))
     windows = LocalCorrelation(fixed[0], seen[0], _LNCC_RADIUS)
-    scale = _Scale(tuple(pair.seen.shape), fixed)
+    scale = _Scale(fixed, cell)
 
     def cost(displacement: Tensor) -> Tensor:
         return windows(sample(moving, scale.landing(displacement))[0])
@@ -206,13 +222,14 @@ def gain_scatter(fixed: Tensor, warped: Tensor, seen: Tensor) -> float:
 
 
 def improve(
-    velocity: Velocity, cost: Cost, weight: float, options: Refinement, progress: Progress
+    velocity: Velocity, cost: Cost, how: _Descent, options: Refinement, progress: Progress
 ) -> None:
-    """Moves the velocity down one cost and `weight` times its roughness."""
+    """Moves the velocity down one cost and the weight times its roughness."""
+    weight = how.roughness * options.regularity
 
     def loss(points: Tensor) -> Tensor:
         velocity.points = points
-        return cost(velocity.displacement()) + weight * options.regularity * velocity.roughness()
+        return cost(velocity.displacement()) + weight * velocity.roughness()
 
     def report(step: int, points: Tensor, losses: Tensor) -> None:
         progress((step + 1) / options.steps, "refinement")
@@ -221,7 +238,7 @@ def improve(
         velocity.points,
         loss,
         steps=options.steps,
-        rate=_RATE if options.rate is None else options.rate,
+        rate=how.rate if options.rate is None else options.rate,
         floor=1.0,
         after=report,
     )
@@ -242,16 +259,22 @@ class Refined:
 
 
 def refine_velocity(
-    pair: WorkingPair, velocity: Velocity, options: Refinement, progress: Progress
+    pair: WorkingPair,
+    velocity: Velocity,
+    options: Refinement,
+    progress: Progress,
+    describe: Describe = mind_ssc,
 ) -> Refined:
     """Moves the velocity until both images agree; changes it in place.
+
+    describe: what the similarity "mind" compares; a network's descriptions may take its place.
 
     With the similarity "auto" each stage must show that it is worth its deformation to a judge
     that it does not optimize: mutual information must rise, and after LNCC the images must look
     like one modality, or what was before is kept. Without the judge, descriptors of two
     modalities bend a rigid pair by a millimeter. Only where the search that began moved the body
-    by more than a voxel does MIND need no such proof: so far apart, and of two modalities, mutual
-    information says little.
+    by more than 1.5 voxels does MIND need no such proof: so far apart, and of two modalities,
+    mutual information says little.
     """
     judge = _Judge(pair)
     still = Velocity(velocity.points.new_zeros(len(velocity.points), *velocity.shape))
@@ -261,11 +284,13 @@ def refine_velocity(
     far = judge.moved(velocity) > _FAR
     kept, best, points = "linear", information[0], still.points
     for n, name in enumerate(names):
-        _STAGES[name](
-            pair, velocity, options, stage(progress, n / len(names), (n + 1) / len(names))
-        )
+        part = stage(progress, n / len(names), (n + 1) / len(names))
+        if name == "mind":
+            improve(velocity, mind_cost(pair, describe), _MIND, options, part)
+        else:
+            _follow_lncc(pair, velocity, options, part)
         information.append(judge(velocity))
-        worth = information[-1] > _LEAST_GAIN * best
+        worth = information[-1] - best > max(_LEAST_GAIN * best, _LEAST_ERRORS * judge.error)
         worth = worth or far if name == "mind" else worth and judge.alike(velocity)
         if worth or not auto:
             kept, best, points = name, information[-1], velocity.points
@@ -273,30 +298,25 @@ def refine_velocity(
     return Refined(names, kept, tuple(information))
 
 
-def _follow_mind(
-    pair: WorkingPair, velocity: Velocity, options: Refinement, progress: Progress
-) -> None:
-    improve(velocity, mind_cost(pair), _MIND_ROUGHNESS, options, progress)
-
-
 def _follow_lncc(
     pair: WorkingPair, velocity: Velocity, options: Refinement, progress: Progress
 ) -> None:
     for factor, part in ((2, (0.0, 0.2)), (1, (0.2, 1.0))):
         cost = lncc_cost(pair, factor)
-        improve(velocity, cost, _LNCC_ROUGHNESS, options, stage(progress, *part))
-
-
-_STAGES = {"mind": _follow_mind, "lncc": _follow_lncc}
+        improve(velocity, cost, _LNCC, options, stage(progress, *part))
 
 
 class _Judge:
-    """Looks at the pair through a velocity with eyes that no cost has."""
+    """Looks at the pair through a velocity with eyes that no cost has.
+
+    error: about the standard error of its answer in nats, by the number of samples.
+    """
 
     def __init__(self, pair: WorkingPair) -> None:
         self.pair = pair
         self.fixed, self.moving = (spread(v, pair.body) for v in (pair.fixed, pair.moving))
         self.index = index_grid(tuple(pair.seen.shape), like=pair.fixed)
+        self.error = 1 / max(float(pair.seen.sum()), 1.0) ** 0.5
 
     def _warped(self, velocity: Velocity) -> Tensor:
         displacement = enlarged(velocity.displacement(), velocity.shape)

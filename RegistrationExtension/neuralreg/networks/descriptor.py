@@ -1,7 +1,9 @@
-"""Features of any gray image, 2D or 3D, that do not depend on its contrast: small and quick.
+"""Descriptions of any gray image, 2D or 3D: MIND-SSC, corrected and extended by a small U-Net.
 
-A U-Net at half resolution: the search that compares the features averages them over cells of
-several voxels anyway.
+What MIND says does not depend on contrast, so the network need not learn that; it sees two scales
+of it and learns which differences tell places apart and which are noise. Without training its
+answer is MIND-SSC itself. Layers see their surroundings only, so the rest of an image changes
+nothing.
 """
 
 from __future__ import annotations
@@ -12,70 +14,81 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from neuralreg.measures.mind import mind_ssc
+
 _CONVOLUTIONS = {2: nn.Conv2d, 3: nn.Conv3d}
-_NORMS = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
 _MODES = {2: "bilinear", 3: "trilinear"}
+_MIND_CHANNELS = {2: 4, 3: 12}
+_MIDDLE = 0.4  # about the mean of MIND-SSC
 
 
 class Descriptor(nn.Module):
-    """dimension: of the images. widths: channels per level. outputs: numbers per voxel."""
+    """dimension: of the images. widths: channels per level. extra: numbers beside MIND's own."""
 
     def __init__(
-        self,
-        *,
-        dimension: int = 3,
-        widths: tuple[int, ...] = (16, 32, 64),
-        outputs: int = 16,
+        self, *, dimension: int = 3, widths: tuple[int, ...] = (32, 48, 64), extra: int = 12
     ) -> None:
         super().__init__()
         self.dimension, self.levels = dimension, len(widths)
-        convolution, norm = _CONVOLUTIONS[dimension], _NORMS[dimension]
-
-        def block(inputs: int, outputs: int) -> nn.Sequential:
-            layers: list[nn.Module] = []
-            for n in (inputs, outputs):
-                layers += [convolution(n, outputs, 3, padding=1), norm(outputs, affine=True)]
-                layers += [nn.LeakyReLU(0.1, inplace=True)]
-            return nn.Sequential(*layers)
-
-        before = (2**dimension, *widths)
-        self.down = nn.ModuleList(block(a, b) for a, b in zip(before, widths, strict=False))
+        self.told = _MIND_CHANNELS[dimension]
+        before = (2 * self.told, *widths)
+        self.down = nn.ModuleList(
+            _block(dimension, a, b) for a, b in zip(before, widths, strict=False)
+        )
         steps = list(pairwise(widths))[::-1]
-        self.up = nn.ModuleList(block(fine + coarse, fine) for fine, coarse in steps)
-        self.last = convolution(widths[0], outputs, 1)
+        self.up = nn.ModuleList(_block(dimension, fine + coarse, fine) for fine, coarse in steps)
+        self.last = _CONVOLUTIONS[dimension](widths[0], self.told + extra, 1)
+        for values in self.last.parameters():
+            nn.init.zeros_(values)
 
     def forward(self, image: Tensor) -> Tensor:
-        """(n, 1, z, y, x) in 0..1 to (n, outputs, z, y, x); any size."""
-        shape = tuple(image.shape[2:])
-        cell = 2**self.levels
-        beyond = [side for n in shape[::-1] for side in (0, max(2, -(-n // cell)) * cell - n)]
-        now = _halved(functional.pad(image, beyond, mode="replicate"))
+        """(n, 1, z, y, x) in 0..1 to (n, f, z/2, y/2, x/2), halves rounded up; any size.
+
+        The mean squared difference of two descriptions is in the scale of that of MIND-SSC: with no
+        extra numbers and no training it is the same.
+        """
+        odd = [side for n in image.shape[:1:-1] for side in (0, n % 2)]
+        image = functional.pad(image, odd, mode="replicate")
+        fine, coarse = _pooled(mind_ssc(image)), mind_ssc(_pooled(image))
+        now = torch.cat((fine, coarse), 1) - _MIDDLE
         skips = []
         for n, block in enumerate(self.down):
             now = block(now if n == 0 else _pooled(now))
             skips.append(now)
         skips.pop()
-        mode = _MODES[self.dimension]
         for block in self.up:
-            fine = skips.pop()
-            now = functional.interpolate(now, tuple(fine.shape[2:]), mode=mode)
-            now = block(torch.cat((now, fine), 1))
-        whole = functional.interpolate(self.last(now), scale_factor=2, mode=mode)
-        return whole[(slice(None), slice(None), *(slice(n) for n in shape))]
+            skip = skips.pop()
+            wide = functional.interpolate(now, tuple(skip.shape[2:]), mode=_MODES[self.dimension])
+            now = block(torch.cat((wide, skip), 1))
+        said = self.last(now)
+        both = torch.cat((fine + said[:, : self.told], said[:, self.told :]), 1)
+        scaled: Tensor = both * (said.shape[1] / self.told) ** 0.5
+        return scaled
 
 
-def _halved(image: Tensor) -> Tensor:
-    """Every second sample along each axis, the others as channels: (n, 2^d, z/2, y/2, x/2)."""
-    n, _, *shape = image.shape
-    d = len(shape)
-    split = image.view(n, *(part for size in shape for part in (size // 2, 2)))
-    order = [0, *range(2, 2 * d + 1, 2), *range(1, 2 * d + 1, 2)]
-    return split.permute(order).reshape(n, 2**d, *(size // 2 for size in shape))
+class _Length(nn.Module):
+    """Brings what is said about each place to one length: no statistics of the whole image."""
+
+    def __init__(self, dimension: int, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1, channels, *[1] * dimension))
+
+    def forward(self, values: Tensor) -> Tensor:
+        return values * torch.rsqrt(values.square().mean(1, keepdim=True) + 1e-6) * self.weight
+
+
+def _block(dimension: int, inputs: int, outputs: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for n in (inputs, outputs):
+        layers += [_CONVOLUTIONS[dimension](n, outputs, 3, padding=1)]
+        layers += [_Length(dimension, outputs), nn.LeakyReLU(0.1)]
+    return nn.Sequential(*layers)
 
 
 def _pooled(values: Tensor) -> Tensor:
+    """Means of pairs along each axis; the last one of an odd axis stays alone."""
     pool = functional.avg_pool3d if values.dim() == 5 else functional.avg_pool2d
-    return pool(values, 2)
+    return pool(values, 2, ceil_mode=True, count_include_pad=False)
 
 
 build = Descriptor

@@ -176,23 +176,23 @@ class Model(_Record):
         return self
 
 
-class ContrastiveLoss(_Record):
-    """How features are told apart, see `contrastive.ContrastiveStep`. In voxels."""
+class MatchingLoss(_Record):
+    """How descriptions are compared, see `matching.MatchingStep`."""
 
-    voxels: int = Field(default=256, ge=2)
-    neighborhoods: int = Field(default=4, ge=1)
-    reach: int = Field(default=12, ge=1)
-    alike: int = Field(default=2, ge=0)
-    temperature: float = Field(default=0.1, gt=0)
+    cell: int = Field(default=4, ge=2)
+    reach: int = Field(default=3, ge=1)
+    sharpness: float = Field(default=10.0, gt=0)
+    near_sharpness: float = Field(default=7.2, gt=0)
+    places: int = Field(default=1500, ge=1)
 
 
 class Loss(_Record):
     """What is minimized: the sum of weight times loss. symmetric: in both directions.
 
-    features: options of the contrastive loss, for the method "features" only.
+    features: options of the matching loss, for the method "features" only.
     """
 
-    features: ContrastiveLoss | None = None
+    features: MatchingLoss | None = None
     image: Losses = ()
     label: Losses = ()
     deformation: Losses = ()

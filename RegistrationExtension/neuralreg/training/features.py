@@ -12,7 +12,7 @@ from neuralreg.geometry.files import written_whole
 from neuralreg.networks.descriptor import Descriptor
 from neuralreg.training import config as schema
 from neuralreg.training.checkpoint import State
-from neuralreg.training.contrastive import ContrastiveStep, SyntheticBatches
+from neuralreg.training.matching import MatchingStep, SyntheticBatches
 from neuralreg.training.registry import FEATURES
 from neuralreg.zoo.card import Input, ModelCard, Output, Weights
 from neuralreg.zoo.weights import file_hash
@@ -20,10 +20,10 @@ from neuralreg.zoo.weights import file_hash
 _MOST_SAMPLES = 700_000  # of the grid on which the search compares features
 
 
-def feature_step(config: schema.Configuration) -> ContrastiveStep:
+def feature_step(config: schema.Configuration) -> MatchingStep:
     """The network of a configuration with its loss. Raises InvalidOption for a wrong backbone."""
     assert config.loss.features is not None  # the schema wants it
-    return ContrastiveStep(_network(config), **config.loss.features.model_dump())
+    return MatchingStep(_network(config), **config.loss.features.model_dump())
 
 
 def shapes_of(config: schema.Configuration, device: torch.device) -> SyntheticBatches:
@@ -57,7 +57,7 @@ def export_features(
                 "intensity": "extremes",
             }
         ),
-        output=Output(kind="features", beside_mind=True),
+        output=Output(kind="features", weighted=True),
         weights=Weights(file=path.name, sha256=file_hash(path), bytes=path.stat().st_size),
         license="your own",
         citation="your own",

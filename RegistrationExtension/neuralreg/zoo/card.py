@@ -59,14 +59,15 @@ class Output(_Record):
     kind: unit of the numbers. order: axis of the first component, as in the world (xyz) or as in
     the array (zyx). velocity: whether the numbers are a stationary velocity to be integrated;
     networks that integrate inside say no. "features" is for networks that describe each voxel
-    instead of moving it: the search of the default engine compares what they say, with
-    `beside_mind` together with MIND-SSC.
+    instead of moving it: the search of the default engine compares what they say. Only the
+    direction of a description counts, unless it is `weighted`: then it is in the scale of MIND-SSC,
+    its length tells how much a place says, and the refinement compares it, too.
     """
 
     kind: Literal["voxel", "normalized", "unit_map", "affine", "features"]
     order: Literal["xyz", "zyx"] = "xyz"
     velocity: bool = False
-    beside_mind: bool = False
+    weighted: bool = False
 
 
 class RunOption(_Record):

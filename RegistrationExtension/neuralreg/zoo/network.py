@@ -81,12 +81,14 @@ class LoadedNetwork:
 
     @torch.no_grad()
     def features(self, image: Tensor) -> Tensor:
-        """What a network says about each voxel of an image (1, 1, z, y, x), at a common length.
+        """What a network says about each place of an image (1, 1, z, y, x): (1, f, z, y, x).
 
-        (1, f, z, y, x); the mean squared difference of two is a quarter of that of unit vectors,
-        which is about what descriptors such as MIND give.
+        As it is when weighted; else at a common length: the mean squared difference of two is a
+        quarter of that of unit vectors, which is about what descriptors such as MIND give.
         """
         found: Tensor = self.module(image.to(self.device, torch.float32)).float()
+        if self.card.output.weighted:
+            return found
         scaled: Tensor = functional.normalize(found, dim=1) * (0.5 * found.shape[1] ** 0.5)
         return scaled
 

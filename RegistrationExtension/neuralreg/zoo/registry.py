@@ -179,7 +179,7 @@ def load_card(
     Raises what `load_model` raises.
     """
     from neuralreg.inputs import choose_device
-    from neuralreg.methods.convex import ConvexSearch, beside_mind
+    from neuralreg.methods.convex import ConvexSearch
     from neuralreg.zoo.loading import filled, program_of, state_of
     from neuralreg.zoo.network import LoadedNetwork
 
@@ -194,10 +194,7 @@ def load_card(
     else:
         module = filled(_build(card, cache), state_of(path, card.weights.format), card.name)
     network = LoadedNetwork(card, module.to(place), place, precision)
-    if card.output.kind != "features":
-        return network
-    together = card.output.beside_mind
-    return ConvexSearch(card, beside_mind(network.features) if together else network.features)
+    return ConvexSearch(card, network.features) if card.output.kind == "features" else network
 
 
 def _file(architecture: str, beside: Path | None) -> Any:

@@ -32,6 +32,13 @@ def is_available(card: ModelCard, cache: Path | None = None) -> bool:
     return card.weights is None or path_of(card, cache) is not None
 
 
+def is_downloaded(card: ModelCard, cache: Path | None = None) -> bool:
+    """Whether the weights lie in the cache, from which `remove` takes them: not those that came
+    with the program or lie beside a card of the user's own."""
+    path = path_of(card, cache)
+    return path is not None and path.parent == (cache or cache_folder())
+
+
 def require(card: ModelCard, cache: Path | None = None) -> Path:
     """The file with a model's weights, checked.
 

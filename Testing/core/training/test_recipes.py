@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 RECIPES = sorted(path.name for path in recipes_folder().glob("*.yaml"))
 WHOLE = {"fives.yaml", "fives_mlp.yaml", "shapes.yaml", "shapes_voxelmorph.yaml"}
-WITHOUT_IMAGES = {"descriptor.yaml"}
+WITHOUT_IMAGES = {"descriptor.yaml", "descriptor_2d.yaml"}
 FEW = ["training.max_steps=2", "training.epochs=1", "training.device=cpu", "training.pictures=1",
        "training.batch_size=2"]  # fmt: skip
 NO_VALIDATION = ["dataset.valid=null", "training.optimizer.name=SGD"]
@@ -27,6 +27,7 @@ SMALLER = {
     "gradicon.yaml": ["model.backbone=[icon_unet,icon_unet]", *NO_VALIDATION],
     "fives.yaml": ["model.backbone=[icon_unet,icon_unet]"],
     "descriptor.yaml": ["dataset.size=[24,24,24]", "dataset.pairs=2"],
+    "descriptor_2d.yaml": ["dataset.size=[24,24]", "dataset.pairs=2"],
 }
 
 
