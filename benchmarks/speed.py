@@ -1,6 +1,8 @@
 """The default engine against ANTs SyNQuick on the 1 mm brain pair: wall time and peak memory.
 
-    python benchmarks/speed.py [--repeats 2] [--threads 2]
+    python benchmarks/speed.py [--model convex] [--steps 32] [--repeats 2] [--threads 2]
+
+Without refinement is `--steps 0`.
 
 Both run in turn as whole processes, from files to a transform, on the same number of threads; the
 ratio of each round counts, not the seconds. Needs the shared data and antspyx (`.[bench]`).
@@ -24,7 +26,8 @@ RESULTS = Path(__file__).parent / "results"
 OURS = """
 import sys, neuralreg
 fixed, moving = map(neuralreg.read_image, sys.argv[1:3])
-result = neuralreg.register(fixed, moving)
+how = neuralreg.Refinement(steps=int(sys.argv[5]))
+result = neuralreg.register(fixed, moving, sys.argv[4], refinement=how)
 neuralreg.write_transform(result.field, sys.argv[3] + "/fixed_to_moving.nii.gz")
 """
 THEIRS = """
@@ -34,13 +37,13 @@ ants.registration(fixed, moving, "antsRegistrationSyNQuick[s]", outprefix=sys.ar
 """
 
 
-def timed(program: str, threads: int) -> tuple[float, float]:
-    """Seconds and peak memory in GB of a program given the pair and a folder for its output."""
+def timed(program: str, threads: int, *more: str) -> tuple[float, float]:
+    """Seconds and peak memory in GB of a program given the pair, a folder for output, and more."""
     folder = SHARED / "data" / "dev" / PAIR
     names = ("OMP_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
     environment = {**os.environ, **dict.fromkeys(names, str(threads))}
     with tempfile.TemporaryDirectory() as out:
-        arguments = [str(folder / "fixed.nii.gz"), str(folder / "moving.nii.gz"), out]
+        arguments = [str(folder / "fixed.nii.gz"), str(folder / "moving.nii.gz"), out, *more]
         start = time.perf_counter()
         child = subprocess.Popen([sys.executable, "-c", program, *arguments], env=environment)
         _, status, usage = os.wait4(child.pid, 0)
@@ -52,13 +55,15 @@ def timed(program: str, threads: int) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="convex")
+    parser.add_argument("--steps", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     rounds = []
     print("round   ours s  SyNQuick s  ratio  ours GB  SyNQuick GB")
     for n in range(options.repeats):
-        ours, ours_gb = timed(OURS, options.threads)
+        ours, ours_gb = timed(OURS, options.threads, options.model, str(options.steps))
         theirs, theirs_gb = timed(THEIRS, options.threads)
         row = {"ours": ours, "synquick": theirs, "ratio": ours / theirs}
         rounds.append({**row, "ours_gb": ours_gb, "synquick_gb": theirs_gb})

@@ -29,7 +29,6 @@ from neuralreg.stages import (
     Inputs,
     answered,
     bent,
-    description_of,
     finished,
     fitted_to,
     inverse_of,
@@ -250,8 +249,7 @@ def _searched(
         pair = inputs.pair(start, network.card.input.most_samples)
         guess = predicted(network, pair.fixed, pair.moving, pair.grid, options)
     with clock.stage("refinement", 0.45, 0.85) as part:
-        how, describe = refinement or Refinement(), description_of(network)
-        velocity, refined = bent(inputs, pair, guess, how, part, describe)
+        velocity, refined = bent(inputs, pair, guess, refinement or Refinement(), part)
     with torch.no_grad():
         field, smoothed = finished(velocity, pair.grid)
     return _Deformed(field, refined, smoothed)

@@ -22,8 +22,6 @@ from neuralreg.geometry.linear import LinearTransform
 from neuralreg.geometry.velocity import exponentiate
 from neuralreg.inputs import prepare, prepare_mask, require_same_dimension
 from neuralreg.instance import Fitted, ShownPair, fitted
-from neuralreg.measures.mind import Describe, mind_ssc
-from neuralreg.methods.convex import ConvexSearch
 from neuralreg.methods.linear_search import agreement
 from neuralreg.methods.prealign import Alignment, Prealign
 from neuralreg.methods.prealign import prealign as align
@@ -163,13 +161,6 @@ def searches(network: RegistrationNetwork) -> bool:
     return network.card.output.kind == "features" or network.card.architecture == "convex"
 
 
-def description_of(network: RegistrationNetwork) -> Describe:
-    """What refinement compares in place of MIND-SSC: a search's descriptions that were made so."""
-    if isinstance(network, ConvexSearch) and network.card.output.weighted:
-        return network.describe
-    return mind_ssc
-
-
 def predicted(
     network: RegistrationNetwork,
     fixed: Tensor,
@@ -259,11 +250,10 @@ def bent(
     guess: DisplacementField,
     options: Refinement,
     progress: Progress,
-    describe: Describe = mind_ssc,
 ) -> tuple[Velocity, Refined]:
     """The velocity that refinement makes of a first guess on the pair's grid."""
     velocity = Velocity(to_voxels(guess))
-    refined = refine_velocity(pair, velocity, options, progress, describe)
+    refined = refine_velocity(pair, velocity, options, progress)
     if refined.kept == "linear":
         inputs.notes.append(_linear_kept(refined))
     return velocity, refined

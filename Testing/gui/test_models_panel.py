@@ -107,6 +107,16 @@ def test_details_tell_limits_licence_and_citation(panel):
     assert 'href="https://doi.org/10.1007' in panel.ui.modelDetails.toHtml()
 
 
+def test_what_comes_with_the_program_is_ready_and_stays(panel, wait_until):
+    ui = panel.ui
+    names = [card.name for card in panel._shown]
+    ui.modelsTable.selectRow(names.index("descriptor.shapes"))
+    assert (ui.getButton.enabled, ui.removeButton.enabled) == (False, False)
+    ui.verifyButton.click()
+    wait_until(idle(panel))
+    assert "publisher" in ui.modelsStatusLabel.text
+
+
 def test_weights_are_fetched_verified_and_removed(panel, wait_until, tmp_path, monkeypatch):
     ui, there = panel.ui, tmp_path / "cache" / "w.pt"
     assert (ui.getButton.enabled, ui.verifyButton.enabled) == (True, False)

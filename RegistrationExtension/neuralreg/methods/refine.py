@@ -13,7 +13,7 @@ from torch.nn import functional
 from neuralreg.errors import InvalidOption
 from neuralreg.geometry.sampling import index_grid, sample
 from neuralreg.geometry.velocity import exponential
-from neuralreg.measures.mind import Describe, mind_ssc, stride_of
+from neuralreg.measures.mind import mind_ssc
 from neuralreg.methods.correlation_cost import LocalCorrelation
 from neuralreg.methods.descent import descend
 from neuralreg.methods.linear_search import agreement
@@ -170,17 +170,15 @@ class _Scale:
         return self.index + (enlarged(displacement, self.shape) / self.cell).movedim(0, -1)
 
 
-def mind_cost(pair: WorkingPair, describe: Describe = mind_ssc) -> Cost:
-    """Mean squared difference of descriptions, at a resolution that keeps it affordable."""
-    fixed, moving = (describe(image[None])[0] for image in (pair.fixed, pair.moving))
-    stride = stride_of(fixed, tuple(pair.seen.shape))
+def mind_cost(pair: WorkingPair) -> Cost:
+    """Mean squared difference of MIND-SSC, at a resolution that keeps it affordable."""
     factor = 1
-    while fixed[0].numel() / factor ** pair.seen.dim() > _MIND_POINTS:
+    while pair.seen.numel() / factor ** pair.seen.dim() > _MIND_POINTS:
         factor += 1
-    cell = _cell(fixed.shape[1:], factor)
-    seen = functional.interpolate(pair.seen[None, None], tuple(fixed.shape[1:]), mode="area")[0]
-    fixed, moving, seen = (_pooled(v, cell) for v in (fixed, moving, seen))
-    scale = _Scale(fixed, tuple(c * s for c, s in zip(cell, stride, strict=True)))
+    cell = _cell(pair.seen.shape, factor)
+    fixed, moving = (_pooled(mind_ssc(image[None])[0], cell) for image in (pair.fixed, pair.moving))
+    seen = _pooled(pair.seen[None], cell)[0]
+    scale = _Scale(fixed, cell)
 
     def cost(displacement: Tensor) -> Tensor:
         warped = sample(moving, scale.landing(displacement))
@@ -259,15 +257,9 @@ class Refined:
 
 
 def refine_velocity(
-    pair: WorkingPair,
-    velocity: Velocity,
-    options: Refinement,
-    progress: Progress,
-    describe: Describe = mind_ssc,
+    pair: WorkingPair, velocity: Velocity, options: Refinement, progress: Progress
 ) -> Refined:
     """Moves the velocity until both images agree; changes it in place.
-
-    describe: what the similarity "mind" compares; a network's descriptions may take its place.
 
     With the similarity "auto" each stage must show that it is worth its deformation to a judge
     that it does not optimize: mutual information must rise, and after LNCC the images must look
@@ -286,7 +278,7 @@ def refine_velocity(
     for n, name in enumerate(names):
         part = stage(progress, n / len(names), (n + 1) / len(names))
         if name == "mind":
-            improve(velocity, mind_cost(pair, describe), _MIND, options, part)
+            improve(velocity, mind_cost(pair), _MIND, options, part)
         else:
             _follow_lncc(pair, velocity, options, part)
         information.append(judge(velocity))

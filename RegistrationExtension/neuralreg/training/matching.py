@@ -2,8 +2,8 @@
 
 The loss is the search itself: the costs of all displacements of a cell, as `methods.convex`
 computes them, are to point at the one that is true; and so are the costs of small displacements
-around the right place, which the refinement follows. Source of the loss: Oord et al. 2018, InfoNCE,
-doi:10.48550/arXiv.1807.03748; of describing voxels so: Dey et al. 2024,
+around the right place, of which the second search takes one. Source of the loss: Oord et al. 2018,
+InfoNCE, doi:10.48550/arXiv.1807.03748; of describing voxels so: Dey et al. 2024,
 doi:10.48550/arXiv.2411.02372.
 """
 
@@ -21,7 +21,7 @@ from neuralreg.methods.convex import cells, cost_volume
 from neuralreg.training.synthesis import Synthesis
 
 _SPREAD = 0.5  # standard deviation of what counts as right, in cells and in samples
-_NEAR = 2  # samples to each side that the refinement looks at
+_NEAR = 2  # samples to each side that the second search looks at
 _SEEN_OF_CELL = 0.6
 _SEEN_OF_SAMPLE = 0.9
 

@@ -61,7 +61,7 @@ class Output(_Record):
     networks that integrate inside say no. "features" is for networks that describe each voxel
     instead of moving it: the search of the default engine compares what they say. Only the
     direction of a description counts, unless it is `weighted`: then it is in the scale of MIND-SSC,
-    its length tells how much a place says, and the refinement compares it, too.
+    and its length tells how much a place says.
     """
 
     kind: Literal["voxel", "normalized", "unit_map", "affine", "features"]

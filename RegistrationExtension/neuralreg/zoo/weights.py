@@ -23,7 +23,7 @@ def path_of(card: ModelCard, cache: Path | None = None) -> Path | None:
     """Where the weights of a model lie on this machine; None if they do not."""
     if card.weights is None:
         return None
-    places = [*cards_folders(), cache or cache_folder()]
+    places = [*reversed(cards_folders()), cache or cache_folder()]  # a card of the user's is first
     return next((p / card.weights.file for p in places if (p / card.weights.file).is_file()), None)
 
 

@@ -9,7 +9,6 @@ from neuralreg.engine import register
 from neuralreg.measures.mind import mind_ssc
 from neuralreg.methods.convex import ConvexSearch
 from neuralreg.networks.descriptor import Descriptor
-from neuralreg.stages import description_of
 from neuralreg.training.matching import MatchingStep, SyntheticBatches
 from neuralreg.training.merging import read_configuration
 from neuralreg.training.run import train
@@ -177,7 +176,6 @@ def test_the_recipe_trains_resumes_and_its_features_register(tmp_path, monkeypat
     card = import_card(whole.card)
     model = load_model(card.name)
     assert isinstance(model, ConvexSearch)
-    assert description_of(model) == model.describe
     fixed = seen(CUBE)
     moving = seen(CUBE, lambda p: p + [3.0, 0.0, 0.0], contrast=lambda v: 80 - 70 * v)
     result = register(fixed, moving, card.name)
