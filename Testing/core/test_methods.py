@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from neuralreg.errors import IncompatibleModel
 from neuralreg.geometry.sampling import index_grid, sample
 from neuralreg.measures.mind import box_mean, mind_ssc, stride_of
 from neuralreg.methods.convex import ConvexSearch, couple
@@ -129,6 +130,9 @@ def test_descriptions_may_be_one_for_two_voxels(shape):
     card = model_card("convex")
     whole, half = (ConvexSearch(card, d).predict(one, two) for d in (mind_ssc, halved))
     assert torch.allclose(whole, half, atol=1e-4)
+    card = card.model_copy(update={"arguments": {"cell": 6}})
+    with pytest.raises(IncompatibleModel, match="cell 6, wanted a multiple of 4 voxels"):
+        ConvexSearch(card, halved).predict(one, two)
 
 
 def a_pair(grid, through, **how) -> WorkingPair:

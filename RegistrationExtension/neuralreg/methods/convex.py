@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from neuralreg.errors import IncompatibleModel
 from neuralreg.geometry.sampling import index_grid, sample
 from neuralreg.measures.mind import Describe, box_mean, mind_ssc, stride_of
 
@@ -117,14 +118,17 @@ class ConvexSearch:
         self.reach = card.arguments.get("reach", reach)
 
     def predict(self, fixed: Tensor, moving: Tensor, **options: float) -> Tensor:
-        """Displacement in voxels x y z (d, z, y, x) of images (1, z, y, x) on one grid."""
+        """Displacement in voxels x y z (d, z, y, x) of images (1, z, y, x) on one grid.
+
+        Raises IncompatibleModel when half a cell is not a whole number of descriptions.
+        """
         shape = tuple(fixed.shape[1:])
         one, two = (self.describe(image[None])[0] for image in (fixed, moving))
         stride = stride_of(one, shape)
+        self._require_halves(max(stride))
         large = tuple(n >= 2 * _FEWEST for n in shape)
         half = tuple(
-            max(1, self.cell // (2 * s)) if whole else 1
-            for s, whole in zip(stride, large, strict=True)
+            self.cell // (2 * s) if whole else 1 for s, whole in zip(stride, large, strict=True)
         )
         pair = tuple(2 if whole else 1 for whole in large)
         one, two = cells(one, half), cells(two, half)
@@ -134,3 +138,12 @@ class ConvexSearch:
         found = rest + _follow(found, rest)
         voxels = tuple(h * s for h, s in zip(half, stride, strict=True))
         return enlarge(found, shape, voxels).flip(0)
+
+    def _require_halves(self, stride: int) -> None:
+        if self.cell % (2 * stride):
+            raise IncompatibleModel(
+                "half a cell of the search is not a whole number of descriptions",
+                where=self.card.name,
+                got=f"cell {self.cell}",
+                wanted=f"a multiple of {2 * stride} voxels",
+            )

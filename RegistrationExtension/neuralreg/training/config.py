@@ -179,7 +179,7 @@ class Model(_Record):
 class MatchingLoss(_Record):
     """How descriptions are compared, see `matching.MatchingStep`."""
 
-    cell: int = Field(default=4, ge=2)
+    cell: int = Field(default=4, ge=2, multiple_of=2)
     reach: int = Field(default=3, ge=1)
     sharpness: float = Field(default=10.0, gt=0)
     near_sharpness: float = Field(default=7.2, gt=0)
