@@ -88,7 +88,8 @@ def _block(dimension: int, inputs: int, outputs: int) -> nn.Sequential:
 def _pooled(values: Tensor) -> Tensor:
     """Means of pairs along each axis; the last one of an odd axis stays alone."""
     pool = functional.avg_pool3d if values.dim() == 5 else functional.avg_pool2d
-    return pool(values, 2, ceil_mode=True, count_include_pad=False)
+    sides = tuple(min(n, 2) for n in values.shape[2:])
+    return pool(values, sides, ceil_mode=True, count_include_pad=False)
 
 
 build = Descriptor

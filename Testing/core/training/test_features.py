@@ -87,7 +87,7 @@ def test_batches_go_on_where_they_stopped():
     assert whole[0]["displacement"].shape == (2, 3, 12, 12, 12)
 
 
-@pytest.mark.parametrize("shape", [(12, 16, 13), (15, 18)])
+@pytest.mark.parametrize("shape", [(12, 16, 13), (1, 20, 17), (3, 5, 2), (15, 18), (1, 9)])
 def test_an_untrained_descriptor_says_what_mind_says(shape):
     image = torch.rand(1, 1, *shape, generator=torch.Generator().manual_seed(0))
     said = Descriptor(dimension=len(shape), widths=(4, 8), extra=0)(image)
