@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
 from accuracy import RESULTS, SHARED, WEAK, evaluator, run
 
@@ -36,7 +35,7 @@ def main() -> None:
     for name, pair in pairs.items():
         if pair["kind"] != "quant" or not name.startswith(tuple(options.pairs)):
             continue
-        model = NETWORKS[dimension(pair)]
+        model = NETWORKS[len(pair["fixed_info"]["size"])]
         before, after = (run(scorer, pair, m) for m in ("convex", model))
         better, allowed = gain(before, after)
         said = "better" if better >= SHOWN else "same" if better > -SHOWN else "worse"
@@ -57,21 +56,10 @@ def main() -> None:
     (RESULTS / "shipped.json").write_text(json.dumps(rows, indent=2))
 
 
-def dimension(pair: dict[str, str]) -> int:
-    """Of the images of a pair."""
-    import neuralreg
-
-    return neuralreg.read_image(Path(pair["dir"]) / pair["fixed"]).grid.dimension
-
-
 def figures(row: dict[str, object]) -> str:
     """Dice and TRE, as far as there are."""
-    dice, tre = row["dice"], row["tre_mm"]
-    return " ".join(
-        part
-        for part in (f"{dice:.3f}" if dice else "", f"{tre:.3f} mm" if tre is not None else "")
-        if part
-    )
+    units = (("dice", ""), ("tre_mm", " mm"))
+    return " ".join(f"{row[name]:.3f}{unit}" for name, unit in units if row[name] is not None)
 
 
 if __name__ == "__main__":

@@ -34,8 +34,6 @@ def isAvailable(card) -> bool:
 
 def isDownloaded(card) -> bool:
     """Whether a model has weights that were fetched, and so can be deleted."""
-    if card.weights is None:
-        return False
     from neuralreg.zoo import weights
 
     return bool(weights.is_downloaded(card))

@@ -109,7 +109,7 @@ class ModelsPanel:
         ui.getButton.enabled = wanted and card.weights.url is not None and self._job is None
         ui.importButton.enabled = wanted and self._job is None
         ui.verifyButton.enabled = here and self._job is None
-        ui.removeButton.enabled = here and self._job is None and Cards.isDownloaded(card)
+        ui.removeButton.enabled = ui.verifyButton.enabled and Cards.isDownloaded(card)
         ui.cancelGetButton.enabled = self._job is not None
         ui.ownModelButton.enabled = self._job is None
         ui.downloadBar.visible = self._job is not None

@@ -28,6 +28,11 @@ def cells(features: Tensor, cell: tuple[int, ...]) -> Tensor:
     return pool(features[None], cell, stride=cell, ceil_mode=True, count_include_pad=False)[0]
 
 
+def displacements(reach: tuple[int, ...]) -> Tensor:
+    """All displacements of up to `reach` cells, (labels, d) in array order, as in a cost volume."""
+    return torch.tensor(list(product(*(range(-r, r + 1) for r in reach)))).float()
+
+
 def cost_volume(fixed: Tensor, moving: Tensor, reach: tuple[int, ...]) -> Tensor:
     """Smoothed squared feature difference of each cell for each displacement: (labels, z, y, x)."""
     spatial = fixed.shape[1:]
@@ -46,8 +51,7 @@ def couple(costs: Tensor, reach: tuple[int, ...]) -> Tensor:
     Alternates between the best label under a quadratic pull to the smooth field, and smoothing.
     """
     d, spatial = len(reach), costs.shape[1:]
-    axes = [torch.arange(-r, r + 1, dtype=costs.dtype, device=costs.device) for r in reach]
-    labels = torch.stack(torch.meshgrid(*axes, indexing="ij")).flatten(1)  # d, L
+    labels = displacements(reach).to(costs).T  # d, L
     flat = costs.flatten(1)
 
     def smoothed(best: Tensor) -> Tensor:

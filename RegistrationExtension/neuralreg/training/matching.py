@@ -10,15 +10,14 @@ doi:10.48550/arXiv.2411.02372.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import product
 
 import torch
 from torch import Tensor, nn
 
 from neuralreg.geometry.sampling import index_grid, sample
 from neuralreg.measures.mind import stride_of
-from neuralreg.methods.convex import cells, cost_volume
-from neuralreg.training.synthesis import Synthesis
+from neuralreg.methods.convex import cells, cost_volume, displacements
+from neuralreg.training.synthesis import Synthesis, SyntheticPair
 
 _SPREAD = 0.5  # standard deviation of what counts as right, in cells and in samples
 _NEAR = 2  # samples to each side that the second search looks at
@@ -75,7 +74,8 @@ class MatchingStep(nn.Module):
         inside = (cells(known, whole)[0] > _SEEN_OF_CELL) & (true.abs().amax(0) < self.reach)
         if not bool(inside.any()):
             return 0 * costs.sum()
-        return _surprise(self.sharpness * costs[:, inside], _around(self.reach, d), true[:, inside])
+        costs = self.sharpness * costs[:, inside]
+        return _surprise(costs, displacements(reach), true[:, inside])
 
     def _near(
         self, one: Tensor, other: Tensor, displacement: Tensor, known: Tensor, seed: int
@@ -91,18 +91,13 @@ class MatchingStep(nn.Module):
         at = at[torch.randperm(len(at), generator=random)[: self.places].to(at.device)]
         if not len(at):
             return 0 * one.sum()
-        offsets = _around(_NEAR, d).to(one)
+        offsets = displacements((_NEAR,) * d).to(one)
         around = there[tuple(at.T)] + offsets.flip(1)[:, None]  # offsets, places, d
         read = sample(other, around.view(*[1] * (d - 2), *around.shape))
         read = read.view(len(other), len(offsets), len(at))
         costs = (read - one[(slice(None), *at.T)][:, None]).square().mean(0)
         right = torch.zeros(d, len(at)).to(one)
         return _surprise(self.near_sharpness * costs, offsets, right)
-
-
-def _around(reach: int, d: int) -> Tensor:
-    """All displacements of up to `reach` along each of d axes, in the order of a cost volume."""
-    return torch.tensor(list(product(range(-reach, reach + 1), repeat=d))).float()
 
 
 def _surprise(costs: Tensor, offsets: Tensor, true: Tensor) -> Tensor:
@@ -140,10 +135,5 @@ class SyntheticBatches:
             seed = ((self.seed * 1_000_003 + epoch) * 1_000_003 + number) % (1 << 62)
             made = Synthesis(self.shape, torch.Generator(self.device).manual_seed(seed))
             pairs = [made.pair() for _ in range(self.size)]
-            yield {
-                "fixed": torch.stack([pair.fixed for pair in pairs]),
-                "moving": torch.stack([pair.moving for pair in pairs]),
-                "displacement": torch.stack([pair.displacement for pair in pairs]),
-                "seen": torch.stack([pair.seen for pair in pairs]),
-                "seed": torch.arange(self.size) + seed % (1 << 31),
-            }
+            batch = SyntheticPair(*(torch.stack(parts) for parts in zip(*pairs, strict=True)))
+            yield {**batch._asdict(), "seed": torch.arange(self.size) + seed % (1 << 31)}

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from neuralreg.engine import register
+from neuralreg.geometry.sampling import index_grid, sample
 from neuralreg.measures.mind import mind_ssc
 from neuralreg.methods.convex import ConvexSearch
 from neuralreg.networks.descriptor import Descriptor
@@ -66,8 +67,6 @@ def test_the_displacement_leads_from_the_fixed_view_to_the_moving_one():
 
 
 def read(image, displacement):
-    from neuralreg.geometry.sampling import index_grid, sample
-
     grid = index_grid(tuple(image.shape[1:]), like=image)
     return sample(image, grid + displacement.movedim(0, -1))
 
