@@ -50,7 +50,7 @@ class NeuralRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin
     def setup(self):
         ScriptedLoadableModuleWidget.setup(self)
         from NeuralRegistrationLib.Panels import Panels
-        from NeuralRegistrationLib.SetupCard import SetupCard
+        from NeuralRegistrationLib.Widgets.SetupCard import SetupCard
 
         self.logic = NeuralRegistrationLogic()
         self.setupCard = SetupCard(onReady=self.onPackagesInstalled)
@@ -92,7 +92,7 @@ class NeuralRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin
         self.panels.renew()
 
     def showParameters(self):
-        from NeuralRegistrationLib.Parameters import RegisterParameters
+        from NeuralRegistrationLib.Register.Parameters import RegisterParameters
 
         parameters = RegisterParameters(self.logic.getParameterNode())
         self.registerPanel.setParameters(parameters)
@@ -108,17 +108,17 @@ class NeuralRegistrationLogic(ScriptedLoadableModuleLogic):
     """Registration of nodes, for the panel, scripts and the Python console."""
 
     def register(self, fixedNode, movingNode, *args, **settings):
-        """Register two volume nodes; the settings and what comes back: NeuralRegistrationLib.Logic.
+        """Register two volume nodes; settings and result: `NeuralRegistrationLib.Register.Logic`.
 
         The results are new nodes beside the fixed volume; nothing else in the scene changes.
         """
-        from NeuralRegistrationLib.Logic import register
+        from NeuralRegistrationLib.Register.Logic import register
 
         return register(fixedNode, movingNode, *args, **settings)
 
     def findBrain(self, volumeNode, **settings):
-        """A mask of the brain beside a volume of a head; see NeuralRegistrationLib.BrainMask."""
-        from NeuralRegistrationLib.BrainMask import findBrain
+        """A mask of the brain beside a volume of a head; see `Register.BrainMask`."""
+        from NeuralRegistrationLib.Register.BrainMask import findBrain
 
         return findBrain(volumeNode, **settings)
 
@@ -130,7 +130,7 @@ class NeuralRegistrationLogic(ScriptedLoadableModuleLogic):
 
     def asPython(self, fixedNode, movingNode, *args, **settings):
         """The call of `register` with these settings, as text for the Python console."""
-        from NeuralRegistrationLib.AsPython import asPython
+        from NeuralRegistrationLib.Register.AsPython import asPython
 
         return asPython(fixedNode, movingNode, *args, **settings)
 

@@ -11,8 +11,8 @@ import json
 from pathlib import Path
 
 import neuralreg
-from neuralreg.inputs import on_grid
 from neuralreg.measures.overlap import dice
+from neuralreg.registration.image_checks import on_grid
 
 ROOT = Path(__file__).resolve().parents[1]
 DEV = ROOT.parent / "shared" / "data" / "dev"

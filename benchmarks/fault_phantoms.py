@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import SimpleITK as sitk
 from neuralreg.geometry.grid import Grid
-from neuralreg.review.consistency import inverted
-from neuralreg.review.deformation import Deformation, placed
+from neuralreg.review.geometry.consistency import inverted
+from neuralreg.review.geometry.deformation import Deformation, placed
 from numpy.typing import NDArray
 from scipy import ndimage
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from fault_phantoms import Pair, transform
 from neuralreg.geometry.grid import Grid
-from neuralreg.geometry.itk_files import read_volume
+from neuralreg.io.itk_images import read_volume
 from neuralreg.review.case import body
-from neuralreg.review.deformation import Deformation
-from neuralreg.review.volumes import limited, on_grid
+from neuralreg.review.geometry.deformation import Deformation
+from neuralreg.review.geometry.volumes import limited, on_grid
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.interpolate import RBFInterpolator

@@ -32,9 +32,9 @@ from fault_phantoms import FAULTS, WRONG_MM, Candidate, Pair, good, pair
 from fault_real import real_pairs
 from neuralreg.review.assess import assess
 from neuralreg.review.case import body
-from neuralreg.review.deformation import Deformation
-from neuralreg.review.records import QualityReport
-from neuralreg.review.volumes import on_grid
+from neuralreg.review.geometry.deformation import Deformation
+from neuralreg.review.geometry.volumes import on_grid
+from neuralreg.review.report_model import QualityReport
 from numpy.typing import NDArray
 
 RESULTS = Path(__file__).parent / "results"
@@ -72,7 +72,7 @@ def _by_engine(one: Pair) -> Candidate:
 
 def _engine(name: str, one: Pair) -> Deformation:
     import neuralreg
-    from neuralreg.geometry.itk_io import image_from_itk
+    from neuralreg.io.itk import image_from_itk
 
     path = RESULTS / "faults" / f"{name.replace(' ', '_')}.nii.gz"
     if not path.exists():

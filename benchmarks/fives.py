@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 import SimpleITK as sitk
 import torch
+from neuralreg.composition.models import assess, displacement, icon, two_step
+from neuralreg.composition.transforms import to_field
 from neuralreg.geometry.grid import Grid
-from neuralreg.models import assess, displacement, icon, two_step
 from neuralreg.networks.mlp import MLP
-from neuralreg.review.deformation import Deformation, placed
-from neuralreg.transforms import to_field
+from neuralreg.review.geometry.deformation import Deformation, placed
 from torch import Tensor, nn
 
 SIZE = 28

@@ -30,12 +30,12 @@ def ours(size: int, steps: int) -> tuple[list[float], float]:
     """The losses, and the seconds after the steps."""
     import torch
     from neuralreg import Refinement
-    from neuralreg.instance import ShownPair, fitted
     from neuralreg.networks import gradicon
+    from neuralreg.registration.instance_optimization import ShownPair, fitted
     from neuralreg.zoo.network import LoadedNetwork
     from neuralreg.zoo.registry import model_card
 
-    from Testing.seeded import seeded_pair
+    from Testing.support.seeded import seeded_pair
 
     fixed, moving = (image[0] for image in seeded_pair((size,) * 3))
     network = LoadedNetwork(
@@ -52,8 +52,8 @@ def theirs(size: int, steps: int) -> tuple[list[float], float]:
     """The same by unigradicon, step by step as its `finetune_execute`."""
     import torch
 
-    from benchmarks.originals import _Anything, gradicon_of
-    from Testing.seeded import seeded_pair
+    from Testing.support.authors_networks import _Anything, gradicon_of
+    from Testing.support.seeded import seeded_pair
 
     with mock.patch.dict(sys.modules, {"itk": _Anything("itk")}):
         import icon_registration
@@ -84,7 +84,7 @@ def theirs(size: int, steps: int) -> tuple[list[float], float]:
 
 def seeded(network):
     """The network with numbers that anybody can make again."""
-    from Testing.seeded import seeded_weights
+    from Testing.support.seeded import seeded_weights
 
     network.load_state_dict(seeded_weights(network.state_dict(), {"lastConv.weight": 0.02}))
     return network.eval()

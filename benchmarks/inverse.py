@@ -21,9 +21,9 @@ import torch
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.inverse import inverse_error, invert
-from neuralreg.geometry.itk_io import field_from_itk
 from neuralreg.geometry.smoothing import gaussian
 from neuralreg.geometry.velocity import exponentiate
+from neuralreg.io.itk import field_from_itk
 from neuralreg.measures.jacobian import jacobian_determinant
 
 RESULTS = Path(__file__).parent / "results"

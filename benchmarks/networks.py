@@ -27,7 +27,7 @@ SIZES = ("native", "half", "small")
 
 
 def shape_of(name: str, size: str) -> tuple[int, ...]:
-    from benchmarks.originals import NETWORKS
+    from Testing.support.authors_networks import NETWORKS
 
     network = NETWORKS[name]
     if size == "half":
@@ -40,8 +40,8 @@ def run_one(name: str, size: str, folder: Path, whose: str, both: bool, out: Pat
     """In a process of its own: seconds of the second run, and the answer, into a file."""
     import torch
 
-    from benchmarks.originals import NETWORKS, on_this_machine
-    from Testing.seeded import seeded_pair, seeded_weights
+    from Testing.support.authors_networks import NETWORKS, on_this_machine
+    from Testing.support.seeded import seeded_pair, seeded_weights
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     network, shape = NETWORKS[name], shape_of(name, size)
@@ -129,7 +129,7 @@ def main() -> None:
         name = options.only[0]
         run_one(name, options.size, options.folder, options.run, options.both, options.out)
         return
-    from benchmarks.originals import NETWORKS
+    from Testing.support.authors_networks import NETWORKS
 
     rows = []
     print("network              ours s  theirs s  ratio   wall  ours GB  theirs GB  difference")

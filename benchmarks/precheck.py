@@ -2,8 +2,9 @@
 
     python benchmarks/precheck.py
 
-Needs the shared data beside the repository. For each model and pair, `neuralreg.suitability` says
-what speaks against them; what really shows on the images stands in `SUITED` below, decided by eye.
+Needs the shared data beside the repository. For each model and pair,
+`neuralreg.registration.model_choice` says what speaks against them; what the images really show
+is in `SUITED` below, decided by eye.
 A hit is an objection to an image that the model was not made for, a false alarm one to an image
 that it was.
 """
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import neuralreg
 from neuralreg.errors import RegistrationError
-from neuralreg.suitability import Content, concerns
+from neuralreg.registration.model_choice import Content, concerns
 from neuralreg.zoo.card import ModelCard
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 from neuralreg.geometry.grid import Grid
-from neuralreg.geometry.itk_files import read_volume
+from neuralreg.io.itk_images import read_volume
 from neuralreg.review.assess import assess
-from neuralreg.review.deformation import placed
-from neuralreg.review.landmarks import read_pairs
-from neuralreg.review.records import QualityReport
+from neuralreg.review.geometry.deformation import placed
+from neuralreg.review.measures.landmarks import read_pairs
+from neuralreg.review.report_model import QualityReport
 
 sys.path.insert(0, str(Path(__file__).parent))
 from accuracy import RESULTS, SHARED, evaluator

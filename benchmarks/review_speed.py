@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 from neuralreg.geometry.grid import Grid
-from neuralreg.worker.records import Field, ReviewJob, Voxels
-from neuralreg.worker.review import run
+from neuralreg.worker.messages import Field, ReviewJob, Voxels
+from neuralreg.worker.review_job import run
 from scipy import ndimage
 
 RESULTS = Path(__file__).parent / "results"

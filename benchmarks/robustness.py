@@ -20,11 +20,11 @@ import numpy as np
 import torch
 from fault_phantoms import Pair, pair
 from neuralreg.geometry.grid import Grid
-from neuralreg.geometry.itk_io import image_from_itk
+from neuralreg.io.itk import image_from_itk
 from neuralreg.review.case import body
-from neuralreg.review.deformation import Deformation
-from neuralreg.review.robustness import Robustness, robustness
-from neuralreg.review.volumes import on_grid
+from neuralreg.review.geometry.deformation import Deformation
+from neuralreg.review.geometry.volumes import on_grid
+from neuralreg.review.workflow.robustness import Robustness, robustness
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from neuralreg.review.surfaces import SurfaceDistances
+from neuralreg.review.measures.surfaces import SurfaceDistances
 from numpy.typing import NDArray
 from scipy import ndimage
 

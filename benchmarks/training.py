@@ -24,14 +24,14 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "RegistrationExtension")]
 
 import torch  # noqa: E402
-from neuralreg.training.config import Loss, Model  # noqa: E402
-from neuralreg.training.data import Batches  # noqa: E402
-from neuralreg.training.merging import read_configuration  # noqa: E402
-from neuralreg.training.methods import build_model  # noqa: E402
-from neuralreg.training.objective import TrainingStep  # noqa: E402
-from neuralreg.training.run import train, training_pairs  # noqa: E402
-from neuralreg.training.toys import make_fives, make_volumes, recipes_folder  # noqa: E402
-from neuralreg.training.validation import Validation  # noqa: E402
+from neuralreg.training.config.schema import Loss, Model  # noqa: E402
+from neuralreg.training.configuration import read_configuration  # noqa: E402
+from neuralreg.training.data.pairs import Batches  # noqa: E402
+from neuralreg.training.data.toy_datasets import make_fives, make_volumes, recipes_folder  # noqa: E402
+from neuralreg.training.loop.run import train, training_pairs  # noqa: E402
+from neuralreg.training.loop.validation import Validation  # noqa: E402
+from neuralreg.training.losses.training_step import TrainingStep  # noqa: E402
+from neuralreg.training.model.methods import build_model  # noqa: E402
 from torch import nn  # noqa: E402
 
 RESULTS = Path(__file__).parent / "results"
@@ -49,7 +49,7 @@ def ours_step(shape: tuple[int, ...]) -> Callable[[dict], torch.Tensor]:
 
 def their_step(shape: tuple[int, ...]) -> Callable[[dict], torch.Tensor]:
     """As in the official train.py: mean squared error and the gradient of the velocity."""
-    from benchmarks.originals import voxelmorph_as
+    from Testing.support.authors_networks import voxelmorph_as
 
     features = [[16, 32, 32, 32], [32, 32, 32, 32, 32, 16, 16]]
     net, _ = voxelmorph_as(nb_unet_features=features, int_steps=7, int_downsize=2)(Path(), shape)
@@ -152,7 +152,7 @@ def fives() -> dict[str, object]:
             )
             folder = Path(place) / name
             wall, used = timed(lambda c=config, p=plain, f=folder: train(c, p, f))
-            from neuralreg.training.predict import load_trained
+            from neuralreg.training.results.predict import load_trained
 
             model = load_trained(config, folder, "cpu")
             found[name] = {"s": wall, "cpu_s": used, **judged(model, config)}

@@ -20,8 +20,8 @@ import torch
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
-from neuralreg.geometry.itk_io import image_to_itk, to_itk
 from neuralreg.geometry.warp import warp
+from neuralreg.io.itk import image_to_itk, to_itk
 
 RESULTS = Path(__file__).parent / "results"
 LARGEST_MM = 30.0

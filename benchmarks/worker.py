@@ -72,10 +72,10 @@ def spin(condition) -> None:
 
 def queue_of(worker=None):
     """The session's queue, with this worker."""
-    from NeuralRegistrationLib import Jobs
+    from NeuralRegistrationLib.Worker import Queue
 
-    Jobs._queues[:] = [Jobs.Queue(worker)]
-    return Jobs.queue()
+    Queue._queues[:] = [Queue.Queue(worker)]
+    return Queue.queue()
 
 
 def a_volume(size: int, name: str):
@@ -89,7 +89,7 @@ def a_volume(size: int, name: str):
 
 def block(options) -> list[dict[str, object]]:
     """The longest times in which the window did nothing, per stage of a job."""
-    from NeuralRegistrationLib.Logic import register
+    from NeuralRegistrationLib.Register.Logic import register
 
     queue = queue_of(KNOWN)
     nodes = [a_volume(options.size, name) for name in ("fixed", "moving")]
@@ -119,7 +119,7 @@ def the_pair(options):
     """A pair of the shared data as nodes, each axis shrunk."""
     import neuralreg
     from neuralreg.geometry.warp import warp
-    from NeuralRegistrationLib import Volumes
+    from NeuralRegistrationLib.Scene import Volumes
 
     nodes = []
     for role in ("fixed", "moving"):
@@ -133,8 +133,8 @@ def the_pair(options):
 def overhead(options) -> list[dict[str, object]]:
     """A job on a warm worker, from Apply to its nodes, over `register` in this process."""
     import neuralreg
-    from NeuralRegistrationLib import Volumes
-    from NeuralRegistrationLib.Logic import register
+    from NeuralRegistrationLib.Register.Logic import register
+    from NeuralRegistrationLib.Scene import Volumes
 
     queue = queue_of()
     nodes = the_pair(options)
@@ -179,7 +179,7 @@ def overhead(options) -> list[dict[str, object]]:
 def cancel(options) -> list[dict[str, object]]:
     """Whether any process is left 2 s after a cancel at a random moment."""
     from neuralreg.worker.processes import tree
-    from NeuralRegistrationLib.Logic import register
+    from NeuralRegistrationLib.Register.Logic import register
 
     queue = queue_of()
     nodes = [a_volume(96, name) for name in ("fixed", "moving")]
@@ -232,7 +232,7 @@ def memory_mb(pid: int) -> float:
 
 def many(options) -> list[dict[str, object]]:
     """Memory of the worker and of this process after 50 jobs and at the end."""
-    from NeuralRegistrationLib.Logic import register
+    from NeuralRegistrationLib.Register.Logic import register
 
     queue = queue_of(None if options.real else KNOWN)
     nodes = [a_volume(32, name) for name in ("fixed", "moving")]
@@ -257,11 +257,10 @@ def many(options) -> list[dict[str, object]]:
 def reviewing(options) -> list[dict[str, object]]:
     """From the button to the first and to all numbers of a review, on a cold and a warm worker."""
     import slicer
-    from NeuralRegistrationLib.Review import Jobs
     from NeuralRegistrationLib.Review.Panel import ReviewPanel
 
     known = queue_of(KNOWN)  # its answer is the transform to be reviewed: a shift
-    from NeuralRegistrationLib.Logic import register
+    from NeuralRegistrationLib.Register.Logic import register
 
     nodes = [a_volume(options.size, name) for name in ("fixed", "moving")]
     transform = register(*nodes).transformNode
@@ -283,7 +282,9 @@ def reviewing(options) -> list[dict[str, object]]:
         del panel._showReviewed
     rows.append(exporting(panel))
     panel.cleanup()
-    for each in (Jobs.queue(), known):
+    from NeuralRegistrationLib.Worker import Queue
+
+    for each in (Queue.queue(), known):
         each.close()
     slicer.mrmlScene.Clear(False)
     return rows
@@ -312,7 +313,7 @@ import sys, time
 sys.path[:0] = {paths!r}
 from Testing.gui import standin
 standin.install()
-from NeuralRegistrationLib.Headless import HeadlessScene
+from NeuralRegistrationLib.Scene.Headless import HeadlessScene
 world = HeadlessScene()
 import slicer
 import numpy as np
@@ -369,7 +370,7 @@ def main() -> None:
     options = parser.parse_args()
     standin.install()
     import slicer
-    from NeuralRegistrationLib.Headless import HeadlessScene
+    from NeuralRegistrationLib.Scene.Headless import HeadlessScene
 
     world = HeadlessScene()
     slicer.app._logic = world.application  # draws the pictures of a report

@@ -5,7 +5,7 @@ from __future__ import annotations
 import qt
 from slicer.i18n import tr as _
 
-from .RegisterPanel import RegisterPanel
+from NeuralRegistrationLib.Register.Panel import RegisterPanel
 
 
 class Panels:
@@ -34,14 +34,14 @@ class Panels:
     @property
     def review(self):
         """The Review panel."""
-        from .Review.Panel import ReviewPanel
+        from NeuralRegistrationLib.Review.Panel import ReviewPanel
 
         return self._panel("review", ReviewPanel)
 
     @property
     def models(self):
         """The Models panel."""
-        from .ModelsPanel import ModelsPanel
+        from NeuralRegistrationLib.Models.Panel import ModelsPanel
 
         return self._panel("models", lambda: ModelsPanel(onChanged=self._modelsChanged))
 
@@ -53,7 +53,7 @@ class Panels:
     @property
     def train(self):
         """The Train panel."""
-        from .Train.Panel import TrainPanel
+        from NeuralRegistrationLib.Train.Panel import TrainPanel
 
         return self._panel("train", lambda: TrainPanel(onUse=self.useModel))
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-EXTENSION = ROOT / "RegistrationExtension"
+from Testing.support.paths import EXTENSION, RESOURCES, ROOT
+
 STAND_IN = ROOT / "Testing" / "data" / "SlicerStandIn"
 BUILT = "lib/Slicer-5.12/qt-scripted-modules"
 
@@ -65,7 +65,7 @@ def test_each_other_file_beside_the_scripts_is_listed():
 
 
 def test_each_resource_is_listed_but_the_screenshots_for_the_web():
-    files = in_tree(ROOT / "Resources")
+    files = in_tree(RESOURCES)
     assert listed("MODULE_RESOURCES") == [f for f in files if not f.startswith("Screenshots/")]
 
 
@@ -82,7 +82,7 @@ def test_the_urls_of_icon_and_screenshot_name_files_that_exist(a_build):
     lines = (a_build / "metadata.txt").read_text().splitlines()
     for line in lines:
         if line.startswith(("ICONURL=", "SCREENSHOTURLS=")):
-            assert (ROOT / "Resources" / line.partition("/Resources/")[2]).is_file()
+            assert (RESOURCES / line.partition("/Resources/")[2]).is_file()
 
 
 def test_a_built_extension_has_its_resources_beside_the_module(a_build):

@@ -1,12 +1,11 @@
 """The examples of the documentation run as they stand, in order, in an empty folder."""
 
 import re
-from pathlib import Path
 
 import neuralreg
-from neuralreg.zoo.own import import_card
+from neuralreg.zoo.user_models import import_card
 
-ROOT = Path(__file__).parents[2]
+from Testing.support.paths import ROOT
 
 
 def run(page: str) -> dict[str, object]:

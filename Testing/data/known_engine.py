@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.linear import LinearTransform
-from neuralreg.result import Outcome, RegistrationResult
-from neuralreg.review.records import Line, Place, QualityReport, SegmentOverlap
+from neuralreg.registration.result import Outcome, RegistrationResult
+from neuralreg.review.report_model import Line, Place, QualityReport, SegmentOverlap
 from neuralreg.worker import jobs, server
-from neuralreg.worker.images import field_of, image_of, voxels_of
-from neuralreg.worker.records import Field, RegisterJob, Review, ReviewJob, Voxels
-from neuralreg.worker.register import run
+from neuralreg.worker.messages import Field, RegisterJob, Review, ReviewJob, Voxels
+from neuralreg.worker.register_job import run
+from neuralreg.worker.shared_images import field_of, image_of, voxels_of
 
 SHIFT_MM = (3.0, -5.0, 7.0)
 

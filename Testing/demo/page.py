@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 
 from images import CREDITS
-from neuralreg.result import RegistrationResult
+from neuralreg.registration.result import RegistrationResult
 
 _PLANES = ("axial", "coronal", "sagittal")
 _ROWS = (

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from NeuralRegistrationLib.Headless import HeadlessScene
-from NeuralRegistrationLib.SlicePictures import PLANES, SlicePictures
+from NeuralRegistrationLib.Scene.Headless import HeadlessScene
+from NeuralRegistrationLib.Scene.SlicePictures import PLANES, SlicePictures
 
 SIZE = (420, 420)
 _BY_LENGTH_MM = ((0, 0.55, 0.62, 0.7), (2, 0.2, 0.85, 0.6), (5, 1.0, 0.85, 0.2), (9, 1.0, 0.3, 0.2))

@@ -11,10 +11,11 @@ import numpy as np
 import SimpleITK as sitk
 import slicer
 from atlas_labels import HARVARD_OXFORD
-from neuralreg.geometry.itk_io import image_to_itk
 from neuralreg.geometry.linear import LinearTransform
-from NeuralRegistrationLib import Geometry, Logic, Segmentations, Volumes
-from NeuralRegistrationLib.Headless import HeadlessScene
+from neuralreg.io.itk import image_to_itk
+from NeuralRegistrationLib.Register import Logic
+from NeuralRegistrationLib.Scene import Geometry, Segmentations, Volumes
+from NeuralRegistrationLib.Scene.Headless import HeadlessScene
 
 # The person's file lies in the atlas's pose already. A scanner would not: the head is nodded,
 # turned and shifted by a transform above the volume, as Slicer users do, so that both matter:

@@ -6,7 +6,6 @@ import os
 import sys
 import time
 from itertools import pairwise
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,9 +13,10 @@ import pytest
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed: real MRML is needed")
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
-from NeuralRegistrationLib.Headless import HeadlessScene  # noqa: E402
+from NeuralRegistrationLib.Scene.Headless import HeadlessScene  # noqa: E402
 
 from Testing.gui import standin  # noqa: E402
+from Testing.support.paths import TEST_DATA  # noqa: E402
 
 
 def what_is_missing() -> str:
@@ -79,34 +79,34 @@ def a_scene(a_headless_scene):
 @pytest.fixture(scope="module")
 def known_worker(the_application):
     """The session's queue with a worker whose answers are known and need no time."""
-    from NeuralRegistrationLib import Jobs
+    from NeuralRegistrationLib.Worker import Queue
 
-    program = Path(__file__).parents[1] / "data" / "known_engine.py"
-    former, Jobs._queues[:] = list(Jobs._queues), [Jobs.Queue([sys.executable, str(program)])]
-    yield Jobs.queue()
-    Jobs.queue().close()
-    Jobs._queues[:] = former
+    program = TEST_DATA / "known_engine.py"
+    former, Queue._queues[:] = list(Queue._queues), [Queue.Queue([sys.executable, str(program)])]
+    yield Queue.queue()
+    Queue.queue().close()
+    Queue._queues[:] = former
 
 
 @pytest.fixture(scope="module")
 def real_worker(the_application):
     """The session's queue with the real worker, kept warm for all tests of this file."""
-    from NeuralRegistrationLib import Jobs
+    from NeuralRegistrationLib.Worker import Queue
 
-    former, Jobs._queues[:] = list(Jobs._queues), [Jobs.Queue()]
-    yield Jobs.queue()
-    Jobs.queue().close()
-    Jobs._queues[:] = former
+    former, Queue._queues[:] = list(Queue._queues), [Queue.Queue()]
+    yield Queue.queue()
+    Queue.queue().close()
+    Queue._queues[:] = former
 
 
 @pytest.fixture
 def known_reviewer(known_worker):
     """The queue of reviews with the same worker."""
-    from NeuralRegistrationLib import Jobs
     from NeuralRegistrationLib.Review import Jobs as ReviewJobs
+    from NeuralRegistrationLib.Worker import Queue
 
-    former, ReviewJobs._queues[:] = list(ReviewJobs._queues), [Jobs.queue()]
-    yield Jobs.queue()
+    former, ReviewJobs._queues[:] = list(ReviewJobs._queues), [Queue.queue()]
+    yield Queue.queue()
     ReviewJobs._queues[:] = former
 
 

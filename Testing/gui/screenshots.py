@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
 import slicer  # noqa: E402
-from NeuralRegistrationLib.Headless import HeadlessScene  # noqa: E402
+from NeuralRegistrationLib.Scene.Headless import HeadlessScene  # noqa: E402
 
 from Testing.gui import standin  # noqa: E402
 

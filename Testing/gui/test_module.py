@@ -5,11 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 import types
-from pathlib import Path
 
 import pytest
 
-MODULE = Path(__file__).resolve().parents[2] / "RegistrationExtension" / "NeuralRegistration.py"
+from Testing.support.paths import EXTENSION
+
+MODULE = EXTENSION / "NeuralRegistration.py"
 
 
 @pytest.fixture

@@ -142,7 +142,7 @@ def test_a_node_that_is_added_later_is_not_selected_by_itself(a_scene, a_volume)
 
 
 def test_parameters_are_the_texts_that_slicer_writes(a_scene):
-    from NeuralRegistrationLib.Parameters import RegisterParameters
+    from NeuralRegistrationLib.Register.Parameters import RegisterParameters
     from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
     node = ScriptedLoadableModuleLogic().getParameterNode()
@@ -156,7 +156,7 @@ def test_parameters_are_the_texts_that_slicer_writes(a_scene):
 
 
 def test_a_value_outside_of_its_range_is_refused(a_scene):
-    from NeuralRegistrationLib.Parameters import RegisterParameters
+    from NeuralRegistrationLib.Register.Parameters import RegisterParameters
     from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
     parameters = RegisterParameters(ScriptedLoadableModuleLogic().getParameterNode())

@@ -7,7 +7,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-FOLDER = Path(__file__).parents[2] / "Resources" / "UI"
+from Testing.support.paths import RESOURCES
+
+FOLDER = RESOURCES / "UI"
 FILES = sorted(FOLDER.glob("*.ui"))
 HEADERS = {  # as the plugins of CTK and Slicer declare them
     "ctkCollapsibleButton": "ctkCollapsibleButton.h",
@@ -89,7 +91,7 @@ def test_no_name_is_used_twice():
 
 
 def test_every_parameter_has_exactly_one_control_or_is_connected_by_hand(the_application):
-    from NeuralRegistrationLib.Parameters import RegisterParameters
+    from NeuralRegistrationLib.Register.Parameters import RegisterParameters
 
     tied = [property_of(w, "SlicerParameterName") for w in named(FILES[1]).values()]
     tied = [name for name in tied if name]

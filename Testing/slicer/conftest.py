@@ -12,9 +12,9 @@ from neuralreg.geometry.field import DisplacementField  # noqa: E402
 from neuralreg.geometry.grid import Grid  # noqa: E402
 from neuralreg.geometry.image import Image  # noqa: E402
 from neuralreg.geometry.linear import LinearTransform  # noqa: E402
-from neuralreg.result import Outcome, RegistrationResult  # noqa: E402
-from NeuralRegistrationLib import Volumes  # noqa: E402
-from NeuralRegistrationLib.Headless import HeadlessScene  # noqa: E402
+from neuralreg.registration.result import Outcome, RegistrationResult  # noqa: E402
+from NeuralRegistrationLib.Scene import Volumes  # noqa: E402
+from NeuralRegistrationLib.Scene.Headless import HeadlessScene  # noqa: E402
 
 TURNED = tuple(sitk.Euler3DTransform((0, 0, 0), 0.3, -0.2, 0.5).GetMatrix())
 DIRECTIONS = {
@@ -134,7 +134,7 @@ def a_known_engine():
 @pytest.fixture
 def a_segmentation_node(a_scene, a_volume_node):
     """Two segments that touch, a third that overlaps both, names and colors of their own."""
-    from NeuralRegistrationLib import Segmentations
+    from NeuralRegistrationLib.Scene import Segmentations
 
     grid = Volumes.imageFromVolumeNode(a_volume_node).grid
     labels = torch.zeros(1, *grid.shape, dtype=torch.uint8)

@@ -7,8 +7,8 @@ import pytest
 import slicer
 import torch
 from neuralreg.errors import Cancelled, InvalidImage, InvalidOption
-from NeuralRegistrationLib import Geometry, Volumes
-from NeuralRegistrationLib.Logic import register
+from NeuralRegistrationLib.Register.Logic import register
+from NeuralRegistrationLib.Scene import Geometry, Volumes
 
 
 @pytest.fixture

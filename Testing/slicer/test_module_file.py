@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-MODULE = Path(__file__).resolve().parents[2] / "RegistrationExtension" / "NeuralRegistration.py"
+from Testing.support.paths import EXTENSION
+
+MODULE = EXTENSION / "NeuralRegistration.py"
 
 
 def test_the_module_file_is_short():

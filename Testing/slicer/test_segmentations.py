@@ -9,8 +9,8 @@ import torch
 import vtk
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.image import Image
-from neuralreg.geometry.itk_io import image_to_itk, to_itk
-from NeuralRegistrationLib import Segmentations, Volumes
+from neuralreg.io.itk import image_to_itk, to_itk
+from NeuralRegistrationLib.Scene import Segmentations, Volumes
 
 
 def exported(node, grid, segments=None):

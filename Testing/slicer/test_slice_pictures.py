@@ -7,7 +7,7 @@ import ctypes
 import numpy as np
 import pytest
 import vtk
-from NeuralRegistrationLib import Volumes
+from NeuralRegistrationLib.Scene import Volumes
 from vtk.util.numpy_support import vtk_to_numpy
 
 
@@ -17,7 +17,7 @@ def some_pictures(a_headless_scene):
         ctypes.CDLL("libEGL.so.1")
     except OSError:
         pytest.skip("off-screen views need libEGL: apt-get install libegl1 libgl1-mesa-dri")
-    from NeuralRegistrationLib.SlicePictures import SlicePictures
+    from NeuralRegistrationLib.Scene.SlicePictures import SlicePictures
 
     return SlicePictures(a_headless_scene.scene, a_headless_scene.application, (96, 96))
 

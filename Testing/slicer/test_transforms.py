@@ -14,12 +14,12 @@ from neuralreg.errors import InvalidOption, InvalidTransform
 from neuralreg.geometry.cubic import TOLERANCE_MM, readable, reading_gap
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid
-from neuralreg.geometry.itk_io import to_itk
 from neuralreg.geometry.linear import LinearTransform
-from neuralreg.worker.parcel import SLAB_BYTES
-from neuralreg.worker.records import Field
-from NeuralRegistrationLib import Geometry, Transforms
-from NeuralRegistrationLib.Headless import HeadlessScene
+from neuralreg.io.itk import to_itk
+from neuralreg.worker.messages import Field
+from neuralreg.worker.serialization import SLAB_BYTES
+from NeuralRegistrationLib.Scene import Geometry, Transforms
+from NeuralRegistrationLib.Scene.Headless import HeadlessScene
 from vtk.util.numpy_support import vtk_to_numpy
 
 FLIP = np.diag([-1.0, -1.0, 1.0])

@@ -12,10 +12,10 @@ from neuralreg.errors import InvalidImage
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
-from neuralreg.geometry.itk_io import image_to_itk, to_itk
-from neuralreg.worker.images import brought
-from neuralreg.worker.parcel import SLAB_BYTES, at_once
-from NeuralRegistrationLib import Geometry, Transforms, Volumes
+from neuralreg.io.itk import image_to_itk, to_itk
+from neuralreg.worker.serialization import SLAB_BYTES, at_once
+from neuralreg.worker.shared_images import brought
+from NeuralRegistrationLib.Scene import Geometry, Transforms, Volumes
 
 FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
 TYPES = [np.uint8, np.int8, np.int16, np.uint16, np.int32, np.uint32, np.float32, np.float64]

@@ -11,8 +11,8 @@ import qt
 from neuralreg.errors import RegistrationError
 from slicer.i18n import tr as _
 
-from .. import Tables
-from . import Lines, Memory
+from NeuralRegistrationLib.Review import FindingTexts, ReviewStore
+from NeuralRegistrationLib.Widgets import Tables
 
 _NAME = "NeuralRegistration/Reviewer"
 
@@ -38,7 +38,7 @@ class ReviewDecision:
         self._node, self._report, self.decision, self._void = transformNode, None, None, False
         if transformNode is not None:
             try:
-                self._report, self.decision = Memory.recall(transformNode)
+                self._report, self.decision = ReviewStore.recall(transformNode)
             except RegistrationError as error:
                 self._onSay(str(error))
         self.ui.reviewNoteEdit.text = ""
@@ -57,20 +57,20 @@ class ReviewDecision:
 
     def reviewed(self, report) -> None:
         """A transform was looked at: now it can be decided on, and a decision may be void."""
-        from neuralreg.review.decision import is_void
+        from neuralreg.review.workflow.decision import is_void
 
         self._report = report
         self._void = False
         if self.decision is not None and is_void(self.decision, report.transform_hash):
             self.changed()
-        Memory.remember(self._node, report, self.decision)
+        ReviewStore.remember(self._node, report, self.decision)
         self._show()
 
     def changed(self) -> None:
         """The transform is another one than was decided on."""
         self._void = True
         if self.decision is not None:
-            Memory.void(self._node)
+            ReviewStore.void(self._node)
         self._show()
 
     def _show(self) -> None:
@@ -93,13 +93,13 @@ class ReviewDecision:
         text = "<br>".join([said, *parts])
         if not self._void:
             return text
-        color = Lines.color("fail", Tables.isDark(self.ui.reviewNoteEdit))
+        color = FindingTexts.color("fail", Tables.isDark(self.ui.reviewNoteEdit))
         note = escape(_("Void: the transform was changed since."))
         return f'<b style="color:{color}">✕ {note}</b><br><s>{text}</s>'
 
     def decide(self) -> None:
         """Keep what was chosen."""
-        from neuralreg.review.decision import ACCEPTED, NEEDS_WORK, Decision
+        from neuralreg.review.workflow.decision import ACCEPTED, NEEDS_WORK, Decision
 
         ui = self.ui
         verdict, _bar, level = ui.reviewDecisionSelector.currentData.partition("|")
@@ -124,7 +124,7 @@ class ReviewDecision:
         qt.QSettings().setValue(_NAME, decision.by)
         self.decision, self._void = decision, False
         try:
-            path = Memory.decide(self._node, self._report, decision)
+            path = ReviewStore.decide(self._node, self._report, decision)
         except RegistrationError as error:
             self._onSay(str(error))
         else:
@@ -141,7 +141,7 @@ def _kept(path: Path | None) -> str:
 
 def _choices() -> list[tuple[str, str]]:
     """Verdict and words of each decision, those that accept first, by level."""
-    from neuralreg.review.decision import ACCEPTED, NEEDS_WORK, REJECTED
+    from neuralreg.review.workflow.decision import ACCEPTED, NEEDS_WORK, REJECTED
 
     return [
         (ACCEPTED, _("Accepted: whole image aligned")),

@@ -16,11 +16,11 @@ from typing import Any
 
 from neuralreg.errors import InputsChanged
 from neuralreg.progress import silent
-from neuralreg.worker.parcel import Steps, at_once
+from neuralreg.worker.serialization import Steps, at_once
 
-from .. import Volumes
-from ..Fingerprint import fingerprint
-from .Request import Subject, sides
+from NeuralRegistrationLib.Review.Request import Subject, sides
+from NeuralRegistrationLib.Scene import Volumes
+from NeuralRegistrationLib.Scene.Fingerprint import fingerprint
 
 KIND = "review"
 MAPS = ("jacobian", "forward_backward", "magnitude")
@@ -50,7 +50,7 @@ def review(
     wait=True gives a `Reviewed` or raises RegistrationError; wait=False, in Slicer only, gives a
     `Jobs.Job` at once. onProgress, onDone: called with the job.
     """
-    from ..Logic import applicationRuns
+    from NeuralRegistrationLib.Register.Logic import applicationRuns
 
     fixed, moving = sides(transformNode)
     subject = Subject(transformNode, **{"fixedVolume": fixed, "movingVolume": moving, **nodes})
@@ -91,7 +91,7 @@ def mapsOf(subject: Subject) -> tuple[str, ...]:
 
 def delivered(answer) -> Steps:
     """The worker's answer, ready to be shown."""
-    from neuralreg.review.records import QualityReport
+    from neuralreg.review.report_model import QualityReport
 
     images = {}
     for name, voxels in answer.maps.items():
@@ -149,8 +149,8 @@ _queues: list = []
 
 def queue():
     """The queue of reviews: a worker of its own, which needs no torch and starts at once."""
-    from ..Jobs import Queue
-    from ..WorkerProcess import command
+    from NeuralRegistrationLib.Worker.Queue import Queue
+    from NeuralRegistrationLib.Worker.WorkerProcess import command
 
     if not _queues:
         _queues.append(Queue([*command(), "--cold"]))

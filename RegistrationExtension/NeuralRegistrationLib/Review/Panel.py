@@ -9,18 +9,19 @@ import slicer
 from neuralreg.errors import RegistrationError
 from slicer.i18n import tr as _
 
-from .. import Dependencies, Made
-from ..Paths import resourcePath
-from . import Again, Jobs
-from .Decision import ReviewDecision
-from .Landmarks import ReviewLandmarks
-from .Look import ReviewLook
-from .Parameters import ColorMap, reviewParameters
-from .Report import ReviewReport
-from .Request import Subject, sides
-from .ResultView import ReviewResultView
-from .Selectors import StructureSelectors
-from .Worklist import ReviewWorklist
+from NeuralRegistrationLib import Dependencies
+from NeuralRegistrationLib.Paths import resourcePath
+from NeuralRegistrationLib.Register import RegistrationRecord
+from NeuralRegistrationLib.Review import Jobs, RepeatRegistration
+from NeuralRegistrationLib.Review.Decision import ReviewDecision
+from NeuralRegistrationLib.Review.FindingsView import ReviewResultView
+from NeuralRegistrationLib.Review.Landmarks.Landmarks import ReviewLandmarks
+from NeuralRegistrationLib.Review.Parameters import ColorMap, reviewParameters
+from NeuralRegistrationLib.Review.Report import ReviewReport
+from NeuralRegistrationLib.Review.Request import Subject, sides
+from NeuralRegistrationLib.Review.Selectors import StructureSelectors
+from NeuralRegistrationLib.Review.Views.ViewControls import ReviewLook
+from NeuralRegistrationLib.Review.Worklist import ReviewWorklist
 
 
 class ReviewPanel:
@@ -171,7 +172,9 @@ class ReviewPanel:
 
     def _isRecorded(self) -> bool:
         """Whether the transform says how it was made."""
-        return self._transform is not None and Made.recalled(self._transform) is not None
+        return (
+            self._transform is not None and RegistrationRecord.recalled(self._transform) is not None
+        )
 
     def chooseLimits(self) -> None:
         """Hold the numbers against the limits of a file; against the usual ones on Cancel."""
@@ -196,7 +199,7 @@ class ReviewPanel:
 
     def spread(self) -> None:
         """Register again from moved starts, and show where the answers differ."""
-        self._again(Again.spread, self._spreadEnded)
+        self._again(RepeatRegistration.spread, self._spreadEnded)
 
     def _spreadEnded(self, job) -> None:
         if self._came(job):
@@ -207,7 +210,7 @@ class ReviewPanel:
 
     def otherWay(self) -> None:
         """Register the other way, and measure how well both directions agree."""
-        self._again(Again.otherWay, self._otherWayEnded)
+        self._again(RepeatRegistration.otherWay, self._otherWayEnded)
 
     def _otherWayEnded(self, job) -> None:
         if self._came(job):

@@ -8,7 +8,7 @@ import slicer
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import parameterNodeWrapper
 
-from ..ParameterNodes import singleNode
+from NeuralRegistrationLib.Scene.ParameterNodes import singleNode
 
 _TAG = "NeuralRegistrationReview"
 

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import qt
-from neuralreg.worker.parcel import Steps
+from neuralreg.worker.serialization import Steps
 from slicer.i18n import tr as _
 
-from .. import Dependencies
-from ..Transforms import RECORD
-from . import Jobs, Pictures
+from NeuralRegistrationLib import Dependencies
+from NeuralRegistrationLib.Review import Jobs
+from NeuralRegistrationLib.Review.Views import Pictures
+from NeuralRegistrationLib.Scene.Transforms import RECORD
 
 _UID = "DICOM.instanceUIDs"
 

@@ -15,13 +15,13 @@ import numpy as np
 import slicer
 import vtk
 from neuralreg.errors import InvalidImage, InvalidOption
-from neuralreg.worker.parcel import Steps, slabs
-from neuralreg.worker.records import Field, Voxels, rows_of
+from neuralreg.worker.messages import Field, Voxels, rows_of
+from neuralreg.worker.serialization import Steps, slabs
 from vtk.util.numpy_support import vtk_to_numpy
 
-from .. import Geometry, Volumes
-from ..Made import areOfOne
-from . import Structures
+from NeuralRegistrationLib.Register.RegistrationRecord import areOfOne
+from NeuralRegistrationLib.Review import Structures
+from NeuralRegistrationLib.Scene import Geometry, Volumes
 
 _MOST_SAMPLES = 500_000  # of a transform that is no grid
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 import slicer
 from neuralreg.errors import InvalidImage, InvalidOption
-from neuralreg.worker.parcel import Steps, at_once, slabs
+from neuralreg.worker.serialization import Steps, at_once, slabs
 
-from .. import Segmentations, Volumes
+from NeuralRegistrationLib.Scene import Segmentations, Volumes
 
 _LABELS = "Binary labelmap"
 _MOST_LABELS = 1 << 16  # what a label map for the core can tell apart

@@ -9,10 +9,10 @@ import qt
 from neuralreg.errors import RegistrationError
 from slicer.i18n import tr as _
 
-from .. import Tables
-from ..Keys import key
-from . import Lines
-from .Cases import FileCases, SceneCases
+from NeuralRegistrationLib.Review import FindingTexts
+from NeuralRegistrationLib.Review.WorklistCases import FileCases, SceneCases
+from NeuralRegistrationLib.Widgets import Tables
+from NeuralRegistrationLib.Widgets.Shortcuts import key
 
 
 class ReviewWorklist:
@@ -71,7 +71,7 @@ class ReviewWorklist:
         verdicts = [case.verdict for case in self._cases]
         rows = [(case.name, _shown(case.verdict), case.decision) for case in self._cases]
         Tables.fill(self.ui.reviewWorklistTable, rows)
-        colors = [Lines.color(verdict, dark) for verdict in verdicts]
+        colors = [FindingTexts.color(verdict, dark) for verdict in verdicts]
         Tables.paint(self.ui.reviewWorklistTable, 1, colors)
         several = len(self._cases) > 1
         self.ui.reviewPreviousButton.enabled = self.ui.reviewNextButton.enabled = several
@@ -114,4 +114,4 @@ class ReviewWorklist:
 def _shown(verdict: str) -> str:
     if verdict == "error":
         return _("not possible")
-    return Lines.signed(verdict) if verdict else _("not yet")
+    return FindingTexts.signed(verdict) if verdict else _("not yet")

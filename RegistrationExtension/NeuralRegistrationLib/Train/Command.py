@@ -12,10 +12,10 @@ from pathlib import Path
 from neuralreg.errors import InvalidOption
 from slicer.i18n import tr as _
 
-from ..Parameters import Device
-from . import RunFolder
-from .Parameters import Source
-from .Recipes import Recipe, recipe
+from NeuralRegistrationLib.Register.Parameters import Device
+from NeuralRegistrationLib.Train import RunFolder
+from NeuralRegistrationLib.Train.Parameters import Source
+from NeuralRegistrationLib.Train.Recipes import Recipe, recipe
 
 _NAME = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)?")  # as the schema has it
 _PICTURES = 5  # epochs between two
@@ -67,7 +67,7 @@ def usesScene(parameters) -> bool:
 
 def save(parameters, path: Path) -> None:
     """Write all settings as one configuration. Raises InvalidOption, OSError."""
-    from neuralreg.training.merging import merged, write_configuration
+    from neuralreg.training.configuration import merged, write_configuration
 
     chosen = recipe(parameters.recipe)
     values, _lines = merged([chosen.path], sets(parameters, chosen)[1::2])

@@ -8,9 +8,9 @@ import qt
 from neuralreg.errors import InvalidOption, WeightsUnavailable
 from slicer.i18n import tr as _
 
-from .. import Cards
-from . import RunFolder
-from .Recipes import Recipe, offered, recipe
+from NeuralRegistrationLib.Models import ModelList
+from NeuralRegistrationLib.Train import RunFolder
+from NeuralRegistrationLib.Train.Recipes import Recipe, offered, recipe
 
 _CHOOSE = "choose"  # data of the entry that asks for a file or folder
 _FIELDS = ("voxel", "normalized", "unit_map")
@@ -33,7 +33,7 @@ class TrainMethod:
 
     def reload(self) -> None:
         """Read the cards again: models came or went."""
-        self._cards = {card.name: card for card in Cards.cards() if _canBeTrained(card)}
+        self._cards = {card.name: card for card in ModelList.cards() if _canBeTrained(card)}
 
     def show(self, parameters) -> None:
         """Show what the parameters say."""
@@ -51,7 +51,7 @@ class TrainMethod:
         """Raise an error when a training cannot start from what is chosen."""
         name = parameters.startFrom
         card = self._cards.get(name)
-        if card is not None and not Cards.isAvailable(card):
+        if card is not None and not ModelList.isAvailable(card):
             raise WeightsUnavailable(
                 _("the weights of {title} are not here").format(title=card.title),
                 remedy=_("Fetch them in the tab Models."),
@@ -86,7 +86,7 @@ class TrainMethod:
     def _fillStarts(self, chosen: str) -> None:
         entries = {"": _("A new network")}
         for name, card in self._cards.items():
-            suffix = "" if Cards.isAvailable(card) else f" ({Cards.state(card)})"
+            suffix = "" if ModelList.isAvailable(card) else f" ({ModelList.state(card)})"
             entries[name] = card.title + suffix
         entries.setdefault(chosen, _("Run {folder}").format(folder=Path(chosen).name))
         entries[_CHOOSE] = _("An earlier run …")
@@ -127,7 +127,7 @@ class TrainMethod:
 
 
 def _canBeTrained(card) -> bool:
-    """As `neuralreg.training.starting_point` has it, which would load torch."""
+    """As `neuralreg.training.model.fine_tuning` has it, which would load torch."""
     weights = card.weights
     plain = weights is not None and weights.format in ("state_dict", "safetensors")
     return plain and card.output.kind in _FIELDS

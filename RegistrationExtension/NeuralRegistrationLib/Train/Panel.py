@@ -12,15 +12,15 @@ import slicer
 from neuralreg.errors import RegistrationError
 from slicer.i18n import tr as _
 
-from .. import Dependencies
-from ..Paths import resourcePath
-from ..SetupCard import SetupCard
-from . import Command, RunFolder, SceneData
-from .CheckView import CheckView
-from .Method import TrainMethod
-from .Parameters import Source, trainParameters
-from .RunView import RunView
-from .Training import Training
+from NeuralRegistrationLib import Dependencies
+from NeuralRegistrationLib.Paths import resourcePath
+from NeuralRegistrationLib.Train import Command, RunFolder, SceneData
+from NeuralRegistrationLib.Train.CheckView import CheckView
+from NeuralRegistrationLib.Train.Method import TrainMethod
+from NeuralRegistrationLib.Train.Parameters import Source, trainParameters
+from NeuralRegistrationLib.Train.RunView import RunView
+from NeuralRegistrationLib.Train.Training import Training
+from NeuralRegistrationLib.Widgets.SetupCard import SetupCard
 
 _FOLDERS = {
     "trainFolder": "trainFolderButton",

@@ -9,8 +9,8 @@ import slicer
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import Decimals, SingleStep, WithinRange, parameterNodeWrapper
 
-from ..ParameterNodes import singleNode
-from ..Parameters import Device
+from NeuralRegistrationLib.Register.Parameters import Device
+from NeuralRegistrationLib.Scene.ParameterNodes import singleNode
 
 _TAG = "NeuralRegistrationTrain"
 

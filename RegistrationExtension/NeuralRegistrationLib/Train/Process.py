@@ -14,7 +14,7 @@ from neuralreg.errors import RegistrationError, WorkerFailed
 from neuralreg.worker.processes import end_tree
 from neuralreg.worker.protocol import Log, died
 
-from ..WorkerProcess import command, keepUntilEnded, surroundings
+from NeuralRegistrationLib.Worker.WorkerProcess import command, keepUntilEnded, surroundings
 
 _STOPPED = 130  # exit code
 _LAST_WORDS_MS = 3000  # that a training may take to save when Slicer quits

@@ -9,8 +9,8 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from .. import Dependencies
-from ..Paths import resourcePath
+from NeuralRegistrationLib import Dependencies
+from NeuralRegistrationLib.Paths import resourcePath
 
 # Those for images of any kind; the others are examples with their own data, or make no transform.
 OFFERED = (

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import qt
 from slicer.i18n import tr as _
 
-from ..Status import Status, duration
-from . import RunFolder
-from .CurvePicture import picture
-from .Curves import Curves
+from NeuralRegistrationLib.Train import RunFolder
+from NeuralRegistrationLib.Train.CurvePicture import picture
+from NeuralRegistrationLib.Train.Curves import Curves
+from NeuralRegistrationLib.Widgets.StatusBar import Status, duration
 
 _REFRESH_MS = 250  # a small training takes hundreds of steps a second
 _TOTAL = "loss"

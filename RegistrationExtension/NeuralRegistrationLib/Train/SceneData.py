@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from neuralreg.errors import InvalidOption
-from neuralreg.worker.parcel import Steps
+from neuralreg.worker.serialization import Steps
 from slicer.i18n import tr as _
 
-from .. import Segmentations, Volumes
+from NeuralRegistrationLib.Scene import Segmentations, Volumes
 
 _KIND = "vtkMRMLSegmentationNode"
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import slicer
 from neuralreg.errors import Cancelled, RegistrationError
-from neuralreg.worker.parcel import Steps
+from neuralreg.worker.serialization import Steps
 from slicer.i18n import tr as _
 
-from . import RunFolder
-from .Process import TrainProcess
-from .RunView import RunView
+from NeuralRegistrationLib.Train import RunFolder
+from NeuralRegistrationLib.Train.Process import TrainProcess
+from NeuralRegistrationLib.Train.RunView import RunView
 
 _AT_ONCE = "ended at once"
 _IDLE_S = 30.0  # a worker for images and models is seldom needed twice
@@ -57,7 +57,7 @@ class Training:
 
     def submit(self, kind: str, arguments: Any, onResult: Callable[[Any], None], scene=None):
         """Let a worker do a job. onResult: called with what it gave; it may raise."""
-        from ..Jobs import Queue
+        from NeuralRegistrationLib.Worker.Queue import Queue
 
         def ended(job) -> None:
             self.job = None

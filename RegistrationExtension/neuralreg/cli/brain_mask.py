@@ -21,8 +21,8 @@ def brain_mask(
     """Carry a template's brain mask over to a head, for models that want brains without skull."""
     from neuralreg.cli.outputs import require_free
     from neuralreg.cli.terminal import answer, shown_progress, warn
-    from neuralreg.geometry.image_io import read_image, write_image
-    from neuralreg.heads import brain_mask as found_in
+    from neuralreg.io.image_files import read_image, write_image
+    from neuralreg.registration.brain_mask import brain_mask as found_in
 
     require_free(output, overwrite)
     notes: list[str] = []

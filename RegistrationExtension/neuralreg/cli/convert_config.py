@@ -22,8 +22,8 @@ def convert_config(
     from neuralreg.cli.train import require_training
 
     require_training()
-    from neuralreg.training.convert import convert
-    from neuralreg.training.merging import merged, write_configuration
+    from neuralreg.training.config.convert import convert
+    from neuralreg.training.configuration import merged, write_configuration
 
     require_free(output, overwrite)
     plain, _ = merged([old])

@@ -67,7 +67,7 @@ def _weights(name: str, progress: Progress) -> str:
 def _example(name: str, folder: Path, progress: Progress) -> str:
     if name == _TEMPLATE:
         return _template(folder, progress)
-    from neuralreg.training.toys import TOYS, copy_recipes
+    from neuralreg.training.data.toy_datasets import TOYS, copy_recipes
 
     if name not in (*TOYS, _RECIPES):
         raise InvalidOption(
@@ -85,7 +85,7 @@ def _example(name: str, folder: Path, progress: Progress) -> str:
 def _template(folder: Path, progress: Progress) -> str:
     import shutil
 
-    from neuralreg.heads import TEMPLATE
+    from neuralreg.registration.brain_mask import TEMPLATE
     from neuralreg.zoo.weights import fetch_file
 
     for name, wanted in TEMPLATE.items():

@@ -26,8 +26,8 @@ def evaluate(
     from neuralreg.cli.train import require_training
 
     require_training()
-    from neuralreg.training.evaluate import evaluate as run
-    from neuralreg.training.figures import summary
+    from neuralreg.training.results.evaluate import evaluate as run
+    from neuralreg.training.results.metrics import summary
 
     folder = output or predictions
     with folder_for((_TABLE,), folder, overwrite), shown_progress(quiet) as progress:

@@ -31,8 +31,8 @@ def info(
 
 
 def _facts(file: Path) -> Facts:
-    from neuralreg.geometry.image_io import read_image
-    from neuralreg.geometry.transform_io import holds_transform
+    from neuralreg.io.image_files import read_image
+    from neuralreg.io.transform_files import holds_transform
 
     if file.is_file() and holds_transform(file):
         return _transform(file)
@@ -43,8 +43,8 @@ def _facts(file: Path) -> Facts:
 def _transform(file: Path) -> Facts:
     import SimpleITK as sitk
 
-    from neuralreg.geometry.itk_io import linear_from_itk
-    from neuralreg.geometry.transform_io import applied_first, read_itk_transform, read_transform
+    from neuralreg.io.itk import linear_from_itk
+    from neuralreg.io.transform_files import applied_first, read_itk_transform, read_transform
 
     transform = read_itk_transform(file)
     if transform.IsLinear():

@@ -32,7 +32,7 @@ def invert(
     """Write the transform that takes the points back."""
     from neuralreg.cli.outputs import require_free
     from neuralreg.cli.terminal import answer, warn
-    from neuralreg.geometry.image_io import read_image
+    from neuralreg.io.image_files import read_image
 
     require_free(output, overwrite)
     notes: list[str] = []
@@ -50,7 +50,7 @@ def _write_inverse(transform: Path, grid: Grid | None, tolerance_mm: float, outp
     from neuralreg.geometry.inverse import inverse_error
     from neuralreg.geometry.inverse import invert as inverse_of
     from neuralreg.geometry.linear import LinearTransform
-    from neuralreg.geometry.transform_io import read_transform, write_transform
+    from neuralreg.io.transform_files import read_transform, write_transform
 
     forward = read_transform(transform, grid)
     if isinstance(forward, LinearTransform):

@@ -82,9 +82,9 @@ def import_(
 ) -> None:
     """Take in weights that you have, or a model of your own: a card with its weights beside it."""
     from neuralreg.cli.terminal import answer
-    from neuralreg.geometry.files import existing
-    from neuralreg.zoo.own import import_card
+    from neuralreg.io.files import existing
     from neuralreg.zoo.registry import list_models
+    from neuralreg.zoo.user_models import import_card
     from neuralreg.zoo.weights import import_file, path_of
 
     own = existing(path).suffix == ".json"

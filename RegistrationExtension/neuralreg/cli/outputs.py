@@ -20,7 +20,7 @@ def require_folder(folder: Path, files: tuple[str, ...], overwrite: bool) -> Non
 
     Raises UnwritableOutput when it cannot be written to, or holds one of the files already.
     """
-    from neuralreg.geometry.files import drafts
+    from neuralreg.io.files import drafts
 
     try:
         folder.mkdir(parents=True, exist_ok=True)

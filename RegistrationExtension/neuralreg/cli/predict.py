@@ -47,11 +47,11 @@ def predict(
 
     require_training()
     set_log_level()
-    from neuralreg.training.figures import summary
-    from neuralreg.training.merging import read_configuration
-    from neuralreg.training.predict import PredictOptions
-    from neuralreg.training.predict import predict as run
-    from neuralreg.training.run import configuration_of
+    from neuralreg.training.configuration import read_configuration
+    from neuralreg.training.loop.run import configuration_of
+    from neuralreg.training.results.metrics import summary
+    from neuralreg.training.results.predict import PredictOptions
+    from neuralreg.training.results.predict import predict as run
 
     files = [configuration_of(checkpoint), *(configs or [])]
     config, _ = read_configuration(files, set_ or [])

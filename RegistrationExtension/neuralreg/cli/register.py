@@ -60,8 +60,8 @@ def register(
     LPS mm that hold the whole chain), warped.nii.gz, warped_seg.nii.gz where a label map of the
     moving image is given, and result.json with the model, options, warnings, numbers and times.
     """
-    from neuralreg.cli.job import FILES, Job, Options, numbers, run
     from neuralreg.cli.outputs import folder_for
+    from neuralreg.cli.register_job import FILES, Job, Options, numbers, run
     from neuralreg.cli.terminal import answer, shown_progress, warn
 
     options = Options(

@@ -12,7 +12,7 @@ from neuralreg.cli.options import AsJson, Overwrite, Quiet
 from neuralreg.errors import UnreadableFile
 
 if TYPE_CHECKING:
-    from neuralreg.cli.job import Job
+    from neuralreg.cli.register_job import Job
 
 
 def rerun(
@@ -36,8 +36,8 @@ def rerun(
     import tempfile
     from contextlib import nullcontext
 
-    from neuralreg.cli.job import FILES, run
     from neuralreg.cli.outputs import folder_for
+    from neuralreg.cli.register_job import FILES, run
     from neuralreg.cli.terminal import answer, shown_progress, warn
 
     facts, folder = registration_in(record)
@@ -62,7 +62,7 @@ def registration_in(record: Path) -> tuple[dict[str, Any], Path]:
 
     Raises UnreadableFile when it says nothing.
     """
-    from neuralreg.review.provenance import RECORD
+    from neuralreg.review.workflow.provenance import RECORD
 
     path = record / RECORD if record.is_dir() else record
     try:
@@ -88,8 +88,8 @@ def job_of(facts: dict[str, Any], folder: Path) -> Job:
     """
     from dataclasses import fields
 
-    from neuralreg.cli.job import Job, Options
-    from neuralreg.geometry.files import existing, sha256_of
+    from neuralreg.cli.register_job import Job, Options
+    from neuralreg.io.files import existing, sha256_of
 
     paths = {}
     for name, about in facts["inputs"].items():
@@ -116,8 +116,8 @@ def _difference(
     """The largest distance between where both transforms take points, in mm; None when unknown."""
     import numpy as np
 
-    from neuralreg.cli.job import FIXED_TO_MOVING
-    from neuralreg.review.deformation import Deformation
+    from neuralreg.cli.register_job import FIXED_TO_MOVING
+    from neuralreg.review.geometry.deformation import Deformation
 
     if again["transform_sha256"] == facts["transform_sha256"]:
         return 0.0

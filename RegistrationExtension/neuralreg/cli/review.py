@@ -11,7 +11,7 @@ from neuralreg.cli.options import AsJson, Overwrite, Quiet
 
 if TYPE_CHECKING:
     from neuralreg.review.case import Case
-    from neuralreg.review.records import Line, QualityReport
+    from neuralreg.review.report_model import Line, QualityReport
 
 Given = Path | None
 
@@ -60,14 +60,14 @@ def review(
     alone can tell. Exit codes: 0 nothing needs attention, 1 something does, 2 it could not be
     reviewed.
     """
-    from neuralreg.cli.other_way import own_inverse
     from neuralreg.cli.outputs import require_free
+    from neuralreg.cli.reverse_registration import own_inverse
     from neuralreg.cli.terminal import answer, shown_progress, warn
     from neuralreg.progress import stage
     from neuralreg.review.assess import case_of
     from neuralreg.review.assess import review as reviewed
-    from neuralreg.review.landmarks import read_pairs
     from neuralreg.review.limits import read_profile
+    from neuralreg.review.measures.landmarks import read_pairs
 
     if report is not None:
         require_free(report, overwrite)
@@ -113,7 +113,7 @@ def _other_way(
     transform: Path, fixed: Given, moving: Given, inverse: Given, model: str | None, quiet: bool
 ) -> tuple[object, dict[str, str]]:
     """The other direction, registered now, and what the report says of it."""
-    from neuralreg.cli.other_way import registered_other_way
+    from neuralreg.cli.reverse_registration import registered_other_way
     from neuralreg.cli.terminal import shown_progress
     from neuralreg.errors import InvalidOption
 
@@ -149,9 +149,9 @@ def _write(
     given: dict[str, Path | None],
     way: dict[str, str],
 ) -> None:
-    from neuralreg.review.pictures import pictures_of
-    from neuralreg.review.provenance import provenance_of, registration_of
-    from neuralreg.review.report import write_report
+    from neuralreg.review.report.formats import write_report
+    from neuralreg.review.report.slice_pictures import pictures_of
+    from neuralreg.review.workflow.provenance import provenance_of, registration_of
 
     provenance = {**provenance_of({name: file for name, file in given.items() if file}), **way}
     if given["transform"] and (made := registration_of(given["transform"])):

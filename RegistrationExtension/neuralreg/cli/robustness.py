@@ -29,9 +29,9 @@ def robustness(
     """
     from neuralreg.cli.outputs import require_free
     from neuralreg.cli.terminal import answer, shown_progress, warn
-    from neuralreg.geometry.image_io import read_image
-    from neuralreg.review.robustness import robustness as spread_of
-    from neuralreg.review.robustness import write_spread
+    from neuralreg.io.image_files import read_image
+    from neuralreg.review.workflow.robustness import robustness as spread_of
+    from neuralreg.review.workflow.robustness import write_spread
 
     require_free(output, overwrite)
     notes: list[str] = []

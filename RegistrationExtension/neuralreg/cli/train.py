@@ -18,8 +18,8 @@ from neuralreg.errors import Cancelled, InvalidOption, PackageMissing
 from neuralreg.worker.processes import step_back
 
 if TYPE_CHECKING:
-    from neuralreg.training.loop import Report, Watcher
-    from neuralreg.training.run import Outcome
+    from neuralreg.training.loop.run import Outcome
+    from neuralreg.training.loop.training_loop import Report, Watcher
 
 LEVEL = "NEURALREG_LOG_LEVEL"
 _LEVELS = {
@@ -71,7 +71,7 @@ def train(
     stop = _told_to_stop() if attended else None
     require_training()
     set_log_level()
-    from neuralreg.training.merging import read_configuration
+    from neuralreg.training.configuration import read_configuration
 
     config, plain = read_configuration(configs, set_ or [])
     if check or check_first:
@@ -82,7 +82,7 @@ def train(
         raise Cancelled("stopped before the first step")
     if overwrite and not resume and output.is_dir():
         _clear(output)
-    from neuralreg.training.run import train as run
+    from neuralreg.training.loop.run import train as run
 
     leads = os.environ.get("RANK", "0") == "0"
     with _watched(as_json, quiet or not leads) as watchers:
@@ -142,7 +142,7 @@ def _told_to_stop() -> threading.Event:
 
 
 def _check(config: Any, as_json: bool) -> None:
-    from neuralreg.training.checking import check_dataset
+    from neuralreg.training.data.dataset_check import check_dataset
 
     report = check_dataset(config)
     typer.echo(json.dumps(report.as_record()) if as_json else report.in_words())
@@ -152,7 +152,7 @@ def _check(config: Any, as_json: bool) -> None:
 
 def _clear(folder: Path) -> None:
     """Remove an earlier run, and nothing else, from a folder."""
-    from neuralreg.training.run import CHECKPOINTS, CONFIGURATION, LOGS
+    from neuralreg.training.loop.run import CHECKPOINTS, CONFIGURATION, LOGS
 
     if (folder / CONFIGURATION).is_file():
         for name in (CHECKPOINTS, LOGS):
@@ -169,7 +169,7 @@ class _watched:  # noqa: N801 - used as a context
         self.bars: Any = None
 
     def __enter__(self) -> list[Watcher]:
-        from neuralreg.training.watching import json_lines
+        from neuralreg.training.loop.loggers import json_lines
 
         if self.as_json:
             return [] if self.quiet else [json_lines(_say)]

@@ -80,19 +80,19 @@ def _numbers(text: str, option: str) -> list[int]:
 
 
 def _read(paths: list[Path]) -> list[Any]:
-    from neuralreg.geometry.image_io import read_image
+    from neuralreg.io.image_files import read_image
 
     return [read_image(path) for path in paths]
 
 
 def _stem(path: Path) -> str:
-    from neuralreg.geometry.files import suffix_of
+    from neuralreg.io.files import suffix_of
 
     return path.name[: len(path.name) - len(suffix_of(path))]
 
 
 def _slices(paths: list[Path], folder: Path, *, interval: int, **_: Any) -> list[Path]:
-    from neuralreg.training.visualize import gif_slices
+    from neuralreg.training.results.visualize import gif_slices
 
     made = [folder / f"{_stem(path)}.gif" for path in paths]
     for image, path in zip(_read(paths), made, strict=True):
@@ -111,8 +111,8 @@ def _warps(
     **_: Any,
 ) -> list[Path]:
     from neuralreg.geometry.field import DisplacementField
-    from neuralreg.geometry.transform_io import read_transform
-    from neuralreg.training.visualize import gif_warp
+    from neuralreg.io.transform_files import read_transform
+    from neuralreg.training.results.visualize import gif_warp
 
     if field is None:
         raise InvalidOption("mode 1 needs a displacement field", wanted="--ddf-path FILE")
@@ -139,7 +139,7 @@ def _table(
     titles: list[str] | None,
     **_: Any,
 ) -> list[Path]:
-    from neuralreg.training.visualize import tile_slices
+    from neuralreg.training.results.visualize import tile_slices
 
     made = folder / (name or "visualisation.png")
     columns = titles or [_stem(path) for path in paths]
@@ -150,7 +150,7 @@ def _table(
 def _tiles(
     paths: list[Path], folder: Path, *, interval: int, name: str | None, size: list[int], **_: Any
 ) -> list[Path]:
-    from neuralreg.training.visualize import gif_tiles
+    from neuralreg.training.results.visualize import gif_tiles
 
     if len(size) != 2:
         raise InvalidOption("--size wants rows and columns", got=f"{size}", wanted="such as 2,2")

@@ -39,11 +39,11 @@ def warp(
     as_json: AsJson = False,
 ) -> None:
     """Resample an image onto the fixed image's grid."""
-    from neuralreg.cli.chain import read_chain
     from neuralreg.cli.outputs import require_free
     from neuralreg.cli.terminal import answer, warn
+    from neuralreg.cli.transform_chain import read_chain
     from neuralreg.geometry import warp as warping
-    from neuralreg.geometry.image_io import read_image, read_labels, write_image
+    from neuralreg.io.image_files import read_image, read_labels, write_image
 
     require_free(output, overwrite)
     notes: list[str] = []

@@ -11,8 +11,8 @@ from neuralreg.cli.options import AsJson, Quiet
 
 if TYPE_CHECKING:
     from neuralreg.review.limits import Profile
-    from neuralreg.review.records import QualityReport
-    from neuralreg.review.worklist import Entry
+    from neuralreg.review.report_model import QualityReport
+    from neuralreg.review.workflow.worklist import Entry
 
 
 def worklist(
@@ -40,7 +40,7 @@ def worklist(
 
     from neuralreg.cli.terminal import answer, shown_progress
     from neuralreg.review.limits import read_profile
-    from neuralreg.review.worklist import (
+    from neuralreg.review.workflow.worklist import (
         found_in,
         read_worklist,
         work_through,
@@ -69,7 +69,7 @@ def worklist(
 
 def _resumed(entries: list[Entry], path: Path) -> list[Entry]:
     """The entries, with what an earlier list of theirs knows."""
-    from neuralreg.review.worklist import read_worklist
+    from neuralreg.review.workflow.worklist import read_worklist
 
     if not path.is_file():
         return entries

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
-from neuralreg.geometry.landing import Landing
+from neuralreg.geometry.resampling_coordinates import Landing
 from neuralreg.geometry.sampling import index_to_unit, sample, slabs
 from neuralreg.geometry.smoothing import gaussian
 

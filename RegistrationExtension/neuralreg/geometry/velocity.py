@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from neuralreg.errors import InvalidOption
-from neuralreg.geometry.conventions import from_voxels, to_voxels
 from neuralreg.geometry.field import DisplacementField
+from neuralreg.geometry.network_output import from_voxels, to_voxels
 from neuralreg.geometry.sampling import index_grid, sample
 
 

@@ -15,7 +15,7 @@ from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid, Matrix
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.labels import vote
-from neuralreg.geometry.landing import Landing
+from neuralreg.geometry.resampling_coordinates import Landing
 from neuralreg.geometry.sampling import index_to_unit, sample_unit, slabs
 
 Interpolation = Literal["linear", "bspline", "nearest"]

@@ -13,11 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from neuralreg.measures.local_correlation import (
-    lncc,
-    lncc_gaussian,
-    lncc_unigradicon,
-)
+from neuralreg.measures.local_correlation import lncc, lncc_gaussian, lncc_unigradicon
 from neuralreg.measures.mind import mind_ssc
 from neuralreg.measures.weighting import weighted_mean
 

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from neuralreg.errors import InvalidImage
 from neuralreg.networks.flow import follow, identity, read, resized
-from neuralreg.networks.tall_unet import TallUNet
+from neuralreg.networks.icon_unet import TallUNet
 
 # Where the authors' state dict keeps the four networks, coarse to fine.
 _STAGES = (

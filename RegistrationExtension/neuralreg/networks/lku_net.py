@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from neuralreg.networks.blocks import CONVOLUTION, TRANSPOSED, Adapting, single
 from neuralreg.networks.flow import exponential
-from neuralreg.networks.ladder import Ladder
+from neuralreg.networks.symnet_unet import Ladder
 
 _LARGE = {"ec3", "ec5", "ec7", "ec9"}
 

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from neuralreg.networks.blocks import CONVOLUTION, TRANSPOSED, single
 from neuralreg.networks.flow import compose, exponential, from_voxels, to_voxels
-from neuralreg.networks.ladder import Ladder
+from neuralreg.networks.symnet_unet import Ladder
 
 _CONVOLVED: dict[int, Any] = {4: functional.conv2d, 5: functional.conv3d}
 _VOXELS = 100.0  # the longest velocity along an axis

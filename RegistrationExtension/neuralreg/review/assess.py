@@ -12,13 +12,18 @@ from numpy.typing import NDArray
 
 from neuralreg import __version__
 from neuralreg.progress import Progress, silent
-from neuralreg.review import measures, worst_places
 from neuralreg.review.case import Case
-from neuralreg.review.deformation import Deformation
-from neuralreg.review.judge import Judge
-from neuralreg.review.landmarks import Pairs, read_pairs
+from neuralreg.review.findings import measurements, worst_places
+from neuralreg.review.findings.detectors import suspicions
+from neuralreg.review.findings.segment_measurements import segment_lines
+from neuralreg.review.findings.verdicts import Judge
+from neuralreg.review.geometry.deformation import Deformation
+from neuralreg.review.geometry.volumes import labels_of, volume_of
 from neuralreg.review.limits import Profile, read_profile
-from neuralreg.review.records import (
+from neuralreg.review.measures.landmarks import Pairs, read_pairs
+from neuralreg.review.measures.segment_overlap import overlaps
+from neuralreg.review.measures.target_registration_error import errors
+from neuralreg.review.report_model import (
     Histogram,
     JacobianStatistics,
     LandmarkErrors,
@@ -28,11 +33,6 @@ from neuralreg.review.records import (
     SegmentOverlap,
     worst_of,
 )
-from neuralreg.review.segment_measures import segment_lines
-from neuralreg.review.segments import overlaps
-from neuralreg.review.suspicions import suspicions
-from neuralreg.review.tre import errors
-from neuralreg.review.volumes import labels_of, volume_of
 
 Array = NDArray[Any]
 
@@ -184,7 +184,7 @@ class _Findings:
             self.errors = errors(case.landmarks, case.deformation, case.moving_grid)
             bound = self._judge.bound("tre", _USUAL_MM)
             self.places += worst_places.landmarks(case, self.errors, bound)
-        self.lines += measures.landmark_lines(self._judge, self.errors)
+        self.lines += measurements.landmark_lines(self._judge, self.errors)
 
     def segmentations(self) -> None:
         case = self._case
@@ -201,14 +201,14 @@ class _Findings:
         self.lines += segment_lines(self._judge, self.overlaps, given)
 
     def volume_changes(self) -> None:
-        self.regions = measures.jacobian_statistics(self._case)
-        self.lines += measures.jacobian_lines(self._judge, self._case, self.regions)
+        self.regions = measurements.jacobian_statistics(self._case)
+        self.lines += measurements.jacobian_lines(self._judge, self._case, self.regions)
         self.places += worst_places.folds(self._case)
         self.places += worst_places.volume_changes(self._case, self._profile)
 
     def forward_and_back(self) -> None:
         case = self._case
-        lines, error = measures.consistency_lines(self._judge, case)
+        lines, error = measurements.consistency_lines(self._judge, case)
         self.lines += lines
         if error is not None and case.inverse is not None:
             self.error_map = error
@@ -217,8 +217,8 @@ class _Findings:
             self.places += worst_places.largest(case, kind, error, case.coarse, bound)
 
     def images(self) -> None:
-        self.lines += measures.agreement_lines(self._case)
-        self.lines += measures.deformation_lines(self._case)
+        self.lines += measurements.agreement_lines(self._case)
+        self.lines += measurements.deformation_lines(self._case)
 
     def signs_of_trouble(self) -> None:
         for suspicion in suspicions(self._case):

@@ -14,11 +14,11 @@ from scipy import ndimage
 
 from neuralreg.errors import InvalidImage, InvalidOption
 from neuralreg.geometry.grid import Grid
-from neuralreg.review.consistency import inverted
-from neuralreg.review.deformation import Deformation
-from neuralreg.review.jacobian import jacobian_determinant, without_border
-from neuralreg.review.landmarks import Pairs
-from neuralreg.review.volumes import limited, on_grid, seen, warped
+from neuralreg.review.geometry.consistency import inverted
+from neuralreg.review.geometry.deformation import Deformation
+from neuralreg.review.geometry.local_deformation import jacobian_determinant, without_border
+from neuralreg.review.geometry.volumes import limited, on_grid, seen, warped
+from neuralreg.review.measures.landmarks import Pairs
 
 Array = NDArray[Any]
 Mask = NDArray[np.bool_]

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from neuralreg.errors import InvalidOption, UnreadableFile
 from neuralreg.resources import resource_folders
-from neuralreg.review.records import Verdict
+from neuralreg.review.report_model import Verdict
 
 # Which statistics each quantity has, and whether its bound is the most or the least allowed.
 QUANTITIES: dict[str, tuple[tuple[str, ...], Literal["most", "least"]]] = {

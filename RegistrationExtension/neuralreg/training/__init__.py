@@ -8,7 +8,7 @@
 This package needs the extra `training` (MONAI, OmegaConf, TensorBoard, h5py, pandas).
 """
 
-from neuralreg.training.registry import (
+from neuralreg.training.config.part_registry import (
     register_augmentation,
     register_backbone,
     register_dataset,

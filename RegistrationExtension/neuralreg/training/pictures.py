@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from neuralreg.geometry.files import written_whole
-from neuralreg.training.data import Batch
-from neuralreg.training.methods import Conditional, warp_to
-from neuralreg.transforms import identity_map
+from neuralreg.composition.transforms import identity_map
+from neuralreg.io.files import written_whole
+from neuralreg.training.data.pairs import Batch
+from neuralreg.training.model.methods import Conditional, warp_to
 
 Picture = NDArray[np.uint8]
 

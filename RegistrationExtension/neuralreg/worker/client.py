@@ -22,18 +22,9 @@ from typing import Any
 
 from neuralreg.errors import OutOfMemory, RegistrationError, WorkerFailed
 from neuralreg.progress import Progress, silent
-from neuralreg.worker.parcel import at_once, packed, unpacked
 from neuralreg.worker.processes import MARK, end_tree
-from neuralreg.worker.protocol import (
-    SILENT_S,
-    Answers,
-    Log,
-    Message,
-    died,
-    error_of,
-    hung,
-    line_of,
-)
+from neuralreg.worker.protocol import SILENT_S, Answers, Log, Message, died, error_of, hung, line_of
+from neuralreg.worker.serialization import at_once, packed, unpacked
 
 _STEP_S = 0.2  # how often a progress is asked, at least: it may want to cancel
 

@@ -25,7 +25,7 @@ KINDS = {
     "verify": "neuralreg.worker.jobs:verified",
     "import": "neuralreg.worker.jobs:imported",
     "own_model": "neuralreg.worker.jobs:own_model",
-    "dataset": "neuralreg.worker.dataset:write_dataset",
+    "dataset": "neuralreg.worker.dataset_job:write_dataset",
     "brain_mask": "neuralreg.worker.jobs:brain_found",
     "report": "neuralreg.worker.jobs:reported",
 }
@@ -44,8 +44,8 @@ def function_of(kind: str) -> Function:
 
 def registered(arguments: Mapping[str, Any], progress: Progress) -> object:
     """A registration; the arguments are those of `RegisterJob`."""
-    from neuralreg.worker.records import RegisterJob
-    from neuralreg.worker.register import run
+    from neuralreg.worker.messages import RegisterJob
+    from neuralreg.worker.register_job import run
 
     try:
         job = RegisterJob(**arguments)
@@ -59,8 +59,8 @@ def brain_found(arguments: Mapping[str, Any], progress: Progress) -> object:
 
     head: what was handed over, or an image file. device: of the template's registration.
     """
-    from neuralreg.heads import brain_mask
-    from neuralreg.worker.images import image_of, voxels_of
+    from neuralreg.registration.brain_mask import brain_mask
+    from neuralreg.worker.shared_images import image_of, voxels_of
 
     progress(0.0, "reading the image")
     head = image_of(voxels_of(arguments["head"]))
@@ -75,8 +75,8 @@ def brain_found(arguments: Mapping[str, Any], progress: Progress) -> object:
 
 def reviewed(arguments: Mapping[str, Any], progress: Progress) -> object:
     """A review; the arguments are those of `ReviewJob`. Needs no torch."""
-    from neuralreg.worker.records import ReviewJob
-    from neuralreg.worker.review import run
+    from neuralreg.worker.messages import ReviewJob
+    from neuralreg.worker.review_job import run
 
     try:
         job = ReviewJob(**arguments)
@@ -92,10 +92,10 @@ def reported(arguments: Mapping[str, Any], progress: Progress) -> object:
     pictures: bytes of PNGs as arrays, by name. files: what was reviewed, by role; their hashes go
     into the report. provenance: what else is known, by name.
     """
-    from neuralreg.review.decision import Decision
-    from neuralreg.review.provenance import provenance_of
-    from neuralreg.review.records import QualityReport
-    from neuralreg.review.report import write_report
+    from neuralreg.review.report.formats import write_report
+    from neuralreg.review.report_model import QualityReport
+    from neuralreg.review.workflow.decision import Decision
+    from neuralreg.review.workflow.provenance import provenance_of
 
     progress(0.0, "reading where the images came from")
     files = {role: Path(path) for role, path in arguments["files"].items()}
@@ -120,11 +120,11 @@ def spread_found(arguments: Mapping[str, Any], progress: Progress) -> object:
     fixed, moving: what was handed over, or image files. model, starts, seed: see `robustness`.
     options: those of `RegisterJob`.
     """
-    from neuralreg.engine import register
-    from neuralreg.review.robustness import robustness
-    from neuralreg.worker.images import image_of, voxels_of
-    from neuralreg.worker.records import Voxels
-    from neuralreg.worker.register import options_of
+    from neuralreg.registration.engine import register
+    from neuralreg.review.workflow.robustness import robustness
+    from neuralreg.worker.messages import Voxels
+    from neuralreg.worker.register_job import options_of
+    from neuralreg.worker.shared_images import image_of, voxels_of
 
     options = options_of(arguments.get("options", {}), register)
     progress(0.0, "reading the images")
@@ -174,7 +174,7 @@ def imported(arguments: Mapping[str, Any], progress: Progress) -> object:
 
 def own_model(arguments: Mapping[str, Any], progress: Progress) -> object:
     """A model of the user's own: the card in a file and what lies beside it, tried and copied."""
-    from neuralreg.zoo.own import import_card
+    from neuralreg.zoo.user_models import import_card
 
     progress(0.0, "trying the model")
     card = import_card(Path(arguments["path"]))

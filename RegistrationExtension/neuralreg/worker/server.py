@@ -28,10 +28,10 @@ from neuralreg.errors import (
     WorkerFailed,
 )
 from neuralreg.worker.jobs import function_of
-from neuralreg.worker.pace import REGISTRATION, Pace, Watch
-from neuralreg.worker.parcel import at_once, packed, unpacked
 from neuralreg.worker.processes import end_tree, step_back, tree
+from neuralreg.worker.progress_estimate import REGISTRATION, Pace, Watch
 from neuralreg.worker.protocol import BEAT_S, Message, error_message, line_of
+from neuralreg.worker.serialization import at_once, packed, unpacked
 
 IDLE_S = 600.0
 _REPORT_EVERY_S = 0.1
@@ -154,7 +154,7 @@ class _Report:
 def _warm_up() -> None:
     """Load what takes seconds."""
     try:
-        import neuralreg.worker.register  # noqa: F401
+        import neuralreg.worker.register_job  # noqa: F401
     except ImportError as error:
         _log.warning("jobs that compute will fail here: %s", error)
 

@@ -27,7 +27,8 @@ class Input(_Record):
     for the scaling part of the affine alignment to a template that the training images had.
     orientation: where the axes of the array lead to, such as "LIA"; that of the fixed image if
     absent.
-    intensity: the rule that brings values to the model's range, see `neuralreg.network_input`.
+    intensity: the rule that brings values to the model's range, see
+    `neuralreg.registration.preprocess`.
     content: "brain" for heads whose skull was removed, "any" for everything.
     channels: images of one person side by side; they are given as the channels of one image.
     """

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from neuralreg.devices import PRECISIONS, require_precision
 from neuralreg.errors import IncompatibleModel, InvalidOption
 from neuralreg.zoo.card import ModelCard
-
-PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class RegistrationNetwork(Protocol):
@@ -91,12 +90,6 @@ class LoadedNetwork:
             return found
         scaled: Tensor = functional.normalize(found, dim=1) * (0.5 * found.shape[1] ** 0.5)
         return scaled
-
-
-def require_precision(name: str) -> None:
-    """Raises InvalidOption for a precision that no network computes in."""
-    if name not in PRECISIONS:
-        raise InvalidOption("unknown precision", got=f"'{name}'", wanted=" or ".join(PRECISIONS))
 
 
 def run_options(card: ModelCard, given: Mapping[str, float] | None) -> dict[str, float]:

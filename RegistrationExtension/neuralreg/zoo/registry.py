@@ -14,8 +14,8 @@ from pydantic import ValidationError
 
 from neuralreg.errors import IncompatibleModel, InvalidOption
 from neuralreg.progress import Progress, silent
+from neuralreg.zoo.cache_paths import cards_folders, own_folder
 from neuralreg.zoo.card import ModelCard
-from neuralreg.zoo.folders import cards_folders, own_folder
 from neuralreg.zoo.weights import is_available, require
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def load_model(
     Raises IncompatibleModel for an unknown name, an unknown architecture or weights that do not
     fit; WeightsUnavailable when they are not here; ChecksumMismatch; DeviceUnavailable.
     """
-    from neuralreg.inputs import choose_device
+    from neuralreg.devices import choose_device
 
     if name in _own_networks:
         return _own_networks[name]
@@ -178,9 +178,9 @@ def load_card(
 
     Raises what `load_model` raises.
     """
-    from neuralreg.inputs import choose_device
-    from neuralreg.methods.convex import ConvexSearch
-    from neuralreg.zoo.loading import filled, program_of, state_of
+    from neuralreg.devices import choose_device
+    from neuralreg.networks.convex import ConvexSearch
+    from neuralreg.zoo.load_weights import filled, program_of, state_of
     from neuralreg.zoo.network import LoadedNetwork
 
     if card.architecture == "convex":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from neuralreg.errors import ChecksumMismatch, UnwritableOutput, WeightsUnavailable
 from neuralreg.progress import Progress, silent
-from neuralreg.zoo.folders import cache_folder, cards_folders
+from neuralreg.zoo.cache_paths import cache_folder, cards_folders
 
 if TYPE_CHECKING:
     from neuralreg.zoo.card import ModelCard, Weights

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.originals import NETWORKS, on_this_machine
-from Testing.seeded import seeded_pair, seeded_weights
+from Testing.support.authors_networks import NETWORKS, on_this_machine
+from Testing.support.paths import TEST_DATA
+from Testing.support.seeded import seeded_pair, seeded_weights
 
-EXPECTED = Path(__file__).parents[2] / "data" / "networks"
+EXPECTED = TEST_DATA / "networks"
 VOXEL, NORMALIZED = 1e-3, 1e-5
 IN_VOXELS = ("symnet", "voxelmorph", "transmorph", "anatomix")
 

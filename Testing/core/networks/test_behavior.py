@@ -15,8 +15,8 @@ from neuralreg.networks import (
 )
 from neuralreg.networks.flow import compose, from_voxels, warp
 
-from benchmarks.originals import NETWORKS
-from Testing.seeded import seeded_pair, seeded_weights
+from Testing.support.authors_networks import NETWORKS
+from Testing.support.seeded import seeded_pair, seeded_weights
 
 SEVERAL = sorted(set(NETWORKS) - {"anatomix", "gradicon", "transmorph"})
 

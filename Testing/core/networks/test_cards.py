@@ -7,13 +7,13 @@ from pathlib import Path
 import pooch
 import pytest
 import torch
-from neuralreg.zoo.loading import filled, state_of
+from neuralreg.zoo.load_weights import filled, state_of
 from neuralreg.zoo.registry import list_models
 from neuralreg.zoo.weights import verify
 
-from Testing.seeded import seeded_pair
+from Testing.support.paths import WEIGHTS
+from Testing.support.seeded import seeded_pair
 
-WEIGHTS = Path(__file__).parents[4] / "shared" / "weights"
 DOWNLOADED = Path(pooch.os_cache("neuralreg"))  # of the user, which tests otherwise leave alone
 CARDS = {card.name: card for card in list_models() if card.weights and card.weights.url}
 SMALL = {"gradicon": (65, 65, 65)}

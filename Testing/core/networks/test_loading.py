@@ -4,7 +4,7 @@ import pytest
 import torch
 from neuralreg.networks import anatomix, gradicon, lku_net, symnet, transmorph, voxelmorph
 
-from benchmarks.originals import NETWORKS
+from Testing.support.authors_networks import NETWORKS
 
 
 @pytest.mark.parametrize("name", sorted(set(NETWORKS) - {"gradicon", "transmorph"}))

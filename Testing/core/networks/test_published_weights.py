@@ -11,7 +11,8 @@ import torch
 from neuralreg.networks import conditional_lapirn, dirac, gradicon, lapirn, lku_net, symnet
 from torch.nn import functional
 
-WEIGHTS = Path(__file__).parents[4] / "shared" / "weights"
+from Testing.support.paths import WEIGHTS
+
 GOLDEN = WEIGHTS / "golden"
 DOWNLOADED = Path(pooch.os_cache("neuralreg"))  # of the user, which tests otherwise leave alone
 NORMALIZED, VOXEL = 1e-5, 1e-3

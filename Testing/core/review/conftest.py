@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from neuralreg.review.deformation import Deformation, placed
+from neuralreg.review.geometry.deformation import Deformation, placed
 
-from Testing.phantom import CUBE, body
-from Testing.reviewed import field, itk, places, structures, wavy
+from Testing.support.phantom import CUBE, body
+from Testing.support.reviewed import field, itk, places, structures, wavy
 
 
 @pytest.fixture(scope="session")

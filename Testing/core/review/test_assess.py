@@ -14,15 +14,15 @@ from neuralreg.errors import Cancelled, InvalidImage, InvalidOption, InvalidTran
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.linear import LinearTransform
-from neuralreg.result import Outcome, RegistrationResult
+from neuralreg.registration.result import Outcome, RegistrationResult
 from neuralreg.review.assess import assess
-from neuralreg.review.consistency import inverted
-from neuralreg.review.deformation import Deformation
-from neuralreg.review.landmarks import Pairs
-from neuralreg.review.records import QualityReport
+from neuralreg.review.geometry.consistency import inverted
+from neuralreg.review.geometry.deformation import Deformation
+from neuralreg.review.measures.landmarks import Pairs
+from neuralreg.review.report_model import QualityReport
 
-from Testing.phantom import CUBE, landmarks
-from Testing.reviewed import field, itk, places, wavy
+from Testing.support.phantom import CUBE, landmarks
+from Testing.support.reviewed import field, itk, places, wavy
 
 
 def verdicts(report: QualityReport) -> dict[str, str]:
@@ -159,7 +159,7 @@ def test_a_jump_in_the_field_is_found(a_case):
 def test_the_other_direction_is_recognized(a_case):
     far = field(2.0 * wavy(CUBE), CUBE)
     at = places(CUBE)
-    from Testing.phantom import body
+    from Testing.support.phantom import body
 
     moving = itk((100 * body(at)).astype(np.float32), CUBE)
     fixed = itk((100 * body(at + far.vectors)).astype(np.float32), CUBE)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-BENCHMARK = Path(__file__).resolve().parents[3] / "benchmarks" / "review_agreement.py"
+from Testing.support.paths import ROOT
+
+BENCHMARK = ROOT / "benchmarks" / "review_agreement.py"
 
 
 @pytest.fixture(scope="module")

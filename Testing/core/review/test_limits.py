@@ -6,7 +6,7 @@ import json
 
 import pytest
 from neuralreg.errors import InvalidOption, UnreadableFile
-from neuralreg.review.judge import Judge
+from neuralreg.review.findings.verdicts import Judge
 from neuralreg.review.limits import QUANTITIES, default_profile, read_profile
 
 TG132 = read_profile()

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from neuralreg.review.assess import assess, case_of
-from neuralreg.review.deformation import Deformation
-from neuralreg.review.maps import maps_of
+from neuralreg.review.geometry.deformation import Deformation
+from neuralreg.review.report.maps import maps_of
 
-from Testing.phantom import CUBE
+from Testing.support.phantom import CUBE
 
 
 def similarity_of(case, deformation, moving):

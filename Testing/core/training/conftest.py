@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import yaml
-from neuralreg.training.config import Configuration
-from neuralreg.training.toys import make_shapes, make_volumes
+from neuralreg.training.config.schema import Configuration
+from neuralreg.training.data.toy_datasets import make_shapes, make_volumes
 
 
 @pytest.fixture(scope="session")

@@ -18,8 +18,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "RegistrationExtension")]
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
-from benchmarks.originals import NETWORKS, on_this_machine  # noqa: E402
-from Testing.seeded import seeded_pair, seeded_weights, some_places  # noqa: E402
+from Testing.support.authors_networks import NETWORKS, on_this_machine  # noqa: E402
+from Testing.support.seeded import seeded_pair, seeded_weights, some_places  # noqa: E402
 
 
 def main(folder: Path, names: list[str]) -> None:

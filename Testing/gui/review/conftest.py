@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import slicer
 
-from Testing.gui.review.parts import a_grid_transform
+from Testing.support.review_scene import a_grid_transform
 
 
 @pytest.fixture

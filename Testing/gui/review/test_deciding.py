@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import slicer
 
-from Testing.gui.review.parts import SHIFT, a_grid_transform, a_segmentation, nodes_in
+from Testing.support.review_scene import SHIFT, a_grid_transform, a_segmentation, nodes_in
 
 
 def test_a_decision_is_kept_in_the_scene_and_beside_the_file(

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import slicer
 from neuralreg.errors import InvalidImage
-from neuralreg.worker.parcel import at_once
+from neuralreg.worker.serialization import at_once
 
-from Testing.gui.review.parts import a_segmentation, nodes_in
+from Testing.support.review_scene import a_segmentation, nodes_in
 
 
 def a_label_map(volume, name, labels=(1, 2), names=None):

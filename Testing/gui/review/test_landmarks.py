@@ -7,7 +7,7 @@ import pytest
 import slicer
 import vtk
 
-from Testing.gui.review.parts import SHIFT
+from Testing.support.review_scene import SHIFT
 
 
 def test_a_point_on_the_fixed_image_proposes_its_partner(panel, a_scene, review):
@@ -35,7 +35,7 @@ def test_a_point_on_the_fixed_image_proposes_its_partner(panel, a_scene, review)
 def test_a_partner_is_proposed_where_the_points_lie_under_the_transform(
     panel, a_scene, a_transform
 ):
-    from NeuralRegistrationLib.Review.LandmarkPairs import errors
+    from NeuralRegistrationLib.Review.Landmarks.LandmarkPairs import errors
 
     fixed, moving = (a_scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", n) for n in ("f", "m"))
     moving.SetAndObserveTransformNodeID(a_transform.GetID())

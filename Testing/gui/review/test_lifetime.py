@@ -6,7 +6,7 @@ import pytest
 import slicer
 import vtk
 
-from Testing.gui.review.parts import a_segmentation, nodes_in, pick
+from Testing.support.review_scene import a_segmentation, nodes_in, pick
 
 
 def test_cancel_ends_the_review_and_leaves_nothing(panel, wait_until, a_scene):

@@ -7,7 +7,7 @@ import pytest
 import slicer
 import vtk
 
-from Testing.gui.review.parts import SHIFT, a_segmentation, nodes_in, pick
+from Testing.support.review_scene import SHIFT, a_segmentation, nodes_in, pick
 
 
 def test_a_place_that_is_chosen_is_where_all_views_cut(panel, review, views, a_scene):
@@ -21,7 +21,7 @@ def test_a_place_that_is_chosen_is_where_all_views_cut(panel, review, views, a_s
 
 
 def test_the_slider_fades_and_the_key_shows_before_and_after(panel, review, views, a_transform):
-    from NeuralRegistrationLib.SliceViews import WarpPreview
+    from NeuralRegistrationLib.Scene.SliceViews import WarpPreview
 
     composite = views["Red"][1]
     panel.ui.reviewMixSlider.value = 30

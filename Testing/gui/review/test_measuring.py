@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import slicer
 
-from Testing.gui.review.parts import SHIFT, a_grid_transform, a_segmentation
+from Testing.support.review_scene import SHIFT, a_grid_transform, a_segmentation
 
 
 def test_the_volumes_that_a_transform_refers_to_are_chosen(panel, a_pair):
@@ -77,7 +77,7 @@ def test_a_transform_of_another_kind_is_sampled_over_the_fixed_volume(panel, rev
 def test_a_moving_side_that_was_brought_along_is_taken_from_below_the_transform(
     panel, a_pair, a_transform
 ):
-    from neuralreg.worker.parcel import at_once
+    from neuralreg.worker.serialization import at_once
 
     before = at_once(panel.subject.job("quick"))
     organs = a_segmentation(a_pair[1], "organs")
@@ -91,7 +91,7 @@ def test_a_moving_side_that_was_brought_along_is_taken_from_below_the_transform(
 
 
 def test_segments_of_one_name_get_one_number_on_both_sides(panel, a_pair):
-    from neuralreg.worker.parcel import at_once
+    from neuralreg.worker.serialization import at_once
 
     ui = panel.ui
     fixed = a_segmentation(a_pair[0], "fixed organs", ("Liver", "Spleen"))
@@ -111,7 +111,7 @@ def test_segments_of_one_name_get_one_number_on_both_sides(panel, a_pair):
 
 def test_a_mask_and_limits_of_one_s_own_are_handed_over(panel, a_pair, monkeypatch):
     import qt
-    from neuralreg.worker.parcel import at_once
+    from neuralreg.worker.serialization import at_once
 
     ui = panel.ui
     assert ui.reviewLimitsButton.text == "AAPM TG-132"

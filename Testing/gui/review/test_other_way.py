@@ -7,7 +7,7 @@ import pytest
 import slicer
 import vtk
 
-from Testing.gui.test_review_real import SHIFT, a_body, a_transform
+from Testing.gui.review.test_real_engine import SHIFT, a_body, a_transform
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def real_reviewer(the_application):
 @pytest.fixture
 def registered(real_worker, real_reviewer, a_scene, a_panel, wait_until):
     """A pair that was registered, and reviewed in the panel; the panel and the registration."""
-    from NeuralRegistrationLib.Logic import register
+    from NeuralRegistrationLib.Register.Logic import register
 
     def run(**settings):
         fixed, moving = a_body("fixed", 0.0), a_body("moving", SHIFT)
@@ -104,7 +104,7 @@ def test_a_transform_that_does_not_say_how_it_was_made_is_refused(
     real_reviewer, a_scene, a_panel, wait_until
 ):
     from neuralreg.errors import InvalidOption
-    from NeuralRegistrationLib.Review import Again
+    from NeuralRegistrationLib.Review import RepeatRegistration
 
     pair = [a_body(name, shift) for name, shift in (("fixed", 0.0), ("moving", SHIFT))]
     a_panel.openReview(a_transform(a_scene, pair, folded=False))
@@ -113,4 +113,4 @@ def test_a_transform_that_does_not_say_how_it_was_made_is_refused(
     assert panel.ui.reviewSpreadButton.enabled
     assert not panel.ui.reviewOtherWayButton.enabled
     with pytest.raises(InvalidOption, match="how it was made"):
-        Again.otherWay(panel.subject)
+        RepeatRegistration.otherWay(panel.subject)

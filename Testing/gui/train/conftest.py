@@ -65,8 +65,8 @@ def toy_recipe(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def a_run(toys, toy_recipe, tmp_path_factory) -> Path:
     """A finished run of the toy recipe, long enough to have learned something."""
-    from neuralreg.training.merging import read_configuration
-    from neuralreg.training.run import train
+    from neuralreg.training.configuration import read_configuration
+    from neuralreg.training.loop.run import train
 
     folder = tmp_path_factory.mktemp("runs") / "first"
     values = [f"dataset.{s}={{dir: {toys / s}, labeled: true}}" for s in ("train", "valid")]

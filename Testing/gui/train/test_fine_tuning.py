@@ -10,9 +10,9 @@ import SimpleITK as sitk
 import slicer
 import torch
 from neuralreg.errors import IncompatibleModel, WeightsUnavailable
-from neuralreg.training.starting_point import starting_point
-from neuralreg.zoo.own import import_card
+from neuralreg.training.model.fine_tuning import starting_point
 from neuralreg.zoo.registry import list_models
+from neuralreg.zoo.user_models import import_card
 
 from Testing.gui.train.conftest import SIZE
 

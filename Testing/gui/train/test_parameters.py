@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 import slicer
 
-from Testing.gui.test_setup_card import opened
 from Testing.gui.train.test_fine_tuning import pick
+from Testing.gui.widgets.test_setup_card import opened
+from Testing.support.paths import RESOURCES
 
-UI = Path(__file__).parents[3] / "Resources" / "UI" / "TrainPanel.ui"
+UI = RESOURCES / "UI" / "TrainPanel.ui"
 BY_HAND = {"volumes", "segmentations", "startFrom", "recipe"}
 
 
@@ -25,7 +25,7 @@ def test_every_parameter_has_exactly_one_control_or_is_connected_by_hand(the_app
 
 
 def values_of(panel) -> dict:
-    from neuralreg.training.merging import merged
+    from neuralreg.training.configuration import merged
     from NeuralRegistrationLib.Train import Command
 
     arguments = Command.newRun(panel.parameters)

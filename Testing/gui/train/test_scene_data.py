@@ -9,7 +9,7 @@ import slicer
 import vtk
 from neuralreg.errors import InvalidOption
 
-from Testing.gui.review.parts import a_segmentation
+from Testing.support.review_scene import a_segmentation
 
 
 @pytest.fixture

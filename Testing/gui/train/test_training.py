@@ -14,7 +14,7 @@ import slicer
 import torch
 import yaml
 from neuralreg.cli.main import app
-from neuralreg.training.checkpoint import read_checkpoint
+from neuralreg.training.loop.checkpoint import read_checkpoint
 from neuralreg.worker.processes import tree
 from typer.testing import CliRunner
 
@@ -59,7 +59,7 @@ def test_the_copied_command_is_what_start_runs(ready, tmp_path, toys):
     ready.ui.copyCommandButton.click()
     program, command, *arguments = shlex.split(slicer.app.clipboard().text())
     assert (program, command) == ("neuralreg", "train")
-    from neuralreg.training.merging import merged
+    from neuralreg.training.configuration import merged
 
     files, sets = arguments[0], arguments[2:-2:2]
     values, _ = merged([files], sets)

@@ -1,0 +1,100 @@
+"""The models for the panels: their cards, and whether their weights are here. Loads no network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from slicer.i18n import tr as _
+
+from NeuralRegistrationLib import Dependencies
+
+_MEGABYTE = 1e6
+
+
+def cards() -> list:
+    """The cards of all models, those first that need no download.
+
+    None as long as the packages that read cards are missing.
+    """
+    if Dependencies.missingToRead():
+        return []
+    from neuralreg.zoo.registry import list_models
+
+    return sorted(list_models(), key=lambda card: (not isAvailable(card), card.title.lower()))
+
+
+def isAvailable(card) -> bool:
+    """Whether a model can be used without a download."""
+    if card.weights is None:
+        return True
+    from neuralreg.zoo import weights
+
+    return bool(weights.is_available(card))
+
+
+def isDownloaded(card) -> bool:
+    """Whether a model has weights that were fetched, and so can be deleted."""
+    from neuralreg.zoo import weights
+
+    return bool(weights.is_downloaded(card))
+
+
+def size(card) -> str:
+    """How much room the weights take, in words."""
+    if card.weights is None:
+        return _("no download")
+    if card.weights.bytes is None:
+        return _("size unknown")
+    return megabytes(card.weights.bytes)
+
+
+def megabytes(count: int) -> str:
+    """A number of bytes in words."""
+    if count >= 1000 * _MEGABYTE:
+        return _("{size} GB").format(size=f"{count / _MEGABYTE / 1000:.1f}")
+    return _("{size} MB").format(size=f"{max(count / _MEGABYTE, 0.1):.1f}")
+
+
+def words(kinds: tuple[str, ...]) -> str:
+    """Modalities or anatomies of a card."""
+    return ", ".join(_("anything") if kind == "any" else kind for kind in kinds)
+
+
+def state(card) -> str:
+    """Ready, or what has to be fetched."""
+    if card.weights is None:
+        return _("ready")
+    return _("ready") if isAvailable(card) else _("not fetched")
+
+
+def short(card) -> str:
+    """What it is for, its licence, size, availability and measured time: HTML."""
+    times = [value for name, value in card.measured.items() if "time" in name.lower()]
+    facts = [card.license, size(card), state(card), *times]
+    return f"{card.intended_use}<br><i>{' · '.join(facts)}</i>"
+
+
+def folder() -> Path | None:
+    """Where weights are kept; None as long as the packages that know it are missing."""
+    if Dependencies.missingToRead():
+        return None
+    from neuralreg.zoo.cache_paths import cache_folder
+
+    return cache_folder()
+
+
+def storage() -> str:
+    """Where weights are kept and how much room they take, in words."""
+    place = folder()
+    if place is None:
+        return ""
+    files = [path for path in place.rglob("*") if path.is_file()] if place.is_dir() else []
+    size = megabytes(sum(path.stat().st_size for path in files)) if files else _("nothing yet")
+    return _("Weights lie in {folder}: {size}.").format(folder=place, size=size)
+
+
+def remove(card) -> None:
+    """Delete the weights from this computer."""
+    from neuralreg.zoo import weights
+
+    weights.remove(card)

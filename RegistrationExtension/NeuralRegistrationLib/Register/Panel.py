@@ -1,0 +1,310 @@
+"""The Register panel: from two volumes to a transform, without blocking the window.
+
+It reads and shows parameters, and hands jobs to the logic; what is computed is no business of it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import qt
+import slicer
+from neuralreg.errors import RegistrationError
+from slicer.i18n import tr as _
+
+from NeuralRegistrationLib import Dependencies
+from NeuralRegistrationLib.Paths import resourcePath
+from NeuralRegistrationLib.Register import AutoModel, Parameters
+from NeuralRegistrationLib.Register.BrainMask import findBrain
+from NeuralRegistrationLib.Register.MaskSelector import MaskSelector
+from NeuralRegistrationLib.Register.ModelSelector import ModelSelector, optionsText
+from NeuralRegistrationLib.Register.Precheck import Finding, precheck
+from NeuralRegistrationLib.Register.ResultNodes import Registered
+from NeuralRegistrationLib.Register.ResultView import ResultView
+from NeuralRegistrationLib.Widgets.StatusBar import Status
+
+_UNDER_WAY = ("waiting", "preparing", "running", "delivering")
+
+
+_BRAIN = ["brain"]  # what a job that finds a brain was asked
+_REFINEMENT = ("similaritySelector", "stepsSpinBox", "regularitySlider", "fitWeightsCheckBox")
+
+
+@dataclass(eq=False)
+class _Entry:
+    """A job of the panel. text: in the list of jobs. asked: what it was asked to do, and with."""
+
+    text: str
+    asked: list
+    job: Any = None
+
+
+class RegisterPanel:
+    """Controls, parameters and jobs. logic: has `register` and `asPython`; onMissing: called when
+    packages are missing at Apply; onReview: called with a transform node that is to be reviewed."""
+
+    def __init__(self, logic, onMissing, onReview) -> None:
+        self.logic, self._onMissing, self._onReview = logic, onMissing, onReview
+        self.widget = slicer.util.loadUI(resourcePath("UI/RegisterPanel.ui"))
+        self.ui = slicer.util.childWidgetVariables(self.widget)
+        self.parameters = self._guiTag = self._observerTag = None
+        self._jobs, self._done, self._last = [], [], None
+        self._updating, self._preset = False, None
+        self.status = Status(self.ui)
+        self.results = ResultView(self.ui)
+        self.models = ModelSelector(self.ui, self._modelChosen)
+        self.masks = [MaskSelector(self.ui, side, self._maskChosen) for side in ("fixed", "moving")]
+        self._connect()
+        self.widget.setMRMLScene(slicer.mrmlScene)
+
+    def _connect(self) -> None:
+        ui = self.ui
+        ui.swapButton.connect("clicked()", self.swap)
+        ui.bringAlongSelector.connect("checkedNodesChanged()", self._bringAlongChosen)
+        ui.defaultsButton.connect("clicked()", lambda: Parameters.restoreDefaults(self.parameters))
+        ui.applyButton.connect("clicked()", self.apply)
+        ui.cancelButton.connect("clicked()", self.cancel)
+        ui.revertButton.connect("clicked()", self.revert)
+        ui.copyButton.connect("clicked()", self.copyAsPython)
+        ui.brainsButton.connect("clicked()", self.findBrains)
+        ui.openReviewButton.connect("clicked()", self.review)
+
+    # The parameter node
+
+    def setParameters(self, parameters) -> None:
+        """Show and change these parameters from now on; None to let go of them."""
+        if self.parameters is not None:
+            self.parameters.disconnectGui(self._guiTag)
+            self.parameters.RemoveObserver(self._observerTag)
+        self.parameters = parameters
+        if parameters is not None:
+            self._preset = parameters.preset
+            self._chooseVolumes()
+            self._guiTag = parameters.connectGui(self.ui)
+            self._observerTag = parameters.AddObserver("ModifiedEvent", self._refresh)
+            self._refresh()
+
+    def _chooseVolumes(self) -> None:
+        """Take the first two volumes of the scene where none was chosen."""
+        chosen = [self.parameters.fixedVolume, self.parameters.movingVolume]
+        if any(chosen):
+            return
+        volumes = [
+            node
+            for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+            if not node.GetHideFromEditors() and not node.IsA("vtkMRMLLabelMapVolumeNode")
+        ]
+        for name, node in zip(("fixedVolume", "movingVolume"), volumes, strict=False):
+            setattr(self.parameters, name, node)
+
+    def _refresh(self, caller=None, event=None) -> None:
+        """Bring what no connector keeps in step up to date."""
+        if self._updating or self.parameters is None:
+            return
+        self._updating = True
+        try:
+            p = self.parameters
+            self._suitPreset()
+            self.models.show(p.model, json.loads(p.modelOptions))
+            for mask in self.masks:
+                mask.show(*(getattr(p, name) for name in mask.parameterNames))
+            self._showBroughtAlong()
+            for name in _REFINEMENT:
+                getattr(self.ui, name).enabled = p.ownRefinement
+        finally:
+            self._updating = False
+        self._check()
+
+    def _suitPreset(self) -> None:
+        """Another anatomy brings its refinement, unless a scene that is read says otherwise."""
+        if self.parameters.preset != self._preset:
+            self._preset = self.parameters.preset
+            if not slicer.mrmlScene.IsBatchProcessing():
+                Parameters.suit(self.parameters)
+
+    def _showBroughtAlong(self) -> None:
+        ui, p = self.ui, self.parameters
+        involved = (p.fixedVolume, p.movingVolume, p.outputVolume)
+        ids = [node.GetID() for node in involved if node is not None]
+        ui.bringAlongSelector.sortFilterProxyModel().hiddenNodeIDs = ids
+        brought = list(p.bringAlong)
+        for node in [*ui.bringAlongSelector.checkedNodes(), *brought]:
+            if node is not None and node.GetScene() is not None:
+                state = qt.Qt.Checked if node in brought else qt.Qt.Unchecked
+                ui.bringAlongSelector.setCheckState(node, state)
+
+    def _set(self, **values) -> None:
+        """Write parameters that the user changed in controls without a connector."""
+        if self.parameters is None or self._updating:
+            return
+        with slicer.util.NodeModify(self.parameters):
+            for name, value in values.items():
+                setattr(self.parameters, name, value)
+
+    def _modelChosen(self, model: str, options: dict[str, float]) -> None:
+        self._set(model=model, modelOptions=optionsText(options))
+
+    def _maskChosen(self, names, node, segment: str) -> None:
+        self._set(**dict(zip(names, (node, segment), strict=True)))
+
+    def _bringAlongChosen(self) -> None:
+        self._set(bringAlong=list(self.ui.bringAlongSelector.checkedNodes()))
+
+    def swap(self) -> None:
+        """Let fixed and moving change places."""
+        p = self.parameters
+        self._set(fixedVolume=p.movingVolume, movingVolume=p.fixedVolume)
+
+    # Before a job
+
+    def _check(self) -> None:
+        """Say what can be said before Apply, and whether it can be pressed."""
+        p = self.parameters
+        if p is None or p.fixedVolume is None or p.movingVolume is None:
+            missing = p is None or p.fixedVolume is None
+            self.status.precheck(
+                [], _("Choose a fixed volume.") if missing else _("Choose a moving volume.")
+            )
+            self.ui.applyButton.enabled = False
+            return
+        prealigned = p.prealign != Parameters.Prealign.NONE or p.initialTransform is not None
+        findings = precheck(p.fixedVolume, p.movingVolume, self.models.card, prealigned)
+        works = all(f.level != "bad" for f in findings)
+        if works and self.models.card is None:
+            findings += [Finding("good", AutoModel.expected(p.fixedVolume, p.movingVolume, p))]
+        self.status.precheck(findings)
+        same = [p.fixedVolume, p.movingVolume, Parameters.settingsOf(p)]
+        waiting = any(entry.asked == same for entry in self._jobs)
+        self.ui.applyButton.enabled = works and not waiting
+        self.ui.brainsButton.enabled = works and not any(e.asked == _BRAIN for e in self._jobs)
+
+    # Jobs
+
+    def apply(self) -> None:
+        """Hand the registration of the chosen volumes to the logic."""
+        p = self.parameters
+        fixed, moving, settings = asked = [
+            p.fixedVolume,
+            p.movingVolume,
+            Parameters.settingsOf(p),
+        ]
+
+        def done(result) -> None:
+            self._last = asked
+            self.results.show(fixed, moving, result)
+            self.status.done(result.seconds)
+
+        entry = _Entry(f"{moving.GetName()} → {fixed.GetName()}", asked)
+        self._submit(
+            entry, done, lambda **call: self.logic.register(fixed, moving, **settings, **call)
+        )
+
+    def findBrains(self) -> None:
+        """Let the worker find the brain in each volume that has no mask and needs one."""
+        p = self.parameters
+        sides = (("fixedMask", p.fixedVolume), ("movingMask", p.movingVolume))
+        for name, volume in sides:
+            if getattr(p, name) is None and not AutoModel.isBrain(volume):
+                self._findBrain(name, volume)
+        if not any(entry.asked == _BRAIN for entry in self._jobs):
+            self.status.say(_("Both have a mask, or look like brains without skull already."))
+
+    def _findBrain(self, parameter: str, volume) -> None:
+        def done(found) -> None:
+            volumes = (self.parameters.fixedVolume, self.parameters.movingVolume)
+            if volumes[parameter == "movingMask"] is volume:
+                self._set(**{parameter: found.node, f"{parameter}Segment": ""})
+            self.status.found(found)
+
+        device = self.parameters.device.value
+        entry = _Entry(_("Brain of {name}").format(name=volume.GetName()), _BRAIN)
+        self._submit(entry, done, lambda **call: findBrain(volume, device=device, **call))
+
+    def _submit(self, entry: _Entry, done, start) -> None:
+        """Put a job into the list. start: makes it; done: called with its result."""
+        if Dependencies.missing():
+            self.status.failed(_("Packages are missing."), _("Install them with the card above."))
+            self._onMissing()
+            return
+        try:
+            entry.job = start(
+                wait=False,
+                onDone=lambda job: self._ended(entry, done, job),
+                onProgress=self._progressed,
+            )
+        except RegistrationError as error:
+            self.status.error(error)
+            return
+        self._jobs.append(entry)
+        self._showJobs()
+
+    def cancel(self) -> None:
+        """End the chosen job, or the one that runs."""
+        row = max(0, self.ui.jobList.currentRow)
+        if row < len(self._jobs):
+            self._jobs[row].job.cancel()
+
+    def revert(self) -> None:
+        """Take away again what the last job brought."""
+        last = self._done.pop()
+        last.revert()
+        if isinstance(last, Registered):
+            self.results.revert()
+        self.status.say(_("Reverted: everything is as it was before."))
+        self._showJobs()
+
+    def review(self) -> None:
+        """Look closely at the last result."""
+        results = [done for done in self._done if isinstance(done, Registered)]
+        if results and results[-1].transformNode.GetScene() is not None:
+            self._onReview(results[-1].transformNode)
+
+    def copyAsPython(self) -> None:
+        """Put the call that repeats the last registration on the clipboard."""
+        fixed, moving, settings = self._last
+        slicer.app.clipboard().setText(self.logic.asPython(fixed, moving, **settings))
+        self.status.say(_("The call is on the clipboard: paste it into the Python console."))
+
+    def _showJobs(self) -> None:
+        """Bring the list of jobs and the buttons up to date."""
+        under_way = [entry.text for entry in self._jobs]
+        row = self.ui.jobList.currentRow
+        self.ui.jobList.clear()
+        self.ui.jobList.addItems(under_way)
+        self.ui.jobList.currentRow = min(row, len(under_way) - 1)
+        self.ui.jobList.visible = len(under_way) > 1
+        self.ui.cancelButton.enabled = bool(under_way)
+        self.ui.revertButton.enabled = bool(self._done)
+        self.ui.progressBar.visible = bool(under_way)
+        self._check()
+
+    def _progressed(self, job) -> None:
+        if job.state in _UNDER_WAY and job.state != "waiting":
+            self.status.progress(job)
+
+    def _ended(self, entry: _Entry, done, job) -> None:
+        self._jobs.remove(entry)
+        if job.state == "done":
+            self._done.append(job.result)
+            self.ui.progressBar.value = 1000
+            done(job.result)
+        elif job.state == "cancelled":
+            self.status.say(_("Cancelled. Nothing was changed."))
+        else:
+            self.status.error(job.error, job.log)
+        self._showJobs()
+
+    def forget(self) -> None:
+        """The scene closes: results are gone with it, jobs are ended by the logic."""
+        self.results.forget()
+        self._done.clear()
+        self._last = None
+        self._showJobs()
+
+    def cleanup(self) -> None:
+        """Let go of the scene; jobs end."""
+        self.setParameters(None)
+        for entry in list(self._jobs):
+            entry.job.cancel()

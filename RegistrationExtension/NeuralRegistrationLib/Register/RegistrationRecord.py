@@ -1,0 +1,71 @@
+"""How a transform was made, kept with its node, so that the same can be done again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, is_dataclass
+from typing import Any
+
+from NeuralRegistrationLib.Scene.Transforms import RECORD
+
+OTHER_WAY = "otherWayOf"  # in the record of a transform that is only there to be compared with
+_ROLE = "NeuralRegistration."  # of the nodes that it was made with
+_NODES = ("fixedMask", "movingMask", "initialTransform")
+_SEGMENTS = ("fixedMaskSegments", "movingMaskSegments")
+
+
+@dataclass(frozen=True)
+class Made:
+    """What was asked for. options: as `neuralreg.register` takes them. nodes: see `Settings`.
+
+    segments: of the masks, by the names that `Settings` gives them; None for all.
+    """
+
+    model: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    nodes: Mapping[str, Any] = field(default_factory=dict)
+    segments: Mapping[str, Any] = field(default_factory=dict)
+
+
+def keep(node, request, facts) -> None:
+    """Write into a transform node how a request was answered: facts of the core's registration."""
+    settings = request.settings
+    record = {
+        "model": facts.model,
+        "inputs": [request.fixed.GetName(), request.moving.GetName()],
+        "warnings": list(facts.warnings),
+        "asked": request.options,
+        "segments": {name: getattr(settings, name) for name in _SEGMENTS},
+        **dict(facts.provenance),
+    }
+    node.SetAttribute(RECORD, json.dumps(record, default=_plain))
+    for name in _NODES:
+        given = getattr(settings, name)
+        node.SetNodeReferenceID(_ROLE + name, given.GetID() if given is not None else None)
+
+
+def _plain(value: object) -> object:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    return str(getattr(value, "value", value))
+
+
+def recalled(node) -> Made | None:
+    """What a transform node knows about how it was made; None without a record of ours."""
+    record = json.loads(node.GetAttribute(RECORD) or "{}")
+    if not record.get("model"):
+        return None
+    nodes = {name: node.GetNodeReference(_ROLE + name) for name in _NODES}
+    return Made(record["model"], record.get("asked", {}), nodes, record.get("segments", {}))
+
+
+def isForComparison(node) -> bool:
+    """Whether a transform was only registered to be compared with one of the other direction."""
+    return OTHER_WAY in json.loads(node.GetAttribute(RECORD) or "{}")
+
+
+def areOfOne(first, second) -> bool:
+    """Whether two transform nodes come out of one registration: one is the other's inverse."""
+    record = first.GetAttribute(RECORD)
+    return bool(record) and record == second.GetAttribute(RECORD)

@@ -1,0 +1,1 @@
+"""The tab Register, and what it asks of the engine."""

@@ -1,0 +1,146 @@
+"""Landmarks on both sides: a point on the fixed image proposes its partner, which is corrected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import slicer
+import vtk
+
+from NeuralRegistrationLib.Review.Request import Subject, placed
+from NeuralRegistrationLib.Scene import Geometry
+
+_CHANGES = (
+    "PointAddedEvent",
+    "PointModifiedEvent",
+    "PointRemovedEvent",
+    "PointPositionDefinedEvent",
+    "PointPositionUndefinedEvent",
+)
+
+
+@dataclass(frozen=True)
+class LandmarkError:
+    """How far a landmark is from its partner. fixed: RAS mm. voxels: of the moving image."""
+
+    name: str
+    fixed: tuple[float, float, float]
+    before_mm: float
+    after_mm: float
+    after_voxels: float | None
+
+
+class LandmarkPairs:
+    """Watches both lists of points. onChanged: called when a point came, went or was moved."""
+
+    def __init__(self, onChanged: Callable[[], None]) -> None:
+        self._onChanged = onChanged
+        self._subject: Subject | None = None
+        self._observed: list[tuple] = []
+        self._proposed: set[str] = set()  # ids of fixed points that once had a partner
+        self._proposing = False
+
+    def follow(self, subject: Subject | None) -> None:
+        """Watch the points of this subject from now on; None to let go."""
+        for node, tag in self._observed:
+            node.RemoveObserver(tag)
+        self._observed = []
+        self._subject = subject
+        if subject is None:
+            return
+        for node in filter(None, (subject.fixedPoints, subject.movingPoints)):
+            for event in _CHANGES:
+                tag = node.AddObserver(getattr(node, event), self._changed)
+                self._observed.append((node, tag))
+        if subject.fixedPoints is not None:
+            fixed = subject.fixedPoints
+            ids = [fixed.GetNthControlPointID(n) for n, _name in placed(fixed)]
+            self._proposed |= set(ids)  # what stands there already is left as it is
+
+    def _changed(self, caller, event) -> None:
+        if self._proposing:
+            return
+        if caller is self._subject.fixedPoints and self._subject.transform is not None:
+            self._propose()
+        self._onChanged()
+
+    def _propose(self) -> None:
+        """Put a partner of each new fixed point where the transform says that it is."""
+        subject = self._subject
+        if subject.movingPoints is None:
+            return
+        self._proposing = True
+        try:
+            for n, name in placed(subject.fixedPoints):
+                pointId = subject.fixedPoints.GetNthControlPointID(n)
+                if pointId not in self._proposed:
+                    self._proposed.add(pointId)
+                    place = np.zeros(3)
+                    subject.fixedPoints.GetNthControlPointPositionWorld(n, place)
+                    partner = partnerOf(subject, place)
+                    subject.movingPoints.AddControlPoint(vtk.vtkVector3d(*partner), name)
+        finally:
+            self._proposing = False
+
+
+def partnerOf(subject: Subject, fixedRas) -> np.ndarray:
+    """Where the transform sees the partner of a point, in the space of the moving points' node."""
+    inMoving = subject.fromWorld().TransformPoint(fixedRas)
+    back = subject.toMovingSide(subject.movingPoints)
+    back.Inverse()
+    return np.array(back.TransformPoint(inMoving))
+
+
+def errors(subject: Subject) -> list[LandmarkError]:
+    """The distance of each pair, without and with the transform."""
+    pairs = list(subject.pairs())
+    if not pairs:
+        return []
+    fixed = np.array([place for _name, place, _partner in pairs])
+    partner = np.array([place for _name, _place, place in pairs])
+    gap = Geometry.throughVtk(subject.fromWorld(), fixed) - partner
+    after = np.linalg.norm(gap, axis=1)
+    before = np.linalg.norm(fixed - partner, axis=1)
+    voxels = _inVoxels(subject.movingVolume, gap)
+    return [
+        LandmarkError(name, tuple(Geometry.flipped(place)), float(b), float(a), v)
+        for (name, place, _partner), b, a, v in zip(pairs, before, after, voxels, strict=True)
+    ]
+
+
+def _inVoxels(volume, gap: np.ndarray) -> list[float | None]:
+    if volume is None:
+        return [None] * len(gap)
+    matrix = vtk.vtkMatrix4x4()
+    volume.GetIJKToRASMatrix(matrix)
+    axes = Geometry.matrixInLps(matrix)[:3, :3]
+    return np.linalg.norm(gap @ np.linalg.inv(axes).T, axis=1).tolist()
+
+
+def repeatability(first, second) -> list[float]:
+    """How far two lists of the same points are apart, in mm, where both have a place."""
+    names = {name: n for n, name in placed(second)}
+    gaps = []
+    for n, name in placed(first):
+        if name in names:
+            places = np.zeros((2, 3))
+            first.GetNthControlPointPositionWorld(n, places[0])
+            second.GetNthControlPointPositionWorld(names[name], places[1])
+            gaps.append(float(np.linalg.norm(places[0] - places[1])))
+    return gaps
+
+
+def startPlacing(markups) -> None:
+    """Let each click into a view place a point of this list."""
+    logic = slicer.modules.markups.logic()
+    logic.SetActiveList(markups)
+    logic.StartPlaceMode(True)
+
+
+def stopPlacing() -> None:
+    """Let clicks mean what they usually do."""
+    node = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLInteractionNode")
+    if node is not None:
+        node.SetCurrentInteractionMode(node.ViewTransform)

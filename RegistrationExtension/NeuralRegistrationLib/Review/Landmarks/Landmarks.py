@@ -1,0 +1,171 @@
+"""The landmarks section of the Review panel: placing pairs, their errors, files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import qt
+import vtk
+from neuralreg.errors import RegistrationError
+from slicer.i18n import tr as _
+
+from NeuralRegistrationLib.Review import FindingTexts
+from NeuralRegistrationLib.Review.Landmarks import LandmarkPairs
+from NeuralRegistrationLib.Review.Request import placed
+from NeuralRegistrationLib.Scene import Geometry, SubjectHierarchy
+from NeuralRegistrationLib.Widgets import Tables
+
+_FILTERS = "*.csv *.mrk.json *.json"
+
+
+class ReviewLandmarks:
+    """Shows how far pairs are apart, always as they stand now.
+
+    onNodes: called with nodes that were made, by their parameters. onJump: with a place, RAS mm.
+    onSay: with a sentence for the status line.
+    """
+
+    def __init__(self, ui, onNodes: Callable, onJump: Callable, onSay: Callable) -> None:
+        self.ui = ui
+        self._onNodes, self._onJump, self._onSay = onNodes, onJump, onSay
+        self._subject = self._repeated = None
+        self._errors: list = []
+        self.pairs = LandmarkPairs.LandmarkPairs(self._list)
+        Tables.prepare(ui.reviewPointsTable, (_("Landmark"), _("Before"), _("After")))
+        ui.reviewPointsTable.connect("itemSelectionChanged()", self._chosen)
+        ui.reviewPlaceButton.connect("toggled(bool)", self._place)
+        ui.reviewLoadPointsButton.connect("clicked()", lambda: self._try(self.load))
+        ui.reviewSavePointsButton.connect("clicked()", lambda: self._try(self.save))
+
+    def follow(self, subject, repeated=None) -> None:
+        """Watch the landmarks of this subject from now on; None for none."""
+        self._subject, self._repeated = subject, repeated
+        self.pairs.follow(subject)
+        self._list()
+
+    def _list(self) -> None:
+        ready = self._subject is not None and self._subject.transform is not None
+        self._errors = LandmarkPairs.errors(self._subject) if ready else []
+        rows = [
+            (e.name, FindingTexts.number(e.before_mm, "mm"), FindingTexts.number(e.after_mm, "mm"))
+            for e in self._errors
+        ]
+        Tables.fill(self.ui.reviewPointsTable, rows)
+        self.ui.reviewPointsLabel.text = "\n".join(filter(None, (self._summary(), self._repeat())))
+        self.ui.reviewPlaceButton.enabled = ready
+        self.ui.reviewSavePointsButton.enabled = bool(rows)
+
+    def _summary(self) -> str:
+        if not self._errors:
+            return ""
+        text = _("{count} pairs: mean {mean}, median {median}, 95 % {p95}, at most {largest} mm")
+        before, after = (
+            np.array([getattr(e, name) for e in self._errors]) for name in ("before_mm", "after_mm")
+        )
+        numbers = {
+            "mean": (before.mean(), after.mean()),
+            "median": (np.median(before), np.median(after)),
+            "p95": (np.percentile(before, 95), np.percentile(after, 95)),
+            "largest": (before.max(), after.max()),
+        }
+        told = {name: f"{b:.1f} → {a:.1f}" for name, (b, a) in numbers.items()}
+        voxels = [e.after_voxels for e in self._errors if e.after_voxels is not None]
+        more = _(" ({voxels} voxels on average)").format(voxels=f"{np.mean(voxels):.1f}")
+        return text.format(count=len(after), **told) + (more if voxels else "")
+
+    def _repeat(self) -> str:
+        moving = self._subject.movingPoints if self._subject is not None else None
+        if moving is None or self._repeated is None:
+            return ""
+        gaps = LandmarkPairs.repeatability(moving, self._repeated)
+        if not gaps:
+            return _("No landmark was placed twice.")
+        text = _("Placed twice: {count}, apart by {mean} mm on average, at most {largest} mm")
+        return text.format(count=len(gaps), mean=f"{np.mean(gaps):.1f}", largest=f"{max(gaps):.1f}")
+
+    def _chosen(self) -> None:
+        row = self.ui.reviewPointsTable.currentRow()
+        if 0 <= row < len(self._errors):
+            self._onJump(np.array(self._errors[row].fixed))
+
+    def _place(self, on: bool) -> None:
+        if not on:
+            LandmarkPairs.stopPlacing()
+            return
+        self._requireNodes()
+        LandmarkPairs.startPlacing(self._subject.fixedPoints)
+
+    def _requireNodes(self) -> None:
+        """Make the lists that are missing."""
+        made = {}
+        names = {"fixedPoints": _("Fixed landmarks"), "movingPoints": _("Moving landmarks")}
+        for parameter, name in names.items():
+            if getattr(self._subject, parameter) is None:
+                scene = self._subject.transform.GetScene()
+                node = scene.AddNewNodeByClass(
+                    "vtkMRMLMarkupsFiducialNode", SubjectHierarchy.freeName(scene, name)
+                )
+                node.CreateDefaultDisplayNodes()
+                made[parameter] = node
+        if made:
+            self._onNodes(made)
+
+    # Files
+
+    def _try(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except RegistrationError as error:
+            self._onSay(str(error))
+
+    def load(self) -> None:
+        """Read pairs from a CSV, or the points of one side from Slicer's own file."""
+        from neuralreg.review.measures.landmarks import read_landmarks, read_pairs
+
+        path = qt.QFileDialog.getOpenFileName(
+            self.ui.reviewLoadPointsButton, _("Landmarks"), str(Path.home()), _FILTERS
+        )
+        if not path:
+            return
+        self._requireNodes()
+        subject = self._subject
+        if path.endswith(".csv"):
+            found = read_pairs(path)
+            self._replace(subject.fixedPoints, found.names, found.fixed)
+            self._replace(subject.movingPoints, found.names, found.moving)
+        else:
+            found = read_landmarks(path)
+            empty = not placed(subject.fixedPoints)
+            node = subject.fixedPoints if empty else subject.movingPoints
+            self._replace(node, found.names, found.points)
+        self._onSay(_("{count} landmarks were read.").format(count=len(found.names)))
+
+    def _replace(self, node, names, pointsLps) -> None:
+        """Let a list hold these points and no others."""
+        self.pairs.follow(None)
+        node.RemoveAllControlPoints()
+        for name, point in zip(names, pointsLps, strict=True):
+            place = Geometry.flipped([*point, 0.0][:3])
+            node.AddControlPointWorld(vtk.vtkVector3d(*place), name)
+        self.follow(self._subject, self._repeated)
+
+    def save(self) -> None:
+        """Write the pairs into a CSV."""
+        from neuralreg.review.measures.landmarks import Pairs, write_pairs
+
+        path = qt.QFileDialog.getSaveFileName(
+            self.ui.reviewSavePointsButton, _("Landmarks"), str(Path.home() / "landmarks.csv")
+        )
+        if path:
+            names, fixed, moving = zip(*self._subject.pairs(), strict=True)
+            pairs = Pairs(names, tuple(map(tuple, fixed)), tuple(map(tuple, moving)))
+            write_pairs(pairs, path)
+            self._onSay(_("{count} pairs were written.").format(count=len(names)))
+
+    def stop(self) -> None:
+        """Let go of the points."""
+        if self.ui.reviewPlaceButton.checked:
+            self.ui.reviewPlaceButton.checked = False
+        self.follow(None)

@@ -1,0 +1,1 @@
+"""Landmarks of both images, and which of them belong together."""

@@ -1,0 +1,257 @@
+"""The controls of the Review panel for looking: views, overlay, deformation, maps, outlines."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from slicer.i18n import tr as _
+
+from NeuralRegistrationLib.Review import Jobs
+from NeuralRegistrationLib.Review.Parameters import ColorMap, Drawing, Layout, Overlay
+from NeuralRegistrationLib.Review.Views import ColorMaps
+from NeuralRegistrationLib.Review.Views.Checkerboard import BACK, FORWARD, mixedVolumes
+from NeuralRegistrationLib.Review.Views.MappedCursor import MappedCursor
+from NeuralRegistrationLib.Review.Views.Outlines import Outlines
+from NeuralRegistrationLib.Review.Views.ViewLayouts import UPPER, jump
+from NeuralRegistrationLib.Review.Views.Views import MIXING, ReviewViews
+from NeuralRegistrationLib.Scene import Revert
+from NeuralRegistrationLib.Widgets.Shortcuts import key
+from NeuralRegistrationLib.Worker.IncrementalWork import InSteps
+
+_MODES = {
+    Drawing.GRID: "VIS_MODE_GRID",
+    Drawing.ARROWS: "VIS_MODE_GLYPH",
+    Drawing.CONTOURS: "VIS_MODE_CONTOUR",
+}
+_MIX = {Layout.ASIS: 50, Layout.BROUGHT: 0, Layout.OWN: 0}  # percent: each row alone at first
+KEY = "X"
+
+
+class ReviewLook:
+    """Lets the slice views show what the parameters and sliders say, from the first look on."""
+
+    def __init__(self, ui, widget) -> None:
+        self.ui = ui
+        self.views: ReviewViews | None = None
+        self._subject = self._cursor = self._outlines = self._mixing = self._mixedFor = None
+        self._fetching = None
+        self._images, self._changes, self._mapNode = {}, None, None
+        self._mapOf = None
+        self._drawn = None
+        ui.reviewMixSlider.connect("valueChanged(double)", lambda value: self._overlay())
+        ui.reviewWarpSlider.connect("valueChanged(double)", self._warp)
+        ui.reviewBeforeButton.connect("toggled(bool)", self._before)
+        ui.reviewOutlinesCheckBox.connect("toggled(bool)", lambda on: self._outline())
+        self.shortcut = key(KEY, widget, ui.reviewBeforeButton.toggle)
+        self.parameters = None
+
+    def active(self, on: bool) -> None:
+        """Listen to the key, or leave it to others."""
+        self.shortcut.setEnabled(on)
+
+    def follow(self, subject, images: dict) -> None:
+        """Look at this subject, with these maps, from now on."""
+        if subject is not None:  # landmarks change while they are placed
+            others = {"fixedPoints": None, "movingPoints": None, "mask": None, "profile": ""}
+            subject = replace(subject, **others)
+        same = self._subject == subject
+        if not same:
+            self.stop()
+        self._subject = subject
+        self._images = images
+        if self.views is not None:
+            self.apply()
+
+    def start(self) -> None:
+        """Begin to show both images, if that has not begun."""
+        subject = self._subject
+        if self.views is not None or subject is None or not subject.isThere:
+            return
+        if None in (subject.transform, subject.fixedVolume, subject.movingVolume):
+            return
+        self.views = ReviewViews(subject)
+
+    def stop(self) -> None:
+        """Show again what was shown before; maps go away."""
+        self._stopMixing()
+        for part in (self._cursor, self._outlines, self.views):
+            if part is not None:
+                part.remove()
+        self._cursor = self._outlines = self.views = None
+        self._removeMap()
+        self._draw(Drawing.NONE)
+        self._subject, self._images = None, {}
+        self._note("")
+        for control in (self.ui.reviewBeforeButton, self.ui.reviewOutlinesCheckBox):
+            control.blockSignals(True)
+            control.checked = False
+            control.blockSignals(False)
+
+    def forget(self) -> None:
+        """The scene closes, with all that was made."""
+        if self._changes is not None:
+            self._changes = None
+        self.stop()
+
+    # Squares and curtain
+
+    def _mix(self) -> None:
+        """Make the volumes for squares and curtain, when they are wanted and can be made."""
+        p = self.parameters
+        wanted = (p.layout, *map(id, self._images.values()))
+        if p.overlay not in MIXING or wanted == self._mixedFor:
+            return
+        self._stopMixing()
+        self._mixedFor = wanted
+        if p.layout is Layout.OWN and FORWARD in self._images and BACK not in self._images:
+            self._fetching = Jobs.carriedBack(self._subject, onDone=self._fetched)
+            self._note(_("Squares and curtain are being made ..."))
+            return
+        steps = mixedVolumes(self._subject, p.layout, self._images)
+        self._mixing = InSteps(steps, self._tookMixed, lambda error: self._note(str(error)))
+        self._note(_("Squares and curtain are being made ..."))
+
+    def _fetched(self, job) -> None:
+        """The fixed image came, as the moving one's voxels show it."""
+        if job is not self._fetching:
+            return
+        self._fetching = None
+        if job.state == "done":
+            self._images.update(job.result)
+            self._mix()
+        else:
+            self._note(str(job.error or ""))
+
+    def _stopMixing(self) -> None:
+        if self._fetching is not None:
+            job, self._fetching = self._fetching, None
+            job.cancel()
+        if self._mixing is not None:
+            self._mixing.stop()
+        self._mixing = self._mixedFor = None
+
+    def _tookMixed(self, mixed) -> None:
+        self._mixing = None
+        if self.views is None:
+            for one in filter(None, mixed):
+                one.remove()
+            return
+        self.views.take(mixed)
+        self._note(self._whyNotMixed())
+
+    def _whyNotMixed(self) -> str:
+        if self.parameters.overlay not in MIXING or self.views is None or self.views.canMix:
+            return ""
+        if FORWARD not in self._images:
+            return _("Squares and curtain need each image on the other one's grid: review first.")
+        return _("No squares and curtain here: the image has more voxels than a review looks at.")
+
+    def _note(self, text: str) -> None:
+        self.ui.reviewLookLabel.text = text
+        self.ui.reviewLookLabel.visible = bool(text)
+
+    # What the controls say
+
+    def apply(self) -> None:
+        """Bring the views in step with the parameters."""
+        p = self.parameters
+        usual = (Layout.ASIS, Drawing.NONE, ColorMap.NONE)
+        if self.views is None and (p.layout, p.drawing, p.colorMap) == usual:
+            return
+        self.start()
+        self._draw(p.drawing)
+        self._showMap(p.colorMap)
+        if self.views is not None:
+            if p.layout is not self.views.layout and p.overlay is Overlay.FADE:
+                self.ui.reviewMixSlider.value = _MIX[p.layout]
+            self.views.arrange(p.layout)
+            self._follow(p.layout)
+            self._mix()
+            self._overlay()
+
+    def touched(self) -> None:
+        """The user wants to see something: begin to show it."""
+        self.start()
+        if self.views is not None:
+            self.apply()
+
+    def _overlay(self) -> None:
+        if self.views is not None:
+            if self._mixing is None and self._fetching is None:
+                self._note(self._whyNotMixed())
+            self.views.overlay(self.parameters.overlay, self.ui.reviewMixSlider.value)
+
+    def _warp(self, percent: float) -> None:
+        self.start()
+        if self.views is not None:
+            self.views.warp(percent / 100)
+
+    def _before(self, on: bool) -> None:
+        self.start()
+        if self.views is not None:
+            self.views.before(on)
+
+    def _outline(self) -> None:
+        self.start()
+        if self._outlines is not None:
+            self._outlines.remove()
+            self._outlines = None
+        if self.ui.reviewOutlinesCheckBox.checked and self._subject is not None:
+            own = self.parameters.layout is Layout.OWN
+            self._outlines = Outlines(self._subject, own)
+
+    def _follow(self, layout: Layout) -> None:
+        """The cursor is mapped where each image lies in its own space."""
+        wanted = layout is Layout.OWN
+        if wanted and self._cursor is None:
+            self._cursor = MappedCursor(self._subject)
+        elif not wanted and self._cursor is not None:
+            self._cursor.remove()
+            self._cursor = None
+        if self._outlines is not None:
+            self._outline()
+
+    def _draw(self, drawing: Drawing) -> None:
+        """Draw the deformation itself in the slice views."""
+        node = self._subject.transform if self._subject is not None else self._drawn
+        if node is None or node.GetScene() is None:
+            return
+        if drawing is Drawing.NONE:
+            if self._drawn is not None and self._drawn.GetDisplayNode() is not None:
+                self._drawn.GetDisplayNode().SetVisibility(False)
+            self._drawn = None
+            return
+        node.CreateDefaultDisplayNodes()
+        display = node.GetDisplayNode()
+        display.SetVisualizationMode(getattr(display, _MODES[drawing]))
+        display.SetVisibility(True)
+        display.SetVisibility2D(True)
+        self._drawn = node
+
+    def _showMap(self, kind: ColorMap) -> None:
+        found = self._images.get(kind.value)
+        if found is self._mapOf and (self._mapNode is None or self._mapNode.GetScene()):
+            return
+        self._removeMap()
+        if found is not None:
+            image, grid = found
+            subject = self._subject
+            self._changes = Revert.Changes(subject.transform.GetScene())
+            self._mapNode = ColorMaps.show(self._changes, image, grid, kind, subject.transform)
+            self._mapOf = found
+        if self.views is not None:
+            self.views.color(self._mapNode)
+
+    def _removeMap(self) -> None:
+        if self._changes is not None:
+            self._changes.revert()
+        self._changes = self._mapNode = None
+        self._mapOf = None
+
+    def jump(self, pointRas) -> None:
+        """Let all views cut through a place of the fixed image."""
+        if self._cursor is None:
+            jump(pointRas)
+            return
+        jump(pointRas, group=0)
+        self._cursor.at(UPPER, pointRas)

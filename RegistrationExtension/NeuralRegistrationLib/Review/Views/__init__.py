@@ -1,0 +1,1 @@
+"""How a review looks at a pair: layouts, overlays, outlines, maps."""

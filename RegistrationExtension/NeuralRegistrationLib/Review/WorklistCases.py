@@ -1,0 +1,155 @@
+"""What a worklist goes through: the transforms of the scene, or cases whose files a CSV names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import slicer
+import vtk
+from neuralreg.errors import UnreadableFile
+
+from NeuralRegistrationLib.Review import ReviewStore
+from NeuralRegistrationLib.Scene import Geometry, Revert
+
+_RISK = ("error", "fail", "attention", "", "pass")  # "" was not reviewed yet
+
+
+@dataclass(frozen=True)
+class Case:
+    """key: names the case for its list. verdict: of the review, decision: of a person, or ""."""
+
+    key: str
+    name: str
+    verdict: str
+    decision: str
+
+
+class SceneCases:
+    """The transform nodes of the scene."""
+
+    title = ""
+
+    def cases(self) -> list[Case]:
+        """All of them, those at risk first."""
+        known = [(node, *ReviewStore.recall(node)) for node in ReviewStore.candidates()]
+        cases = [
+            Case(
+                node.GetID(),
+                node.GetName(),
+                report.verdict if report is not None else "",
+                decision.verdict if decision is not None else "",
+            )
+            for node, report, decision in known
+        ]
+        return sorted(cases, key=lambda case: (_RISK.index(case.verdict), case.name))
+
+    def take(self, key: str) -> dict:
+        """The parameters that show a case."""
+        return {"transform": slicer.mrmlScene.GetNodeByID(key)}
+
+    def keyOf(self, transformNode) -> str:
+        """The case that a transform node belongs to."""
+        return transformNode.GetID()
+
+    def keep(self, transformNode, report, decision) -> None:
+        """The scene remembers by itself."""
+
+    def leave(self) -> None:
+        """The nodes stay."""
+
+
+class FileCases:
+    """The cases of a CSV, as `neuralreg worklist` writes it: each is loaded when its turn comes.
+
+    What was decided is written into the CSV at once, so that work goes on where it was stopped.
+    Raises RegistrationError when the CSV cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        from neuralreg.review.workflow.worklist import read_worklist
+
+        self.path, self.title = path, path.name
+        self._entries = {entry.case: entry for entry in read_worklist(path)}
+        self._changes: Revert.Changes | None = None
+        self._current, self._transform = "", None
+
+    def cases(self) -> list[Case]:
+        """Those that are not decided yet, and among them those at risk, first."""
+        from neuralreg.review.workflow.worklist import ranked
+
+        entries = ranked(self._entries.values())
+        return [Case(e.case, e.case, e.verdict, e.decision) for e in entries]
+
+    def take(self, key: str) -> dict:
+        """Load a case's files; those of the one before go. The parameters that show it."""
+        self.leave()
+        entry, self._current = self._entries[key], key
+        self._changes = Revert.Changes(slicer.mrmlScene)
+        loaded = {
+            "transform": self._loaded(slicer.util.loadTransform, entry.transform),
+            "fixedVolume": self._loaded(slicer.util.loadVolume, entry.fixed),
+            "movingVolume": self._loaded(slicer.util.loadVolume, entry.moving),
+            "fixedSegments": self._loaded(slicer.util.loadSegmentation, entry.fixed_seg),
+            "movingSegments": self._loaded(slicer.util.loadSegmentation, entry.moving_seg),
+            "mask": self._loaded(slicer.util.loadSegmentation, entry.mask),
+        }
+        transform = self._transform = loaded["transform"]
+        roles = transform.GetFixedNodeReferenceRole(), transform.GetMovingNodeReferenceRole()
+        for role, side in zip(roles, ("fixedVolume", "movingVolume"), strict=True):
+            if loaded[side] is not None:
+                transform.SetNodeReferenceID(role, loaded[side].GetID())
+        return {**loaded, **self._landmarks(entry.landmarks)}
+
+    def _loaded(self, load, path: str):
+        """The node in a file; None without one. Raises UnreadableFile."""
+        if not path:
+            return None
+        try:
+            node = load(path)
+        except RuntimeError as error:  # as Slicer's loaders do
+            raise UnreadableFile("a case cannot be loaded", where=path, got=str(error)) from error
+        if node is None:
+            raise UnreadableFile("a case cannot be loaded", where=path)
+        return self._changes.made(node)
+
+    def _landmarks(self, path: str) -> dict:
+        found = {"fixedPoints": None, "movingPoints": None}
+        if path:
+            from neuralreg.review.measures.landmarks import read_pairs
+
+            pairs = read_pairs(path)
+            for parameter, points in zip(found, (pairs.fixed, pairs.moving), strict=True):
+                kind = "vtkMRMLMarkupsFiducialNode"
+                node = self._changes.made(slicer.mrmlScene.AddNewNodeByClass(kind, parameter))
+                node.CreateDefaultDisplayNodes()
+                for name, point in zip(pairs.names, points, strict=True):
+                    node.AddControlPointWorld(vtk.vtkVector3d(*Geometry.flipped(point)), name)
+                found[parameter] = node
+        return found
+
+    def keyOf(self, transformNode) -> str:
+        """The case that is loaded; "" for another transform."""
+        return self._current if transformNode is self._transform else ""
+
+    def keep(self, transformNode, report, decision) -> None:
+        """Write what was found, and what was decided, into the CSV."""
+        from neuralreg.review.workflow.worklist import reviewed, write_worklist
+
+        key = self.keyOf(transformNode)
+        if not key:
+            return
+        entry = reviewed(self._entries[key], report)
+        if decision is not None and decision.transform_hash == report.transform_hash:
+            made = {"by": decision.by, "note": decision.note, "time": decision.time}
+            entry = replace(entry, decision=decision.verdict, **made)
+        self._entries[key] = entry
+        write_worklist(list(self._entries.values()), self.path)
+
+    def leave(self) -> None:
+        """Take the loaded case out of the scene."""
+        if self._transform is not None and self._transform.GetScene() is not None:
+            ReviewStore.forget(self._transform)
+        if self._changes is not None:
+            self._changes.revert()
+        self._changes, self._current, self._transform = None, "", None

@@ -1,0 +1,191 @@
+"""Slicer's space as the core's, and back: RAS stands in this file and nowhere else.
+
+Both are in mm; LPS and RAS differ in the sign of x and y. The core's world is Slicer's world: the
+parent transforms of a node count.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import slicer
+import vtk
+from neuralreg.errors import InvalidTransform
+from neuralreg.geometry.grid import Grid
+from neuralreg.geometry.halving import halve, halved
+from neuralreg.worker.messages import Field
+from neuralreg.worker.serialization import Steps, at_once, slabs
+from vtk.util.numpy_support import get_vtk_array_type, numpy_to_vtk, vtk_to_numpy
+
+_FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])  # LPS <-> RAS, its own inverse
+_RIGHT_ANGLES = 1e-4  # largest cosine between two axes of a grid that counts as straight
+_MARGIN = 0.1  # of the extent, around what is sampled
+_POINTS_IN_A_STEP = 2_000  # an inverse takes VTK up to a few microseconds each
+
+
+def matrixToArray(matrix: vtk.vtkMatrix4x4) -> np.ndarray:
+    """A 4x4 array of a vtk matrix."""
+    return slicer.util.arrayFromVTKMatrix(matrix)
+
+
+def matrixInLps(matrix: vtk.vtkMatrix4x4) -> np.ndarray:
+    """A 4x4 array that moves LPS points as the matrix moves RAS points."""
+    return _FLIP @ matrixToArray(matrix) @ _FLIP
+
+
+def parentToWorld(node) -> np.ndarray | None:
+    """The matrix of what a node observes up to the world, in RAS; None if it bends."""
+    parent = node.GetParentTransformNode()
+    if parent is None:
+        return np.eye(4)
+    if not parent.IsTransformToWorldLinear():
+        return None
+    matrix = vtk.vtkMatrix4x4()
+    parent.GetMatrixTransformToWorld(matrix)
+    return matrixToArray(matrix)
+
+
+def worldToParent(node) -> vtk.vtkAbstractTransform:
+    """The transform of RAS points from the world into the space in which a node is stored."""
+    transform = vtk.vtkGeneralTransform()
+    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(
+        None, node.GetParentTransformNode(), transform
+    )
+    return transform
+
+
+def gridOf(size, indexToRas: np.ndarray) -> Grid | None:
+    """The core's grid of an index-to-RAS matrix; None if its axes are not at right angles.
+
+    size: x y z.
+    """
+    axes = (_FLIP @ indexToRas)[:3, :3]
+    spacing = np.linalg.norm(axes, axis=0)
+    cosines = axes / spacing
+    if np.abs(cosines.T @ cosines - np.eye(3)).max() > _RIGHT_ANGLES:
+        return None
+    origin = (_FLIP @ indexToRas)[:3, 3]
+    return Grid(tuple(size), tuple(spacing), tuple(origin), tuple(cosines.ravel()))
+
+
+def indexToRas(grid: Grid) -> vtk.vtkMatrix4x4:
+    """The matrix that a volume node on this grid takes."""
+    return slicer.util.vtkMatrixFromArray(_FLIP @ grid.index_to_world)
+
+
+def boundsGrid(boundsRas, spacing_mm: float) -> Grid:
+    """An axis-aligned grid that fills a box given as Slicer gives it: x min, x max, y min, ..."""
+    low, high = np.reshape(boundsRas, (3, 2)).T
+    corners = np.stack([low, high]) @ _FLIP[:3, :3]
+    low, high = corners.min(0), corners.max(0)
+    size = np.maximum(np.ceil((high - low) / spacing_mm), 1).astype(int)
+    origin = (low + high) / 2 - (size - 1) / 2 * spacing_mm
+    return Grid(tuple(size.tolist()), (spacing_mm,) * 3, tuple(origin), tuple(np.eye(3).ravel()))
+
+
+def coarse(grid: Grid, mostSamples: int) -> Grid:
+    """A grid around another one, with a margin, for transforms that are sampled once."""
+    grid = grid.padded([int(np.ceil(_MARGIN * n)) + 2 for n in grid.size])
+    if grid.count <= mostSamples:
+        return grid
+    return grid.with_spacing([float(np.cbrt(grid.extent_mm.prod() / mostSamples))] * 3)
+
+
+def flipped(points: np.ndarray) -> np.ndarray:
+    """The same points (..., 3) with the signs of the other convention; its own inverse."""
+    return points @ _FLIP[:3, :3]
+
+
+def throughVtk(transform: vtk.vtkAbstractTransform, lps: np.ndarray) -> np.ndarray:
+    """LPS points (n, 3), moved by a transform that takes RAS points."""
+    given, landed = vtk.vtkPoints(), vtk.vtkPoints()
+    given.SetData(numpy_to_vtk(np.ascontiguousarray(flipped(lps)), deep=True))
+    landed.SetDataTypeToDouble()
+    transform.TransformPoints(given, landed)
+    return flipped(vtk_to_numpy(landed.GetData()))
+
+
+def gridTransform(field):
+    """A field as VTK's grid transform: RAS mm in the scalars, x fastest, linear as in the core.
+
+    field: the core's, or its record. Slicer saves only the oriented kind.
+    """
+    return at_once(gridTransformInSteps(field if isinstance(field, Field) else _record(field)))
+
+
+def gridTransformInSteps(field: Field) -> Steps:
+    """The same in short steps, in the field's precision, with the samples that Slicer needs."""
+    times = field.halvings or (0,) * field.grid.dimension
+    grid, given = halved(field.grid, times), np.empty_like(field.vectors)
+    for part in slabs(given):
+        np.multiply(field.vectors[part], _FLIP.diagonal()[:3].astype(given.dtype), out=given[part])
+        yield
+    image = vtk.vtkImageData()
+    image.SetDimensions(grid.size)
+    image.SetSpacing(grid.spacing)
+    image.SetOrigin(flipped(np.array(grid.origin)))
+    image.AllocateScalars(get_vtk_array_type(given.dtype), 3)
+    ras = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(*grid.shape, 3)
+    yield from halve(given, times, ras)
+    directions = np.eye(4)
+    directions[:3, :3] = np.reshape(grid.direction, (3, 3))
+    transform = slicer.vtkOrientedGridTransform()
+    transform.SetDisplacementGridData(image)
+    transform.SetGridDirectionMatrix(slicer.util.vtkMatrixFromArray(_FLIP @ directions))
+    transform.SetInterpolationModeToLinear()
+    return transform
+
+
+def _record(field) -> Field:
+    from neuralreg.worker.shared_images import record_of
+
+    return record_of(field)
+
+
+def recordOf(transform) -> Field:
+    """The record of a VTK grid transform, in double precision.
+
+    Raises InvalidTransform when it is of another kind.
+    """
+    image = transform.GetDisplacementGrid() if hasattr(transform, "GetDisplacementGrid") else None
+    if image is None:
+        raise InvalidTransform("a grid transform was asked for", got=transform.GetClassName())
+    stored = vtk_to_numpy(image.GetPointData().GetScalars()).astype(float)
+    stored = stored * transform.GetDisplacementScale() + transform.GetDisplacementShift()
+    grid = gridUnder(transform)
+    return Field(np.ascontiguousarray(flipped(stored)).reshape(*grid.shape, 3), grid)
+
+
+def gridUnder(transform) -> Grid:
+    """Where the samples of a VTK grid transform lie. Raises InvalidTransform if sheared."""
+    image = transform.GetDisplacementGrid()
+    directions = np.eye(4)
+    if transform.GetGridDirectionMatrix():
+        directions = matrixToArray(transform.GetGridDirectionMatrix())
+    directions[:3, :3] *= image.GetSpacing()
+    directions[:3, 3] = image.GetOrigin()
+    grid = gridOf(image.GetDimensions(), directions)
+    if grid is None:
+        raise InvalidTransform("the axes of a field are at right angles", got="sheared axes")
+    return grid
+
+
+def fieldOf(transform):
+    """The core's field of a VTK grid transform, in double precision.
+
+    Raises InvalidTransform when it is of another kind.
+    """
+    from neuralreg.worker.shared_images import field_of
+
+    return field_of(recordOf(transform))
+
+
+def sampled(transform: vtk.vtkAbstractTransform, grid: Grid) -> Steps:
+    """The record of any VTK transform of RAS points, sampled on a grid, in double precision."""
+    index = np.indices(grid.shape)[::-1].reshape(3, -1).T
+    vectors = np.empty((grid.count, 3))
+    for start in range(0, grid.count, _POINTS_IN_A_STEP):
+        part = slice(start, start + _POINTS_IN_A_STEP)
+        points = grid.points_at(index[part])
+        vectors[part] = throughVtk(transform, points) - points
+        yield
+    return Field(vectors.reshape(*grid.shape, 3), grid)

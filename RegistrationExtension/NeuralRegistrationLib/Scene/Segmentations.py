@@ -1,0 +1,254 @@
+"""Segmentations: their labels for the core, and warped copies made by one label resampling.
+
+Slicer's own ways of hardening a segmentation clip oblique data or resample twice; here each layer
+is resampled once, straight from the labels of the original. Segments that overlap stay apart.
+"""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import slicer
+import vtk
+from neuralreg.errors import InvalidImage
+from neuralreg.geometry.grid import Grid
+from neuralreg.worker.serialization import Steps, at_once, slabs
+from vtk.util.numpy_support import get_vtk_array_type, vtk_to_numpy
+
+from NeuralRegistrationLib.Scene import Geometry
+from NeuralRegistrationLib.Scene.Volumes import Stored, storedIn
+
+_LABELS = "Binary labelmap"
+
+
+def layersOf(segmentationNode) -> Iterator[tuple[Stored, dict[str, int]]]:
+    """Each layer of labels that do not overlap, with the label of each segment it holds.
+
+    Segments without a voxel in any layer are left out.
+
+    The node stays as it is: where it holds only surfaces, a copy is voxelized.
+    Raises InvalidImage when it cannot be.
+    """
+    segmentation = _withLabels(segmentationNode)
+    for layer in range(segmentation.GetNumberOfLayers(_LABELS)):
+        image = segmentation.GetLayerDataObject(layer, _LABELS)
+        if image is not None and min(image.GetDimensions()) > 0:
+            ids = segmentation.GetSegmentIDsForLayer(layer, _LABELS)
+            values = {each: segmentation.GetSegment(each).GetLabelValue() for each in ids}
+            yield _stored(image, segmentationNode), values
+
+
+def _withLabels(segmentationNode):
+    segmentation = segmentationNode.GetSegmentation()
+    if segmentation.ContainsRepresentation(_LABELS) or not segmentation.GetNumberOfSegments():
+        return segmentation
+    copy = slicer.vtkSegmentation()
+    copy.DeepCopy(segmentation)
+    if not copy.CreateRepresentation(_LABELS):
+        raise InvalidImage(
+            "a segmentation can be turned into labels",
+            where=segmentationNode.GetName(),
+            got=f"only {segmentation.GetSourceRepresentationName()}",
+            remedy="Create its binary labelmap representation in the Segmentations module.",
+        )
+    return copy
+
+
+def _stored(image, node) -> Stored:
+    labels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)  # "world" means the segmentation's own space here
+    firstIndex = np.eye(4)
+    firstIndex[:3, 3] = image.GetExtent()[::2]
+    return Stored(labels, Geometry.matrixToArray(matrix) @ firstIndex, node, labels=True)
+
+
+def segmentIds(segmentationNode) -> list[str]:
+    """The segments in the order of the list."""
+    segmentation = segmentationNode.GetSegmentation()
+    return [segmentation.GetNthSegmentID(i) for i in range(segmentation.GetNumberOfSegments())]
+
+
+def maskLayers(node, segments=None) -> Steps:
+    """The layers for a mask, from a label map or a segmentation; none without a node.
+
+    segments: ids of those that count; all unless given. Raises InvalidImage when all are empty.
+    """
+    if node is None:
+        return ()
+    if not node.IsA("vtkMRMLSegmentationNode"):
+        return ((yield from storedIn(node).handedOver()),)
+    layers = []
+    for stored, values in layersOf(node):
+        chosen = tuple(v for each, v in values.items() if segments is None or each in segments)
+        if chosen:
+            layers.append((yield from stored.handedOver(chosen)))
+    if not layers:
+        raise InvalidImage(
+            "a mask has a segment that is not empty",
+            where=node.GetName(),
+            remedy="Draw the region that counts, or choose another mask.",
+        )
+    return tuple(layers)
+
+
+def layerImages(warped, grid: Grid) -> Steps:
+    """The labels of each layer on `grid`, as what segments hold."""
+    images = []
+    for labels in warped:
+        images.append((yield from _orientedImage(labels, grid)))
+    return images
+
+
+def copyOnto(segmentationNode, images, values, grid: Grid, name: str, reference=None):
+    """A new segmentation node in the world, on `grid`: the same segments, warped.
+
+    Ids, names, colors, tags, label values, order, overlaps and display settings stay.
+    images: of each layer, from `layerImages`. values: for each layer, the labels by segment id.
+    reference: the volume node that the copy names as the one it belongs to.
+    """
+    layers = {
+        segmentId: (image, value)
+        for image, ofLayer in zip(images, values, strict=True)
+        for segmentId, value in ofLayer.items()
+    }
+    source = segmentationNode.GetSegmentation()
+    node = _newNode(segmentationNode.GetScene(), name, grid, reference)
+    for segmentId in segmentIds(segmentationNode):
+        segment = slicer.vtkSegment()
+        segment.DeepCopyMetadata(source.GetSegment(segmentId))
+        if segmentId in layers:
+            image, value = layers[segmentId]
+            segment.SetLabelValue(value)
+            segment.AddRepresentation(_LABELS, image)
+        node.GetSegmentation().AddSegment(segment, segmentId)
+    if segmentationNode.GetDisplayNode():
+        node.GetDisplayNode().CopyContent(segmentationNode.GetDisplayNode())
+    return node
+
+
+def ofOneSegment(image, grid: Grid, name: str, segmentName: str, reference):
+    """A new segmentation node in the world with one segment: the ones of an image.
+
+    image: from `layerImages`. reference: the volume node that it belongs to.
+    """
+    node = _newNode(reference.GetScene(), name, grid, reference)
+    segment = slicer.vtkSegment()
+    segment.SetName(segmentName)
+    segment.SetColor(*_color(1))
+    segment.SetLabelValue(1)
+    segment.AddRepresentation(_LABELS, image)
+    node.GetSegmentation().AddSegment(segment, segmentName)
+    return node
+
+
+def _color(value: int) -> tuple[float, float, float]:
+    """Colors that neighbors can be told apart by: hues a golden section apart."""
+    return colorsys.hsv_to_rgb(value * 0.618034 % 1.0, 0.45 + 0.2 * (value % 3), 0.95)
+
+
+def _newNode(scene, name: str, grid: Grid, reference):
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+    node.CreateDefaultDisplayNodes()
+    if reference is not None:
+        node.SetReferenceImageGeometryParameterFromVolumeNode(reference)
+    # The reference may lie under a transform; the segmentation is in the world.
+    node.GetSegmentation().SetConversionParameter(
+        slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName(),
+        slicer.vtkSegmentationConverter.SerializeImageGeometry(
+            Geometry.indexToRas(grid), _emptyImage(grid)
+        ),
+    )
+    return node
+
+
+def _emptyImage(grid: Grid):
+    image = slicer.vtkOrientedImageData()
+    image.SetDimensions(grid.size)
+    image.SetImageToWorldMatrix(Geometry.indexToRas(grid))
+    return image
+
+
+def _orientedImage(labels: np.ndarray, grid: Grid) -> Steps:
+    kind = _smallestType(labels)
+    image = _emptyImage(grid)
+    image.AllocateScalars(get_vtk_array_type(kind), 1)
+    voxels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(grid.shape)
+    for part in slabs(labels):
+        voxels[part] = labels[part]
+        yield
+    return image
+
+
+def _smallestType(labels: np.ndarray) -> type:
+    """A type that Slicer knows for labels, and that holds all of them."""
+    if labels.dtype == np.uint8:
+        return np.uint8
+    highest = max(int(labels[part].max()) for part in slabs(labels))
+    return next(t for t in (np.uint8, np.int16, np.int32) if highest <= np.iinfo(t).max)
+
+
+# For scripts and tests, in a process where torch may be loaded.
+
+
+def labelsOnGrid(segmentationNode, grid: Grid):
+    """Which segment each voxel of a grid in the world belongs to, and the segments' names.
+
+    An image of the core: 0 outside, else 1 for the first segment, 2 for the second, ...; where
+    segments overlap the later one wins.
+    """
+    import torch
+    from neuralreg.geometry.image import Image
+
+    merged = np.zeros(grid.shape, np.int32)
+    layers = _onGrid(segmentationNode, None, grid)
+    order, segmentation = segmentIds(segmentationNode), segmentationNode.GetSegmentation()
+    for number, segmentId in enumerate(order, start=1):
+        for values, labels in layers:
+            if segmentId in labels:
+                merged[values == labels[segmentId]] = number
+    names = {n: segmentation.GetSegment(each).GetName() for n, each in enumerate(order, start=1)}
+    return Image(torch.from_numpy(merged)[None], grid), names
+
+
+def warpedSegmentation(segmentationNode, field, grid: Grid, name: str, reference=None):
+    """As `copyOnto`, warped here by a field of the core to where the segmentation lies."""
+    layers = _onGrid(segmentationNode, field, grid)
+    images = at_once(layerImages([labels for labels, _ in layers], grid))
+    values = [values for _, values in layers]
+    return copyOnto(segmentationNode, images, values, grid, name, reference)
+
+
+def _onGrid(segmentationNode, field, grid: Grid) -> list[tuple[np.ndarray, dict[str, int]]]:
+    from neuralreg.geometry.field import DisplacementField
+    from neuralreg.worker.shared_images import brought
+
+    field = field or DisplacementField.identity(grid)
+    return [
+        (brought(at_once(stored.handedOver()), field, grid), values)
+        for stored, values in layersOf(segmentationNode)
+    ]
+
+
+def segmentationFromLabels(
+    labels, name: str, names: Mapping[int, str] | None = None, reference=None
+):
+    """A new segmentation node in the world with one segment per label, colored by label.
+
+    labels: an image of the core. names: what to call them; labels that are not in it are left out.
+    All if None.
+    """
+    present = [int(value) for value in labels.data.unique() if value != 0]
+    names = {value: f"Label {value}" for value in present} if names is None else names
+    image = at_once(_orientedImage(labels.data[0].cpu().numpy(), labels.grid))
+    node = _newNode(slicer.mrmlScene, name, labels.grid, reference)
+    for value in (value for value in present if value in names):
+        segment = slicer.vtkSegment()
+        segment.SetName(names[value])
+        segment.SetColor(*_color(value))
+        segment.SetLabelValue(value)
+        segment.AddRepresentation(_LABELS, image)
+        node.GetSegmentation().AddSegment(segment, f"Segment_{value}")
+    return node

@@ -1,0 +1,133 @@
+"""What the slice views show after a registration: fading, the moving volume on its way, the grid.
+
+Nothing here changes the inputs or the results; what is made for showing is never saved.
+"""
+
+from __future__ import annotations
+
+import slicer
+
+from NeuralRegistrationLib.Scene import Transforms
+
+
+def layers() -> list[tuple]:
+    """What the slice views show now, for `restore`."""
+    return [
+        (
+            composite,
+            composite.GetBackgroundVolumeID(),
+            composite.GetForegroundVolumeID(),
+            composite.GetForegroundOpacity(),
+            composite.GetCompositing(),
+            composite.GetLinkedControl(),
+        )
+        for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+    ]
+
+
+def restore(former: list[tuple]) -> None:
+    """Show again what was shown before."""
+    for composite, background, foreground, opacity, compositing, linked in former:
+        composite.SetBackgroundVolumeID(background)
+        composite.SetForegroundVolumeID(foreground)
+        composite.SetForegroundOpacity(opacity)
+        composite.SetCompositing(compositing)
+        composite.SetLinkedControl(linked)
+
+
+def show(background, foreground, opacity: float) -> None:
+    """Lay one volume over another in all slice views; opacity: 0 to 1 of the upper one."""
+    for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+        composite.SetBackgroundVolumeID(background.GetID())
+        composite.SetForegroundVolumeID(foreground.GetID())
+        composite.SetForegroundOpacity(opacity)
+
+
+def showGrid(transformNode, shown: bool) -> None:
+    """Draw the grid that a transform bends, or not."""
+    transformNode.CreateDefaultDisplayNodes()
+    display = transformNode.GetDisplayNode()
+    display.SetVisualizationMode(slicer.vtkMRMLTransformDisplayNode.VIS_MODE_GRID)
+    display.SetVisibility(shown)
+    display.SetVisibility2D(shown)
+
+
+class WarpPreview:
+    """The moving volume anywhere between where it was and where the transform brings it.
+
+    It shares the voxels and the displacements of the nodes it was made from.
+    """
+
+    def __init__(self, movingNode, transformNode) -> None:
+        self._nodes = []
+        self._whole = transformNode
+        self._grid = _scaledGrid(transformNode)
+        scene = movingNode.GetScene()
+        self._transform = self._temporary(scene, "vtkMRMLTransformNode", "Deformation on its way")
+        if self.gradual:
+            self._transform.SetAndObserveTransformFromParent(self._grid)
+        self.volume = self._temporary(scene, movingNode.GetClassName(), "Moving on its way")
+        self.volume.CopyOrientation(movingNode)
+        self._copyLook(movingNode)
+        self.volume.SetAndObserveImageData(movingNode.GetImageData())
+        if movingNode.GetParentTransformNode() is not transformNode:  # else it is brought already
+            self.volume.SetAndObserveTransformNodeID(movingNode.GetTransformNodeID())
+        between = Transforms.carryAlong(self.volume, self._transform)
+        if between is not None:
+            self._hide(between)
+
+    @property
+    def gradual(self) -> bool:
+        """Whether there is a way to go; else only its beginning and its end can be shown."""
+        return self._grid is not None
+
+    def to(self, fraction: float) -> None:
+        """Go to a part of the way, 0 to 1."""
+        if self.gradual:
+            self._grid.SetDisplacementScale(fraction)
+        else:
+            whole = self._whole.GetID() if fraction > 0 else None
+            self._transform.SetAndObserveTransformNodeID(whole)
+
+    def remove(self) -> None:
+        """Take away what was made for showing."""
+        for node in reversed(self._nodes):
+            if node.GetScene() is not None:
+                node.GetScene().RemoveNode(node)
+        self._nodes.clear()
+
+    def _temporary(self, scene, kind: str, name: str):
+        node = scene.CreateNodeByClass(kind)
+        node.UnRegister(None)
+        node.SetName(name)
+        self._hide(node)
+        return scene.AddNode(node)
+
+    def _hide(self, node) -> None:
+        node.SetHideFromEditors(True)
+        node.SetSaveWithScene(False)
+        self._nodes.append(node)
+
+    def _copyLook(self, movingNode) -> None:
+        """Before there are voxels: choosing a window from them takes long."""
+        self.volume.CreateDefaultDisplayNodes()
+        look, shown = self.volume.GetDisplayNode(), movingNode.GetDisplayNode()
+        if shown is not None:
+            look.CopyContent(shown)
+            if hasattr(look, "SetAutoWindowLevel"):  # labels have no window
+                look.SetAutoWindowLevel(False)
+                look.SetWindowLevel(shown.GetWindow(), shown.GetLevel())
+        self._hide(look)
+
+
+def _scaledGrid(transformNode):
+    """The node's grid transform once more, sharing its displacements; None if it is more."""
+    held = transformNode.GetTransformFromParent()
+    alone = transformNode.GetParentTransformNode() is None
+    if not alone or not isinstance(held, slicer.vtkOrientedGridTransform) or held.GetInverseFlag():
+        return None
+    grid = slicer.vtkOrientedGridTransform()
+    grid.SetDisplacementGridData(held.GetDisplacementGrid())
+    grid.SetGridDirectionMatrix(held.GetGridDirectionMatrix())
+    grid.SetInterpolationMode(held.GetInterpolationMode())
+    return grid

@@ -1,0 +1,101 @@
+"""Displacement fields as Slicer's transform nodes, and nodes put under them."""
+
+from __future__ import annotations
+
+import slicer
+import vtk
+from neuralreg.errors import InvalidOption
+from neuralreg.geometry.grid import Grid
+
+from NeuralRegistrationLib.Scene import Geometry
+
+RECORD = "NeuralRegistration.Record"  # attribute of a node: how its transform was made
+_MOST_START_SAMPLES = 500_000
+
+
+def fill(node, gridTransform, *, fixed=None, moving=None) -> None:
+    """Let a transform node carry what lies on the moving image onto the fixed one.
+
+    gridTransform: fixed to moving; the node holds it as its transform *from* the parent.
+    fixed, moving: the volume nodes, referenced by the node as Slicer's DICOM export wants it.
+    """
+    node.SetAndObserveTransformNodeID(None)
+    node.SetAndObserveTransformFromParent(gridTransform)
+    for volume, role in (
+        (fixed, node.GetFixedNodeReferenceRole()),
+        (moving, node.GetMovingNodeReferenceRole()),
+    ):
+        node.SetNodeReferenceID(role, volume.GetID() if volume is not None else None)
+
+
+def transformNodeFromField(field, name: str, *, fixed=None, moving=None, covered=None):
+    """A new transform node of a field of the core, fixed to moving; for scripts and tests.
+
+    It is made to mean the same to Slicer, which reads every saved field as cubic.
+    covered: the fixed image's grid; what lies beyond it is margin and need not be as exact.
+    Raises InvalidTransform when the field is not finite.
+    """
+    from neuralreg.geometry.cubic import readable
+
+    transform = Geometry.gridTransform(readable(field, covered))
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode", name)
+    fill(node, transform, fixed=fixed, moving=moving)
+    return node
+
+
+def start(node, fixedGrid: Grid, *, otherWay: bool = False):
+    """A transform node as where a registration begins: a matrix, or steps that sample a field.
+
+    Everything above the node counts: it is the way of points from the fixed image to the moving
+    one, as the transform node of an earlier registration gives it. otherWay: back from the moving
+    image; the grid is that side's then.
+    """
+    fromParent = vtk.vtkGeneralTransform()
+    (node.GetTransformToWorld if otherWay else node.GetTransformFromWorld)(fromParent)
+    linear = vtk.vtkTransform()
+    if slicer.vtkMRMLTransformNode.IsGeneralTransformLinear(fromParent, linear):
+        return Geometry.matrixInLps(linear.GetMatrix())
+    return Geometry.sampled(fromParent, Geometry.coarse(fixedGrid, _MOST_START_SAMPLES))
+
+
+def requireTransformable(node) -> None:
+    """Raises InvalidOption when a displacement field cannot move this node."""
+    if not (node.IsA("vtkMRMLTransformableNode") and node.CanApplyNonLinearTransforms()):
+        raise InvalidOption(
+            "only volumes, segmentations, markups and models can be carried along",
+            where=node.GetName(),
+            got=node.GetClassName(),
+        )
+
+
+def carryAlong(node, transformNode):
+    """Put a node under a transform without changing what it holds; None or a node made for it.
+
+    A node that already observes transforms keeps them: a copy of them, placed below
+    `transformNode`, comes between, because the originals may carry other nodes too.
+    Raises InvalidOption when the node cannot be transformed.
+    """
+    requireTransformable(node)
+    parent = node.GetParentTransformNode()
+    if parent is None:
+        node.SetAndObserveTransformNodeID(transformNode.GetID())
+        return None
+    toWorld = vtk.vtkGeneralTransform()
+    parent.GetTransformToWorld(toWorld)
+    name = f"{parent.GetName()} below {transformNode.GetName()}"
+    between = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode", name)
+    between.SetAndObserveTransformToParent(_ownCopy(toWorld))
+    between.SetAndObserveTransformNodeID(transformNode.GetID())
+    node.SetAndObserveTransformNodeID(between.GetID())
+    return between
+
+
+def _ownCopy(transform):
+    """The same transform, no longer following the nodes it was read from."""
+    if slicer.vtkMRMLTransformNode.IsGeneralTransformLinear(
+        transform, linear := vtk.vtkTransform()
+    ):
+        return linear
+    copy = vtk.vtkGeneralTransform()
+    slicer.vtkMRMLTransformNode.DeepCopyTransform(copy, transform)
+    return copy

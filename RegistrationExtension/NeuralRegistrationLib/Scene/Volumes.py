@@ -1,0 +1,211 @@
+"""Volume nodes as what the core is handed, and back.
+
+An image made here lies in Slicer's world: all transforms above the node count. Where they only
+turn, move and scale, the voxels stay as they are. Where they bend or shear, the way from the world
+to the voxels is sampled, and the core resamples once through it.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import slicer
+import vtk
+from neuralreg.errors import InvalidImage
+from neuralreg.geometry.grid import Grid
+from neuralreg.worker.messages import Field, Voxels
+from neuralreg.worker.serialization import Steps, at_once, slabs
+from vtk.util.numpy_support import get_vtk_array_type, vtk_to_numpy
+
+from NeuralRegistrationLib.Scene import Geometry
+
+_log = logging.getLogger(__name__)
+_KINDS = ("vtkMRMLScalarVolumeNode", "vtkMRMLLabelMapVolumeNode", "vtkMRMLVectorVolumeNode")
+_MOST_BENDS = 200_000  # samples of the transform above an image
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """What a volume or a layer of a segmentation holds, and where that lies.
+
+    data: (z, y, x) or (z, y, x, c); a view of the node's own memory. indexToParent: homogeneous,
+    RAS mm. node: the one whose parents count. labels: whether the values are labels.
+    """
+
+    data: np.ndarray
+    indexToParent: np.ndarray
+    node: object
+    labels: bool = False
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        return self.data.shape[2::-1]
+
+    @cached_property
+    def grid(self) -> Grid | None:
+        """The voxels in the world; None if the parents bend or shear them."""
+        above = Geometry.parentToWorld(self.node)
+        return None if above is None else Geometry.gridOf(self.size, above @ self.indexToParent)
+
+    @cached_property
+    def straightGrid(self) -> Grid:
+        """The same, or a grid that holds the bent voxels at their finest spacing."""
+        if self.grid is not None:
+            return self.grid
+        bounds = np.zeros(6)
+        self.node.GetRASBounds(bounds)
+        finest = np.linalg.norm(self.indexToParent[:3, :3], axis=0).min()
+        return Geometry.boundsGrid(bounds, float(finest))
+
+    def handedOver(self, only: tuple[int, ...] | None = None) -> Steps:
+        """The record for the core. only: in a mask, the labels that count."""
+        if self.grid is not None:
+            return Voxels(self.data, self.grid, labels=self.labels, only=only)
+        inIndices = Grid(self.size, (1.0,) * 3, (0.0,) * 3, tuple(np.eye(3).ravel()))
+        bend = yield from self._worldToIndex()
+        return Voxels(self.data, inIndices, bend, self.straightGrid, self.labels, only)
+
+    def _worldToIndex(self) -> Steps:
+        """Where points of the world lie in the voxels, as a field."""
+        grid = Geometry.coarse(self.straightGrid, _MOST_BENDS)
+        inParent = yield from Geometry.sampled(Geometry.worldToParent(self.node), grid)
+        points = grid.points_at(np.moveaxis(np.indices(grid.shape)[::-1], 0, -1))
+        toIndex = np.linalg.inv(self.indexToParent)
+        stored = Geometry.flipped(points + inParent.vectors)
+        return Field(stored @ toIndex[:3, :3].T + toIndex[:3, 3] - points, grid)
+
+
+def storedIn(volumeNode) -> Stored:
+    """What a volume node holds.
+
+    Raises InvalidImage when it holds nothing, or diffusion data, which would need reorientation.
+    """
+    if volumeNode is None or volumeNode.GetImageData() is None:
+        raise InvalidImage(
+            "a volume has voxels",
+            where=volumeNode.GetName() if volumeNode else "no volume is chosen",
+            remedy="Load the image, or choose another volume.",
+        )
+    if volumeNode.GetClassName() not in _KINDS:
+        raise InvalidImage(
+            "only scalar, color and label volumes can be registered",
+            where=volumeNode.GetName(),
+            got=volumeNode.GetClassName(),
+            remedy="Take a scalar volume made from it, such as a baseline image.",
+        )
+    matrix = vtk.vtkMatrix4x4()
+    volumeNode.GetIJKToRASMatrix(matrix)
+    voxels = slicer.util.arrayFromVolume(volumeNode)
+    return Stored(voxels, Geometry.matrixToArray(matrix), volumeNode, isLabelMap(volumeNode))
+
+
+def isBent(volumeNode) -> bool:
+    """Whether the transforms above a volume leave its voxels at other than right angles."""
+    return storedIn(volumeNode).grid is None
+
+
+def isLabelMap(volumeNode) -> bool:
+    """Whether the values are labels."""
+    return bool(volumeNode.IsA("vtkMRMLLabelMapVolumeNode"))
+
+
+def imageData(array: np.ndarray) -> Steps:
+    """Voxels (z, y, x[, c]) as VTK's image, copied slab by slab."""
+    channels = 1 if array.ndim == 3 else array.shape[3]
+    image = vtk.vtkImageData()
+    image.SetDimensions(array.shape[2::-1])
+    image.AllocateScalars(get_vtk_array_type(array.dtype), channels)
+    voxels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(array.shape)
+    for part in slabs(array):
+        voxels[part] = array[part]
+        yield
+    return image
+
+
+def fill(node, image, grid: Grid, like=None) -> None:
+    """Let a volume node hold an image in the world.
+
+    like: a volume node whose display settings and measured quantity it takes.
+    """
+    node.SetAndObserveTransformNodeID(None)
+    node.SetIJKToRASMatrix(Geometry.indexToRas(grid))
+    if like is not None:
+        _lookAlike(node, like)
+    node.SetAndObserveImageData(image)
+    node.CreateDefaultDisplayNodes()
+
+
+def _lookAlike(node, like) -> None:
+    """Take over how a volume is shown, before there are voxels."""
+    shown = like.GetDisplayNode()
+    if shown:
+        node.CreateDefaultDisplayNodes()
+        automatic = hasattr(shown, "GetAutoWindowLevel") and shown.GetAutoWindowLevel()
+        (_keepWindow if automatic else type(shown).CopyContent)(node.GetDisplayNode(), shown)
+    if hasattr(like, "GetVoxelValueQuantity") and like.GetVoxelValueQuantity():
+        node.SetVoxelValueQuantity(like.GetVoxelValueQuantity())
+        node.SetVoxelValueUnits(like.GetVoxelValueUnits())
+
+
+def _keepWindow(display, shown) -> None:
+    """The look of a volume whose window Slicer chose, with that same window.
+
+    Both are to be compared; and choosing it anew from the voxels, as copying everything would,
+    blocks Slicer for a tenth of a second.
+    """
+    display.SetAutoWindowLevel(False)
+    display.SetWindowLevel(shown.GetWindow(), shown.GetLevel())
+    display.SetAndObserveColorNodeID(shown.GetColorNodeID())
+    display.SetInterpolate(shown.GetInterpolate())
+    display.SetInvertDisplayScalarRange(shown.GetInvertDisplayScalarRange())
+    display.SetAutoThreshold(shown.GetAutoThreshold())
+    display.SetThreshold(shown.GetLowerThreshold(), shown.GetUpperThreshold())
+    display.SetApplyThreshold(shown.GetApplyThreshold())
+
+
+# For scripts and tests, in a process where torch may be loaded.
+
+
+def imageFromVolumeNode(volumeNode):
+    """A copy of the volume as the core's image, in the world.
+
+    Under transforms that bend or shear it is resampled onto a straight grid, and a warning logged.
+    Raises InvalidImage as `storedIn` does.
+    """
+    from neuralreg.geometry.image import Image
+    from neuralreg.worker.shared_images import image_of
+
+    stored = storedIn(volumeNode)
+    if stored.grid is None:
+        _log.warning(
+            "%s lies under a transform that bends or shears it; this is a resampled copy",
+            volumeNode.GetName(),
+        )
+    image = image_of(at_once(stored.handedOver()))
+    return Image(image.data.clone(), image.grid)
+
+
+def warpedVolume(movingNode, field, grid: Grid, name: str):
+    """A new volume node: the moving volume on `grid`, in its own type, looking as it does.
+
+    field: the core's, from the world at `grid` to the world in which the moving volume lies.
+    """
+    from neuralreg.worker.shared_images import brought
+
+    array = brought(at_once(storedIn(movingNode).handedOver()), field, grid)
+    node = movingNode.GetScene().AddNewNodeByClass(movingNode.GetClassName(), name)
+    fill(node, at_once(imageData(array)), grid, movingNode)
+    return node
+
+
+def volumeNodeFromImage(image, name: str, *, like=None):
+    """A new volume node in the world from the core's image. like: as in `fill`, and its class."""
+    values = image.data.detach().cpu()
+    array = (values.movedim(0, -1) if image.channels > 1 else values[0]).contiguous().numpy()
+    kind = like.GetClassName() if like else _KINDS[2 * (image.channels > 1)]
+    node = slicer.mrmlScene.AddNewNodeByClass(kind, name)
+    fill(node, at_once(imageData(array)), image.grid, like)
+    return node

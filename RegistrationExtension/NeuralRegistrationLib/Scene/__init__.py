@@ -1,0 +1,1 @@
+"""MRML: volumes, transforms, segmentations, views, and what reverts changes to them."""

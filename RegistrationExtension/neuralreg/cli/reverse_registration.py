@@ -1,0 +1,103 @@
+"""The registration of the other direction, for consistency: as the transform itself was made."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from neuralreg.cli.rerun import job_of, registration_in
+from neuralreg.errors import InvalidOption, InvalidTransform
+from neuralreg.progress import Progress
+from neuralreg.review.geometry.deformation import Deformation
+from neuralreg.review.workflow.provenance import registration_of
+
+if TYPE_CHECKING:
+    from neuralreg.cli.register_job import Job
+
+
+def own_inverse(transform: Path, inverse: Path | None) -> bool:
+    """Whether a file is the inverse that was written with a transform, computed from it."""
+    if inverse is None or inverse.parent.resolve() != transform.parent.resolve():
+        return False
+    made = registration_of(transform)
+    return made is not None and inverse.name in made["files"]
+
+
+def registered_other_way(
+    transform: Path, fixed: Path | None, moving: Path | None, model: str | None, progress: Progress
+) -> tuple[Deformation, str]:
+    """The registration of the fixed onto the moving image, and the model that made it.
+
+    By the record beside the transform, with its model and options, where there is one; else
+    `model` with its usual options. Raises InvalidOption when nothing says how it was made, and
+    what a registration raises.
+    """
+    from neuralreg.cli.register_job import FIXED_TO_MOVING, run
+
+    job = _job(transform, fixed, moving, model)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        start = _inverse_of(job.initial, folder) if job.initial else None
+        summary = run(_turned(job, start), folder, progress)
+        return Deformation.of(folder / FIXED_TO_MOVING), summary.result.model
+
+
+def _job(transform: Path, fixed: Path | None, moving: Path | None, model: str | None) -> Job:
+    from neuralreg.cli.register_job import Job, Options
+
+    if model is None and registration_of(transform) is not None:
+        return job_of(*registration_in(transform.parent))
+    if model is None or fixed is None or moving is None:
+        raise InvalidOption(
+            "consistency asks for a registration of the other direction, made in the same way",
+            where=str(transform),
+            got="no record of how it was made",
+            remedy="Name a model (--model), with --fixed and --moving; or register the other way "
+            "with the program that made it, and give that (--inverse).",
+        )
+    usual = Options(
+        model=model,
+        options={},
+        extract_brain=False,
+        refine=None,
+        preset="generic",
+        prealign="auto",
+        device="auto",
+        precision="float32",
+        full_resolution=False,
+    )
+    return Job(fixed, moving, None, None, None, None, None, usual)
+
+
+def _turned(job: Job, start: Path | None) -> Job:
+    """The same job with both sides exchanged; segmentations stay behind."""
+    return replace(
+        job,
+        fixed=job.moving,
+        moving=job.fixed,
+        fixed_mask=job.moving_mask,
+        moving_mask=job.fixed_mask,
+        fixed_seg=None,
+        moving_seg=None,
+        initial=start,
+    )
+
+
+def _inverse_of(initial: Path, folder: Path) -> Path:
+    """The transform that the job began with, the other way round, as a file."""
+    import SimpleITK as sitk
+
+    from neuralreg.io.transform_files import read_itk_transform
+
+    path = folder / "start.tfm"
+    try:
+        sitk.WriteTransform(read_itk_transform(initial).GetInverse(), str(path))
+    except RuntimeError as error:
+        raise InvalidTransform(
+            "the registration began with a transform that has no inverse",
+            where=str(initial),
+            remedy="Register the other way yourself, and give that (--inverse).",
+        ) from error
+    return path

@@ -1,0 +1,50 @@
+"""Transform files given on the command line, joined to one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from neuralreg.geometry.field import DisplacementField
+    from neuralreg.geometry.grid import Grid
+    from neuralreg.geometry.linear import LinearTransform
+
+
+def read_chain(paths: Sequence[Path], grid: Grid) -> DisplacementField:
+    """One field for the points of `grid`: by the first file, then by the second, and so on.
+
+    Fields stay on their own, often coarser grid. A linear transform alone gets a grid of a few
+    samples, between which it is exact.
+    """
+    from neuralreg.geometry.field import DisplacementField
+    from neuralreg.geometry.linear import LinearTransform
+    from neuralreg.io.transform_files import read_transform
+
+    def join(
+        first: DisplacementField | LinearTransform, then: DisplacementField | LinearTransform
+    ) -> DisplacementField | LinearTransform:
+        return _join(first, then, grid)
+
+    whole = reduce(join, (read_transform(path, grid) for path in paths))
+    if isinstance(whole, LinearTransform):
+        few = grid.resized([min(n, 2) for n in grid.size]).padded(1)
+        return DisplacementField.from_linear(whole, few)
+    return whole
+
+
+def _join(
+    first: DisplacementField | LinearTransform,
+    then: DisplacementField | LinearTransform,
+    grid: Grid,
+) -> DisplacementField | LinearTransform:
+    from neuralreg.geometry.field import compose, precede
+    from neuralreg.geometry.linear import LinearTransform
+
+    if not isinstance(first, LinearTransform):
+        return compose(first, then)
+    if isinstance(then, LinearTransform):
+        return first.then(then)
+    return precede(first, then, grid)

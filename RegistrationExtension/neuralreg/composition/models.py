@@ -1,0 +1,273 @@
+"""Registration models put together from parts, in a page of Python.
+
+A model is a torch module that takes a fixed and a moving image (n, c, z, y, x) and gives the
+transform from fixed to moving: a function of unit coordinates, see `neuralreg.transforms`. What a
+network sees and what its numbers mean is said by the first group of functions, how models work
+together by the second, how good they are by the third:
+
+    coarse = downsampled(repeated(displacement(UNet()), 2))
+    model = two_step(coarse, velocity(UNet()))
+    losses = assess(model, fixed, moving, similarity=lncc, weight=1.5)
+    offer("my_model", model, shape=(96, 96, 96))          # register(..., model="my_model")
+
+Sources: Greer et al. 2021, ICON, doi:10.1109/ICCV48922.2021.00338; Tian et al. 2023, GradICON,
+doi:10.1109/CVPR52729.2023.01734.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from neuralreg.composition.transforms import (
+    Transform,
+    compose,
+    from_displacement,
+    from_matrix,
+    from_velocity,
+    identity_map,
+    warp,
+)
+from neuralreg.measures import regularity as _regularity
+from neuralreg.zoo.card import Input, ModelCard, Output
+from neuralreg.zoo.registry import register_model
+
+Similarity = Callable[[Tensor, Tensor], Tensor]
+Regularity = Callable[[Transform, Transform, tuple[int, ...]], Tensor]
+
+
+class _Model(nn.Module):
+    """Some parts, whose parameters are the model's, and a rule that makes a transform of them."""
+
+    def __init__(
+        self, rule: Callable[[nn.ModuleList, Tensor, Tensor], Transform], *parts: nn.Module
+    ) -> None:
+        super().__init__()
+        self.rule, self.parts = rule, nn.ModuleList(parts)
+
+    def forward(self, fixed: Tensor, moving: Tensor) -> Transform:
+        return self.rule(self.parts, fixed, moving)
+
+
+def displacement(network: nn.Module) -> nn.Module:
+    """The model of a network that answers `network(fixed, moving)` with a displacement.
+
+    Its answer: (n, d, z, y, x), components x y z in units of the cube, of any resolution.
+    """
+    return _Model(lambda p, fixed, moving: from_displacement(p[0](fixed, moving)), network)
+
+
+def velocity(network: nn.Module, *, steps: int = 7) -> nn.Module:
+    """The model of a network whose answer is a stationary velocity: diffeomorphic."""
+    return _Model(lambda p, fixed, moving: from_velocity(p[0](fixed, moving), steps=steps), network)
+
+
+def affine(network: nn.Module) -> nn.Module:
+    """The model of a network whose answer is a matrix (n, d, d + 1) on unit coordinates."""
+    return _Model(lambda p, fixed, moving: from_matrix(p[0](fixed, moving)), network)
+
+
+def two_step(first: nn.Module, second: nn.Module) -> nn.Module:
+    """Two models, of which the second sees the moving image as the first one warped it."""
+
+    def rule(parts: nn.ModuleList, fixed: Tensor, moving: Tensor) -> Transform:
+        there = parts[0](fixed, moving)
+        seen = warp(moving, there, tuple(fixed.shape[2:]))[:, :-1]
+        return compose(there, parts[1](fixed, seen))
+
+    return _Model(rule, first, second)
+
+
+def repeated(model: nn.Module, times: int) -> nn.Module:
+    """One model, with one set of weights, applied several times, each to what it warped before."""
+    step = model
+    for _ in range(times - 1):
+        step = two_step(step, model)
+    return step
+
+
+def downsampled(model: nn.Module, factor: int = 2) -> nn.Module:
+    """The model applied to images of a lower resolution; its transform is a function all the same.
+
+    Samples at the end of an axis that fill no whole cell make one of their own.
+    """
+
+    def rule(parts: nn.ModuleList, fixed: Tensor, moving: Tensor) -> Transform:
+        pool = functional.avg_pool3d if fixed.dim() == 5 else functional.avg_pool2d
+        small = (pool(image, factor, ceil_mode=True) for image in (fixed, moving))
+        transform: Transform = parts[0](*small)
+        return transform
+
+    return _Model(rule, model)
+
+
+def multi_resolution(*models: nn.Module) -> nn.Module:
+    """Models from coarse to fine, each at twice the resolution of the one before, the last full."""
+    whole = models[0]
+    for finer in models[1:]:
+        whole = two_step(downsampled(whole), finer)
+    return whole
+
+
+def inverse_consistent(network: nn.Module, *, steps: int = 7) -> nn.Module:
+    """The model that gives inverse transforms when its images are exchanged, by construction.
+
+    network: answers with a velocity; half of its difference for both orders is used.
+    """
+
+    def rule(parts: nn.ModuleList, fixed: Tensor, moving: Tensor) -> Transform:
+        difference = parts[0](fixed, moving) - parts[0](moving, fixed)
+        return from_velocity(difference / 2, steps=steps)
+
+    return _Model(rule, network)
+
+
+# Similarities: functions of the fixed image and of what `warp` gives, whose last channel says which
+# samples were interpolated. Yours may replace them.
+
+
+def ssd(fixed: Tensor, warped: Tensor) -> Tensor:
+    """Mean squared difference over the samples that were interpolated."""
+    inside = warped[:, -1:]
+    return ((fixed - warped[:, :-1]).square() * inside).sum() / inside.sum().clamp(min=1)
+
+
+def lncc(fixed: Tensor, warped: Tensor, *, sigma: float = 5.0) -> Tensor:
+    """1 - local correlation in Gaussian windows, over the samples that were interpolated.
+
+    The form of Tian et al. 2023, see `neuralreg.measures.local_correlation`.
+    """
+    from neuralreg.measures.local_correlation import lncc_unigradicon
+
+    return lncc_unigradicon(fixed, warped[:, :-1], sigma=sigma, weight=warped[:, -1:])
+
+
+# Regularities: functions of both directions and of the shape of the images.
+
+
+def icon(forward: Transform, backward: Transform, shape: tuple[int, ...]) -> Tensor:
+    """Inverse consistency: mean squared way, in cubes, of a sample there and back, both ways."""
+    here = identity_map(shape)
+    ways = (forward(backward(here)) - here, backward(forward(here)) - here)
+    return torch.stack([way.square().mean() for way in ways]).sum()
+
+
+def gradicon(forward: Transform, backward: Transform, shape: tuple[int, ...]) -> Tensor:
+    """Mean squared derivative of that way, along each axis, in one order: GradICON.
+
+    Differences over a thousandth of the cube around the samples, as its authors take them.
+    """
+    here, step = identity_map(shape), 1e-3
+    way = forward(backward(here)) - here
+    total = torch.zeros((), device=way.device)
+    for axis in range(here.shape[1]):
+        beside = here.clone()
+        beside[:, axis] += step
+        along = (forward(backward(beside)) - beside - way) / step
+        total = total + along.square().mean()
+    return total
+
+
+def diffusion(forward: Transform, backward: Transform, shape: tuple[int, ...]) -> Tensor:
+    """Mean squared gradient of the displacement, both directions, in units of the cube."""
+    return _of_both(_regularity.diffusion, forward, backward, shape)
+
+
+def bending(forward: Transform, backward: Transform, shape: tuple[int, ...]) -> Tensor:
+    """Mean squared second derivatives of the displacement, both directions."""
+    return _of_both(_regularity.bending, forward, backward, shape)
+
+
+def _of_both(
+    measure: Callable[..., Tensor],
+    forward: Transform,
+    backward: Transform,
+    shape: tuple[int, ...],
+) -> Tensor:
+    here = identity_map(shape)
+    spacing = [1 / max(n - 1, 1) for n in shape[::-1]]
+    parts = [measure(t(here) - here, spacing=spacing) for t in (forward, backward)]
+    return torch.stack(parts).sum()
+
+
+@dataclass(frozen=True)
+class Losses:
+    """total: what to minimize, similarity + weight x regularity. forward, backward: transforms."""
+
+    total: Tensor
+    similarity: Tensor
+    regularity: Tensor
+    forward: Transform
+    backward: Transform
+
+
+def assess(
+    model: nn.Module,
+    fixed: Tensor,
+    moving: Tensor,
+    *,
+    similarity: Similarity = ssd,
+    regularity: Regularity = icon,
+    weight: float = 1.0,
+) -> Losses:
+    """How well a model registers a pair, both ways; differentiable."""
+    forward, backward = model(fixed, moving), model(moving, fixed)
+    alike = similarity(fixed, warp(moving, forward)) + similarity(moving, warp(fixed, backward))
+    rough = regularity(forward, backward, tuple(fixed.shape[2:]))
+    return Losses(alike + weight * rough, alike, rough, forward, backward)
+
+
+class ComposedNetwork(nn.Module):
+    """A model as the engine wants a network: its transform, read at every sample.
+
+    What `build` in a file of your own gives back, for `neuralreg models import`.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, fixed: Tensor, moving: Tensor) -> Tensor:
+        """Unit coordinates (n, d, z, y, x), components x y z."""
+        transform: Transform = self.model(fixed, moving)
+        return transform(identity_map(tuple(fixed.shape[2:]), fixed))
+
+
+def offer(
+    name: str, model: nn.Module, shape: tuple[int, ...], *, intensity: str = "unit"
+) -> ModelCard:
+    """Let `register(..., model=name)` use a model, until the program ends; its card.
+
+    shape: samples (z y x) that the field of view of the fixed image is divided into. intensity:
+    rule of the card. For the command line and the panel: see `neuralreg models import`.
+    """
+    from neuralreg.zoo.network import LoadedNetwork
+
+    card = card_of(name, shape, intensity=intensity)
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    register_model(LoadedNetwork(card, ComposedNetwork(model).eval(), device))
+    return card
+
+
+def card_of(name: str, shape: tuple[int, ...], *, intensity: str = "unit") -> ModelCard:
+    """The card of a model of one's own; `model_copy(update=...)` says more on it."""
+    return ModelCard(
+        name=name,
+        title=name.replace("_", " "),
+        architecture=name.split(".")[0],
+        input=Input.model_validate(
+            {"dimensions": [len(shape)], "space": "whole", "shape": shape, "intensity": intensity}
+        ),
+        output=Output(kind="unit_map", order="xyz"),
+        license="your own",
+        citation="your own",
+        training_data="your own",
+        modalities=("any",),
+        anatomies=("any",),
+        intended_use="What it was trained for.",
+        limits="Known to its author only.",
+    )

@@ -1,0 +1,45 @@
+"""Where and how precisely torch computes."""
+
+from __future__ import annotations
+
+import torch
+
+from neuralreg.errors import DeviceUnavailable, InvalidOption
+
+# Names of number types for a network's run, and the type that torch's autocast then takes.
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """The device to compute on; "auto" is a GPU where there is one, else the processor.
+
+    Raises DeviceUnavailable when the named one is absent: there is no silent way back to the
+    processor. Raises InvalidOption when the name means nothing.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InvalidOption(
+            "unknown device", got=f"'{name}'", wanted="auto, cpu, cuda, cuda:1 or mps"
+        ) from error
+    if not _exists(device):
+        raise DeviceUnavailable(
+            f"there is no device '{name}' here",
+            got=f"{torch.cuda.device_count()} CUDA devices seen by torch {torch.__version__}",
+            remedy="Choose auto or cpu, or install a torch build and driver for this device.",
+        )
+    return device
+
+
+def _exists(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return (device.index or 0) < torch.cuda.device_count()
+    return device.type == "cpu" or (device.type == "mps" and torch.backends.mps.is_available())
+
+
+def require_precision(name: str) -> None:
+    """Raises InvalidOption for a precision that no network computes in."""
+    if name not in PRECISIONS:
+        raise InvalidOption("unknown precision", got=f"'{name}'", wanted=" or ".join(PRECISIONS))

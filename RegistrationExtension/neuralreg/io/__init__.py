@@ -1,0 +1,1 @@
+"""One file per family of file formats; the conventions of other programs end here."""

@@ -1,0 +1,121 @@
+"""ITK's images and transforms as ours, and back: the only place that knows both."""
+
+from __future__ import annotations
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+
+from neuralreg.errors import InvalidImage, InvalidTransform
+from neuralreg.geometry.field import DisplacementField
+from neuralreg.geometry.grid import Grid
+from neuralreg.geometry.image import Image
+from neuralreg.geometry.linear import LinearTransform
+from neuralreg.io.itk_images import check_vectors
+
+_COMPLEX = (sitk.sitkComplexFloat32, sitk.sitkComplexFloat64)
+
+
+def image_from_itk(image: sitk.Image) -> Image:
+    """The values and the grid of a 2D or 3D ITK image; a copy, of the same number type.
+
+    Raises InvalidImage for complex values, more than three axes, or axes not at right angles.
+    """
+    if image.GetPixelID() in _COMPLEX:
+        raise InvalidImage(
+            "an image has real values",
+            got=image.GetPixelIDTypeAsString(),
+            remedy="Export the magnitude image.",
+        )
+    values = torch.from_numpy(sitk.GetArrayFromImage(image))
+    channels_last = image.GetNumberOfComponentsPerPixel() > 1
+    data = values.movedim(-1, 0).contiguous() if channels_last else values[None]
+    return Image(data, Grid.of(image))
+
+
+def image_to_itk(image: Image) -> sitk.Image:
+    """An ITK image of the same numbers; truth values become 0 and 1, half precision single."""
+    data = image.data.detach().cpu()
+    if data.dtype == torch.bool:
+        data = data.to(torch.uint8)
+    if data.dtype in (torch.float16, torch.bfloat16):
+        data = data.float()
+    return _placed(data, image.grid, vectors=image.channels > 1)
+
+
+def _placed(data: torch.Tensor, grid: Grid, *, vectors: bool) -> sitk.Image:
+    array = data.movedim(0, -1) if vectors else data[0]
+    made: sitk.Image = sitk.GetImageFromArray(array.contiguous().numpy(), isVector=vectors)
+    made.SetSpacing(grid.spacing)
+    made.SetOrigin(grid.origin)
+    made.SetDirection(grid.direction)
+    return made
+
+
+def field_from_itk(image: sitk.Image) -> DisplacementField:
+    """A displacement field from an ITK image of vectors (LPS mm), in the same precision.
+
+    Raises InvalidTransform when there is not one finite vector per voxel.
+    """
+    check_vectors(image)
+    vectors = image_from_itk(image).data
+    vectors = vectors if vectors.is_floating_point() else vectors.float()
+    return DisplacementField(vectors, Grid.of(image))
+
+
+def field_to_itk(field: DisplacementField) -> sitk.Image:
+    """An ITK image of vectors in LPS mm, in the field's precision."""
+    vectors = field.vectors.detach().cpu()
+    vectors = vectors if vectors.dtype == torch.float64 else vectors.float()
+    return _placed(vectors, field.grid, vectors=True)
+
+
+def to_itk(field: DisplacementField) -> sitk.DisplacementFieldTransform:
+    """The transform that ITK resamples with: it takes points of the fixed image to the moving one.
+
+    Outside of the field's grid ITK does not displace at all, whereas `DisplacementField` keeps the
+    border value.
+    """
+    return sitk.DisplacementFieldTransform(sitk.Cast(field_to_itk(field), sitk.sitkVectorFloat64))
+
+
+def from_itk(transform: sitk.Transform, grid: Grid) -> DisplacementField:
+    """Any ITK transform, sampled at the samples of `grid` in double precision.
+
+    Raises InvalidTransform when transform and grid differ in dimension, or a point goes nowhere.
+    """
+    if transform.GetDimension() != grid.dimension:
+        raise InvalidTransform(
+            "a transform has the dimension of its image",
+            got=f"{transform.GetDimension()}D",
+            wanted=f"{grid.dimension}D",
+        )
+    sampled = sitk.TransformToDisplacementField(
+        transform, sitk.sitkVectorFloat64, grid.size, grid.origin, grid.spacing, grid.direction
+    )
+    return field_from_itk(sampled)
+
+
+def linear_from_itk(transform: sitk.Transform) -> LinearTransform:
+    """A rigid, affine, ... ITK transform, or a composite of such, as one matrix.
+
+    Raises InvalidTransform when the transform bends.
+    """
+    if not transform.IsLinear():
+        raise InvalidTransform(
+            "a linear transform was asked for",
+            got=f"{transform.GetName()}",
+            remedy="Give a rigid or affine transform, or sample this one on a grid.",
+        )
+    d = transform.GetDimension()
+    start = np.array(transform.TransformPoint([0.0] * d))
+    columns = [np.array(transform.TransformPoint(axis)) - start for axis in np.eye(d).tolist()]
+    return LinearTransform.from_parts(np.stack(columns, -1), start)
+
+
+def linear_to_itk(linear: LinearTransform) -> sitk.AffineTransform:
+    """The same matrix as an ITK affine transform about the world's origin."""
+    affine = sitk.AffineTransform(linear.dimension)
+    affine.SetMatrix(linear.matrix[:-1, :-1].ravel().tolist())
+    affine.SetTranslation(linear.matrix[:-1, -1].tolist())
+    return affine

@@ -1,0 +1,162 @@
+"""Image files and DICOM folders as ITK has them; nothing here needs torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from neuralreg.errors import (
+    InvalidImage,
+    InvalidTransform,
+    RegistrationError,
+    UnreadableFile,
+    UnwritableOutput,
+)
+from neuralreg.io import nifti
+from neuralreg.io.dicom import read_series
+from neuralreg.io.files import existing, itk_reason, quiet_itk, suffix_of, written_whole
+
+_DICOM_UID = "0008|0018"  # each DICOM file has one, no other file
+_PLACEMENT_ROUNDING = 0.1  # voxels that a quaternion in single precision can lose
+WRITABLE = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
+
+
+def write_itk_image(image: sitk.Image, path: Path) -> None:
+    """Write an ITK image, packed where the format can; never a half file."""
+    if suffix_of(path) not in WRITABLE:
+        raise UnwritableOutput(
+            f"{path} has no ending of an image format", wanted=" ".join(WRITABLE)
+        )
+    with written_whole(path) as draft:
+        try:
+            sitk.WriteImage(image, str(draft), useCompression=suffix_of(path) != ".nii")
+        except RuntimeError as error:
+            raise UnwritableOutput(f"{path} cannot be written", got=itk_reason(error)) from error
+
+
+def read_itk_image(path: Path) -> sitk.Image:
+    """The whole content of an image file as ITK has it.
+
+    Raises UnreadableFile when the file is missing or damaged, and InvalidImage when a NIfTI file
+    holds NaN or infinite values, which ITK would turn into 0 without a word.
+    """
+    _, bad = _checked_header(path)
+    if bad:
+        raise InvalidImage("values are finite", where=str(path), got=f"{bad} NaN or infinite")
+    return _execute(path, _open(path))
+
+
+def open_image(path: Path) -> sitk.ImageFileReader:
+    """A reader that knows the file's size, number type and tags, without its values.
+
+    Raises UnreadableFile when the file is missing or no image, InvalidImage when it is sheared.
+    """
+    return _open(existing(path))
+
+
+def _checked_header(path: Path) -> tuple[nifti.NiftiHeader | None, int]:
+    """A NIfTI file's header and number of values that are not finite; None for other files."""
+    if suffix_of(existing(path)) not in nifti.SUFFIXES:
+        return None, 0
+    header = nifti.read_header(path)
+    return header, nifti.count_not_finite(path, header) if header else 0
+
+
+def read_volume(path: Path, notes: list[str]) -> sitk.Image:
+    """The volume in a file or in a folder with one DICOM series, frame 0 of several.
+
+    notes: each assumption made on the way is appended, in words.
+    Raises UnreadableFile when the file is missing, damaged or of an unknown kind, and InvalidImage
+    when its axes are not at right angles.
+    """
+    if existing(path).is_dir():
+        return read_series(path)
+    header, bad = _checked_header(path)
+    if bad:
+        notes.append(f"{path}: {bad} NaN or infinite values were read as 0, as 3D Slicer does")
+    if header:
+        _note_two_placements(path, header, notes)
+    reader = _open(path)
+    _choose_frame(path, reader, notes)
+    _note_single_slice(path, reader, notes)
+    return _execute(path, reader)
+
+
+def _open(path: Path) -> sitk.ImageFileReader:
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        with quiet_itk():
+            reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise _unreadable(path, error) from error
+    return reader
+
+
+def _execute(path: Path, reader: sitk.ImageFileReader) -> sitk.Image:
+    try:
+        with quiet_itk():
+            return reader.Execute()
+    except RuntimeError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: RuntimeError) -> RegistrationError:
+    if "orthonormal" in str(error):
+        return InvalidImage(
+            "the axes of an image are at right angles",
+            where=str(path),
+            got="a sheared placement (sform), as gantry tilt makes it, and no usable qform",
+            remedy="Straighten the volume first, for example by loading and saving it in "
+            "3D Slicer.",
+        )
+    return UnreadableFile(
+        f"{path} cannot be read as an image",
+        got=itk_reason(error),
+        wanted="NIfTI, NRRD, MetaImage, or a folder with one DICOM series",
+        remedy="Open the file in another program to see whether it is damaged.",
+    )
+
+
+def _note_two_placements(path: Path, header: nifti.NiftiHeader, notes: list[str]) -> None:
+    gap = header.disagreement_voxels
+    if gap > _PLACEMENT_ROUNDING:
+        notes.append(
+            f"{path}: qform and sform place the image up to {gap:.2g} voxels apart; "
+            "placed as ITK and 3D Slicer place it"
+        )
+
+
+def _choose_frame(path: Path, reader: sitk.ImageFileReader, notes: list[str]) -> None:
+    size = reader.GetSize()
+    if len(size) <= 3:
+        return
+    frames = 1
+    for n in size[3:]:
+        frames *= n
+    reader.SetExtractSize([*size[:3], *[0] * (len(size) - 3)])
+    if frames > 1:
+        notes.append(f"{path}: {len(size)}D image, frame 0 of {frames} was chosen")
+
+
+def _note_single_slice(path: Path, reader: sitk.ImageFileReader, notes: list[str]) -> None:
+    if reader.HasMetaDataKey(_DICOM_UID) and reader.GetSize()[-1] == 1:
+        notes.append(f"{path}: one DICOM file was read alone; give its folder to read the series")
+
+
+def check_vectors(image: sitk.Image) -> None:
+    """Raise InvalidTransform when there is not one finite vector per voxel."""
+    components, axes = image.GetNumberOfComponentsPerPixel(), image.GetDimension()
+    if axes not in (2, 3) or components != axes:
+        raise InvalidTransform(
+            "a displacement field has one vector per voxel",
+            got=f"{axes} axes and {components} numbers per voxel",
+            wanted="3 and 3, or 2 and 2",
+        )
+    finite = np.isfinite(sitk.GetArrayViewFromImage(image))
+    if not finite.all():
+        raise InvalidTransform(
+            "displacements are finite", got=f"{int((~finite).sum())} NaN or infinite numbers"
+        )

@@ -1,1 +1,0 @@
-"""Registration that needs no trained weights."""

@@ -1,0 +1,194 @@
+"""What is checked and mended before two images are registered; each repair is put in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from neuralreg.errors import InvalidImage
+from neuralreg.geometry.grid import Grid
+from neuralreg.geometry.image import Image
+from neuralreg.geometry.sampling import between, change_index, index_grid, sample, slabs
+
+_FEWEST_SAMPLES = 4  # along an axis that is to bend
+_HUGE = 100.0  # times the usual range: no tissue, contrast agent or metal reaches that
+_HUGE_SHARE = 1e-3  # of the voxels at most; more than that is content
+_MOST_RANKED = 1 << 18  # voxels are enough to know the usual range
+_SLAB = 1 << 20  # samples at a time
+
+
+def prepare(image: Image, role: str) -> tuple[Image, list[str]]:
+    """An image that can be registered, in single precision, and a sentence for each repair.
+
+    NaN and -inf become the lowest finite value and +inf the highest; voxels that lie more than 100
+    times the usual range away from it become the nearest other value.
+    role: how messages call it: "fixed image", "moving image".
+    Raises InvalidImage for several channels, too few voxels, no finite or only one value.
+    """
+    _require_gray(image, role)
+    _require_samples(image.grid, role)
+    values, notes = _finite(image.data.float(), role)
+    values, clipped = _without_outliers(values, role)
+    if not bool(values.min() < values.max()):
+        raise InvalidImage(
+            f"the {role} is constant",
+            got=f"the value {float(values.min()):g} everywhere",
+            wanted="an image that shows something",
+            remedy="Check that the right volume was chosen.",
+        )
+    return Image(values, image.grid), notes + clipped
+
+
+def require_same_dimension(fixed: Image, moving: Image) -> None:
+    """Raise InvalidImage when one image is 2D and the other 3D."""
+    if fixed.grid.dimension != moving.grid.dimension:
+        raise InvalidImage(
+            "both images have the same number of axes",
+            got=f"a fixed image in {fixed.grid.dimension}D and a moving one in "
+            f"{moving.grid.dimension}D",
+            remedy="Take the matching slice out of the 3D image first.",
+        )
+
+
+def prepare_mask(mask: Image, image: Image, role: str) -> tuple[Image, list[str]]:
+    """The mask as 0 and 1 (float) on its image's grid, and a sentence for each repair.
+
+    Any value above 0 is inside. Raises InvalidImage when nothing is left inside.
+    """
+    placed, notes = on_grid(mask, image.grid, role)
+    inside = placed.data > 0  # NaN is outside
+    if not bool(inside.any()):
+        raise InvalidImage(
+            f"the {role} is empty",
+            got="no voxel above 0" + " within the image" * bool(notes),
+            remedy="Leave the mask out, or draw the region that counts.",
+        )
+    return Image(inside.float(), image.grid), notes
+
+
+def on_grid(labels: Image, grid: Grid, role: str) -> tuple[Image, list[str]]:
+    """A label map or mask on its image's grid (nearest voxel, 0 outside), and what was done.
+
+    Raises InvalidImage for several channels, another dimension, or no common space with the image.
+    """
+    _require_gray(labels, role)
+    share = overlap(labels, grid, role)
+    if labels.grid.is_close(grid):
+        return labels, []
+    values = torch.cat(
+        [
+            sample(labels.data.double(), at, mode="nearest", outside="zeros")
+            for at in _seen_from(labels.grid, grid)
+        ],
+        1,
+    )
+    note = (
+        f"the {role} has another grid than its image ({_size(labels.grid)} and {_size(grid)} "
+        f"voxels): resampled by nearest voxel, covers {100 * share:.0f} % of the image"
+    )
+    return Image(values.to(labels.data.dtype), grid), [note]
+
+
+def overlap(labels: Image, grid: Grid, role: str) -> float:
+    """The share (0 to 1] of a grid's samples that a label map or mask covers.
+
+    Raises InvalidImage when it covers none, or has another dimension.
+    """
+    if labels.grid.dimension != grid.dimension:
+        raise InvalidImage(
+            f"the {role} has the dimension of its image",
+            got=f"{labels.grid.dimension}D",
+            wanted=f"{grid.dimension}D",
+        )
+    if labels.grid.is_close(grid):
+        return 1.0
+    size = torch.tensor(labels.grid.size, dtype=torch.float64)
+    inside = sum(
+        int(((at > -0.5) & (at < size - 0.5)).all(-1).sum()) for at in _seen_from(labels.grid, grid)
+    )
+    share = inside / grid.count
+    if share == 0:
+        raise InvalidImage(
+            f"the {role} lies outside of its image",
+            got=f"centers {_place(labels.grid)} and {_place(grid)}",
+            wanted="the same place in space",
+            remedy="Check that both belong together.",
+        )
+    return share
+
+
+def _seen_from(other: Grid, grid: Grid) -> Iterator[Tensor]:
+    """Where the samples of `grid` lie in another grid: continuous indices, slab after slab."""
+    like = torch.zeros((), dtype=torch.float64)
+    for rows in slabs(grid.shape, _SLAB):
+        yield change_index(index_grid(grid.shape, rows=rows, like=like), between(grid, other))
+
+
+def _require_gray(image: Image, role: str) -> None:
+    if image.channels != 1:
+        raise InvalidImage(
+            f"the {role} has one value per voxel",
+            got=f"{image.channels} channels",
+            remedy="Extract one channel, or convert colors to gray first.",
+        )
+
+
+def _require_samples(grid: Grid, role: str) -> None:
+    if sum(n >= _FEWEST_SAMPLES for n in grid.size) < 2:
+        raise InvalidImage(
+            f"the {role} has too few voxels",
+            got=_size(grid),
+            wanted=f"at least {_FEWEST_SAMPLES} along two axes",
+        )
+
+
+def _finite(values: Tensor, role: str) -> tuple[Tensor, list[str]]:
+    good = torch.isfinite(values)
+    bad = good.numel() - int(good.sum())
+    if not bad:
+        return values, []
+    if bad == good.numel():
+        raise InvalidImage(f"the {role} has no finite value", got=f"{bad} NaN or infinite voxels")
+    low, high = float(values[good].min()), float(values[good].max())
+    nan, up = int(values.isnan().sum()), int(values.isposinf().sum())
+    note = (
+        f"{role}: {nan} NaN and {bad - nan - up} -inf voxels were replaced by the lowest finite "
+        f"value ({low:g}), {up} +inf by the highest ({high:g})"
+    )
+    return torch.nan_to_num(values, nan=low, neginf=low, posinf=high), [note]
+
+
+def _without_outliers(values: Tensor, role: str) -> tuple[Tensor, list[str]]:
+    low, high = _usual_range(values)
+    reach = _HUGE * (high - low)
+    far = (values < low - reach) | (values > high + reach)
+    count = int(far.sum())
+    if not 0 < count <= max(_HUGE_SHARE * far.numel(), 1):
+        return values, []
+    usual = values[~far]
+    most = float(values[far].abs().max())
+    note = (
+        f"{role}: {count} voxels with values up to {most:g} lie far outside of the usual "
+        f"{low:g} to {high:g} and were clipped to {float(usual.min()):g} to {float(usual.max()):g}"
+    )
+    return values.clamp(float(usual.min()), float(usual.max())), [note]
+
+
+def _usual_range(values: Tensor) -> tuple[float, float]:
+    """Between which values 99 % of the voxels lie; a background of one value does not count."""
+    flat = values.flatten()
+    flat = flat[:: max(1, flat.numel() // _MOST_RANKED)]
+    content = flat[flat != flat.mode().values]
+    ranked = (content if len(content) else flat).sort().values
+    last = len(ranked) - 1
+    return float(ranked[round(0.005 * last)]), float(ranked[round(0.995 * last)])
+
+
+def _size(grid: Grid) -> str:
+    return "x".join(map(str, grid.size))
+
+
+def _place(grid: Grid) -> str:
+    return "(" + ", ".join(f"{value:.1f}" for value in grid.center) + ") mm"

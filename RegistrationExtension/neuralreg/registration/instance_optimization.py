@@ -1,0 +1,250 @@
+"""Instance optimization: the weights of a copy of a network, fitted to one pair by its own loss.
+
+Sources: Balakrishnan et al. 2019, VoxelMorph, doi:10.1109/TMI.2019.2897538; Tian et al. 2024,
+uniGradICON, doi:10.48550/arXiv.2403.05780.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from math import isfinite
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from neuralreg.devices import PRECISIONS
+from neuralreg.errors import IncompatibleModel, InvalidOption
+from neuralreg.measures import regularity as rough
+from neuralreg.measures.local_correlation import GaussianCorrelation, lncc
+from neuralreg.measures.mind import mind_ssc
+from neuralreg.measures.similarity import ssd
+from neuralreg.networks.blocks import CHANNELS_LAST, channels_last
+from neuralreg.networks.flow import exponential, follow, from_voxels, identity, read, to_voxels
+from neuralreg.progress import Progress
+from neuralreg.registration.refine import Refinement
+from neuralreg.zoo.card import Fitting, Output
+from neuralreg.zoo.network import LoadedNetwork, RegistrationNetwork, run_options
+
+_STEP = 0.002  # of the derivatives of GradICON, normalized: a thousandth of the image
+_NOISE = 4.0  # samples of the image around which its points scatter, normalized
+_SMALLEST_WINDOW = 3
+Similar = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class ShownPair:
+    """Two images (1, z, y, x) as a network sees them; masks alike, where there are any."""
+
+    fixed: Tensor
+    moving: Tensor
+    fixed_mask: Tensor | None = None
+    moving_mask: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """By what weights were fitted, and the loss before each step."""
+
+    similarity: str
+    regularity: str
+    rate: float
+    losses: tuple[float, ...]
+
+
+def require_fitting(network: RegistrationNetwork) -> Fitting:
+    """The loss that a network's card names.
+
+    Raises IncompatibleModel for a model without weights, or whose card names none.
+    """
+    fitting = network.card.fitting
+    has_weights = isinstance(network, LoadedNetwork) and any(
+        p.is_floating_point() for p in network.module.parameters()
+    )
+    if fitting is None or not has_weights:
+        raise IncompatibleModel(
+            "the weights of this model cannot be fitted to a pair",
+            where=network.card.name,
+            got="a card without `fitting`" if has_weights else "a model without trained weights",
+            remedy="Refine the field instead (auto, mind or lncc), or choose another model.",
+        )
+    return fitting
+
+
+def fitted(
+    network: RegistrationNetwork,
+    pair: ShownPair,
+    how: Refinement,
+    options: Mapping[str, float] | None,
+    progress: Progress,
+) -> tuple[RegistrationNetwork, Fitted]:
+    """A network like the given one, which stays as it is, that registers the pair better.
+
+    options: of the run, as on the card. The same call gives the same weights.
+    Raises IncompatibleModel as `require_fitting`, and when the loss is no number any more.
+    """
+    fitting = require_fitting(network)
+    assert isinstance(network, LoadedNetwork)
+    if network.precision == "float16":
+        raise InvalidOption(
+            "weights are not fitted in float16", where=network.card.name, wanted="float32, bfloat16"
+        )
+    module = _prepared(network.module)
+    copy = LoadedNetwork(network.card, module, network.device, network.precision)
+    rate = fitting.rate if how.rate is None else how.rate
+    losses: list[float] = []
+    with torch.enable_grad():
+        loss = _Loss(copy, pair, how, run_options(network.card, options))
+        optimizer = torch.optim.Adam(module.parameters(), lr=rate, fused=True)
+        for step in range(how.steps):
+            optimizer.zero_grad()
+            now = loss()
+            losses.append(now.item())
+            if not isfinite(losses[-1]):
+                raise _diverged(network, losses)
+            now.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            progress((step + 1) / how.steps, f"fitting the weights, loss {losses[-1]:.4f}")
+    for parameter in module.parameters():
+        parameter.requires_grad_(False)
+    return copy, Fitted(loss.similarity, fitting.regularity, rate, tuple(losses))
+
+
+def _prepared(module: nn.Module) -> nn.Module:
+    """A copy to be changed, with kernels in the layout that convolutions would turn them to."""
+    with torch.no_grad():  # TorchScript would remember where its copies came from
+        copy = deepcopy(module)
+    for parameter in copy.parameters():
+        parameter.requires_grad_(True)
+        if parameter.dim() in CHANNELS_LAST:
+            parameter.data = channels_last(parameter.data)
+    return copy
+
+
+def _diverged(network: RegistrationNetwork, losses: list[float]) -> IncompatibleModel:
+    return IncompatibleModel(
+        "the loss is no number any more while weights are fitted",
+        where=network.card.name,
+        got=f"{losses[-1]} after {len(losses) - 1} steps",
+        remedy="Use a lower rate, or float32.",
+    )
+
+
+class _Loss:
+    """Similarity of the warped images plus weighted regularity, of one direction or of both."""
+
+    def __init__(
+        self, network: LoadedNetwork, pair: ShownPair, how: Refinement, numbers: dict[str, float]
+    ) -> None:
+        fitting = network.card.fitting
+        assert fitting is not None
+        self.network, self.fitting, self.numbers = network, fitting, numbers
+        self.sides = 2 if fitting.both else 1
+        device = network.device
+        images = [i[None].to(device, torch.float32) for i in (pair.fixed, pair.moving)]
+        self.fixed = torch.cat(images[: self.sides])
+        self.moving = torch.cat(images[::-1][: self.sides])
+        self.similarity = _named(fitting, how)
+        weight = _weights(pair, self.fixed)
+        self.similar = _similar(fitting, self.similarity, self.fixed, weight)
+        per = numbers[fitting.per] if fitting.per else 1.0
+        self.weight = how.regularity * fitting.weight * per
+        self.random = torch.Generator().manual_seed(0)
+
+    def __call__(self) -> Tensor:
+        fields = self._fields()
+        *before, last = fields
+        here = identity(tuple(self.fixed.shape[2:]), last)
+        places = follow(before, here + last)
+        alike = self.similar(read(self.moving, places, outside="zeros"))
+        if self.fitting.regularity in ("icon", "gradicon"):
+            return self.sides * alike + self.weight * self._inconsistency(fields)
+        measure = rough.bending if self.fitting.regularity == "bending" else rough.diffusion
+        return self.sides * (alike + self.weight * measure(to_voxels(places - here)))
+
+    def _fields(self) -> list[Tensor]:
+        """Displacements to be followed, the last one first, normalized, x y z; a row per side."""
+        short = PRECISIONS[self.network.precision]
+        module, card = self.network.module, self.network.card
+        with torch.autocast(self.fixed.device.type, dtype=short, enabled=short is not None):
+            if hasattr(module, "fields"):  # both sides in one pass
+                return list(module.fields(self.fixed, self.moving, **self.numbers))
+            sides = self.fixed.chunk(self.sides), self.moving.chunk(self.sides)
+            pairs = list(zip(*sides, strict=True))
+            if self.sides == 2 and hasattr(module, "both"):
+                answers = module.both(*pairs[0], **self.numbers)
+            else:
+                answers = [module(*pair, **self.numbers) for pair in pairs]
+        return [_normalized(torch.cat(tuple(answers)).float(), card.output)]
+
+    def _inconsistency(self, fields: list[Tensor]) -> Tensor:
+        """Of the way there and back its length (in cubes, both ways) or its derivatives, squared.
+
+        At every second sample, moved at random: what a network learns is the same between samples.
+        """
+        there, back = [f[:1] for f in fields], [f[1:] for f in fields]
+        here = identity(tuple(self.fixed.shape[2:]), there[-1])
+        for axis in range(2, here.dim()):
+            here = here.index_select(axis, torch.arange(0, here.shape[axis], 2).to(here.device))
+        noise = torch.randn(here.shape, generator=self.random).to(here)
+        first = here + _NOISE / self.fixed.shape[-1] * noise
+        if self.fitting.regularity == "icon":
+            ways = [
+                follow(*w) for w in ((there, follow(back, first)), (back, follow(there, first)))
+            ]
+            return rough.sum_of_squares([(way - first) / 2 for way in ways])
+        steps = torch.eye(here.shape[1]).to(here) * _STEP
+        points = [first, *(first + step.view(1, -1, *[1] * len(step)) for step in steps)]
+        start = torch.cat(points, 2)  # side by side: each field is read once for all
+        way, *beside = (start - follow(there, follow(back, start))).chunk(len(points), 2)
+        return rough.sum_of_squares([(way - w) / _STEP for w in beside])
+
+
+def _named(fitting: Fitting, how: Refinement) -> str:
+    """The similarity that the user names, else the card's; "lncc" is the card's kind of it."""
+    own = fitting.similarity
+    return own if how.similarity == "auto" or own.startswith(how.similarity) else how.similarity
+
+
+def _weights(pair: ShownPair, fixed: Tensor) -> Tensor | None:
+    """Where similarity counts: in the mask of what is compared with, like the fixed images."""
+    masks = (pair.fixed_mask, pair.moving_mask)[: len(fixed)]
+    if all(mask is None for mask in masks):
+        return None
+    each = [torch.ones_like(fixed[0]) if m is None else m.to(fixed) for m in masks]
+    return torch.stack(each)
+
+
+def _similar(fitting: Fitting, name: str, fixed: Tensor, weight: Tensor | None) -> Similar:
+    """How unlike warped images are to the fixed ones, (n, 1, z, y, x), their mean."""
+    if name == "lncc_icon":
+        return GaussianCorrelation(fixed, weight=weight)
+    if name == "ssd":
+        return lambda warped: ssd(fixed, warped, weight=weight)
+    if name == "mind":
+        described = mind_ssc(fixed)
+        return lambda warped: ssd(described, mind_ssc(warped), weight=weight)
+    return lambda warped: _at_scales(fixed, warped, weight, fitting)
+
+
+def _at_scales(fixed: Tensor, warped: Tensor, weight: Tensor | None, fitting: Fitting) -> Tensor:
+    total = lncc(fixed, warped, weight=weight, size=fitting.size)
+    pool = functional.avg_pool3d if fixed.dim() == 5 else functional.avg_pool2d
+    for n in range(1, fitting.scales):
+        fixed, warped = pool(fixed, 2), pool(warped, 2)
+        weight = None if weight is None else pool(weight, 2)
+        size = max(fitting.size - 2 * n, _SMALLEST_WINDOW)
+        total = total + lncc(fixed, warped, weight=weight, size=size) / 2**n
+    return total
+
+
+def _normalized(answer: Tensor, meaning: Output) -> Tensor:
+    """What a network said, (n, d, z, y, x), as a normalized displacement x y z."""
+    said = answer.flip(1) if meaning.order == "zyx" else answer
+    if meaning.kind == "voxel":
+        said = from_voxels(said)
+    elif meaning.kind == "unit_map":
+        said = 2 * said - 1 - identity(tuple(said.shape[2:]), said)
+    return exponential(said) if meaning.velocity else said

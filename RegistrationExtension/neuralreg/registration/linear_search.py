@@ -1,0 +1,248 @@
+"""Climbing to the linear transform under which two images tell most about each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neuralreg.geometry.grid import Grid, Matrix
+from neuralreg.geometry.image import Image
+from neuralreg.geometry.sampling import index_to_unit, sample_points, unit_edges
+from neuralreg.geometry.smoothing import gaussian
+from neuralreg.registration.adam import descend
+from neuralreg.registration.working_grid import resampled, work_grid
+
+_BINS = 32
+_BAND = 0.03  # share of the extent around the body from which points are drawn as well
+_DRAWN_FROM = 48**3  # cells from which points are drawn
+_OUTSIDE_CHANCE = 0.02  # of a background voxel against one of the body
+_STRETCH_PRIOR = 0.1  # cost of stretching by e in one direction, in nats
+
+
+@dataclass(frozen=True)
+class Level:
+    """One resolution: samples of the work grid, points drawn per image, steps and first rate.
+
+    rate: in radians, or shares of the body's radius, or logarithms of scale: all move points at
+    the body's edge alike.
+    """
+
+    samples: int
+    points: int
+    steps: int
+    rate: float
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """One image at one resolution, with the points at which the other is compared to it.
+
+    values: (1, z, y, x) in 0..1. points: (n, d) in LPS mm from `center`. at_points: (n,).
+    """
+
+    values: Tensor
+    grid: Grid
+    points: Tensor
+    at_points: Tensor
+    center: Matrix
+
+    @classmethod
+    def drawn(cls, image: Image, weight: Image, level: Level, center: Matrix, seed: int) -> Side:
+        """A side with points drawn in and around the body, the same for the same seed."""
+        grid = work_grid(image.grid, level.samples)
+        values = resampled(image.data, image.grid, grid)
+        coarse = work_grid(image.grid, _DRAWN_FROM)
+        body = resampled(weight.data, weight.grid, coarse)
+        reach = [_BAND * e / s for e, s in zip(coarse.extent_mm, coarse.spacing, strict=True)]
+        near = gaussian(body, reach[::-1])[0].cpu()
+        chance = ((near > 0.05) + _OUTSIDE_CHANCE).float().flatten()
+        generator = torch.Generator().manual_seed(seed)
+        drawn = torch.multinomial(chance, level.points, replacement=True, generator=generator)
+        index = torch.stack(torch.unravel_index(drawn, near.shape)[::-1], -1).double()
+        index += torch.rand(index.shape, generator=generator, dtype=torch.float64) - 0.5
+        world = coarse.points_at(index.numpy())
+        at_points = sample_points(values, torch.from_numpy(grid.indices_at(world)))[0].to(values)
+        return cls(values, grid, torch.from_numpy(world - center).to(values), at_points, center)
+
+    def read(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Values (b, n) at points (b, n, d) in mm from `center`, and 1 where they are inside."""
+        d = self.grid.dimension
+        to_unit = index_to_unit(self.grid.size) @ self.grid.world_to_index
+        matrix = torch.as_tensor(to_unit[:d, :d]).to(points)
+        offset = torch.as_tensor(to_unit[:d, :d] @ self.center + to_unit[:d, d]).to(points)
+        unit = points @ matrix.T + offset
+        edges = torch.as_tensor(unit_edges(self.grid.size)).to(points)
+        inside = (unit.detach().abs() <= edges).all(-1).to(points)
+        shape = (len(points), -1, *[1] * (d - 1), d)
+        values = torch.nn.functional.grid_sample(
+            self.values.expand(len(points), *self.values.shape),
+            unit.view(shape),
+            padding_mode="border",
+            align_corners=True,
+        )
+        return values.reshape(len(points), -1), inside
+
+
+class _Information(torch.autograd.Function):
+    """Mutual information of weighted samples, with linear windows, and its gradient.
+
+    A joint histogram of linear windows needs four entries per sample; written out, forward and
+    backward are one scatter and one gather, an order of magnitude faster than dense windows.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, one: Tensor, two: Tensor, weight: Tensor) -> Tensor:
+        b = len(one)
+        (low_1, share_1), (low_2, share_2) = _windows(one), _windows(two)
+        first = low_1 * _BINS + low_2 + _BINS**2 * torch.arange(b, device=one.device)[:, None]
+        joint = torch.zeros(b * _BINS**2, device=one.device)
+        for step_1, part_1 in ((0, 1 - share_1), (1, share_1)):
+            for step_2, part_2 in ((0, 1 - share_2), (1, share_2)):
+                at = first + step_1 * _BINS + step_2
+                joint.index_add_(0, at.flatten(), (weight * part_1 * part_2).flatten())
+        joint = joint.view(b, _BINS, _BINS) + 1e-6
+        joint = joint / joint.sum((1, 2), keepdim=True)
+        gain = (joint / (joint.sum(1, keepdim=True) * joint.sum(2, keepdim=True))).log()
+        density = weight * (_BINS - 1) / weight.sum(1, keepdim=True).clamp(min=1e-9)
+        ctx.save_for_backward(gain.flatten(), first, share_1, share_2, density)
+        return (joint * gain).sum((1, 2))
+
+    @staticmethod
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, Tensor, None]:
+        gain, first, share_1, share_2, density = ctx.saved_tensors
+        low, right = gain[first], gain[first + 1]
+        down, both = gain[first + _BINS], gain[first + _BINS + 1]
+        to_one = (1 - share_2) * (down - low) + share_2 * (both - right)
+        to_two = (1 - share_1) * (right - low) + share_1 * (both - down)
+        scale = density * outer[0][:, None]
+        return to_one * scale, to_two * scale, None
+
+
+def _windows(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Lower of the two bins that values (b, n) in 0..1 fall between, and the upper one's share."""
+    at = values * (_BINS - 1)
+    low = at.long().clamp(0, _BINS - 2)
+    return low, at - low
+
+
+def shared_information(one: Tensor, two: Tensor, inside: Tensor) -> Tensor:
+    """Mutual information in nats (b,) of values (b, n) where they overlap, times the overlap.
+
+    What does not overlap explains nothing, so losing overlap never pays. Source: Mattes et al.
+    2003, doi:10.1109/TMI.2003.809072, with linear windows.
+    """
+    return inside.mean(1) * mutual_information(one, two, inside)
+
+
+def mutual_information(one: Tensor, two: Tensor, weight: Tensor) -> Tensor:
+    """Mutual information in nats (b,) of values (b, n) in 0..1, each with a weight."""
+    information: Tensor = _Information.apply(one, two, weight)  # type: ignore[no-untyped-call]
+    return information
+
+
+def agreement(fixed: Tensor, moving: Tensor, seen: Tensor) -> float:
+    """Mutual information in nats of two images (1, z, y, x) in 0..1, over where both are seen."""
+    chosen = seen.flatten() > 0.5
+    if not bool(chosen.any()):
+        return 0.0
+    one, two = (v.flatten()[chosen][None] for v in (fixed, moving))
+    return float(mutual_information(one, two, torch.ones_like(one)))
+
+
+@dataclass(frozen=True, eq=False)
+class Guess:
+    """Linear transforms, one per row: first `base`, then what `theta` says.
+
+    base: (b, d, d). theta: (b, k): rotation vector, symmetric logarithm of the stretch, and shift
+    of the centers in units of `radius`. No theta is a reflection.
+    """
+
+    base: Tensor
+    theta: Tensor
+    radius: float
+
+    @staticmethod
+    def turns(d: int) -> int:
+        """How many parameters of theta are rotations."""
+        return 1 if d == 2 else 3
+
+    @staticmethod
+    def size(d: int) -> int:
+        """How many parameters there are."""
+        return Guess.turns(d) + d * (d + 1) // 2 + d
+
+    def matrices(self) -> Tensor:
+        """Linear parts (b, d, d)."""
+        d = self.base.shape[-1]
+        turns = self.turns(d)
+        upper = torch.triu_indices(d, d, offset=1)
+        skew = self.theta.new_zeros(len(self.theta), d, d)
+        skew[:, upper[0], upper[1]] = -self.theta[:, :turns]
+        half = torch.triu_indices(d, d)
+        stretch = self.theta.new_zeros(len(self.theta), d, d)
+        stretch[:, half[0], half[1]] = self.theta[:, turns:-d]
+        stretch = torch.triu(stretch) + torch.triu(stretch, 1).transpose(1, 2)
+        rotation = torch.linalg.matrix_exp(skew - skew.transpose(1, 2))
+        linear: Tensor = rotation @ torch.linalg.matrix_exp(stretch) @ self.base
+        return linear
+
+    def shifts(self) -> Tensor:
+        """Where the fixed center goes, from the moving one: (b, d) in mm."""
+        return self.theta[:, -self.base.shape[-1] :] * self.radius
+
+    def stretching(self) -> Tensor:
+        """Squared size of the stretch: (b,)."""
+        d = self.base.shape[-1]
+        return self.theta[:, self.turns(d) : -d].square().sum(1)
+
+    def select(self, rows: Tensor) -> Guess:
+        """Some of the transforms."""
+        return Guess(self.base[rows], self.theta[rows], self.radius)
+
+
+def value(fixed: Side, moving: Side, guess: Guess) -> Tensor:
+    """How much both sides tell about each other (b,), over the points of both, less stretching.
+
+    Taking the points of both sides keeps the transform from shrinking one image into a corner of
+    the other.
+    """
+    linear, shift = guess.matrices(), guess.shifts()[:, None]
+    there, seen_there = moving.read(fixed.points @ linear.transpose(1, 2) + shift)
+    back = (moving.points - shift) @ torch.linalg.inv(linear).transpose(1, 2)
+    here, seen_here = fixed.read(back)
+    b = len(linear)
+    information = shared_information(
+        torch.cat([fixed.at_points.expand(b, -1), here], 1),
+        torch.cat([there, moving.at_points.expand(b, -1)], 1),
+        torch.cat([seen_there, seen_here], 1),
+    )
+    return information - _STRETCH_PRIOR * guess.stretching()
+
+
+def climb(
+    fixed: Side, moving: Side, guess: Guess, level: Level, *, affine: bool
+) -> tuple[Guess, Tensor]:
+    """The best transforms that gradient ascent met, and their values (b,)."""
+    d = fixed.grid.dimension
+    free = torch.ones_like(guess.theta[0])
+    if not affine:
+        free[Guess.turns(d) : -d] = 0
+    best = guess.theta.new_full((len(guess.theta),), -np.inf)
+    kept = guess.theta.clone()
+
+    def loss(change: Tensor) -> Tensor:
+        theta = guess.theta + change * free
+        return -value(fixed, moving, Guess(guess.base, theta, guess.radius))
+
+    def keep(_: int, change: Tensor, losses: Tensor) -> None:
+        better = -losses > best
+        best[better] = -losses[better]
+        kept[better] = (guess.theta + change * free)[better]
+
+    start = torch.zeros_like(guess.theta)
+    descend(start, loss, steps=level.steps, rate=level.rate, after=keep)
+    return Guess(guess.base, kept, guess.radius), best

@@ -1,0 +1,269 @@
+"""A transform under review: where points go, on any grid, without torch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from neuralreg.errors import InvalidTransform
+from neuralreg.geometry.grid import Grid, Matrix
+from neuralreg.geometry.linear import LinearTransform
+from neuralreg.io.files import existing, suffix_of
+from neuralreg.io.itk_images import WRITABLE, check_vectors
+from neuralreg.io.itk_transforms import read_itk_transform, read_vectors
+
+Array = NDArray[Any]
+
+_SAME_AXES = 1e-6  # difference of cosines
+_HASH_DECIMALS = 4  # of mm: what a file in single precision keeps
+
+
+@dataclass(frozen=True, eq=False)
+class Deformation:
+    """`p_moving = p_fixed + u(p_fixed)` in LPS mm, as it was given.
+
+    Exactly one is there. vectors: u, (z, y, x, d), on `grid`, linear between samples and constant
+    beyond them. matrix: homogeneous. transform: anything else that ITK knows.
+    """
+
+    dimension: int
+    vectors: Array | None = None
+    grid: Grid | None = None
+    matrix: Matrix | None = None
+    transform: sitk.Transform | None = None
+
+    @classmethod
+    def of(cls, source: object) -> Deformation:
+        """From a file, a SimpleITK transform or image of vectors, or the core's own transforms.
+
+        Raises InvalidTransform for anything else, UnreadableFile for a file that is none.
+        """
+        if isinstance(source, Deformation):
+            return source
+        if isinstance(source, str | Path):
+            return cls._from_file(Path(source))
+        if isinstance(source, sitk.Image):
+            return cls._from_vectors(source)
+        if isinstance(source, sitk.Transform):
+            return cls._from_transform(source.Downcast())
+        if isinstance(source, LinearTransform):
+            return cls(source.dimension, matrix=source.matrix)
+        field = getattr(source, "field", source)  # of a RegistrationResult
+        vectors, grid = getattr(field, "vectors", None), getattr(field, "grid", None)
+        if vectors is None or not isinstance(grid, Grid):
+            raise InvalidTransform("this is no transform", got=type(source).__name__)
+        if not isinstance(vectors, np.ndarray):  # of a DisplacementField, components first
+            vectors = np.moveaxis(vectors.detach().cpu().numpy(), 0, -1)
+        return cls(grid.dimension, vectors=_finite(vectors), grid=grid)
+
+    @classmethod
+    def _from_file(cls, path: Path) -> Deformation:
+        if suffix_of(existing(path)) in WRITABLE:
+            return cls._from_vectors(read_vectors(path))
+        return cls._from_transform(read_itk_transform(path))
+
+    @classmethod
+    def _from_vectors(cls, image: sitk.Image) -> Deformation:
+        check_vectors(image)
+        return cls(image.GetDimension(), vectors=sitk.GetArrayFromImage(image), grid=Grid.of(image))
+
+    @classmethod
+    def _from_transform(cls, transform: sitk.Transform) -> Deformation:
+        d = transform.GetDimension()
+        if transform.IsLinear():
+            start = np.array(transform.TransformPoint([0.0] * d))
+            matrix = np.eye(d + 1)
+            matrix[:d, d] = start
+            for column, axis in enumerate(np.eye(d).tolist()):
+                matrix[:d, column] = np.array(transform.TransformPoint(axis)) - start
+            return cls(d, matrix=matrix)
+        if isinstance(transform, sitk.DisplacementFieldTransform):
+            return cls._from_vectors(transform.GetDisplacementField())
+        return cls(d, transform=transform)
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether it is one matrix."""
+        return self.matrix is not None
+
+    def on(self, grid: Grid) -> Array:
+        """u at the samples of a grid: (z, y, x, d), mm, single precision."""
+        self._require(grid)
+        if self.matrix is not None:
+            return _linear_on(self.matrix, grid)
+        if self.vectors is not None and self.grid is not None:
+            return resampled(self.vectors, self.grid, grid)
+        sampled = sitk.TransformToDisplacementField(
+            self.transform,
+            sitk.sitkVectorFloat32,
+            grid.size,
+            grid.origin,
+            grid.spacing,
+            grid.direction,
+        )
+        return _finite(sitk.GetArrayFromImage(sampled))
+
+    def __call__(self, points: Sequence[Sequence[float]] | Matrix) -> Matrix:
+        """Points (n, d) in LPS mm, moved; in double precision."""
+        at = np.asarray(points, float).reshape(-1, self.dimension)
+        if self.matrix is not None:
+            return LinearTransform(self.matrix)(at)
+        if self.vectors is not None and self.grid is not None:
+            index = self.grid.indices_at(at)[:, ::-1].T
+            parts = [
+                ndimage.map_coordinates(
+                    self.vectors[..., c].astype(float), index, order=1, mode="nearest"
+                )
+                for c in range(self.dimension)
+            ]
+            moved: Matrix = at + np.stack(parts, -1)
+            return moved
+        assert self.transform is not None
+        return np.array([self.transform.TransformPoint(p) for p in at.tolist()])
+
+    @property
+    def sha256(self) -> str:
+        """A hash of what it does, the same however it was stored.
+
+        Displacements are rounded to 1e-4 mm, so that single and double precision agree.
+        """
+        digest = hashlib.sha256()
+        if self.matrix is not None:
+            digest.update(_rounded(self.matrix))
+        elif self.vectors is not None and self.grid is not None:
+            digest.update(repr(_place(self.grid)).encode())
+            for rows in self.vectors:
+                digest.update(_rounded(rows))
+        else:
+            for part in _parts(self.transform):
+                digest.update(_content(part))
+        return digest.hexdigest()
+
+    def _require(self, grid: Grid) -> None:
+        if grid.dimension != self.dimension:
+            raise InvalidTransform(
+                "a transform has the dimension of its image",
+                got=f"{self.dimension}D",
+                wanted=f"{grid.dimension}D",
+            )
+
+
+def resampled(values: Array, of: Grid, grid: Grid) -> Array:
+    """Vectors (z, y, x, d) on another grid, linear, single precision; the border holds beyond.
+
+    Grids with the same axes go one axis after the other, which is many times faster.
+    """
+    if of.is_close(grid):
+        return np.ascontiguousarray(values, np.float32)
+    if np.allclose(of.direction, grid.direction, atol=_SAME_AXES):
+        return _along_axes(values.astype(np.float32, copy=False), of, grid)
+    return read_through(values, of, grid, sitk.Transform(grid.dimension, sitk.sitkIdentity))
+
+
+def read_through(values: Array, of: Grid, grid: Grid, transform: sitk.Transform) -> Array:
+    """Vectors (z, y, x, d) on the grid `of`, read where a transform takes the samples of `grid`.
+
+    Linear, single precision; beyond the grid `of` its border holds.
+    """
+    image = sitk.GetImageFromArray(np.ascontiguousarray(values, np.float32), isVector=True)
+    moved = sitk.Resample(
+        placed(image, of),
+        grid.size,
+        transform,
+        sitk.sitkLinear,
+        grid.origin,
+        grid.spacing,
+        grid.direction,
+        0.0,
+        sitk.sitkVectorFloat32,
+        True,  # beyond the samples the border holds
+    )
+    array: Array = sitk.GetArrayFromImage(moved)
+    return array
+
+
+def placed(image: sitk.Image, grid: Grid) -> sitk.Image:
+    """The image, put where the grid lies."""
+    image.SetSpacing(grid.spacing)
+    image.SetOrigin(grid.origin)
+    image.SetDirection(grid.direction)
+    return image
+
+
+def _along_axes(values: Array, of: Grid, grid: Grid) -> Array:
+    d = of.dimension
+    first = of.indices_at(grid.points_at([0.0] * d))  # x y z
+    step = np.divide(grid.spacing, of.spacing)
+    axes = sorted(range(d), key=lambda c: grid.size[c] / of.size[c])  # shrink first, grow last
+    for c in axes:
+        index = np.clip(first[c] + step[c] * np.arange(grid.size[c]), 0, of.size[c] - 1)
+        low = np.minimum(index.astype(int), max(of.size[c] - 2, 0))
+        weight = (index - low).astype(np.float32)
+        shape = [1] * (d + 1)
+        shape[d - 1 - c] = -1
+        below = values.take(low, axis=d - 1 - c)
+        above = values.take(np.minimum(low + 1, of.size[c] - 1), axis=d - 1 - c)
+        above -= below
+        above *= weight.reshape(shape)
+        values = below
+        values += above
+    return values
+
+
+def _linear_on(matrix: Matrix, grid: Grid) -> Array:
+    d = grid.dimension
+    in_index = (matrix - np.eye(d + 1)) @ grid.index_to_world
+    u = np.broadcast_to(in_index[:d, d], (*grid.shape, d)).copy()
+    for c in range(d):
+        shape = [1] * (d + 1)
+        shape[d - 1 - c] = -1
+        u += np.arange(grid.size[c]).reshape(shape) * in_index[:d, c]
+    return u.astype(np.float32)
+
+
+def _finite(vectors: Array) -> Array:
+    if not np.isfinite(vectors).all():
+        raise InvalidTransform(
+            "displacements are finite",
+            got=f"{int((~np.isfinite(vectors)).sum())} NaN or infinite numbers",
+        )
+    return vectors
+
+
+def _parts(transform: sitk.Transform) -> list[sitk.Transform]:
+    """The transforms that a composite applies one after the other."""
+    transform = transform.Downcast()
+    if not isinstance(transform, sitk.CompositeTransform):
+        return [transform]
+    count = transform.GetNumberOfTransforms()
+    return [part for n in range(count) for part in _parts(transform.GetNthTransform(n))]
+
+
+def _content(part: sitk.Transform) -> bytes:
+    """What a transform that is no composite does, as bytes."""
+    if part.IsLinear() or isinstance(part, sitk.DisplacementFieldTransform):
+        return Deformation.of(part).sha256.encode()
+    numbers = np.array([*part.GetFixedParameters(), *part.GetParameters()])
+    name: bytes = part.GetName().encode()
+    return name + _rounded(numbers)
+
+
+def _rounded(values: Array) -> bytes:
+    whole = np.rint(np.asarray(values, np.float32).astype(float) * 10**_HASH_DECIMALS)
+    return bytes(whole.astype("<i4").data)
+
+
+def _place(grid: Grid) -> tuple[object, ...]:
+    rounded = [
+        tuple(round(v, _HASH_DECIMALS) + 0.0 for v in part)
+        for part in (grid.spacing, grid.origin, grid.direction)
+    ]
+    return (grid.size, *rounded)

@@ -1,0 +1,1 @@
+"""How well two images, segmentations or lists of landmarks agree, one measure per file."""

@@ -1,0 +1,1 @@
+"""What surrounds a single review: worklists, decisions, records, repeated registrations."""

@@ -1,0 +1,1 @@
+"""What a configuration may say, and how configurations of DeepReg become ours."""

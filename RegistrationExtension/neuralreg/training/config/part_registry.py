@@ -1,0 +1,193 @@
+"""Parts of a training by name: ours, and yours by a decorator or a dotted path."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from neuralreg.errors import InvalidOption
+
+Part = TypeVar("Part", bound=Callable[..., Any])
+
+
+class Registry:
+    """Callables of one kind by name; what they take is read off their signatures.
+
+    kind: how errors call them. home: module that registers ours, loaded at the first look.
+    given: names of parameters that the program fills, so that a configuration may not.
+    """
+
+    def __init__(self, kind: str, home: str, given: tuple[str, ...] = ()) -> None:
+        self.kind, self.home, self.given = kind, home, given
+        self._parts: dict[str, Callable[..., Any]] = {}
+
+    def register(self, name: str, *, force: bool = False) -> Callable[[Part], Part]:
+        """The decorator that offers a callable under a name; `force` replaces one of that name.
+
+        Raises InvalidOption when the name is taken.
+        """
+
+        def keep(part: Part) -> Part:
+            taken = self._parts.get(name)
+            if taken is not None and not force and not _same(taken, part):
+                raise InvalidOption(
+                    f"there is a {self.kind} of that name",
+                    got=f"'{name}'",
+                    remedy="Choose another name, or register with force=True.",
+                )
+            self._parts[name] = part
+            return part
+
+        return keep
+
+    def names(self) -> list[str]:
+        """All names that may be used."""
+        importlib.import_module(self.home)
+        return sorted(self._parts)
+
+    def find(self, name: str) -> Callable[..., Any]:
+        """The part of a name, or at a dotted path such as "my_package.my_file.MyNet".
+
+        Raises InvalidOption when there is none.
+        """
+        names = self.names()
+        if name in self._parts:
+            return self._parts[name]
+        if "." in name:
+            return _at(name, self.kind)
+        near = get_close_matches(name, names, 1)
+        raise InvalidOption(
+            f"there is no {self.kind} of that name",
+            got=f"'{name}'",
+            wanted=", ".join(names) + ", or a dotted path to your own",
+            remedy=f"Did you mean '{near[0]}'?" if near else "",
+        )
+
+    def options(self, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The options for a part, checked and converted by its annotations.
+
+        Raises ValidationError (of pydantic) for an unknown option or a value of a wrong type.
+        """
+        model = _signature_model(self.find(name), self.given)
+        checked = model.model_validate(dict(given))
+        return {key: getattr(checked, key) for key in checked.model_fields_set} | (
+            checked.model_extra or {}
+        )
+
+    def allowed(self, name: str) -> list[str]:
+        """Names of the options of a part."""
+        return list(_signature_model(self.find(name), self.given).model_fields)
+
+    def build(self, name: str, given: Mapping[str, Any], **filled: Any) -> Any:
+        """What a part makes of its options and of what the program fills in."""
+        try:
+            return self.find(name)(**filled, **self.options(name, given))
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise InvalidOption(
+                f"an option of {self.kind} '{name}' cannot be used",
+                where=".".join(map(str, first["loc"])),
+                got=repr(first.get("input")),
+                wanted=first["msg"],
+            ) from error
+
+
+def _signature_model(part: Callable[..., Any], given: tuple[str, ...]) -> type[BaseModel]:
+    """A schema of the parameters that a configuration may set."""
+    target = part.__init__ if inspect.isclass(part) else part
+    hints = get_type_hints(target)
+    fields: dict[str, Any] = {}
+    extra: Literal["allow", "forbid"] = "forbid"
+    for name, parameter in inspect.signature(target).parameters.items():
+        if name in ("self", *given) or parameter.kind is parameter.VAR_POSITIONAL:
+            continue
+        if parameter.kind is parameter.VAR_KEYWORD:
+            extra = "allow"
+            continue
+        needed = parameter.default is parameter.empty
+        fields[name] = (hints.get(name, Any), ... if needed else parameter.default)
+    return create_model(
+        "Options",
+        __config__=ConfigDict(extra=extra, arbitrary_types_allowed=True, protected_namespaces=()),
+        **fields,
+    )
+
+
+def _at(path: str, kind: str) -> Callable[..., Any]:
+    """What lies at a dotted path; modules beside where the program was started are seen too."""
+    module, _, attribute = path.rpartition(".")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+    try:
+        found: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise InvalidOption(
+            f"there is no {kind} at that path",
+            got=f"'{path}': {error}",
+            wanted="what a module holds",
+            remedy="The module must be installed, or lie where you start the program.",
+        ) from error
+    return found
+
+
+def _same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
+    """Whether two callables are one and the same source, loaded twice."""
+    names = ((f.__module__, f.__qualname__) for f in (one, other))
+    return len(set(names)) == 1
+
+
+BACKBONES = Registry(
+    "backbone", "neuralreg.training.model.backbones", ("dimension", "shape", "inputs", "outputs")
+)
+FEATURES = Registry("feature network", "neuralreg.training.descriptors.features", ("dimension",))
+IMAGE_LOSSES = Registry(
+    "image loss", "neuralreg.training.losses.image_losses", ("fixed", "warped", "weight")
+)
+LABEL_LOSSES = Registry("label loss", "neuralreg.training.losses.label_losses", ("fixed", "warped"))
+DEFORMATION_LOSSES = Registry(
+    "deformation loss", "neuralreg.training.losses.deformation_losses", ("found",)
+)
+LOSSES = {"image": IMAGE_LOSSES, "label": LABEL_LOSSES, "deformation": DEFORMATION_LOSSES}
+DATASETS = Registry("dataset type", "neuralreg.training.data.pairing", ("cases", "training"))
+AUGMENTATIONS = Registry(
+    "augmentation", "neuralreg.training.data.augmentation", ("keys", "dimension")
+)
+
+
+def register_backbone(name: str, *, force: bool = False) -> Callable[[Part], Part]:
+    """Offer a network: called with dimension, shape, inputs, outputs and the YAML's options.
+
+    What it makes is a torch module: `network(fixed, moving)` gives a displacement (n, d, z, y, x)
+    in voxels, components x y z, or says otherwise by attributes, see `any_size.Convention`.
+    """
+    return BACKBONES.register(name, force=force)
+
+
+def register_loss(on: str, name: str, *, force: bool = False) -> Callable[[Part], Part]:
+    """Offer a loss on "image", "label" or "deformation".
+
+    The first two are called as `loss(fixed, warped, **options)`, the image losses with a keyword
+    `weight` more (where the moving image was seen); the last as `loss(found, **options)` with
+    what the model found, see `methods.Found`.
+    """
+    if on not in LOSSES:
+        raise InvalidOption("a loss looks at something", got=f"'{on}'", wanted=" or ".join(LOSSES))
+    return LOSSES[on].register(name, force=force)
+
+
+def register_dataset(name: str, *, force: bool = False) -> Callable[[Part], Part]:
+    """Offer a type of dataset: which cases make pairs in an epoch, see `pairing.Pairing`."""
+    return DATASETS.register(name, force=force)
+
+
+def register_augmentation(name: str, *, force: bool = False) -> Callable[[Part], Part]:
+    """Offer an augmentation: called with keys, dimension and options; a MONAI transform."""
+    return AUGMENTATIONS.register(name, force=force)

@@ -1,0 +1,271 @@
+"""Configuration files, merged from left to right, and errors that name file and line."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, ValidationError
+
+from neuralreg.errors import InvalidOption, UnreadableFile
+from neuralreg.training.config.part_registry import (
+    AUGMENTATIONS,
+    BACKBONES,
+    DATASETS,
+    FEATURES,
+    LOSSES,
+    Registry,
+)
+from neuralreg.training.config.schema import Configuration
+
+Path_ = tuple[str | int, ...]  # of keys and places in lists
+
+_HERE = "${here}"  # in a file: its own folder
+_FROM_DEEPREG = {"train"}  # a key that only DeepReg's files have at the top
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong. where: file and line. key: dotted."""
+
+    where: str
+    key: str
+    got: str
+    wanted: str
+
+    def __str__(self) -> str:
+        got = f" got {self.got}," if self.got else ""
+        return f"{self.where}: {self.key}:{got} {self.wanted}"
+
+
+def read_configuration(
+    files: Sequence[str | Path], overrides: Sequence[str] = ()
+) -> tuple[Configuration, dict[str, Any]]:
+    """The configuration that some files make together, and the same as plain values.
+
+    files: merged from left to right, the last one wins; lists are replaced as a whole.
+    overrides: "key.of.something=value", merged last.
+    What `model.start_from` brings is in both.
+    Raises UnreadableFile, and InvalidOption with all problems: file, line, key, what was given,
+    what is allowed; and what `taken_over` raises.
+    """
+    from neuralreg.training.model.fine_tuning import taken_over  # loads torch
+
+    plain, lines = merged(files, overrides)
+    _refuse_deepreg(plain, files)
+    plain = taken_over(plain)
+    try:
+        configuration = Configuration.model_validate(plain)
+    except ValidationError as error:
+        raise _invalid([_problem(e, lines, Configuration) for e in error.errors()]) from error
+    run_code(configuration.code, [Path(f).parent for f in files])
+    problems = list(_problems_of_parts(configuration, lines))
+    if problems:
+        raise _invalid(problems)
+    return configuration, plain
+
+
+def merged(
+    files: Sequence[str | Path], overrides: Sequence[str] = ()
+) -> tuple[dict[str, Any], dict[Path_, str]]:
+    """The merged values, and where each key was last given.
+
+    A file or override that says what to start from takes away the networks of those before it.
+    """
+    parts, lines = [], {}
+    for file in map(Path, files):
+        parts.append(_read(file))
+        lines.update(_lines_of(file))
+    for text in overrides:
+        parts.append(_override(text))
+        lines[tuple(text.partition("=")[0].split("."))] = f"--set {text}"
+    try:
+        plain = OmegaConf.to_container(_in_order(parts), resolve=True)
+    except OmegaConfBaseException as error:
+        raise InvalidOption(
+            "the configurations cannot be merged", got=str(error).splitlines()[0]
+        ) from error
+    if not isinstance(plain, dict):
+        raise InvalidOption("a configuration is keys and values", got=type(plain).__name__)
+    return plain, lines
+
+
+def _in_order(parts: Sequence[Any]) -> Any:
+    whole: Any = OmegaConf.create()
+    for part in parts:
+        if OmegaConf.select(part, "model.start_from") and OmegaConf.select(whole, "model"):
+            whole.pop("model")
+        whole = OmegaConf.merge(whole, part)
+    return whole
+
+
+def write_configuration(plain: dict[str, Any], path: Path) -> None:
+    """The merged values as a file that `train` and `predict` take again."""
+    path.write_text(yaml.safe_dump(plain, sort_keys=False), encoding="utf-8")
+
+
+def run_code(files: Sequence[Path], folders: Sequence[Path]) -> None:
+    """Runs Python files that register a user's own parts, found beside the configuration."""
+    for file in files:
+        places = [folder / file for folder in folders]
+        path = next((p for p in places if p.is_file()), None)
+        if path is None:
+            raise UnreadableFile(f"{file} is missing", wanted=" or ".join(map(str, places)))
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        if spec is None or spec.loader is None:
+            raise UnreadableFile(f"{path} is no Python file")
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+
+
+def _read(file: Path) -> Any:
+    if not file.is_file():
+        raise UnreadableFile(f"{file} is missing", wanted="a YAML file")
+    try:
+        text = file.read_text(encoding="utf-8").replace(_HERE, file.parent.resolve().as_posix())
+        return OmegaConf.create(text)
+    except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+        raise UnreadableFile(f"{file} is no YAML", got=" ".join(str(error).split())) from error
+
+
+def _override(text: str) -> Any:
+    if not re.match(r"^[\w.]+=", text):
+        raise InvalidOption("--set wants key=value", got=f"'{text}'", wanted="training.epochs=10")
+    return OmegaConf.from_dotlist([text])
+
+
+def _lines_of(file: Path) -> dict[Path_, str]:
+    def walk(node: Any, at: Path_) -> Iterator[tuple[Path_, str]]:
+        yield at, f"{file}, line {node.start_mark.line + 1}"
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                yield from walk(value, (*at, key.value))
+                yield (*at, key.value), f"{file}, line {key.start_mark.line + 1}"
+        elif isinstance(node, yaml.SequenceNode):
+            for place, value in enumerate(node.value):
+                yield from walk(value, (*at, place))
+
+    node = yaml.compose(file.read_text(encoding="utf-8"), yaml.SafeLoader)
+    return dict(walk(node, ())) if node else {(): f"{file}, line 1"}
+
+
+def _where(at: Path_, lines: dict[Path_, str]) -> str:
+    """The line of a key, or of what holds it; a list of one may be written without the list."""
+    for place in (at, tuple(k for k in at if not isinstance(k, int))):
+        for length in range(len(place), -1, -1):
+            if place[:length] in lines and (length or not place or place is not at):
+                return lines[place[:length]]
+    return "configuration"
+
+
+def _problem(error: Any, lines: dict[Path_, str], root: type[BaseModel]) -> Problem:
+    at: Path_ = tuple(error["loc"])
+    wanted = str(error["msg"]).removeprefix("Value error, ")
+    got = "" if error["type"] == "missing" else repr(error.get("input"))
+    if isinstance(error.get("input"), dict) and error["type"] != "extra_forbidden":
+        got = ""
+    if error["type"] == "extra_forbidden":
+        return _unknown_key(at, lines, _fields_at(root, at[:-1]))
+    if error["type"] == "missing":
+        wanted = "is missing; it is needed"
+    return Problem(_where(at, lines), ".".join(map(str, at)), got[:200], f"allowed: {wanted}")
+
+
+def _unknown_key(at: Path_, lines: dict[Path_, str], allowed: list[str]) -> Problem:
+    near = get_close_matches(str(at[-1]), allowed, 1)
+    hint = f"; did you mean '{near[0]}'?" if near else ""
+    return Problem(
+        _where(at, lines),
+        ".".join(map(str, at)),
+        f"the key '{at[-1]}'",
+        f"allowed: {', '.join(allowed) or 'no options'}{hint}",
+    )
+
+
+def _fields_at(model: Any, at: Path_) -> list[str]:
+    """The keys that the schema knows at some place."""
+    for key in at:
+        if isinstance(key, int):
+            continue
+        model = _record_in(model.model_fields[key].annotation)
+    return list(model.model_fields)
+
+
+def _record_in(annotation: Any) -> Any:
+    """The schema inside of an optional, a tuple or an annotated type."""
+    if get_origin(annotation) is None or get_origin(annotation) is Literal:
+        return annotation
+    inner = [_record_in(a) for a in get_args(annotation)]
+    return next((a for a in inner if isinstance(a, type) and issubclass(a, BaseModel)), None)
+
+
+def _problems_of_parts(config: Configuration, lines: dict[Path_, str]) -> Iterator[Problem]:
+    """What is wrong with the names and options of backbones, losses and other parts."""
+    networks = FEATURES if config.model.method == "features" else BACKBONES
+    named: list[tuple[Path_, Any, Registry]] = [
+        (("model", "backbone", n), part, networks) for n, part in enumerate(config.model.backbone)
+    ]
+    for on, kind in LOSSES.items():
+        parts = enumerate(getattr(config.loss, on))
+        named += [(("loss", on, n), part, kind) for n, part in parts]
+    named += [
+        (("dataset", "augmentation", n), part, AUGMENTATIONS)
+        for n, part in enumerate(config.dataset.augmentation)
+    ]
+    for at, part, kind in named:
+        yield from _problems_of(at, part.name, part.options, kind, lines)
+    if config.dataset.type != "shapes":
+        yield from _problems_of(("dataset",), config.dataset.type, None, DATASETS, lines)
+
+
+def _problems_of(
+    at: Path_,
+    name: str,
+    options: dict[str, Any] | None,
+    kind: Registry,
+    lines: dict[Path_, str],
+) -> Iterator[Problem]:
+    key = "type" if options is None else "name"
+    try:
+        kind.find(name)
+    except InvalidOption as error:
+        place = (*at, key)
+        where = _where(place, lines)
+        wanted = f"allowed: {error.wanted}. {error.remedy}".strip()
+        yield Problem(where, ".".join(map(str, place)), error.got or repr(name), wanted)
+        return
+    try:
+        kind.options(name, options or {})
+    except ValidationError as error:
+        for one in error.errors():
+            place = (*at, *one["loc"])
+            if one["type"] == "extra_forbidden":
+                yield _unknown_key(place, lines, kind.allowed(name))
+            else:
+                got = "" if one["type"] == "missing" else repr(one.get("input"))
+                key = ".".join(map(str, place))
+                yield Problem(_where(place, lines), key, got, f"allowed: {one['msg']}")
+
+
+def _invalid(problems: list[Problem]) -> InvalidOption:
+    return InvalidOption(
+        "the configuration cannot be used:\n  " + "\n  ".join(map(str, problems)) + "\n",
+        remedy="`docs/training.md` lists all keys.",
+    )
+
+
+def _refuse_deepreg(plain: dict[str, Any], files: Sequence[str | Path]) -> None:
+    if _FROM_DEEPREG & plain.keys() and "model" not in plain:
+        raise InvalidOption(
+            "this looks like a configuration of DeepReg",
+            where=", ".join(map(str, files)),
+            remedy="`neuralreg convert-config OLD -o NEW` translates it and says what it could "
+            "not.",
+        )

@@ -1,0 +1,1 @@
+"""From files to batches: data sets, pairs, grids, augmentation, checks before a training."""

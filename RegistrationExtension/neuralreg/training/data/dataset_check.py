@@ -1,0 +1,128 @@
+"""Broken or mismatched files of a dataset, found before training begins."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from neuralreg.errors import RegistrationError
+from neuralreg.training.config import schema
+from neuralreg.training.config.part_registry import DATASETS
+from neuralreg.training.data.dataset_files import (
+    Case,
+    find_cases,
+    read_case_image,
+    read_case_labels,
+)
+from neuralreg.training.data.pairs import options_of
+
+_FAR = 0.5  # of the larger field of view: labels whose center is further off are another image's
+
+
+@dataclass(frozen=True)
+class DatasetReport:
+    """images, pairs: by split. problems: (file or split, what is wrong)."""
+
+    images: dict[str, int]
+    pairs: dict[str, int]
+    problems: tuple[tuple[str, str], ...]
+
+    def as_record(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "images": self.images,
+            "pairs_per_epoch": self.pairs,
+            "problems": [{"where": where, "what": what} for where, what in self.problems],
+        }
+
+    def in_words(self) -> str:
+        """For a person."""
+        lines = [
+            f"{split}: {count} images, {self.pairs.get(split, 0)} pairs in an epoch"
+            for split, count in self.images.items()
+        ]
+        lines += [f"{where}: {what}" for where, what in self.problems]
+        return "\n".join([*lines, f"{len(self.problems)} problems"])
+
+
+def check_dataset(config: schema.Configuration) -> DatasetReport:
+    """Read each file of each split once: is it there, whole, of the right kind, and not empty?"""
+    images, pairs, problems = {}, {}, []
+    for split in ("train", "valid", "test"):
+        where: schema.Split | None = getattr(config.dataset, split)
+        if where is None:
+            continue
+        try:
+            cases = find_cases(where, config.dataset.type)
+        except RegistrationError as error:
+            problems.append((f"dataset.{split}", str(error)))
+            continue
+        images[split] = len(cases)
+        for case in cases:
+            problems += list(_problems_of(case, config.dataset))
+        try:
+            pairs[split] = _pairs(cases, config.dataset, split)
+        except RegistrationError as error:
+            problems.append((f"dataset.{split}", str(error)))
+    return DatasetReport(images, pairs, tuple(problems))
+
+
+def _pairs(cases: list[Case], dataset: schema.Dataset, split: str) -> int:
+    pairing = DATASETS.find(dataset.type)(cases, split == "train", **options_of(dataset))
+    return len(pairing.pairs(random.Random(0)))
+
+
+def _problems_of(case: Case, dataset: schema.Dataset) -> Iterator[tuple[str, str]]:
+    d = len(dataset.size)
+    try:
+        image = read_case_image(case.image, d)
+    except (RegistrationError, OSError, KeyError) as error:
+        yield str(case.image), str(error)
+        return
+    if not bool(torch.isfinite(image.data).all()):
+        yield str(case.image), "NaN or infinite values"
+    if float(image.data.min()) == float(image.data.max()):
+        yield str(case.image), f"the value {float(image.data.min()):g} everywhere"
+    yield from _problems_of_mask(case, d)
+    if case.labels is None:
+        return
+    try:
+        labels = read_case_labels(case.labels, d)
+    except (RegistrationError, OSError, KeyError) as error:
+        yield str(case.labels), str(error)
+        return
+    if labels.grid.dimension != d:
+        yield str(case.labels), f"{labels.grid.dimension} axes, the images have {d}"
+        return
+    away = abs(labels.grid.center - image.grid.center) / image.grid.extent_mm
+    if away.max() > _FAR:
+        yield str(case.labels), f"lies beside its image, {case.image}: their centers are far apart"
+    if not bool(labels.data.any()):
+        yield str(case.labels), "holds no label"
+    yield from _missing(case, labels.data, dataset)
+
+
+def _problems_of_mask(case: Case, dimension: int) -> Iterator[tuple[str, str]]:
+    if case.mask is None:
+        return
+    try:
+        mask = read_case_labels(case.mask, dimension)
+    except (RegistrationError, OSError, KeyError) as error:
+        yield str(case.mask), str(error)
+        return
+    if not bool(mask.data.any()):
+        yield str(case.mask), "leaves nothing of the image"
+
+
+def _missing(
+    case: Case, values: torch.Tensor, dataset: schema.Dataset
+) -> Iterator[tuple[str, str]]:
+    if dataset.labels is None or values.is_floating_point():
+        return
+    absent = sorted(set(dataset.labels) - set(torch.unique(values).tolist()))
+    if absent:
+        yield str(case.labels), f"has no label {', '.join(map(str, absent))}"

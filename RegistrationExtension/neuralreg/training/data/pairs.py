@@ -1,0 +1,361 @@
+"""Pairs of images as tensors: loaded once, resampled, changed at random, put into batches."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils import data as torch_data
+
+from neuralreg.errors import InvalidOption
+from neuralreg.geometry.grid import Grid
+from neuralreg.geometry.image import Image
+from neuralreg.registration.preprocess import scaled
+from neuralreg.training.config import schema
+from neuralreg.training.config.part_registry import AUGMENTATIONS, DATASETS
+from neuralreg.training.data.dataset_files import (
+    Case,
+    find_cases,
+    label_channels,
+    label_values,
+    read_case_image,
+    read_case_labels,
+)
+from neuralreg.training.data.network_grid import Placement, seen, seen_grid
+
+Batch = dict[str, Tensor]
+
+_GROUPED = ("intra_group_prob", "intra_group_option", "sample_image_in_group")
+_SEEDS = 1 << 31
+
+
+@dataclass(frozen=True)
+class Item:
+    """One pair of an epoch. label: the channel that is used, None for all. seed: of its changes."""
+
+    fixed: int
+    moving: int
+    label: int | None
+    seed: int
+
+
+class PairData(torch_data.Dataset[Batch]):
+    """The pairs of one split.
+
+    training: whether pairs are shuffled, changed at random and cut into patches. one_label:
+    whether each pair comes with one label only, as conditional networks want it.
+    An item gives "fixed" and "moving" (1, z, y, x) in 0..1, and with labels "fixed_labels" and
+    "moving_labels" (k, z, y, x) in 0..1, with masks "fixed_mask" and "moving_mask" (1, z, y, x),
+    1 where images count. Everything random comes from the item's seed, so that
+    neither the number of processes nor a restart changes a pair.
+    """
+
+    def __init__(
+        self,
+        config: schema.Dataset,
+        split: str,
+        *,
+        training: bool = False,
+        one_label: bool = False,
+        seed: int = 0,
+        cache_folder: Path | None = None,
+    ) -> None:
+        where: schema.Split | None = getattr(config, split)
+        if where is None:
+            raise InvalidOption(f"the dataset has no {split} images", wanted=f"dataset.{split}.dir")
+        self.config, self.split, self.training, self.seed = config, split, training, seed
+        self.labeled, self.one_label = where.labeled, one_label
+        parts = [""] + ["_labels"] * where.labeled + ["_mask"] * where.masked
+        self.cases = find_cases(where, config.type)
+        self.pairing = DATASETS.find(config.type)(self.cases, training, **options_of(config))
+        self.labels = self._labels() if self.labeled else ()
+        self._number = {case: n for n, case in enumerate(self.cases)}
+        self._loaded = _cached(self.cases, _Loader(config, self.labels), config, cache_folder)
+        self._changes = _changes(config, parts) if training else None
+
+    def _labels(self) -> tuple[int, ...]:
+        found = self.config.labels or label_values(self.cases, len(self.config.size))
+        if not found:
+            raise InvalidOption("the label maps hold no label", where=f"dataset.{self.split}")
+        return tuple(found)
+
+    def items(self, epoch: int) -> list[Item]:
+        """The pairs of an epoch; the same for each epoch outside of training."""
+        generator = random.Random(f"{self.seed} {self.split} {epoch if self.training else 0}")
+        pairs = [(self._number[f], self._number[m]) for f, m in self.pairing.pairs(generator)]
+        each = self.labeled and self.one_label and not self._sampled
+        channels: Sequence[int | None] = range(len(self.labels)) if each else (None,)
+        return [
+            Item(f, m, channel, generator.randrange(_SEEDS))
+            for f, m in pairs
+            for channel in channels
+        ]
+
+    @property
+    def _sampled(self) -> bool:
+        return self.training and self.config.sample_label == "sample"
+
+    def __getitem__(self, item: Item) -> Batch:
+        fixed, moving = self._loaded[item.fixed], self._loaded[item.moving]
+        pair = _placed(fixed, moving, self.config)
+        if self.labeled:
+            keep = self._channel(pair, item)
+            if keep is not None:
+                pair |= {k: pair[k][keep : keep + 1] for k in ("fixed_labels", "moving_labels")}
+        if self._changes is not None:
+            pair = self._changes(pair, item.seed)
+        return pair
+
+    def _channel(self, pair: Batch, item: Item) -> int | None:
+        """The label that is used: one that both images show, where there is one."""
+        if item.label is not None or not self._sampled:
+            return item.label
+        shown = [
+            n
+            for n, (f, m) in enumerate(
+                zip(pair["fixed_labels"], pair["moving_labels"], strict=True)
+            )
+            if bool(f.any()) and bool(m.any())
+        ]
+        return random.Random(item.seed).choice(shown or range(len(pair["fixed_labels"])))
+
+    def case(self, number: int) -> Case:
+        """The case that an item's number stands for."""
+        return self.cases[number]
+
+
+class Batches:
+    """The batches of an epoch, for a loop: `batches(epoch, start)` goes on after `start` of them.
+
+    share: (number, count) of the processes that train together; each gets its part of a batch.
+    """
+
+    def __init__(
+        self, pairs: PairData, batch_size: int, *, workers: int = 0, share: tuple[int, int] = (0, 1)
+    ) -> None:
+        self.pairs, self.size, self.workers, self.share = pairs, batch_size, workers, share
+        # No way back from the sampler to here: a cycle would be cleared in any order, and processes
+        # whose queues are gone take five seconds to end.
+        self._sampler = _Later()
+        self._loader: torch_data.DataLoader[Batch] = torch_data.DataLoader(
+            pairs,
+            batch_sampler=self._sampler,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            prefetch_factor=4 if workers else None,
+            worker_init_fn=_leave_ctrl_c_to_the_loop,
+            generator=torch.Generator(),  # else each start would draw from the network's numbers
+        )
+
+    def count(self, epoch: int = 0) -> int:
+        """Batches in an epoch."""
+        return len(self._planned(epoch))
+
+    def __call__(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch after `start`."""
+        self._sampler.order = self._planned(epoch)[start:]
+        return iter(self._loader)
+
+    def _planned(self, epoch: int) -> list[list[Item]]:
+        number, count = self.share
+        items = self.pairs.items(epoch)
+        whole = self.size * count
+        groups = [items[n : n + whole] for n in range(0, len(items), whole)]
+        if self.pairs.training and len(groups) > 1 and len(groups[-1]) < whole:
+            groups.pop()  # a last, smaller batch would weigh its pairs more
+        return [part for group in groups if (part := group[number::count])]
+
+
+def _leave_ctrl_c_to_the_loop(worker: int) -> None:
+    """A terminal's Ctrl-C reaches all processes; those that load must live until the step ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+class _Later:
+    """A sampler whose order of batches is set when an epoch begins."""
+
+    def __init__(self) -> None:
+        self.order: list[list[Item]] = []
+
+    def __iter__(self) -> Iterator[list[Item]]:
+        return iter(self.order)
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+
+class _Loader:
+    """From a case to its tensors; what the cache keeps."""
+
+    def __init__(self, config: schema.Dataset, labels: tuple[int, ...]) -> None:
+        self.config, self.labels = config, labels
+
+    def __call__(self, case: Case) -> dict[str, Image]:
+        d = len(self.config.size)
+        image = read_case_image(case.image, d)
+        found = {"image": Image(scaled(image, self.config.intensity), image.grid)}
+        if case.labels is not None:
+            raw = read_case_labels(case.labels, d)
+            found["labels"] = label_channels(raw, self.labels)
+        if case.mask is not None:
+            inside = read_case_labels(case.mask, d)
+            found["mask"] = Image((inside.data > 0).float(), inside.grid)
+        if self.config.space == "own":
+            grid = seen_grid(image, found["image"].data, self.config)
+            found = {n: Image(seen(part, grid).contiguous(), grid) for n, part in found.items()}
+        return found
+
+
+def _placed(fixed: Mapping[str, Image], moving: Mapping[str, Image], config: Any) -> Batch:
+    where = Placement.of(fixed["image"].grid, moving["image"].grid, config.size, config.space)
+    pair = {}
+    for side, images, grid in (("fixed", fixed, where.fixed), ("moving", moving, where.moving)):
+        pair[side] = seen(images["image"], grid)
+        for part in images.keys() - {"image"}:
+            pair[f"{side}_{part}"] = seen(images[part], grid)
+    return pair
+
+
+def _cached(
+    cases: list[Case], loader: _Loader, config: schema.Dataset, folder: Path | None
+) -> Sequence[dict[str, Image]] | _Fresh | _DiskCache:
+    if config.cache == "none":
+        return _Fresh(cases, loader)
+    if config.cache == "disk":
+        if folder is None:
+            raise InvalidOption("a cache on disk needs a folder")
+        return _DiskCache(cases, loader, folder)
+    with ThreadPoolExecutor() as pool:  # reading and unpacking wait for the disk more than for us
+        return list(pool.map(loader, cases))
+
+
+class _Fresh:
+    """Cases that are loaded each time."""
+
+    def __init__(self, cases: list[Case], loader: _Loader) -> None:
+        self.cases, self.loader = cases, loader
+
+    def __getitem__(self, number: int) -> dict[str, Image]:
+        return self.loader(self.cases[number])
+
+
+class _DiskCache:
+    """Loaded cases as files, made at the first use; the key holds all that decides the content."""
+
+    def __init__(self, cases: list[Case], loader: _Loader, folder: Path) -> None:
+        self.cases, self.loader, self.folder = cases, loader, folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def __getitem__(self, number: int) -> dict[str, Image]:
+        path = self.folder / f"{self._key(self.cases[number])}.pt"
+        if not path.is_file():
+            found = self.loader(self.cases[number])
+            draft = path.with_suffix(f".{torch.initial_seed() % _SEEDS}.draft")
+            torch.save({k: (v.data, _grid_record(v)) for k, v in found.items()}, draft)
+            draft.replace(path)
+        kept = torch.load(path, weights_only=True)
+        return {name: Image(values, Grid(*grid)) for name, (values, grid) in kept.items()}
+
+    def _key(self, case: Case) -> str:
+        places = [p for p in (case.image, case.labels, case.mask) if p is not None]
+        stamps = [(str(p), Path(p.path).stat().st_mtime_ns) for p in places]
+        c = self.loader.config
+        text = repr((stamps, c.size, c.space, c.intensity, c.input, self.loader.labels))
+        return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def _grid_record(image: Image) -> list[list[float]]:
+    g = image.grid
+    return [list(g.size), list(g.spacing), list(g.origin), list(g.direction)]
+
+
+def options_of(config: schema.Dataset) -> dict[str, Any]:
+    """What the pairing of a dataset gets."""
+    grouped = {k: getattr(config, k) for k in _GROUPED} if config.type == "grouped" else {}
+    return grouped | config.options
+
+
+class _changes:  # noqa: N801 - reads as a function that carries its transforms
+    """Augmentation and patches, made from a seed."""
+
+    def __init__(self, config: schema.Dataset, parts: list[str]) -> None:
+        d = len(config.size)
+        self.steps = [
+            AUGMENTATIONS.build(one.name, one.options, keys=keys, dimension=d)
+            for one in config.augmentation
+            for keys in _keys(one, parts)
+        ]
+        if config.patch is not None:
+            self.steps.append(_Patches(config.patch, parts))
+
+    def __call__(self, pair: Batch, seed: int) -> Batch:
+        if not self.steps:
+            return pair
+        seeds = np.random.SeedSequence(seed).generate_state(len(self.steps))
+        values: Any = pair
+        for step, own in zip(self.steps, seeds, strict=True):
+            step.set_random_state(seed=int(own))
+            values = step(values)
+        return {
+            key: torch.as_tensor(v).as_subclass(Tensor).contiguous() for key, v in values.items()
+        }
+
+
+def _plain(values: Any) -> Tensor:
+    """A tensor without what MONAI attaches to it."""
+    return torch.as_tensor(values).as_subclass(Tensor).contiguous()
+
+
+def _keys(one: schema.Augmentation, parts: list[str]) -> list[list[str]]:
+    sides = ["fixed", "moving"] if one.of == "both" else [one.of]
+    keys = [[f"{side}{part}" for part in parts] for side in sides]
+    return [[key for group in keys for key in group]] if one.together else keys
+
+
+class _Patches:
+    """Cuts one place out of all images of a pair."""
+
+    def __init__(self, patch: schema.Patch, parts: list[str]) -> None:
+        from monai.transforms import RandCropByPosNegLabeld
+
+        keys = [f"{side}{part}" for side in ("fixed", "moving") for part in parts]
+        self.crop = RandCropByPosNegLabeld(
+            keys,
+            label_key="body",
+            spatial_size=patch.size[::-1],
+            pos=patch.foreground,
+            neg=1 - patch.foreground,
+            num_samples=1,
+        )
+
+    def set_random_state(self, seed: int) -> None:
+        """As MONAI's transforms have it."""
+        self.crop.set_random_state(seed=seed)
+
+    def __call__(self, pair: Mapping[str, Any]) -> dict[str, Any]:
+        (found,) = self.crop({**pair, "body": _body(pair)})
+        return {key: found[key] for key in pair}
+
+
+def _body(pair: Mapping[str, Any]) -> Tensor:
+    """Where a patch is worth its place: a label of the fixed image, else its foreground."""
+    from neuralreg.registration.working_grid import foreground
+
+    labels = pair.get("fixed_labels")
+    if labels is not None and bool((labels > 0.5).any()):
+        return _plain(labels).amax(0, keepdim=True) > 0.5
+    values = _plain(pair["fixed"])
+    d = values.dim() - 1
+    size = tuple(values.shape[:0:-1])
+    grid = Grid(size, (1.0,) * d, (0.0,) * d, tuple(np.eye(d).ravel().tolist()))
+    return foreground(Image(values, grid))[None]

@@ -1,0 +1,1 @@
+"""Training of networks that describe images for the search, from random shapes."""

@@ -1,0 +1,92 @@
+"""From a configuration to a network that describes voxels, and to its card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from neuralreg.errors import InvalidOption
+from neuralreg.io.files import written_whole
+from neuralreg.networks.descriptor import Descriptor
+from neuralreg.training.config import schema
+from neuralreg.training.config.part_registry import FEATURES
+from neuralreg.training.descriptors.descriptor_loss import MatchingStep, SyntheticBatches
+from neuralreg.training.loop.checkpoint import State
+from neuralreg.zoo.card import Input, ModelCard, Output, Weights
+from neuralreg.zoo.weights import file_hash
+
+_MOST_SAMPLES = 700_000  # of the grid on which the search compares features
+
+
+def feature_step(config: schema.Configuration) -> MatchingStep:
+    """The network of a configuration with its loss. Raises InvalidOption for a wrong backbone."""
+    assert config.loss.features is not None  # the schema wants it
+    return MatchingStep(_network(config), **config.loss.features.model_dump())
+
+
+def shapes_of(config: schema.Configuration, device: torch.device) -> SyntheticBatches:
+    """The batches of a configuration."""
+    return SyntheticBatches(
+        config.dataset.shape,
+        pairs=config.dataset.pairs,
+        size=config.training.batch_size,
+        seed=config.training.seed,
+        device=device,
+    )
+
+
+def export_features(
+    folder: Path, config: schema.Configuration, network: nn.Module, state: State
+) -> Path:
+    """Write the weights and a card for them."""
+    path = folder / f"{config.name}.pt"
+    values = {name: v.detach().cpu().contiguous() for name, v in network.state_dict().items()}
+    with written_whole(path) as draft:
+        torch.save(values, draft)
+    card = ModelCard(
+        name=config.name,
+        title=config.name.replace("_", " "),
+        architecture=_backbone(config).name,
+        arguments=_arguments(config),
+        input=Input.model_validate(
+            {
+                "dimensions": [len(config.dataset.size)],
+                "most_samples": _MOST_SAMPLES,
+                "intensity": "extremes",
+            }
+        ),
+        output=Output(kind="features", weighted=True),
+        weights=Weights(file=path.name, sha256=file_hash(path), bytes=path.stat().st_size),
+        license="your own",
+        citation="your own",
+        training_data=f"random shapes in random contrasts, {state.step} steps",
+        modalities=("any",),
+        anatomies=("any",),
+        intended_use="Features for the coupled convex search.",
+        limits="Known to who trained it only.",
+        refinement="mind",
+    )
+    with written_whole(folder / "model.json") as draft:
+        draft.write_text(card.model_dump_json(indent=2, exclude_none=True), encoding="utf-8")
+    return folder / "model.json"
+
+
+def _backbone(config: schema.Configuration) -> schema.Step:
+    if len(config.model.backbone) > 1:
+        raise InvalidOption("features come from one backbone", got=f"{len(config.model.backbone)}")
+    return config.model.backbone[0]
+
+
+def _arguments(config: schema.Configuration) -> dict[str, object]:
+    return {"dimension": len(config.dataset.size), **_backbone(config).options}
+
+
+def _network(config: schema.Configuration) -> nn.Module:
+    backbone, dimension = _backbone(config), len(config.dataset.size)
+    network: nn.Module = FEATURES.build(backbone.name, backbone.options, dimension=dimension)
+    return network
+
+
+FEATURES.register("descriptor")(Descriptor)

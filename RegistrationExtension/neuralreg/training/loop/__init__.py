@@ -1,0 +1,1 @@
+"""A run: its loop, checkpoints, schedule, validation, logs, and processes."""

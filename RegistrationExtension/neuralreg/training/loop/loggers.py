@@ -1,0 +1,82 @@
+"""What a person or a program sees of a training: tables, TensorBoard, a line of JSON."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from neuralreg.training.loop.training_loop import Report, Watcher
+
+CURVES = "curves.csv"
+
+
+class CsvTable:
+    """A line per epoch in curves.csv: epoch, step, rate, losses, and validation figures."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / CURVES
+
+    def __call__(self, report: Report) -> None:
+        """Append an epoch; lines of that epoch and later, from an earlier piece, are dropped."""
+        if not report.ended:
+            return
+        line: dict[str, Any] = {"epoch": report.epoch, "step": report.step, "rate": report.rate}
+        line |= {f"train {name}": value for name, value in report.losses.items()}
+        line |= {f"valid {name}": value for name, value in report.validation.items()}
+        lines = [known for known in self.lines() if int(known["epoch"]) < report.epoch]
+        names = list(dict.fromkeys(name for one in (*lines, line) for name in one))
+        with self.path.open("w", newline="", encoding="utf-8") as file:
+            table = csv.DictWriter(file, names)
+            table.writeheader()
+            table.writerows([*lines, line])
+
+    def lines(self) -> list[dict[str, str]]:
+        """What stands in the table."""
+        if not self.path.is_file():
+            return []
+        with self.path.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+
+class TensorBoard:
+    """Scalars of each step and epoch, and now and then a picture of a validation pair.
+
+    picture: gives an array (height, width, 3) in 0..255. every: epochs between pictures; 0: none.
+    """
+
+    def __init__(
+        self, folder: Path, *, picture: Callable[[], Any] | None = None, every: int = 10
+    ) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.writer: Any = SummaryWriter(str(folder), flush_secs=10)
+        self.picture, self.every = picture, every
+
+    def __call__(self, report: Report) -> None:
+        """Write what a report says."""
+        head = "epoch" if report.ended else "step"
+        for name, value in report.losses.items():
+            self.writer.add_scalar(f"{head}/{name}", value, report.step)
+        for name, value in report.validation.items():
+            self.writer.add_scalar(f"validation/{name}", value, report.step)
+        if not report.ended:
+            self.writer.add_scalar("rate", report.rate, report.step)
+        elif self.picture and self.every and report.epoch % self.every == 0:
+            self.writer.add_image("pair", self.picture(), report.step, dataformats="HWC")
+
+    def close(self) -> None:
+        """Write what is left."""
+        self.writer.close()
+
+
+def json_lines(write: Callable[[str], None]) -> Watcher:
+    """A watcher that gives one JSON object per report to `write`."""
+
+    def tell(report: Report) -> None:
+        write(json.dumps(asdict(report)))
+
+    return tell

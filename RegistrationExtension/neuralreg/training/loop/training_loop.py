@@ -1,0 +1,324 @@
+"""The loop: steps, validations, checkpoints, and an orderly stop.
+
+Plain PyTorch: resuming, logs and tables are all that a framework would add here, and the order of
+random numbers, which has to survive a restart, stays in sight.
+
+Any module whose call on a batch gives losses by name, with their total as "loss", can be trained:
+
+    state = fit(step, batches, torch.optim.Adam(step.parameters()), folder, LoopOptions(epochs=5))
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from neuralreg.errors import Cancelled, InvalidOption, OutOfMemory
+from neuralreg.training.loop.checkpoint import Parts, State, load_checkpoint, save_checkpoint
+from neuralreg.training.loop.distributed import Team
+from neuralreg.training.loop.schedule import Stages
+from neuralreg.training.losses.training_step import TOTAL
+
+Batch = Mapping[str, Tensor]
+Figures = dict[str, float]
+HIGHER_IS_BETTER = ("dice",)
+LAST = "last.pt"
+_SAVE_EVERY_S = 60.0  # a checkpoint of a large network takes longer than a short epoch
+BEST = "best.pt"
+_TYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class Batches(Protocol):
+    """Batches by epoch; `data.Batches` is one."""
+
+    def __call__(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch, after `start` of them."""
+        ...
+
+    def count(self, epoch: int = 0) -> int:
+        """How many there are."""
+        ...
+
+
+@dataclass(frozen=True)
+class LoopOptions:
+    """How the loop runs; see `config.Training` for the meaning of each."""
+
+    epochs: int = 100
+    max_steps: int | None = None
+    accumulate: int = 1
+    clip: float | None = None
+    precision: str = "float32"
+    validate_period: int = 1
+    save_period: int | None = None
+    best: str = "loss"
+    patience: int | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What watchers see, after each step and, with `ended`, after each epoch.
+
+    losses: of the step, or their means over the epoch. validation: where there was one. fraction:
+    of the whole training. remaining_s: at the pace so far.
+    """
+
+    epoch: int
+    step: int
+    losses: Figures
+    rate: float
+    fraction: float
+    remaining_s: float
+    ended: bool = False
+    validation: Figures = field(default_factory=dict)
+
+
+Watcher = Callable[[Report], None]
+Validate = Callable[[], Figures]
+
+
+def fit(
+    step: nn.Module,
+    batches: Batches,
+    optimizer: torch.optim.Optimizer,
+    folder: Path,
+    options: LoopOptions,
+    *,
+    schedule: Any = None,
+    validate: Validate | None = None,
+    watchers: Sequence[Watcher] = (),
+    team: Team | None = None,
+    resume: bool = False,
+    stop: threading.Event | None = None,
+    stages: Stages | None = None,
+) -> State:
+    """Train until the options say stop; how far it came.
+
+    step: `step(batch)` gives losses, "loss" is minimized. folder: gets last.pt at the end, at a
+    stop, and between epochs once a minute; best.pt; epoch_0010.pt and so on by save_period.
+    validate: figures by name; without it the mean training loss decides what is best. resume: go
+    on where last.pt was. stages: which part of the network is trained when.
+
+    Ctrl-C (SIGINT), SIGTERM or setting `stop` ends the current step, saves, and raises Cancelled; a
+    second signal ends at once. Raises InvalidOption when validation has no figure `options.best`,
+    OutOfMemory.
+    """
+    loop = _Loop(step, batches, optimizer, folder, options, schedule, validate, watchers, team)
+    loop.stages = stages
+    return loop.run(resume, stop or threading.Event())
+
+
+class _Loop:
+    def __init__(
+        self,
+        step: nn.Module,
+        batches: Batches,
+        optimizer: torch.optim.Optimizer,
+        folder: Path,
+        options: LoopOptions,
+        schedule: Any,
+        validate: Validate | None,
+        watchers: Sequence[Watcher],
+        team: Team | None,
+    ) -> None:
+        self.team = team or Team.alone(next(step.parameters()).device)
+        self.batches, self.folder, self.options = batches, folder, options
+        self.validate, self.watchers = validate, watchers
+        scaler = torch.amp.GradScaler(self.team.device.type, enabled=options.precision == "float16")
+        self.parts = Parts(step, optimizer, schedule, scaler)
+        self.step = self.team.shared(step)
+        self.state = State()
+        self.stages: Stages | None = None
+        self.saved = time.monotonic()
+
+    def run(self, resume: bool, stop: threading.Event) -> State:
+        self.stop = stop
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if resume:
+            self.state = load_checkpoint(self.folder / LAST, self.parts)
+        with _signals(self.stop):
+            while self.state.epoch < self.options.epochs and not self._at_the_end():
+                self._epoch()
+                if self._is_stale():
+                    break
+        self._save(LAST)
+        return self.state
+
+    def _epoch(self) -> None:
+        state, options = self.state, self.options
+        self.step.train()
+        if self.stages and self.stages.enter(state.epoch) and state.batch == 0:
+            state.best, state.stale = None, 0  # what was best did less, or with less
+        means = _Means()
+        count = self.batches.count(state.epoch)
+        if count == 0:
+            raise InvalidOption("an epoch has no pair", remedy="Check dataset.train.")
+        source = self.batches(state.epoch, state.batch)
+        while group := list(islice(source, options.accumulate)):
+            start = time.monotonic()
+            losses = self._one_step(group)
+            state.seconds += time.monotonic() - start
+            state.batch += len(group)
+            state.step += 1
+            means.add(losses)
+            self._tell(losses, (state.epoch + state.batch / count), ended=False)
+            if self.team.any(self.stop.is_set()):
+                self._save(LAST)
+                raise Cancelled(
+                    f"stopped after {state.step} steps",
+                    remedy="The same command with --resume goes on.",
+                )
+            if self._at_the_end() and state.batch < count:
+                return
+        self._end_of_epoch(means.values())
+
+    def _one_step(self, group: list[Batch]) -> Figures:
+        options, parts = self.options, self.parts
+        parts.optimizer.zero_grad(set_to_none=True)
+        short = _TYPES.get(options.precision)
+        means = _Means()
+        try:
+            for batch in group:
+                here = {k: v.to(self.team.device, non_blocking=True) for k, v in batch.items()}
+                with torch.autocast(self.team.device.type, dtype=short, enabled=short is not None):
+                    losses = self.step(here)
+                parts.scaler.scale(losses[TOTAL] / len(group)).backward()
+                means.add({name: value.detach() for name, value in losses.items()})
+        except (RuntimeError, MemoryError) as error:
+            if not (isinstance(error, torch.OutOfMemoryError) or OutOfMemory.is_told_by(error)):
+                raise
+            raise OutOfMemory(
+                "a step does not fit into memory",
+                where=str(self.team.device),
+                remedy="Use a smaller batch_size with accumulate, patches, or precision bfloat16.",
+            ) from error
+        if options.clip is not None:
+            parts.scaler.unscale_(parts.optimizer)
+            nn.utils.clip_grad_norm_(parts.network.parameters(), options.clip)
+        parts.scaler.step(parts.optimizer)
+        parts.scaler.update()
+        return means.values()
+
+    def _end_of_epoch(self, losses: Figures) -> None:
+        state, options = self.state, self.options
+        state.epoch, state.batch = state.epoch + 1, 0
+        figures: Figures = {}
+        if state.epoch % options.validate_period == 0 or state.epoch == options.epochs:
+            figures = self._figures(losses)
+        if self.parts.schedule is not None:
+            plateau = isinstance(self.parts.schedule, torch.optim.lr_scheduler.ReduceLROnPlateau)
+            self.parts.schedule.step(*([figures.get(options.best, losses[TOTAL])] * plateau))
+        better = bool(figures) and self._judge(figures)
+        if time.monotonic() - self.saved > _SAVE_EVERY_S:
+            self._save(LAST)
+        if better:
+            self._save(BEST)
+        if options.save_period and state.epoch % options.save_period == 0:
+            self._save(f"epoch_{state.epoch:04d}.pt")
+        self._tell(losses, state.epoch, ended=True, validation=figures)
+
+    def _figures(self, losses: Figures) -> Figures:
+        if self.validate is None:
+            return dict(losses)
+        self.step.eval()
+        with torch.no_grad():
+            figures = self.validate()
+        self.step.train()
+        return self.team.agreed(figures)
+
+    def _judge(self, figures: Figures) -> bool:
+        """Whether a validation is the best so far."""
+        state, name = self.state, self.options.best
+        if name not in figures:
+            raise InvalidOption(
+                "validation has no such figure",
+                where="training.best",
+                got=f"'{name}'",
+                wanted=", ".join(sorted(figures)),
+            )
+        sign = -1 if name in HIGHER_IS_BETTER else 1
+        if state.best is None or sign * figures[name] < sign * state.best:
+            state.best, state.best_epoch, state.stale = figures[name], state.epoch, 0
+            return True
+        state.stale += 1
+        return False
+
+    def _is_stale(self) -> bool:
+        if self.stages and not self.stages.is_last(self.state.epoch):
+            return False
+        return self.options.patience is not None and self.state.stale >= self.options.patience
+
+    def _at_the_end(self) -> bool:
+        most = self.options.max_steps
+        return most is not None and self.state.step >= most
+
+    def _save(self, name: str) -> None:
+        if name == LAST:
+            self.saved = time.monotonic()
+        if self.team.leads:
+            save_checkpoint(self.folder / name, self.parts, self.state)
+
+    def _tell(
+        self, losses: Figures, epochs: float, *, ended: bool, validation: Figures | None = None
+    ) -> None:
+        if not self.team.leads:
+            return
+        state, options = self.state, self.options
+        fraction = epochs / options.epochs
+        if options.max_steps is not None:
+            fraction = max(fraction, state.step / options.max_steps)
+        remaining = state.seconds * (1 - fraction) / max(fraction, 1e-9)
+        rate = float(self.parts.optimizer.param_groups[0]["lr"])
+        epoch = state.epoch if ended else state.epoch + 1
+        report = Report(
+            epoch, state.step, losses, rate, min(fraction, 1.0), remaining, ended, validation or {}
+        )
+        for watcher in self.watchers:
+            watcher(report)
+
+
+class _Means:
+    """Running means of numbers by name."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Any] = {}
+        self.count = 0
+
+    def add(self, values: Mapping[str, Any]) -> None:
+        self.count += 1
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+
+    def values(self) -> Figures:
+        return {name: float(total) / self.count for name, total in self.sums.items()}
+
+
+@contextmanager
+def _signals(stop: threading.Event) -> Iterator[None]:
+    """Until the block ends, SIGINT and SIGTERM ask for a stop; a second one acts as usual."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def ask(number: int, frame: Any) -> None:
+        stop.set()
+        signal.signal(number, before[signal.Signals(number)])
+
+    for number in before:
+        signal.signal(number, ask)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

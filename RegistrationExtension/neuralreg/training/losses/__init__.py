@@ -1,0 +1,1 @@
+"""Losses of images, labels and deformations, and the step that combines them."""

@@ -1,0 +1,59 @@
+"""How rough a deformation is, by name; each gets what the model found, see `methods.Found`.
+
+Displacements count in voxels of the network's grid, so that derivatives have no unit.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from neuralreg.composition import models
+from neuralreg.measures import regularity
+from neuralreg.training.config.part_registry import register_loss
+from neuralreg.training.model.methods import Found
+
+
+@register_loss("deformation", "bending")
+def bending(found: Found) -> Tensor:
+    """Mean squared second derivatives, compact stencils.
+
+    DeepReg takes central differences of central differences, twice as wide: of white noise it
+    gives an eighth, of smooth fields the same. Old weights do not carry over.
+    """
+    return regularity.bending(found.displacement)
+
+
+@register_loss("deformation", "gradient")
+def gradient(found: Found, *, l1: bool = False) -> Tensor:
+    """Mean squared central differences, summed over the axes: DeepReg's and MONAI's.
+
+    l1: absolute instead of squared.
+    """
+    if not l1:
+        return regularity.diffusion(found.displacement)
+    return regularity.total_variation(found.displacement)
+
+
+@register_loss("deformation", "jacobian")
+def jacobian(found: Found, *, least: float = 0.0) -> Tensor:
+    """Mean shortfall of the Jacobian determinant below `least`: a penalty on folds."""
+    return regularity.jacobian_penalty(found.displacement, least=least)
+
+
+@register_loss("deformation", "icon")
+def icon(found: Found) -> Tensor:
+    """Inverse consistency of the transforms of both orders, in units of the cube."""
+    return models.icon(found.forward, found.backward, found.shape)
+
+
+@register_loss("deformation", "gradicon")
+def gradicon(found: Found) -> Tensor:
+    """Mean squared derivative of the way there and back."""
+    return models.gradicon(found.forward, found.backward, found.shape)
+
+
+@register_loss("deformation", "magnitude")
+def magnitude(found: Found) -> Tensor:
+    """Mean squared length, in voxels: for affine motions that shall stay small."""
+    return torch.mean(found.displacement.square())

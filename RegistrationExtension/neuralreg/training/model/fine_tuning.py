@@ -1,0 +1,191 @@
+"""Fine-tuning: a model that others trained, or an earlier run, as the start of a training.
+
+`model.start_from` names it. Its network, its weights and what it wants to see are taken over, so
+that a configuration says nothing about them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from neuralreg.errors import IncompatibleModel, InvalidOption, UnreadableFile
+from neuralreg.training.config import schema
+from neuralreg.training.model.pad_to_size import AnySize
+from neuralreg.training.model.zoo_backbone import Published
+from neuralreg.zoo.card import ModelCard
+from neuralreg.zoo.load_weights import filled, state_of
+from neuralreg.zoo.registry import model_card, read_card
+from neuralreg.zoo.weights import require
+
+CARD = "model.json"  # of a run
+_OF_A_RUN = "neuralreg_trained"  # the architecture of what `train` exports
+_FIELDS = ("voxel", "normalized", "unit_map")
+
+
+@dataclass(frozen=True)
+class StartingPoint:
+    """A card, and the file with its weights."""
+
+    card: ModelCard
+    weights: Path
+
+
+def starting_point(name: str) -> StartingPoint:
+    """What a model of the zoo, a card's file or the folder of a run offers.
+
+    Raises IncompatibleModel for a model that cannot be trained on, WeightsUnavailable when its
+    weights are not here, UnreadableFile for a run that has no model yet.
+    """
+    path = Path(name)
+    if path.is_dir():
+        path = path / CARD
+        if not path.is_file():
+            raise UnreadableFile(
+                f"{path.parent} holds no trained model",
+                wanted=CARD,
+                remedy="Let the run end, or name a checkpoint by `model.weights`.",
+            )
+    card = read_card(path) if path.is_file() else model_card(name)
+    _require_trainable(card)
+    found = require(card, path.parent if path.is_file() else None)
+    return StartingPoint(card, found)
+
+
+def taken_over(plain: dict[str, Any]) -> dict[str, Any]:
+    """A configuration's plain values, with what its `model.start_from` brings.
+
+    The network and its method, and of the dataset `intensity`, `input` and, unless given, `size`.
+    Values without `start_from` come back as they are. Raises InvalidOption where the configuration
+    says something else about them, and what `starting_point` raises.
+    """
+    model = plain.get("model")
+    name = model.get("start_from") if isinstance(model, dict) else None
+    if not name:
+        return plain
+    card = starting_point(str(name)).card
+    dataset = dict(plain.get("dataset") or {})
+    if "size" not in dataset and card.input.shape is not None:
+        dataset["size"] = list(card.input.shape[::-1])
+    brought = {"model": _model(card), "dataset": _dataset(card)}
+    if card.input.space == "placed":
+        brought["dataset"]["size"] = list((card.input.shape or ())[::-1])
+    filled_in = {"model": dict(plain["model"]), "dataset": dataset}
+    for part, values in brought.items():
+        for key, value in values.items():
+            _require_same(f"{part}.{key}", filled_in[part].get(key, value), value, str(name))
+            filled_in[part][key] = value
+    return {**plain, **filled_in}
+
+
+def begin(model: nn.Module, config: schema.Model) -> None:
+    """Fill a model with what its configuration begins with, if it names something."""
+    if config.weights:
+        begin_with(model, config.weights)
+    if config.start_from:
+        begin_from(model, config.start_from)
+
+
+def begin_from(model: nn.Module, name: str) -> None:
+    """Fill a model, built from a configuration that was taken over, with the weights.
+
+    Raises IncompatibleModel when they do not fit, as with images of another size for a network
+    that was made for one.
+    """
+    start = starting_point(name)
+    if start.card.architecture == _OF_A_RUN:
+        from neuralreg.training.model.export import load_weights
+
+        load_weights(model, start.weights)
+        return
+    networks = [part for part in model.modules() if isinstance(part, Published)]
+    assert len(networks) == 1  # `taken_over` saw to it
+    assert start.card.weights is not None
+    state = state_of(start.weights, start.card.weights.format)
+    filled(networks[0].network, state, start.card.name).requires_grad_(True).train()
+
+
+def begin_with(model: nn.Module, weights: str) -> None:
+    """Fill a model with the weights of a run's folder, a file, or a model of the zoo.
+
+    Raises IncompatibleModel when they are of another architecture.
+    """
+    path = Path(weights)
+    if path.is_dir():
+        files = sorted(path.glob("*.pt"))
+        if len(files) != 1:
+            raise IncompatibleModel(
+                "a run holds one file of weights", where=str(path), got=f"{len(files)}"
+            )
+        path = files[0]
+    if path.is_file():
+        from neuralreg.training.model.export import load_weights
+
+        load_weights(model, path)
+        return
+    found = require(model_card(weights))
+    _fill_backbone(model, found, weights)
+
+
+def _fill_backbone(model: nn.Module, path: Path, name: str) -> None:
+    """Weights of the zoo into the one network that a model has."""
+    networks = [part for part in model.modules() if isinstance(part, AnySize)]
+    if len(networks) != 1:
+        raise IncompatibleModel(
+            "weights of the zoo go into one backbone", where=name, got=f"{len(networks)} backbones"
+        )
+    filled(networks[0].network, state_of(path), name)
+    networks[0].requires_grad_(True).train()
+
+
+def _require_trainable(card: ModelCard) -> None:
+    learned = card.weights is not None
+    program = card.weights is not None and card.weights.format in ("torchscript", "exported")
+    if learned and not program and card.output.kind in _FIELDS:
+        return
+    got = f"an answer of the kind '{card.output.kind}'"
+    if program:
+        got = "a saved program"
+    if not learned:
+        got = "a method without weights"
+    raise IncompatibleModel(
+        "a training cannot start from this model",
+        where=card.name,
+        got=got,
+        wanted="a network with weights that answers with a displacement",
+        remedy="`neuralreg models list` shows others.",
+    )
+
+
+def _model(card: ModelCard) -> dict[str, Any]:
+    if card.architecture == _OF_A_RUN:
+        return dict(card.arguments["model"])
+    backbone: dict[str, Any] = {
+        "name": "published",
+        "architecture": card.architecture,
+        "arguments": card.arguments,
+        "kind": card.output.kind,
+        "order": card.output.order,
+        "run": {name: option.default for name, option in card.options.items()},
+    }
+    method = "velocity" if card.output.velocity else "displacement"
+    return {"method": method, "backbone": [backbone]}
+
+
+def _dataset(card: ModelCard) -> dict[str, Any]:
+    about = card.input.model_dump(mode="json", exclude_none=True)
+    return {"intensity": card.input.intensity, "input": about}
+
+
+def _require_same(key: str, given: object, brought: object, name: str) -> None:
+    if given != brought:
+        raise InvalidOption(
+            "the model that a training starts from says this itself",
+            where=key,
+            got=str(given),
+            wanted=str(brought),
+            remedy=f"Leave {key} out; `model.start_from: {name}` brings it.",
+        )

@@ -1,0 +1,135 @@
+"""How well a pair is registered, in numbers: images, labels, deformation."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neuralreg.geometry.field import DisplacementField
+from neuralreg.geometry.grid import Grid
+from neuralreg.geometry.image import Image
+from neuralreg.measures.jacobian import folding_percent, jacobian_determinant, sd_log_jacobian
+from neuralreg.measures.similarity import ncc, ssd
+from neuralreg.registration.preprocess import scaled
+
+Row = dict[str, Any]
+OF_LABELS = ("dice_before", "dice", "hd95_mm", "asd_mm", "centroid_mm")
+
+_HD = 95
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """One label on one grid: of the fixed image, of the moving one before and after warping.
+
+    All (z, y, x), bool. before: the moving label resampled without a deformation.
+    """
+
+    fixed: Tensor
+    before: Tensor
+    after: Tensor
+
+
+def image_figures(fixed: Image, before: Image, after: Image) -> Row:
+    """Mean squared difference (of images in 0..1) and correlation, before and after.
+
+    before, after: the moving image on the fixed grid without and with the deformation.
+    """
+    one, *others = (scaled(image, "extremes")[None] for image in (fixed, before, after))
+    row: Row = {}
+    for name, other in zip(("_before", ""), others, strict=True):
+        row[f"ssd{name}"] = float(ssd(one, other))
+        row[f"ncc{name}"] = 1 - float(ncc(one, other))
+    return row
+
+
+def deformation_figures(field: DisplacementField) -> Row:
+    """Folding, spread of the Jacobian, and length of a field in the fixed field of view."""
+    determinant = jacobian_determinant(field)
+    length = field.vectors.norm(dim=0)
+    return {
+        "folding_percent": folding_percent(determinant),
+        "sd_log_jacobian": sd_log_jacobian(determinant),
+        "mean_displacement_mm": float(length.mean()),
+        "largest_displacement_mm": float(length.max()),
+    }
+
+
+def label_figures(labels: Labels, grid: Grid) -> Row:
+    """Dice before and after, surface distances and distance of the centers, in mm.
+
+    Distances to what is not there are NaN. HD95: the 95th percentile of the surface distances, the
+    larger of both directions, as MONAI has it; ASD: their mean, of both directions.
+    """
+    fixed, after = labels.fixed, labels.after
+    row: Row = {
+        "dice_before": _dice(fixed, labels.before),
+        "dice": _dice(fixed, after),
+        "hd95_mm": float("nan"),
+        "asd_mm": float("nan"),
+        "centroid_mm": float("nan"),
+    }
+    if not (bool(fixed.any()) and bool(after.any())):
+        return row
+    from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance
+
+    pair = (after[None, None], fixed[None, None])
+    spacing = list(grid.spacing[::-1])
+    common = {"include_background": True, "spacing": spacing}
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", message=".*always_return_as_numpy", category=FutureWarning
+        )
+        row["hd95_mm"] = float(compute_hausdorff_distance(*pair, percentile=_HD, **common))
+        row["asd_mm"] = float(compute_average_surface_distance(*pair, symmetric=True, **common))
+    row["centroid_mm"] = float(np.linalg.norm(_center(fixed, grid) - _center(after, grid)))
+    return row
+
+
+def _dice(one: Tensor, other: Tensor) -> float:
+    both = int(one.sum()) + int(other.sum())
+    return 2 * int((one & other).sum()) / both if both else float("nan")
+
+
+def _center(mask: Tensor, grid: Grid) -> Any:
+    index = torch.nonzero(mask).double().mean(0).flip(0).numpy()
+    return grid.points_at(index)
+
+
+def write_tables(rows: list[Row], folder: Any) -> None:
+    """metrics.csv, and mean, median, deviation and range per label and over all.
+
+    rows: one per pair and label, "label" empty where there are none. Figures of a pair, which
+    stand in all of its rows, count once in metrics_stats_overall.csv.
+    """
+    import pandas as pd
+
+    table = pd.DataFrame(rows)
+    table.to_csv(folder / "metrics.csv", index=False)
+    names = [c for c in table.columns if pd.api.types.is_numeric_dtype(table[c]) and c != "label"]
+    of_labels = [c for c in OF_LABELS if c in names]
+    if of_labels:
+        grouped = table.groupby("label")[of_labels].agg(["mean", "median", "std", "min", "max"])
+        grouped.columns = ["_".join(column) for column in grouped.columns]
+        grouped.to_csv(folder / "metrics_stats_per_label.csv")
+    once = table.drop_duplicates("pair")[[c for c in names if c not in of_labels]]
+    parts = [part.describe() for part in (table[of_labels], once) if len(part.columns)]
+    if parts:
+        pd.concat(parts, axis=1).to_csv(folder / "metrics_stats_overall.csv")
+
+
+def summary(rows: list[Row]) -> Mapping[str, float]:
+    """Means over all rows of the figures that people ask for first."""
+    wanted = ("dice_before", "dice", "hd95_mm", "ssd_before", "ssd", "folding_percent")
+    found = {}
+    for name in wanted:
+        values = [row[name] for row in rows if row.get(name) == row.get(name) and name in row]
+        if values:
+            found[name] = sum(values) / len(values)
+    return found

@@ -1,0 +1,215 @@
+"""What a trained model makes of the pairs of a split, as files."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from neuralreg.composition.transforms import Transform, identity_map, velocity_of
+from neuralreg.devices import choose_device
+from neuralreg.errors import InvalidOption
+from neuralreg.geometry.field import DisplacementField
+from neuralreg.geometry.grid import Grid
+from neuralreg.geometry.image import Image
+from neuralreg.geometry.network_output import from_voxels
+from neuralreg.geometry.warp import warp
+from neuralreg.io.itk import linear_to_itk
+from neuralreg.io.transform_files import write_transform
+from neuralreg.networks.flow import resized
+from neuralreg.progress import Progress, silent
+from neuralreg.training.config import schema
+from neuralreg.training.data.dataset_files import Case, read_case_image, read_case_labels
+from neuralreg.training.data.network_grid import Placement, linear_part
+from neuralreg.training.data.pairs import Item, PairData
+from neuralreg.training.loop.checkpoint import read_checkpoint
+from neuralreg.training.loop.run import seen_shape, training_pairs
+from neuralreg.training.model.export import load_weights
+from neuralreg.training.model.methods import Conditional, Matrix, build_model, voxels_of
+from neuralreg.training.pictures import read_png, stacked, write_png
+from neuralreg.training.results.evaluate import figures_of_answer, figures_of_pair
+from neuralreg.training.results.metrics import Row, write_tables
+from neuralreg.training.results.pair_files import (
+    ABOUT,
+    PREDICTED,
+    PairFiles,
+    as_label_images,
+    unmoved,
+    warped_labels,
+    write_answer,
+)
+
+_SHOWN = 6  # pairs in one picture
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """split: whose pairs. nifti, png: what is written. device: as for training."""
+
+    split: str = "test"
+    nifti: bool = True
+    png: bool = True
+    device: str = "auto"
+
+
+def load_trained(config: schema.Configuration, checkpoint: Path, device: str) -> nn.Module:
+    """The model of a run, from its folder (the best weights) or from one of its checkpoints.
+
+    Raises UnreadableFile, IncompatibleModel.
+    """
+    model = build_model(config.model, seen_shape(config.dataset))
+    if checkpoint.is_dir():
+        load_weights(model, checkpoint / f"{config.name}.pt")
+    elif checkpoint.parent.name == "checkpoints":
+        state = read_checkpoint(checkpoint)["network"]
+        model.load_state_dict({k.removeprefix("model."): v for k, v in state.items()})
+    else:
+        load_weights(model, checkpoint)
+    return model.eval().to(choose_device(device))
+
+
+def predict(
+    config: schema.Configuration,
+    checkpoint: Path,
+    folder: Path,
+    options: PredictOptions | None = None,
+    *,
+    progress: Progress = silent,
+) -> list[Row]:
+    """Register all pairs of a split; a row of figures per pair and label.
+
+    folder: gets metrics.csv with its statistics, a folder per pair, and pairs.png. Fields are in
+    LPS mm on the network's grid over the fixed image; images are warped once, from the original
+    moving image onto the fixed one's own grid.
+    Raises InvalidOption for a split that is not there, and what loading raises.
+    """
+    options = options or PredictOptions()
+    if options.split not in ("train", "valid", "test"):
+        raise InvalidOption(
+            "there is no such split", got=f"'{options.split}'", wanted="train, valid or test"
+        )
+    torch.manual_seed(config.training.seed)
+    model = load_trained(config, checkpoint, options.device)
+    pairs = training_pairs(config, options.split, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    items = pairs.items(0)
+    rows: list[Row] = []
+    one = _label_of if isinstance(model, Conditional) else _transform_of
+    for number, item in enumerate(items):
+        fixed, moving = pairs.case(item.fixed), pairs.case(item.moving)
+        name = f"pair_{number:04d}"
+        progress(number / len(items), f"{fixed.name} and {moving.name}")
+        about = {"pair": name, "fixed": fixed.name, "moving": moving.name}
+        found = one(model, pairs, item, folder / name, options)
+        if options.nifti:
+            (folder / name / ABOUT).write_text(json.dumps(about), encoding="utf-8")
+        rows += [{**about, **row} for row in found]
+    write_tables(rows, folder)
+    drawn = [folder / f"pair_{n:04d}" / "pair.png" for n in range(min(len(items), _SHOWN))]
+    if options.png and drawn[0].is_file():
+        write_png(stacked([read_png(path) for path in drawn]), folder / "pairs.png")
+    progress(1.0, f"{len(items)} pairs")
+    return rows
+
+
+def _seen(pairs: PairData, item: Item, device: torch.device) -> dict[str, Tensor]:
+    return {key: values[None].to(device) for key, values in pairs[item].items()}
+
+
+def _device(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device
+
+
+def _transform_of(
+    model: nn.Module, pairs: PairData, item: Item, folder: Path, options: PredictOptions
+) -> list[Row]:
+    seen = _seen(pairs, item, _device(model))
+    fixed, moving = pairs.case(item.fixed), pairs.case(item.moving)
+    d = len(pairs.config.size)
+    images = read_case_image(fixed.image, d), read_case_image(moving.image, d)
+    start = time.monotonic()
+    with torch.no_grad():
+        shape = tuple(seen["fixed"].shape[2:])
+        transform = model(seen["fixed"], seen["moving"])
+        places = transform(identity_map(shape, seen["fixed"]))
+    took = time.monotonic() - start
+    place = Placement.of_images(*images, pairs.config)
+    field = place.field(voxels_of(places)[0].cpu())
+    files = _registered(fixed, moving, images, field, pairs)
+    files = replace(files, velocity=_velocity(transform, place.fixed))
+    if options.nifti:
+        files.write(folder)
+        _write_linear(model, field, folder)
+    if options.png:
+        files.draw(folder, places[0].cpu())
+    return [{**row, "seconds": took} for row in figures_of_pair(files)]
+
+
+def _velocity(transform: Transform, grid: Grid) -> DisplacementField | None:
+    """The velocity in mm behind a transform of unit coordinates, at the samples of a grid."""
+    velocity = velocity_of(transform)
+    if velocity is None:
+        return None
+    at_samples = resized(velocity, grid.shape, aligned=True)[0].cpu()
+    last = torch.tensor([n - 1.0 for n in grid.size]).view(-1, *[1] * grid.dimension)
+    return from_voxels(at_samples * last, grid)
+
+
+def _registered(
+    fixed: Case,
+    moving: Case,
+    images: tuple[Image, Image],
+    field: DisplacementField,
+    pairs: PairData,
+) -> PairFiles:
+    grid = images[0].grid
+    before = unmoved(*images, pairs.config)
+    labels: dict[str, dict[int, Image]] = {}
+    if pairs.labeled and fixed.labels and moving.labels:
+        d = len(pairs.config.size)
+        there = as_label_images(read_case_labels(moving.labels, d), pairs.labels)
+        labels["fixed"] = as_label_images(read_case_labels(fixed.labels, d), pairs.labels)
+        labels["moving"] = there
+        labels["warped"] = warped_labels(there, field, grid)
+        labels["before"] = warped_labels(there, before, grid)
+    return PairFiles(
+        fixed=images[0],
+        moving=images[1],
+        warped=warp(images[1], field, grid),
+        before=warp(images[1], before, grid),
+        field=field,
+        labels=labels,
+    )
+
+
+def _write_linear(model: nn.Module, field: DisplacementField, folder: Path) -> None:
+    """affine.txt (homogeneous, LPS mm, fixed to moving) and affine.tfm, of affine models."""
+    if not any(isinstance(part, Matrix) for part in model.modules()):
+        return
+    linear, gap = linear_part(field)
+    if gap < min(field.grid.spacing) / 100:
+        np.savetxt(folder / "affine.txt", linear.matrix, delimiter=",")
+        write_transform(linear_to_itk(linear), folder / "affine.tfm")
+
+
+def _label_of(
+    model: nn.Module, pairs: PairData, item: Item, folder: Path, options: PredictOptions
+) -> list[Row]:
+    """The answer of a conditional model: a label on the network's grid, and its overlap."""
+    seen = _seen(pairs, item, _device(model))
+    with torch.no_grad():
+        said = model(seen["fixed"], seen["moving"], seen["moving_labels"])[0]
+    fixed = read_case_image(pairs.case(item.fixed).image, len(pairs.config.size))
+    grid = fixed.grid.resized(pairs.config.size)
+    value = pairs.labels[item.label or 0]
+    parts = {"fixed": seen["fixed_labels"][0], "moving": seen["moving_labels"][0], PREDICTED: said}
+    answer = {role: Image(values.cpu(), grid) for role, values in parts.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    if options.nifti:
+        write_answer(answer, value, folder)
+    return [figures_of_answer(value, answer)]

@@ -1,0 +1,182 @@
+"""What is handed to the worker and back: numbers, arrays and grids, without torch or ITK.
+
+The process that shows the images imports this file and never the libraries that compute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuralreg.errors import InvalidImage, InvalidTransform
+from neuralreg.geometry.grid import Grid
+from neuralreg.registration.result import Outcome
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """A displacement field: `p + vectors` is where a point p of the grid goes.
+
+    vectors: (z, y, x, d), mm, LPS components x y z. grid: where they are known; the nearest
+    border sample counts outside.
+    halvings: how often the steps along x y z must be halved until a cubic reader, as Slicer is,
+    stays close to a linear one; not known unless given.
+    """
+
+    vectors: Array
+    grid: Grid
+    halvings: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        wanted = (*self.grid.shape, self.grid.dimension)
+        if self.vectors.shape != wanted:
+            raise InvalidTransform(
+                "a field has one vector per sample",
+                got=f"array {self.vectors.shape}",
+                wanted=f"{wanted}",
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Voxels:
+    """An image, a label map, or a layer of labels that do not overlap.
+
+    data: (z, y, x), or (z, y, x, c) with several channels; any number type.
+    grid: where the voxels lie in the world; or, with a bend, in the space that it leads to.
+    bend: where the voxels lie at other than right angles: from the world to that space.
+    straight: the grid in the world onto which a bent image is resampled for the search.
+    labels: take nearest values, and 0 outside; else interpolate, and the lowest value outside.
+    only: in a mask, the labels that count; all above 0 unless given.
+    """
+
+    data: Array
+    grid: Grid
+    bend: Field | None = None
+    straight: Grid | None = None
+    labels: bool = False
+    only: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        axes = self.grid.dimension
+        if self.data.shape[:axes] != self.grid.shape or self.data.ndim > axes + 1:
+            raise InvalidImage(
+                "an image has its values on its grid",
+                got=f"array {self.data.shape}",
+                wanted=f"{self.grid.shape}, or with channels last",
+            )
+
+    @property
+    def place(self) -> Grid:
+        """Where the image lies in the world."""
+        return self.straight or self.grid
+
+
+Source = Voxels | str  # a string is an image file of any kind that `neuralreg.read_image` takes
+
+
+@dataclass(frozen=True, eq=False)
+class RegisterJob:
+    """Everything that a registration needs.
+
+    fixed_mask, moving_mask: layers; a voxel counts where any of them has a label that counts.
+    initial: where to begin, fixed to moving: a field, a homogeneous matrix in LPS (row by row),
+    or a transform file.
+    options: whatever else `neuralreg.register` takes, as JSON writes it: names for enumerations,
+    a mapping for `refinement`.
+    warped: whether the moving image is wanted on the fixed grid; along: what else is.
+    inverse: whether the other direction is wanted.
+    cubic_readers: whether it is to be found out how fine the fields must be for readers that are
+    cubic, as Slicer is.
+    """
+
+    fixed: Source
+    moving: Source
+    model: str = "auto"
+    fixed_mask: tuple[Source, ...] = ()
+    moving_mask: tuple[Source, ...] = ()
+    initial: Field | tuple[tuple[float, ...], ...] | str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    warped: bool = True
+    along: tuple[Source, ...] = ()
+    inverse: bool = True
+    cubic_readers: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Registration:
+    """What a registration gives back; the facts are those of `neuralreg.RegistrationResult`.
+
+    field: fixed to moving. inverse_field: moving to fixed, if it was wanted.
+    linear: homogeneous matrix of the pre-alignment in the field, LPS, row by row.
+    warped, along: values on the fixed grid, in the types of what was given; (z, y, x[, c]).
+    """
+
+    model: str
+    outcome: Outcome
+    warnings: tuple[str, ...]
+    timings: Mapping[str, float]
+    provenance: Mapping[str, Any]
+    linear: tuple[tuple[float, ...], ...]
+    grid: Grid
+    field: Field
+    inverse_field: Field | None
+    warped: Array | None
+    along: tuple[Array, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class ReviewJob:
+    """A transform to be reviewed, and what is known about both sides.
+
+    transform, inverse: fixed to moving and back; a field, a homogeneous matrix in LPS (row by
+    row), or a transform file. own_inverse: whether the inverse was computed from the transform
+    instead of by a registration of its own. fixed_labels, moving_labels: label maps whose values
+    mean the same structures; names: what these are called, by the value as text. mask: on the
+    fixed side. fixed_points, moving_points, point_names: pairs of landmarks in one order, LPS
+    mm.
+    profile: file of limits, if not the usual one. detail: "quick" or "full".
+    maps: what is wanted as images on the fixed grid: "jacobian", "forward_backward",
+    "magnitude", "residual", "warped" (the moving image); "carried_back" is the fixed image on the
+    moving grid.
+    """
+
+    transform: Field | tuple[tuple[float, ...], ...] | str
+    fixed: Source | None = None
+    moving: Source | None = None
+    fixed_labels: Source | None = None
+    moving_labels: Source | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+    mask: Source | None = None
+    fixed_points: tuple[tuple[float, ...], ...] = ()
+    moving_points: tuple[tuple[float, ...], ...] = ()
+    point_names: tuple[str, ...] = ()
+    inverse: Field | tuple[tuple[float, ...], ...] | str | None = None
+    own_inverse: bool = False
+    profile: str | None = None
+    detail: str = "full"
+    maps: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Review:
+    """What a review gives back. report: as `QualityReport.as_record`. maps: by name."""
+
+    report: Mapping[str, Any]
+    maps: Mapping[str, Voxels]
+
+
+RECORDS = {
+    kind.__name__: kind
+    for kind in (Grid, Field, Voxels, Outcome, RegisterJob, Registration, ReviewJob, Review)
+}
+
+
+def rows_of(matrix: NDArray[np.floating[Any]]) -> tuple[tuple[float, ...], ...]:
+    """A matrix as plain numbers."""
+    return tuple(tuple(row) for row in matrix.tolist())

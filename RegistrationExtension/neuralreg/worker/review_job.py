@@ -1,0 +1,75 @@
+"""The job "review": from what was handed over to what is handed back, without torch."""
+
+from __future__ import annotations
+
+import numpy as np
+import SimpleITK as sitk
+
+from neuralreg.errors import InvalidOption
+from neuralreg.progress import Progress, silent
+from neuralreg.review.assess import case_of, review
+from neuralreg.review.geometry.deformation import Deformation, placed
+from neuralreg.review.limits import read_profile
+from neuralreg.review.measures.landmarks import Pairs
+from neuralreg.review.report.maps import maps_of
+from neuralreg.worker.messages import Array, Field, Review, ReviewJob, Source, Voxels
+
+
+def run(job: ReviewJob, progress: Progress = silent) -> Review:
+    """The review that the job asks for. Raises RegistrationError as `neuralreg.assess` does."""
+    if job.detail not in ("quick", "full"):
+        raise InvalidOption("unknown detail", got=f"'{job.detail}'", wanted="quick or full")
+    case = case_of(
+        _deformation(job.transform),
+        fixed=_source(job.fixed),
+        moving=_source(job.moving),
+        fixed_labels=_source(job.fixed_labels),
+        moving_labels=_source(job.moving_labels),
+        names={int(label): name for label, name in job.names.items()},
+        landmarks=_pairs(job),
+        mask=_source(job.mask),
+        inverse=None if job.inverse is None else _deformation(job.inverse),
+        own_inverse=job.own_inverse,
+        detail=job.detail,
+    )
+    report = review(case, read_profile(job.profile), progress)
+    made = maps_of(case, job.maps)
+    maps = {name: Voxels(values, grid) for name, (values, grid) in made.items()}
+    return Review(report.as_record(), maps)
+
+
+def _deformation(moves: Field | tuple[tuple[float, ...], ...] | str) -> Deformation:
+    if isinstance(moves, str | Field):
+        return Deformation.of(moves)
+    matrix = np.array(moves, float)
+    return Deformation(len(matrix) - 1, matrix=matrix)
+
+
+def _source(source: Source | None) -> str | sitk.Image | None:
+    if source is None or isinstance(source, str):
+        return source
+    if source.bend is None:
+        return placed(sitk.GetImageFromArray(_plain(source)), source.grid)
+    from neuralreg.io.itk import image_to_itk  # a bent image is resampled, with torch
+    from neuralreg.worker.shared_images import image_of
+
+    return image_to_itk(image_of(source))
+
+
+def _plain(voxels: Voxels) -> Array:
+    data = np.ascontiguousarray(voxels.data, voxels.data.dtype.newbyteorder("="))
+    if voxels.only is not None:
+        data = np.isin(data, voxels.only)
+    return data.astype(np.uint8) if data.dtype == bool else data
+
+
+def _pairs(job: ReviewJob) -> Pairs | None:
+    if not job.fixed_points and not job.moving_points:
+        return None
+    if len(job.fixed_points) != len(job.moving_points):
+        raise InvalidOption(
+            "landmarks come in pairs",
+            got=f"{len(job.fixed_points)} fixed and {len(job.moving_points)} moving ones",
+        )
+    names = job.point_names or tuple(str(n + 1) for n in range(len(job.fixed_points)))
+    return Pairs(names, job.fixed_points, job.moving_points)

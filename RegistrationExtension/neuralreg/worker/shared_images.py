@@ -1,0 +1,106 @@
+"""Records as the core's images and fields, and back."""
+
+from __future__ import annotations
+
+from functools import reduce
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neuralreg.geometry.field import DisplacementField, compose
+from neuralreg.geometry.grid import Grid
+from neuralreg.geometry.image import Image
+from neuralreg.geometry.warp import warp
+from neuralreg.io.image_files import read_image
+from neuralreg.worker.messages import Array, Field, Source, Voxels
+
+_WIDENED = {np.uint16: np.int32, np.uint32: np.int64, np.uint64: np.int64}  # torch hardly has them
+
+
+def field_of(field: Field) -> DisplacementField:
+    """The core's field; it shares the record's memory where that can be read in order."""
+    vectors = torch.from_numpy(np.ascontiguousarray(field.vectors))
+    return DisplacementField(vectors.movedim(-1, 0).contiguous(), field.grid)
+
+
+def record_of(field: DisplacementField, halvings: tuple[int, ...] = ()) -> Field:
+    """The record of a field."""
+    vectors = field.vectors.detach().cpu().movedim(0, -1).contiguous()
+    return Field(vectors.numpy(), field.grid, halvings)
+
+
+def voxels_of(source: Source, *, labels: bool = False) -> Voxels:
+    """What was handed over, or what stands in an image file."""
+    if isinstance(source, Voxels):
+        return source
+    image = read_image(Path(source))
+    array = image.data.movedim(0, -1) if image.channels > 1 else image.data[0]
+    return Voxels(array.contiguous().numpy(), image.grid, labels=labels)
+
+
+def stored(voxels: Voxels) -> Image:
+    """The voxels in their own space."""
+    data = voxels.data
+    values = torch.from_numpy(
+        np.ascontiguousarray(data, _WIDENED.get(data.dtype.type, data.dtype.newbyteorder("=")))
+    )
+    channels = values.dim() > voxels.grid.dimension
+    return Image(values.movedim(-1, 0).contiguous() if channels else values[None], voxels.grid)
+
+
+def image_of(voxels: Voxels) -> Image:
+    """The image in the world; what is bent is resampled once onto its straight grid."""
+    if voxels.bend is None:
+        return stored(voxels)
+    return _warped(voxels, DisplacementField.identity(voxels.place), voxels.place)
+
+
+def brought(voxels: Voxels, field: DisplacementField, grid: Grid) -> Array:
+    """What stands where `field` leads to, on `grid`, resampled once from the stored voxels.
+
+    In the stored type, (z, y, x), with several channels (z, y, x, c).
+    """
+    values = _warped(voxels, field, grid).data
+    array = (values.movedim(0, -1) if len(values) > 1 else values[0]).contiguous().numpy()
+    return np.asarray(array, voxels.data.dtype)
+
+
+def _warped(voxels: Voxels, field: DisplacementField, grid: Grid) -> Image:
+    if voxels.bend is not None:
+        bend = field_of(voxels.bend)
+        field = compose(_as_fine(field, bend.grid), bend)
+    image = stored(voxels)
+    if voxels.labels:
+        return warp(image, field, grid, interpolation="nearest")
+    return warp(image, field, grid, outside=float(image.data.min()))
+
+
+def _as_fine(field: DisplacementField, bend: Grid) -> DisplacementField:
+    """The field on a grid that shows a bend which follows it."""
+    wanted = np.minimum(field.grid.spacing, min(bend.spacing))
+    if np.allclose(wanted, field.grid.spacing):
+        return field.to("cpu")
+    return field.resampled(field.grid.with_spacing(wanted.tolist()))
+
+
+def mask_of(layers: tuple[Source, ...], grid: Grid) -> Image | None:
+    """Where any layer counts: True and False; None without layers.
+
+    One straight layer stays on its own grid; several are brought to `grid`.
+    """
+    found = [voxels_of(layer, labels=True) for layer in layers]
+    if not found:
+        return None
+    if len(found) == 1 and found[0].bend is None:
+        return Image(_counts(found[0], stored(found[0])), found[0].grid)
+    identity = DisplacementField.identity(grid)
+    parts = [_counts(layer, _warped(layer, identity, grid)) for layer in found]
+    return Image(reduce(torch.logical_or, parts), grid)
+
+
+def _counts(layer: Voxels, image: Image) -> Tensor:
+    if layer.only is None:
+        return image.data > 0
+    return torch.isin(image.data, torch.tensor(layer.only))

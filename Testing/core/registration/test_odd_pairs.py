@@ -1,0 +1,136 @@
+"""Every odd pair ends in a right result, with each repair named, or in one clear error.
+
+The pairs are not part of the repository; they stand in `../shared` where somebody has put them.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from neuralreg.errors import InvalidImage
+from neuralreg.geometry.image import Image
+from neuralreg.io.image_files import read_image
+from neuralreg.io.itk import image_to_itk, to_itk
+from neuralreg.registration.engine import register
+from neuralreg.registration.result import RegistrationResult
+
+from Testing.support.paths import PAIRS
+
+DATA = PAIRS
+pytestmark = pytest.mark.skipif(
+    not DATA.is_dir(), reason=f"no test pairs beside the checkout: {DATA}"
+)
+
+
+@dataclass(frozen=True)
+class Right:
+    """A pair that must be aligned.
+
+    tre_mm: mean error allowed at the true points, where the pair has them.
+    ncc: correlation required in the overlap, where it has none.
+    warning: words of the only warning; no warning at all where empty.
+    """
+
+    tre_mm: float | None = None
+    ncc: float | None = None
+    warning: str = ""
+    suffix: str = ".nii.gz"
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A pair that cannot be aligned: words of the InvalidImage that says why."""
+
+    words: str
+
+
+TABLE = {
+    "od01_oblique": Right(tre_mm=2.0),  # the grid is turned, the head hardly
+    "od02_axes": Right(tre_mm=2.0),  # permuted and flipped axes
+    "od03_aniso_05_05_5": Right(tre_mm=2.0),  # 8:1 voxels
+    "od04_partial_fov": Right(tre_mm=2.0),  # half a head
+    "od05_no_overlap": Right(tre_mm=2.0),  # headers a meter apart
+    "od06_tiny16": Right(tre_mm=0.7),  # 16 voxels a side, of 2 to 2.4 mm
+    "od07_2d": Right(tre_mm=1.0),
+    "od08_3d_one_slice": Right(tre_mm=1.6),  # of pixels of 1.6 and 1.7 mm
+    "od09_4d_moving": Right(ncc=0.7, warning="frame 0 of 7"),
+    "od10_nan_inf": Right(tre_mm=2.0, warning="59686 NaN or infinite"),
+    "od11_constant": Refused("the fixed image is constant"),
+    "od12_dtype_scale": Right(tre_mm=2.0),  # 0 to 255 against 0 to 2.5e-5
+    "od13_rgb": Refused("one value per voxel"),
+    "od14_sheared_sform": Refused("right angles"),
+    "od15_outliers_int32": Right(tre_mm=2.0, warning="3 voxels with values up to 2e+09"),
+    "od16_rot": Right(
+        tre_mm=2.5, warning="turned by 90 degrees"
+    ),  # a quarter turn: optional for others, not for us
+    "od18_qform_sform": Right(ncc=0.85, warning="qform and sform"),
+    "od19_nrrd": Right(tre_mm=2.0, suffix=".nrrd"),
+    "od20_identical": Right(tre_mm=0.01, warning="linear alignment was kept"),
+    "od21_bigendian_slope": Right(
+        ncc=0.7, warning="linear alignment was kept"
+    ),  # another modality, already in one space
+}
+
+
+def test_the_table_names_every_odd_pair():
+    assert set(TABLE) == {folder.name for folder in DATA.glob("od*")}
+
+
+def read_pair(pair: str, suffix: str) -> tuple[Image, Image, list[str]]:
+    notes: list[str] = []
+    fixed, moving = (
+        read_image(DATA / pair / f"{role}{suffix}", notes=notes) for role in ("fixed", "moving")
+    )
+    return fixed, moving, notes
+
+
+def mean_tre_mm(pair: str, transform: sitk.Transform) -> float:
+    points = np.loadtxt(DATA / pair / "points.csv", delimiter=",")
+    fixed, moving = np.split(points, 2, axis=1)
+    moved = [transform.TransformPoint(point) for point in fixed.tolist()]
+    return float(np.linalg.norm(moved - moving, axis=1).mean())
+
+
+def correlation(fixed: Image, moving: Image, transform: sitk.Transform) -> float:
+    """Judged by ITK: where the fixed image shows something and the moving one has voxels."""
+    still = image_to_itk(fixed.float())
+    seen = sitk.Image(moving.grid.size, sitk.sitkUInt8) + 1
+    seen.CopyInformation(image_to_itk(moving))
+    warped = sitk.Resample(image_to_itk(moving.float()), still, transform)
+    covered = sitk.Resample(seen, still, transform, sitk.sitkNearestNeighbor)
+    a, b, m = (sitk.GetArrayFromImage(image) for image in (still, warped, covered))
+    inside = (m > 0) & (a > np.percentile(a, 40))
+    return float(np.corrcoef(a[inside], b[inside])[0, 1])
+
+
+def check_warnings(warnings: list[str], expected: str) -> None:
+    if expected:
+        assert len(warnings) == 1
+        assert expected in warnings[0]
+    else:
+        assert warnings == []
+
+
+def check_alignment(pair: str, fixed: Image, moving: Image, result: RegistrationResult) -> None:
+    row = TABLE[pair]
+    transform = to_itk(result.field)
+    if row.tre_mm is not None:
+        assert mean_tre_mm(pair, transform) <= row.tre_mm
+    if row.ncc is not None:
+        assert abs(correlation(fixed, moving, transform)) >= row.ncc
+    assert result.outcome.folding_percent_body == 0
+
+
+@pytest.mark.parametrize("pair", [name for name, row in TABLE.items() if isinstance(row, Right)])
+def test_an_odd_pair_is_aligned_and_each_repair_is_named(pair):
+    fixed, moving, notes = read_pair(pair, TABLE[pair].suffix)
+    result = register(fixed, moving)
+    check_warnings(notes + list(result.warnings), TABLE[pair].warning)
+    check_alignment(pair, fixed, moving, result)
+
+
+@pytest.mark.parametrize("pair", [name for name, row in TABLE.items() if isinstance(row, Refused)])
+def test_a_pair_that_cannot_be_aligned_is_refused_in_words(pair):
+    with pytest.raises(InvalidImage, match=TABLE[pair].words):
+        register(*read_pair(pair, ".nii.gz")[:2])

@@ -1,0 +1,136 @@
+"""A whole registration from the panel: the real worker, the default engine, real images."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import numpy as np
+import pytest
+import slicer
+
+from Testing.support.paths import PAIRS
+
+PAIR = PAIRS / "d05_hippocampus"
+
+
+def a_body(name: str, shift: float):
+    """An ellipsoid with a texture, shifted to the left by some voxels of 2 mm."""
+    k, j, i = np.mgrid[:24, :24, :24] - 11.5
+    x = i - shift
+    inside = (x / 8) ** 2 + (j / 9) ** 2 + (k / 7) ** 2 < 1
+    values = inside * (100 + 30 * np.sin(x / 2) * np.cos(j / 2.5) + 20 * np.sin(k / 1.5 + 1))
+    node = slicer.util.addVolumeFromArray(values.astype(np.float32), None, name)
+    node.SetSpacing(2.0, 2.0, 2.0)
+    return node
+
+
+@pytest.fixture
+def panel(real_worker, a_scene, a_panel):
+    for name, shift in (("fixed", 0), ("moving", 3)):
+        a_body(name, shift)
+    a_panel.enter()
+    panel = a_panel.registerPanel
+    panel.parameters.model = "convex"
+    return panel
+
+
+def idle(panel):
+    return lambda: not panel._jobs
+
+
+def everything(scene) -> set[str]:
+    return {scene.GetNthNode(i).GetID() for i in range(scene.GetNumberOfNodes())}
+
+
+def test_apply_brings_the_moving_image_and_its_landmarks_over_and_revert_brings_them_back(
+    panel, a_scene, wait_until, late_ticks
+):
+    import qt
+
+    ui, p = panel.ui, panel.parameters
+    marks = a_scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "landmark")
+    marks.AddControlPoint(23.0 + 6.0, 23.0, 23.0)  # the center of the moving body
+    ui.bringAlongSelector.setCheckState(marks, qt.Qt.Checked)
+    before, shown = everything(a_scene), []
+    ui.progressBar.connect("valueChanged(int)", shown.append)
+    ui.applyButton.click()
+    wait_until(idle(panel), 120)
+    assert ui.statusLabel.text.startswith("Done"), ui.statusLabel.text
+    fixed, moving = map(slicer.util.arrayFromVolume, (p.fixedVolume, p.movingVolume))
+    warped = slicer.util.arrayFromVolume(panel._done[-1].warpedVolumeNode)
+    assert np.abs(warped - fixed).mean() < 0.3 * np.abs(moving - fixed).mean()
+    landed = np.zeros(3)
+    marks.GetNthControlPointPositionWorld(0, landed)
+    assert landed == pytest.approx([23, 23, 23], abs=1.0)
+    assert shown == sorted(shown)
+    assert len(set(shown)) > 10
+    assert late_ticks.total() > 20
+    assert late_ticks.count(limit_ms=100) <= 1  # one for a machine on which others work
+    ui.revertButton.click()
+    assert everything(a_scene) == before
+    assert marks.GetTransformNodeID() is None
+
+
+@pytest.mark.parametrize("at", [0, 200, 600])
+def test_cancel_at_any_stage_leaves_nothing_and_the_next_apply_works(
+    panel, a_scene, wait_until, at
+):
+    ui, before = panel.ui, everything(a_scene)
+    ui.ownRefinementCheckBox.checked = True
+    ui.stepsSpinBox.value = 8
+    ui.applyButton.click()
+    wait_until(lambda: ui.progressBar.value >= at or not panel._jobs)
+    ui.cancelButton.click()
+    wait_until(idle(panel), 5)
+    assert ui.statusLabel.text == "Cancelled. Nothing was changed."
+    assert everything(a_scene) == before
+    assert not ui.cancelButton.enabled
+    assert ui.applyButton.enabled
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+def test_a_worker_that_is_killed_is_one_message_with_a_log_and_the_next_apply_works(
+    panel, real_worker, a_scene, wait_until
+):
+    ui, before = panel.ui, everything(a_scene)
+    ui.applyButton.click()
+    wait_until(lambda: ui.progressBar.value > 50)
+    os.kill(real_worker.pid, signal.SIGKILL)
+    wait_until(idle(panel))
+    assert "was killed" in ui.statusLabel.text
+    assert ui.statusIcon.visible
+    assert everything(a_scene) == before
+    ui.ownRefinementCheckBox.checked = True
+    ui.stepsSpinBox.value = 4
+    ui.applyButton.click()
+    wait_until(idle(panel), 120)
+    assert ui.statusLabel.text.startswith("Done")
+
+
+def test_volumes_that_are_deleted_during_a_job_get_no_result(panel, a_scene, wait_until):
+    ui = panel.ui
+    ui.applyButton.click()
+    wait_until(lambda: ui.progressBar.value > 50)
+    a_scene.RemoveNode(panel.parameters.movingVolume)
+    wait_until(idle(panel), 120)
+    assert panel._done == []
+    assert a_scene.GetFirstNodeByClass("vtkMRMLTransformNode") is None
+    assert not ui.statusLabel.text.startswith("Done")
+
+
+@pytest.mark.skipif(not PAIR.is_dir(), reason="the shared images are not beside the project")
+def test_a_real_pair_goes_through_the_panel(real_worker, a_scene, a_panel, wait_until):
+    from neuralreg.io.image_files import read_image
+    from NeuralRegistrationLib.Scene import Volumes
+
+    for name in ("fixed", "moving"):
+        Volumes.volumeNodeFromImage(read_image(PAIR / f"{name}.nii.gz"), name)
+    a_panel.enter()
+    panel = a_panel.registerPanel
+    panel.parameters.model = "convex"
+    panel.ui.applyButton.click()
+    wait_until(idle(panel), 200)
+    outcome = panel._done[-1].result.outcome
+    assert outcome.similarity_final > outcome.similarity_initial
+    assert outcome.folding_percent == 0
