@@ -72,9 +72,9 @@ def smooth_field() -> Callable[..., DisplacementField]:
 
     def make(grid: Grid, largest_mm: float = 2.0, seed: int = 0) -> DisplacementField:
         generator = torch.Generator().manual_seed(seed)
-        knots = grid.padded(1).resized([4] * grid.dimension)
+        knots = grid.pad(1).resize([4] * grid.dimension)
         rough = torch.randn(grid.dimension, *knots.shape, generator=generator)
-        vectors = DisplacementField(rough, knots).resampled(grid).vectors
+        vectors = DisplacementField(rough, knots).resample(grid).vectors
         return DisplacementField(vectors * (largest_mm / vectors.norm(dim=0).max()), grid)
 
     return make

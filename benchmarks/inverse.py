@@ -35,8 +35,8 @@ def diffeomorphism(size: int, largest_mm: float) -> DisplacementField:
     """A smooth random deformation that fades towards the border, without folds."""
     spacing = (FIELD_OF_VIEW_MM / size,) * 3
     grid = Grid((size,) * 3, spacing, (0.0,) * 3, tuple(np.eye(3).ravel()))
-    knots = grid.padded(2).resized([8] * 3)
-    rough = DisplacementField(torch.randn(3, *knots.shape), knots).resampled(grid).vectors
+    knots = grid.pad(2).resize([8] * 3)
+    rough = DisplacementField(torch.randn(3, *knots.shape), knots).resample(grid).vectors
     fade = torch.linspace(0, math.pi, size).sin().clamp(min=0)
     velocity = gaussian(rough, (size / 20,) * 3) * fade * fade[:, None] * fade[:, None, None]
     velocity *= largest_mm / velocity.norm(dim=0).max()

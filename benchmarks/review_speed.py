@@ -25,7 +25,7 @@ RESULTS = Path(__file__).parent / "results"
 def job(size: int, field: int) -> ReviewJob:
     random = np.random.default_rng(0)
     grid = Grid((size,) * 3, (1.0,) * 3, (0.0,) * 3, tuple(np.eye(3).ravel()))
-    coarse = grid.padded(size // 20).resized((field,) * 3)
+    coarse = grid.pad(size // 20).resize((field,) * 3)
     axis = np.linspace(-1, 1, size, dtype=np.float32)
     axes = np.meshgrid(axis, axis, axis, indexing="ij", sparse=True)
     inside = axes[0] ** 2 + axes[1] ** 2 + axes[2] ** 2 < 0.7

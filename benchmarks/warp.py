@@ -35,7 +35,7 @@ ITK = {
 
 def smooth_values(grid: Grid, channels: int, knots: int) -> torch.Tensor:
     """Random values on a few knots, interpolated: as smooth as what a registration gives."""
-    coarse = grid.padded(4).resized([knots] * 3)
+    coarse = grid.pad(4).resize([knots] * 3)
     values = DisplacementField(torch.randn(3, *coarse.shape), coarse).at(grid)
     return values[:channels].contiguous()
 
@@ -43,7 +43,7 @@ def smooth_values(grid: Grid, channels: int, knots: int) -> torch.Tensor:
 def case(size: int, across: int | None) -> tuple[Image, DisplacementField, Grid]:
     """An image with detail, a field of up to 30 mm, dense or with `across` samples per axis."""
     grid = Grid((size,) * 3, (1.0,) * 3, (0.0,) * 3, tuple(np.eye(3).ravel()))
-    own = grid if across is None else grid.padded(2).resized([across] * 3)
+    own = grid if across is None else grid.pad(2).resize([across] * 3)
     vectors = smooth_values(own, 3, 8)
     field = DisplacementField(vectors * (LARGEST_MM / vectors.norm(dim=0).max()), own)
     return Image(smooth_values(grid, 1, size // 3), grid), field, grid

@@ -124,7 +124,7 @@ def the_pair(options):
     nodes = []
     for role in ("fixed", "moving"):
         image = neuralreg.read_image(next((SHARED / options.sample).glob(f"{role}.n*")))
-        grid = image.grid.resized([max(n // options.shrink, 8) for n in image.grid.size])
+        grid = image.grid.resize([max(n // options.shrink, 8) for n in image.grid.size])
         image = warp(image, neuralreg.DisplacementField.identity(grid), grid)
         nodes.append(Volumes.volumeNodeFromImage(image, role))
     return nodes

@@ -20,8 +20,8 @@ SHIFT_MM = (3.0, -5.0, 7.0)
 
 def shifted(grid, sign: float) -> DisplacementField:
     """A constant field of at most as many samples as the default engine's get for Slicer."""
-    grid = grid.padded(4)
-    grid = grid.resized([min(n, 190) for n in grid.size])
+    grid = grid.pad(4)
+    grid = grid.resize([min(n, 190) for n in grid.size])
     vectors = torch.tensor(SHIFT_MM).view(3, 1, 1, 1).expand(3, *grid.shape)
     return DisplacementField(sign * vectors.contiguous(), grid)
 

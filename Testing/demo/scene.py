@@ -81,7 +81,7 @@ class Demo:
             "linear": result.linear,
         }
         fields = {
-            name: neuralreg.DisplacementField.from_linear(step, self._grid.padded(1))
+            name: neuralreg.DisplacementField.from_linear(step, self._grid.pad(1))
             for name, step in steps.items()
         }
         fields["after"] = result.field

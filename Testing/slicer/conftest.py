@@ -107,8 +107,8 @@ def _corner():
 
 def a_result(fixed: Image, moving: Image) -> RegistrationResult:
     """What an engine might answer: a known smooth deformation, no search."""
-    field = wavy_field(fixed.grid.padded(4))
-    back = wavy_field(moving.grid.padded(4))
+    field = wavy_field(fixed.grid.pad(4))
+    back = wavy_field(moving.grid.pad(4))
     return RegistrationResult(
         field=field,
         inverse_field=DisplacementField(-back.vectors, back.grid),

@@ -51,7 +51,7 @@ def test_each_segment_is_what_one_nearest_resampling_by_itk_gives(
     a_segmentation_node, wavy_field, a_fixed_node
 ):
     grid = Volumes.imageFromVolumeNode(a_fixed_node).grid
-    field = wavy_field(grid.padded(2))
+    field = wavy_field(grid.pad(2))
     copy = Segmentations.warpedSegmentation(a_segmentation_node, field, grid, "w", a_fixed_node)
     original = Volumes.imageFromVolumeNode(slicer.mrmlScene.GetFirstNodeByName("moving")).grid
     for segmentId in Segmentations.segmentIds(a_segmentation_node):

@@ -49,7 +49,7 @@ def test_outside_of_its_grid_the_node_keeps_the_border_value_as_the_core_does(
     a_scene, a_field, points_inside
 ):
     node = Transforms.transformNodeFromField(a_field, "t")
-    points = points_inside(a_field.grid.padded(5), margin=0.0)
+    points = points_inside(a_field.grid.pad(5), margin=0.0)
     found = through_slicer(node.GetTransformFromParent(), points)
     assert largest(found - a_field(points)) < 1e-4
 
@@ -111,7 +111,7 @@ def test_a_large_field_is_copied_in_steps_of_a_few_megabytes(a_scene):
 
 def test_a_field_comes_back_from_its_node(a_scene, a_field):
     node = Transforms.transformNodeFromField(a_field, "t")
-    back = Geometry.fieldOf(node.GetTransformFromParent()).resampled(a_field.grid)
+    back = Geometry.fieldOf(node.GetTransformFromParent()).resample(a_field.grid)
     assert largest((back.vectors - a_field.vectors).numpy()) < 1e-9
 
 
@@ -204,7 +204,7 @@ def test_a_field_with_holes_is_refused(a_scene, an_oblique_grid, wavy_field):
 def test_a_turn_over_a_margin_needs_no_finer_grid(an_oblique_grid, a_scene, points_inside):
     """At its border a field is bent by nothing but its end, and that lies beyond the image."""
     turn = LinearTransform.from_parts(np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1.0]]), np.zeros(3))
-    field = DisplacementField.from_linear(turn, an_oblique_grid.padded(2))
+    field = DisplacementField.from_linear(turn, an_oblique_grid.pad(2))
     assert reading_gap(field) > TOLERANCE_MM
     assert readable(field, an_oblique_grid) is field
     transform = Geometry.gridTransform(field)

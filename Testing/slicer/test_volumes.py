@@ -121,7 +121,7 @@ def test_a_shearing_parent_gives_a_straight_image_of_the_same_scene(
 
 def test_below_a_bending_parent_a_landmark_keeps_its_gray_value(a_scene, a_volume_node, wavy_field):
     local = Volumes.imageFromVolumeNode(a_volume_node)
-    field = wavy_field(local.grid.padded(6))
+    field = wavy_field(local.grid.pad(6))
     parent = Transforms.transformNodeFromField(field, "bending")
     a_volume_node.SetAndObserveTransformNodeID(parent.GetID())
     image = Volumes.imageFromVolumeNode(a_volume_node)
@@ -129,7 +129,7 @@ def test_below_a_bending_parent_a_landmark_keeps_its_gray_value(a_scene, a_volum
         (9, 8, 7), (2.0,) * 3, tuple(local.grid.center - [8, 7, 6]), tuple(np.eye(3).ravel())
     )
     record = at_once(Volumes.storedIn(a_volume_node).handedOver())
-    seen = brought(record, DisplacementField.identity(grid.padded(1)), grid)
+    seen = brought(record, DisplacementField.identity(grid.pad(1)), grid)
     itk = sitk.Cast(image_to_itk(local), sitk.sitkFloat32)
     expected = sitk.GetArrayFromImage(sitk.Resample(itk, grid_image(grid), to_itk(field)))
     assert np.abs(seen - expected).max() < 3
@@ -144,7 +144,7 @@ def grid_image(grid):
 def test_a_warped_volume_is_what_itk_resamples(a_scene, a_volume_node, a_fixed_node, wavy_field):
     image, grid = map(Volumes.imageFromVolumeNode, (a_volume_node, a_fixed_node))
     grid = grid.grid
-    field = wavy_field(grid.padded(3))
+    field = wavy_field(grid.pad(3))
     node = Volumes.warpedVolume(a_volume_node, field, grid, "warped")
     itk = sitk.Cast(image_to_itk(image), sitk.sitkFloat32)
     lowest = float(image.data.min())

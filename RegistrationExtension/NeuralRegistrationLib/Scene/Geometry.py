@@ -84,7 +84,7 @@ def boundsGrid(boundsRas, spacing_mm: float) -> Grid:
 
 def coarse(grid: Grid, mostSamples: int) -> Grid:
     """A grid around another one, with a margin, for transforms that are sampled once."""
-    grid = grid.padded([int(np.ceil(_MARGIN * n)) + 2 for n in grid.size])
+    grid = grid.pad([int(np.ceil(_MARGIN * n)) + 2 for n in grid.size])
     if grid.count <= mostSamples:
         return grid
     return grid.with_spacing([float(np.cbrt(grid.extent_mm.prod() / mostSamples))] * 3)

@@ -20,7 +20,7 @@ def require_folder(folder: Path, files: tuple[str, ...], overwrite: bool) -> Non
 
     Raises UnwritableOutput when it cannot be written to, or holds one of the files already.
     """
-    from neuralreg.io.files import drafts
+    from neuralreg.io.files import draft_folder
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -30,7 +30,7 @@ def require_folder(folder: Path, files: tuple[str, ...], overwrite: bool) -> Non
             got=error.strerror or str(error),
             remedy="Choose a folder that you may write to.",
         ) from error
-    with drafts(folder, last="") as folder_of_drafts:
+    with draft_folder(folder, last="") as folder_of_drafts:
         (folder_of_drafts / "trial").write_bytes(b"")
         (folder_of_drafts / "trial").unlink()
     for name in files:

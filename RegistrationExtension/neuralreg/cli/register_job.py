@@ -15,7 +15,7 @@ from neuralreg.errors import InvalidOption
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.warp import warp, warp_labels
-from neuralreg.io.files import drafts
+from neuralreg.io.files import draft_folder
 from neuralreg.io.image_files import read_image, read_labels, write_image
 from neuralreg.io.transform_files import read_itk_transform, write_transform
 from neuralreg.measures.overlap import dice
@@ -169,7 +169,7 @@ def run(job: Job, folder: Path, progress: Progress) -> Summary:
     )
     registered = time.perf_counter()
     progress(0.9, "writing results")
-    with drafts(folder, last=SUMMARY) as draft:
+    with draft_folder(folder, last=SUMMARY) as draft:
         before, after = _compared(loaded, _write(result, loaded, draft))
         timings = {"reading": read - started, **result.timings}
         timings["writing"] = time.perf_counter() - registered
@@ -279,7 +279,7 @@ def _compared(loaded: Loaded, warped_seg: Image | None) -> tuple[Overlaps, Overl
     if not (loaded.fixed_seg and loaded.moving_seg and warped_seg):
         return {}, {}
     grid = loaded.fixed.grid
-    nowhere = DisplacementField.identity(grid.resized([min(n, 2) for n in grid.size]))
+    nowhere = DisplacementField.identity(grid.resize([min(n, 2) for n in grid.size]))
     unmoved = warp(loaded.moving_seg, nowhere, grid, interpolation="nearest")
     return dice(loaded.fixed_seg, unmoved), dice(loaded.fixed_seg, warped_seg)
 

@@ -30,7 +30,7 @@ def read_chain(paths: Sequence[Path], grid: Grid) -> DisplacementField:
 
     whole = reduce(join, (read_transform(path, grid) for path in paths))
     if isinstance(whole, LinearTransform):
-        few = grid.resized([min(n, 2) for n in grid.size]).padded(1)
+        few = grid.resize([min(n, 2) for n in grid.size]).pad(1)
         return DisplacementField.from_linear(whole, few)
     return whole
 

@@ -31,7 +31,7 @@ def readable(
     Raises InvalidTransform and logs as `halvings` does.
     """
     times = halvings(field, covered, tolerance_mm)
-    return field.resampled(halved(field.grid, times)) if any(times) else field
+    return field.resample(halved(field.grid, times)) if any(times) else field
 
 
 def halvings(

@@ -75,7 +75,7 @@ class DisplacementField:
         """u at the samples of another grid, (d, z, y, x); `rows` selects part of its first axis."""
         return at_grid(self.vectors, self.grid, grid, rows)
 
-    def resampled(self, grid: Grid) -> DisplacementField:
+    def resample(self, grid: Grid) -> DisplacementField:
         """The field on another grid."""
         return DisplacementField(self.at(grid).contiguous(), grid)
 

@@ -130,7 +130,7 @@ class Grid:
         """LPS mm of the 2^d outer corners (voxel edges), shape (2^d, d)."""
         return self.points_at(np.array(list(product(*((-0.5, n - 0.5) for n in self.size)))))
 
-    def resized(self, size: Sequence[int]) -> Grid:
+    def resize(self, size: Sequence[int]) -> Grid:
         """The same field of view, divided into another number of samples."""
         spacing = self.extent_mm / np.asarray(size)
         first_center = 0.5 * spacing / self.spacing - 0.5
@@ -140,11 +140,9 @@ class Grid:
 
     def with_spacing(self, spacing_mm: Sequence[float]) -> Grid:
         """The same field of view with about this spacing: as near as whole samples allow."""
-        return self.resized(
-            np.maximum(np.rint(self.extent_mm / spacing_mm), 1).astype(int).tolist()
-        )
+        return self.resize(np.maximum(np.rint(self.extent_mm / spacing_mm), 1).astype(int).tolist())
 
-    def padded(self, samples: Sequence[int] | int) -> Grid:
+    def pad(self, samples: Sequence[int] | int) -> Grid:
         """The grid with this many more samples at both ends of each axis (x y z, or all)."""
         pad = np.broadcast_to(np.asarray(samples, int), (self.dimension,))
         size = (np.add(self.size, 2 * pad)).tolist()

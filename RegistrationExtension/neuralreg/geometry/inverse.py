@@ -153,7 +153,7 @@ def _solve(
     coarse = None
     halved = [(n + 1) // 2 if n >= 2 * _COARSEST else n for n in grid.size]
     if tuple(halved) != grid.size:
-        coarse, _ = _solve(problem, grid.resized(halved), tolerance_mm, max_iterations)
+        coarse, _ = _solve(problem, grid.resize(halved), tolerance_mm, max_iterations)
     d = grid.dimension
     vectors = problem.displacement.new_empty(d, *grid.shape)
     to_world = torch.as_tensor(problem.to_world[:d, :d].T.copy()).to(vectors)

@@ -17,7 +17,7 @@ def coarsened(field: DisplacementField, factor: float) -> tuple[DisplacementFiel
     """The field with about 1/factor of the samples per axis, and its largest error in mm.
 
     The outer samples stay where they are, so nothing is lost at the border; in between the values
-    are read, not averaged. The error is the one of `largest_difference_mm`. `field.resampled`
+    are read, not averaged. The error is the one of `largest_difference_mm`. `field.resample`
     goes the other way, exactly where the coarse samples lie on the finer grid or between.
 
     Raises InvalidOption when factor is below 1.
@@ -25,7 +25,7 @@ def coarsened(field: DisplacementField, factor: float) -> tuple[DisplacementFiel
     if not factor >= 1:
         raise InvalidOption("a coarser field has fewer samples", got=f"{factor}", wanted=">= 1")
     size = [1 if n == 1 else max(2, 1 + round((n - 1) / factor)) for n in field.grid.size]
-    coarse = field.resampled(_same_ends(field.grid, size))
+    coarse = field.resample(_same_ends(field.grid, size))
     return coarse, largest_difference_mm(field, coarse)
 
 

@@ -32,7 +32,7 @@ def existing(path: Path) -> Path:
 
 
 @contextmanager
-def drafts(folder: Path, *, last: str) -> Iterator[Path]:
+def draft_folder(folder: Path, *, last: str) -> Iterator[Path]:
     """A folder to write to; when the block ends well, the files in it stand in `folder`.
 
     Until then nothing in `folder` changes, and whatever stops the block leaves nothing behind.
@@ -53,15 +53,15 @@ def drafts(folder: Path, *, last: str) -> Iterator[Path]:
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
+def write_whole(path: Path) -> Iterator[Path]:
     """A path to write to; what stands there when the block ends well is moved to `path`.
 
     A format of several files (.mhd, .nhdr) is moved with its header last.
-    Raises what `drafts` raises, and UnwritableOutput when `path` is a folder.
+    Raises what `draft_folder` raises, and UnwritableOutput when `path` is a folder.
     """
     if path.is_dir():
         raise UnwritableOutput(f"{path} is a folder", wanted="the name of a file")
-    with drafts(path.parent, last=path.name) as folder:
+    with draft_folder(path.parent, last=path.name) as folder:
         yield folder / path.name
 
 

@@ -16,7 +16,7 @@ from neuralreg.errors import (
 )
 from neuralreg.io import nifti
 from neuralreg.io.dicom import read_series
-from neuralreg.io.files import existing, itk_reason, quiet_itk, suffix_of, written_whole
+from neuralreg.io.files import existing, itk_reason, quiet_itk, suffix_of, write_whole
 
 _DICOM_UID = "0008|0018"  # each DICOM file has one, no other file
 _PLACEMENT_ROUNDING = 0.1  # voxels that a quaternion in single precision can lose
@@ -29,7 +29,7 @@ def write_itk_image(image: sitk.Image, path: Path) -> None:
         raise UnwritableOutput(
             f"{path} has no ending of an image format", wanted=" ".join(WRITABLE)
         )
-    with written_whole(path) as draft:
+    with write_whole(path) as draft:
         try:
             sitk.WriteImage(image, str(draft), useCompression=suffix_of(path) != ".nii")
         except RuntimeError as error:

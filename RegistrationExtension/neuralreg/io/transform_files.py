@@ -11,7 +11,7 @@ from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.io import nifti
-from neuralreg.io.files import existing, itk_reason, suffix_of, written_whole
+from neuralreg.io.files import existing, itk_reason, suffix_of, write_whole
 from neuralreg.io.itk import (
     field_from_itk,
     field_to_itk,
@@ -148,7 +148,7 @@ def _as_image(
         and transform.grid.dimension == 3
         and transform.grid.size[2] == 1
     ):
-        transform = transform.resampled(transform.grid.padded((0, 0, 1)))
+        transform = transform.resample(transform.grid.pad((0, 0, 1)))
     image = field_to_itk(transform)
     if not nifti:
         image.SetMetaData("intent_code", _DISPLACEMENT)
@@ -163,7 +163,7 @@ def _as_itk(transform: DisplacementField | LinearTransform | sitk.Transform) -> 
 
 
 def _write_itk_file(transform: sitk.Transform, path: Path) -> None:
-    with written_whole(path) as draft:
+    with write_whole(path) as draft:
         try:
             sitk.WriteTransform(transform, str(draft))
         except RuntimeError as error:

@@ -217,7 +217,7 @@ class _Done:
 def _both_ways(found: _Deformed, inputs: Inputs, start: Start, full_resolution: bool) -> _Done:
     added = found.field
     if full_resolution:
-        added = added.resampled(with_margin(inputs.fixed.grid))
+        added = added.resample(with_margin(inputs.fixed.grid))
     whole, inverse = compose(added, start), inverse_of(added, start, inputs.moving.grid)
     outcome = judge(whole, inverse, inputs.fixed, added, inputs.similarities(start, whole))
     return _Done(whole, inverse, outcome)

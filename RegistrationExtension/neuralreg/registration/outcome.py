@@ -33,7 +33,7 @@ def judge(
     body = inside & (resampled(foreground(fixed)[None].float(), fixed.grid, field.grid)[0] > 0.5)
     if not bool(body.any()):
         body = inside
-    length = torch.linalg.vector_norm(displacement.resampled(field.grid).vectors, dim=0)
+    length = torch.linalg.vector_norm(displacement.resample(field.grid).vectors, dim=0)
     return Outcome(
         similarity="mutual information",
         similarity_initial=similarities[0],

@@ -205,7 +205,7 @@ def answered(
         name: Image(values[None].to("cpu", torch.uint8), inputs.fixed.grid)
         for name, values in maps.items()
     }
-    return from_voxels(voxels, grid).resampled(wide), smoothed, images
+    return from_voxels(voxels, grid).resample(wide), smoothed, images
 
 
 def fitted_to(
@@ -273,7 +273,7 @@ def finished(velocity: Velocity, grid: Grid) -> tuple[DisplacementField, float]:
     pad = _margin(grid)
     both_ends = [n for axis in pad for n in (axis, axis)]  # x first, as pad wants it
     padded = functional.pad(voxels[None], both_ends, mode="replicate")[0]
-    return from_voxels(padded, grid.padded(pad)), smoothed
+    return from_voxels(padded, grid.pad(pad)), smoothed
 
 
 def inverse_of(bent: DisplacementField, start: Start, moving: Grid) -> DisplacementField:
@@ -287,7 +287,7 @@ def inverse_of(bent: DisplacementField, start: Start, moving: Grid) -> Displacem
         reach = bent.grid.indices_at(start.inverse()(grid.corners()))
         beyond = np.maximum(-reach.min(0), (reach - bent.grid.size).max(0)).clip(0)
         pad = np.minimum(np.ceil(beyond), bent.grid.size).astype(int)
-        bent = bent.resampled(bent.grid.padded(pad.tolist()))
+        bent = bent.resample(bent.grid.pad(pad.tolist()))
     return invert(compose(bent, start), grid=grid, tolerance_mm=_INVERSE_TOLERANCE_MM)
 
 
@@ -298,4 +298,4 @@ def _margin(grid: Grid) -> list[int]:
 
 def with_margin(grid: Grid) -> Grid:
     """The grid and some samples around it."""
-    return grid.padded(_margin(grid))
+    return grid.pad(_margin(grid))

@@ -77,7 +77,7 @@ def network_grid(wanted: Input, fixed: Image) -> Grid:
         return work_grid(fixed.grid, wanted.most_samples or fixed.grid.count)
     assert wanted.shape is not None  # the card was checked
     if wanted.space == "whole":
-        return fixed.grid.resized(wanted.shape[::-1])
+        return fixed.grid.resize(wanted.shape[::-1])
     assert wanted.center is not None
     assert wanted.spacing_mm is not None
     direction = _direction(wanted.orientation, fixed.grid)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from neuralreg.composition.transforms import identity_map
-from neuralreg.io.files import written_whole
+from neuralreg.io.files import write_whole
 from neuralreg.training.data.pairs import Batch
 from neuralreg.training.model.methods import Conditional, warp_to
 
@@ -126,7 +126,7 @@ def write_png(picture: Any, path: Path) -> None:
     """Write an RGB array (y, x, 3) or a gray one (y, x), 0..255."""
     from PIL import Image
 
-    with written_whole(path) as draft:
+    with write_whole(path) as draft:
         Image.fromarray(picture).save(draft, format="PNG")
 
 

@@ -82,7 +82,7 @@ def _as_fine(field: DisplacementField, bend: Grid) -> DisplacementField:
     wanted = np.minimum(field.grid.spacing, min(bend.spacing))
     if np.allclose(wanted, field.grid.spacing):
         return field.to("cpu")
-    return field.resampled(field.grid.with_spacing(wanted.tolist()))
+    return field.resample(field.grid.with_spacing(wanted.tolist()))
 
 
 def mask_of(layers: tuple[Source, ...], grid: Grid) -> Image | None:

@@ -11,7 +11,7 @@ import torch
 from neuralreg.errors import ChecksumMismatch, IncompatibleModel, WeightsUnavailable
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.network_output import from_network
-from neuralreg.io.files import drafts
+from neuralreg.io.files import draft_folder
 from neuralreg.zoo.cache_paths import own_folder
 from neuralreg.zoo.card import ModelCard
 from neuralreg.zoo.registry import load_card, read_card
@@ -40,7 +40,7 @@ def import_card(path: Path) -> ModelCard:
     files += [code] if code.is_file() else []
     _require_answer(card, path.parent)
     name = f"{card.name}.json"  # whatever it was called: another run's card is model.json, too
-    with drafts(made(own_folder()), last=name) as draft:
+    with draft_folder(made(own_folder()), last=name) as draft:
         for file in files:
             shutil.copyfile(file, draft / (name if file == path else file.name))
     return card

@@ -60,7 +60,7 @@ def test_a_sampled_affine_is_exact_between_the_samples(a_grid):
 
 def test_composing_moves_points_by_the_first_field_and_then_by_the_second(a_grid, smooth_field):
     first = smooth_field(a_grid, 1.0, seed=1)
-    then = smooth_field(a_grid.padded(6).resized([9] * a_grid.dimension), 3.0, seed=2)
+    then = smooth_field(a_grid.pad(6).resize([9] * a_grid.dimension), 3.0, seed=2)
     samples = a_grid.points_at(np.argwhere(np.ones(a_grid.size)).astype(float))
     chain = sitk.CompositeTransform([itk_transform(then), itk_transform(first)])
     wanted = [chain.TransformPoint(p.tolist()) for p in samples]
@@ -68,9 +68,9 @@ def test_composing_moves_points_by_the_first_field_and_then_by_the_second(a_grid
 
 
 def test_a_linear_transform_acts_after_or_before_a_field(a_grid, smooth_field):
-    linear, field = an_affine(a_grid.dimension), smooth_field(a_grid.padded(8))
+    linear, field = an_affine(a_grid.dimension), smooth_field(a_grid.pad(8))
     samples = a_grid.points_at(np.argwhere(np.ones(a_grid.size)).astype(float))
-    inner = field.resampled(a_grid)
+    inner = field.resample(a_grid)
     np.testing.assert_allclose(compose(inner, linear)(samples), linear(inner(samples)), atol=1e-4)
     before = precede(linear, field, a_grid)
     np.testing.assert_allclose(before(samples), field(linear(samples)), atol=1e-4)
@@ -85,12 +85,12 @@ def test_a_field_on_a_finer_nested_grid_moves_points_the_same(a_grid, smooth_fie
         a_grid.direction,
     )
     points = points_in(a_grid)
-    np.testing.assert_allclose(field.resampled(finer)(points), field(points), atol=1e-5)
+    np.testing.assert_allclose(field.resample(finer)(points), field(points), atol=1e-5)
 
 
 def test_landing_indices_are_those_of_the_moved_points(a_grid, smooth_field):
     field = smooth_field(a_grid)
-    target = a_grid.padded(3).resized([7] * a_grid.dimension)
+    target = a_grid.pad(3).resize([7] * a_grid.dimension)
     samples = a_grid.points_at(np.argwhere(np.ones(a_grid.shape))[:, ::-1].astype(float))
     wanted = target.indices_at(field(samples))
     found = field.coordinates_in(target, a_grid).reshape(-1, a_grid.dimension)
@@ -102,7 +102,7 @@ def test_algebra_leaves_its_inputs_unchanged(a_grid, smooth_field):
     before = first.vectors.clone(), then.vectors.clone()
     compose(first, then)
     compose(first, an_affine(a_grid.dimension))
-    first.resampled(a_grid.padded(1))
+    first.resample(a_grid.pad(1))
     assert torch.equal(first.vectors, before[0])
     assert torch.equal(then.vectors, before[1])
 

@@ -38,7 +38,7 @@ def test_the_array_shape_is_the_size_backwards(a_grid):
 
 
 def test_another_number_of_samples_keeps_the_field_of_view(a_grid):
-    resized = a_grid.resized([n // 2 + 1 for n in a_grid.size])
+    resized = a_grid.resize([n // 2 + 1 for n in a_grid.size])
     np.testing.assert_allclose(resized.corners(), a_grid.corners(), atol=1e-9)
     np.testing.assert_allclose(resized.center, a_grid.center, atol=1e-9)
 
@@ -51,7 +51,7 @@ def test_a_spacing_is_met_as_near_as_whole_samples_allow(a_grid):
 
 
 def test_a_margin_leaves_the_samples_where_they_are(a_grid):
-    padded = a_grid.padded(2)
+    padded = a_grid.pad(2)
     index = np.ones(a_grid.dimension)
     np.testing.assert_allclose(padded.points_at(index + 2), a_grid.points_at(index), atol=1e-9)
     assert padded.size == tuple(n + 4 for n in a_grid.size)

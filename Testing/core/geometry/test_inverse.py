@@ -59,9 +59,9 @@ def test_an_affine_with_a_large_rotation_is_inverted_exactly(a_grid):
     turn = np.eye(d)
     turn[:2, :2] = [[0.1, -1.1], [1.1, 0.1]]  # 85 degrees, and larger
     linear = LinearTransform.from_parts(turn, np.arange(d) + 1.0, center=a_grid.center)
-    inverse = invert(DisplacementField.from_linear(linear, a_grid.padded(8)), grid=a_grid)
+    inverse = invert(DisplacementField.from_linear(linear, a_grid.pad(8)), grid=a_grid)
     samples = samples_of(a_grid)
-    field_covers = a_grid.padded(8).covers(linear.inverse()(samples))
+    field_covers = a_grid.pad(8).covers(linear.inverse()(samples))
     wanted = linear.inverse()(samples)
     error = np.linalg.norm(inverse(samples) - wanted, axis=1)
     assert error[field_covers].max() < 1e-3

@@ -34,7 +34,7 @@ def balls(grid: Grid, dtype: torch.dtype = torch.int16) -> Image:
 @pytest.mark.parametrize("method", METHODS)
 def test_only_labels_that_were_there_come_out(a_grid, smooth_field, method):
     labels = balls(a_grid)
-    warped = warp_labels(labels, smooth_field(a_grid), a_grid.padded(2), method=method, outside=9)
+    warped = warp_labels(labels, smooth_field(a_grid), a_grid.pad(2), method=method, outside=9)
     assert warped.data.dtype == labels.data.dtype
     assert set(warped.data.unique().tolist()) <= {0, 3, 300, 9}
     assert {3, 300} <= set(warped.data.unique().tolist())
@@ -66,7 +66,7 @@ def test_any_labels_on_any_finer_or_coarser_grid_stay_a_subset(seed, method, spa
 
 def test_the_label_value_does_not_decide_who_wins(smooth_field):
     labels = balls(CUBE)
-    finer, field = CUBE.resized([27] * 3), smooth_field(CUBE)
+    finer, field = CUBE.resize([27] * 3), smooth_field(CUBE)
     exchanged = Image(torch.where(labels.data == 3, 400, labels.data), CUBE)
     one = warp_labels(labels, field, finer, method="smooth").data
     other = warp_labels(exchanged, field, finer, method="smooth").data
@@ -75,7 +75,7 @@ def test_the_label_value_does_not_decide_who_wins(smooth_field):
 
 def test_smooth_labels_agree_with_itks_gaussian_label_interpolation():
     labels = balls(CUBE)
-    finer = CUBE.resized([30] * 3)
+    finer = CUBE.resize([30] * 3)
     moving = sitk.GetImageFromArray(labels.data[0].numpy())
     interpolator = sitk.sitkLabelGaussian
     wanted = sitk.GetArrayFromImage(
@@ -94,7 +94,7 @@ def test_smooth_labels_agree_with_itks_gaussian_label_interpolation():
 
 def test_a_finer_grid_gets_a_smoother_ball_than_with_nearest():
     grid = Grid((20, 20, 20), (1, 1, 1), (0, 0, 0), np.eye(3).ravel())
-    finer = grid.resized([60] * 3)
+    finer = grid.resize([60] * 3)
 
     def ball(on: Grid) -> np.ndarray:
         index = np.argwhere(np.ones(on.shape))[:, ::-1]
@@ -119,7 +119,7 @@ def test_specks_make_no_holes_on_a_coarser_grid():
     distance = np.linalg.norm(np.indices(grid.shape) - 23.5, axis=0)
     specks = np.random.default_rng(3).random(grid.shape) < 0.02
     labels = Image(torch.from_numpy((distance < 18) ^ specks)[None].to(torch.uint8), grid)
-    coarser, still = grid.resized([19] * 3), DisplacementField.identity(grid)
+    coarser, still = grid.resize([19] * 3), DisplacementField.identity(grid)
     pieces = {}
     for method in METHODS:
         found = warp_labels(labels, still, coarser, method=method).data[0].numpy()
@@ -139,9 +139,9 @@ def test_labels_shifted_by_whole_voxels_are_the_shifted_labels(method):
 
 def test_slabs_do_not_change_smooth_labels(smooth_field, monkeypatch):
     labels, field = balls(CUBE), smooth_field(CUBE)
-    whole = warp_labels(labels, field, CUBE.resized([21] * 3), method="smooth")
+    whole = warp_labels(labels, field, CUBE.resize([21] * 3), method="smooth")
     monkeypatch.setattr(labels_module, "_SLAB", 500)
-    parts = warp_labels(labels, field, CUBE.resized([21] * 3), method="smooth")
+    parts = warp_labels(labels, field, CUBE.resize([21] * 3), method="smooth")
     assert (parts.data == whole.data).double().mean() > 0.9999
 
 

@@ -61,7 +61,7 @@ def test_samples_made_in_between_are_those_of_the_linear_field(
     made = np.full((*grid.shape, grid.dimension), np.nan, np.float32)
     steps = list(halve(field.vectors.movedim(0, -1).float().numpy(), times, made))
     assert len(steps) > 1
-    expected = field.resampled(grid).vectors.movedim(0, -1).numpy()
+    expected = field.resample(grid).vectors.movedim(0, -1).numpy()
     assert np.abs(made - expected).max() < 1e-4
 
 
@@ -79,5 +79,5 @@ def test_halving_stops_with_the_first_grid_that_is_fine_enough():
     field = noise(0.3)
     times = halvings(field, CUBE)
     assert min(times) > 0
-    coarser = field.resampled(halved(CUBE, [n - 1 for n in times]))
+    coarser = field.resample(halved(CUBE, [n - 1 for n in times]))
     assert reading_gap(readable(field, CUBE), CUBE) <= TOLERANCE_MM < reading_gap(coarser)

@@ -20,7 +20,7 @@ def samples_of(grid: Grid) -> np.ndarray:
 def test_a_linear_velocity_flows_by_the_matrix_exponential(a_grid):
     d = a_grid.dimension
     rate = 0.1 * np.random.default_rng(7).normal(size=(d, d))
-    wide = a_grid.padded(6)
+    wide = a_grid.pad(6)
     samples = samples_of(wide) - a_grid.center
     vectors = torch.from_numpy((samples @ rate.T).T.reshape(d, *wide.shape)).float()
     found = exponentiate(DisplacementField(vectors, wide))

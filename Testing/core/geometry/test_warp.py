@@ -59,7 +59,7 @@ def an_image(grid: Grid, dtype: torch.dtype = torch.float32) -> Image:
 @pytest.mark.parametrize("coarse", [False, True], ids=["dense", "coarse"])
 def test_an_image_is_warped_as_by_itk(a_grid, smooth_field, mode, coarse):
     d = a_grid.dimension
-    field = smooth_field(a_grid.padded(1).resized([6] * d) if coarse else a_grid)
+    field = smooth_field(a_grid.pad(1).resize([6] * d) if coarse else a_grid)
     image = an_image(a_grid)
     # ITK takes zero displacement beyond the samples of a field, we its border value.
     inside = field.grid.covers(
@@ -121,7 +121,7 @@ def test_numbers_beyond_single_precision_stay_exact():
 
 
 def test_slabs_and_threads_do_not_change_the_result(a_grid, smooth_field, monkeypatch):
-    image, field = an_image(a_grid), smooth_field(a_grid.padded(1).resized([5] * a_grid.dimension))
+    image, field = an_image(a_grid), smooth_field(a_grid.pad(1).resize([5] * a_grid.dimension))
     whole = warp(image, field, a_grid)
     monkeypatch.setattr(warp_module, "_SLAB", 50)
     torch.set_num_threads(2)
@@ -141,7 +141,7 @@ def test_each_device_gives_the_same_image(a_grid, a_device, smooth_field):
 def test_memory_beside_a_warp_with_a_coarse_field_stays_within_the_output(smooth_field):
     grid = Grid((128, 128, 128), (1, 1, 1), (0, 0, 0), np.eye(3).ravel())
     image = Image(torch.rand(1, *grid.shape), grid)
-    field = smooth_field(grid.resized([32] * 3), 10.0)
+    field = smooth_field(grid.resize([32] * 3), 10.0)
     with torch.profiler.profile(profile_memory=True) as profile:
         warped = warp(image, field, grid)
     held = peak = 0
@@ -157,7 +157,7 @@ def test_inputs_stay_as_they_were(a_grid, smooth_field):
     image, field = an_image(a_grid), smooth_field(a_grid)
     data, vectors = image.data.clone(), field.vectors.clone()
     for mode in ITK:
-        warp(image, field, a_grid.padded(2), interpolation=mode)
+        warp(image, field, a_grid.pad(2), interpolation=mode)
     assert torch.equal(image.data, data)
     assert torch.equal(field.vectors, vectors)
 

@@ -125,7 +125,7 @@ def test_a_deformable_initial_transform_is_part_of_the_chain():
 
 
 def test_full_resolution_gives_the_field_on_the_fixed_images_samples():
-    grid = CUBE.resized((44, 48, 40))
+    grid = CUBE.resize((44, 48, 40))
     fixed, moving = seen(grid), seen(grid, lambda p: p + [3, 0, 0])
     result = register(fixed, moving, full_resolution=True, refinement=Refinement(steps=2))
     np.testing.assert_allclose(result.field.grid.spacing, grid.spacing)

@@ -55,7 +55,7 @@ def test_images_that_do_not_overlap_are_brought_together():
 
 def test_a_patient_turned_by_90_degrees_is_turned_back():
     truth = LinearTransform.from_parts(turn((90, 0, 0)), np.zeros(3))
-    cube = CUBE.padded((0, 0, 6))
+    cube = CUBE.pad((0, 0, 6))
     found = prealign(*pair(truth, grid=cube), Prealign.RIGID)
     assert found.start.startswith("turned")
     assert error_mm(found.linear, truth) < 1.5

@@ -200,7 +200,7 @@ def test_the_exponential_of_a_constant_velocity_is_its_shift():
 
 
 def test_the_work_grid_has_cubes_of_the_same_field_of_view():
-    thick = CUBE.resized((80, 88, 12))
+    thick = CUBE.resize((80, 88, 12))
     grid = work_grid(thick, 40_000)
     np.testing.assert_allclose(grid.extent_mm, thick.extent_mm)
     assert max(grid.spacing) / min(grid.spacing) < 1.05
@@ -208,7 +208,7 @@ def test_the_work_grid_has_cubes_of_the_same_field_of_view():
 
 
 def test_a_single_slice_stays_a_single_slice():
-    assert work_grid(CUBE.resized((40, 44, 1)), 10_000).size[2] == 1
+    assert work_grid(CUBE.resize((40, 44, 1)), 10_000).size[2] == 1
 
 
 def test_the_foreground_is_the_body():

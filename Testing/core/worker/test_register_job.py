@@ -26,7 +26,7 @@ from neuralreg.worker.shared_images import field_of, image_of, record_of
 
 from Testing.support.phantom import CUBE, seen
 
-SMALL = CUBE.resized((20, 22, 18))
+SMALL = CUBE.resize((20, 22, 18))
 
 
 def voxels(image: Image, **more) -> Voxels:
@@ -44,7 +44,7 @@ def a_known_engine(smooth_field):
 
     def engine(fixed, moving, model, **asked):
         engine.asked = {"fixed": fixed, "moving": moving, "model": model, **asked}
-        field = smooth_field(fixed.grid.padded(3), 5.0)
+        field = smooth_field(fixed.grid.pad(3), 5.0)
         back = DisplacementField(-field.vectors, field.grid)
         return RegistrationResult(
             field=field,
@@ -118,7 +118,7 @@ def test_a_sheared_image_lies_where_itk_puts_it(a_known_engine):
     image = seen(SMALL)
     shear = np.eye(4)
     shear[0, 1] = 0.3
-    knots = SMALL.padded(4).resized((4, 4, 4))
+    knots = SMALL.pad(4).resize((4, 4, 4))
     index = np.stack(np.meshgrid(*map(np.arange, knots.shape), indexing="ij")[::-1], -1)
     points = knots.points_at(index)
     there = points @ shear[:3, :3].T - points
@@ -206,7 +206,7 @@ def test_fields_are_fine_enough_for_a_reader_that_takes_them_as_cubic(a_pair, a_
     fine, _ = run(job, engine=a_known_engine)
     for found in (fine.field, fine.inverse_field):
         field = field_of(found)
-        finer = field.resampled(halved(field.grid, found.halvings))
+        finer = field.resample(halved(field.grid, found.halvings))
         assert reading_gap(finer, SMALL) <= 0.1
 
 

@@ -33,7 +33,7 @@ from Testing.support.phantom import CUBE, seen
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are tested")
 
 ODD = (sys.executable, str(TEST_DATA / "odd_jobs.py"), "--cold")
-SMALL = CUBE.resized((20, 22, 18))
+SMALL = CUBE.resize((20, 22, 18))
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +199,7 @@ def test_a_job_that_needs_too_much_memory_is_told_and_the_next_one_works(a_worke
 
 def test_a_registration_under_a_memory_limit_is_one_clear_error():
     """The limit lies above what the libraries take and below what the images need."""
-    grid = CUBE.resized((256, 256, 256))
+    grid = CUBE.resize((256, 256, 256))
     image = Voxels(np.zeros(grid.shape, np.uint8), grid)
     image.data[100:200, 100:200, 100:200] = 100
     limit = f'ulimit -d 600000; exec {sys.executable} -m neuralreg.worker "$@"'

@@ -61,7 +61,7 @@ SHIFT_MM = (3.0, -4.5, 6.0)
 @pytest.mark.parametrize("order", ["xyz", "zyx"])
 @pytest.mark.parametrize("finer", [1, 2])
 def test_a_known_shift_in_mm_comes_out_of_every_output_convention(a_grid, kind, order, finer):
-    grid = a_grid.resized([n * finer for n in a_grid.size])
+    grid = a_grid.resize([n * finer for n in a_grid.size])
     d = grid.dimension
     shift = torch.tensor(SHIFT_MM[:d]).view(-1, *[1] * d).expand(d, *grid.shape)
     voxels = torch.linalg.solve(

@@ -79,7 +79,7 @@ def inverted(deformation: Deformation, grid: Grid) -> tuple[Deformation, Array]:
 def _linear_part(deformation: Deformation, grid: Grid) -> Array:
     """The affine transform, homogeneous, that is nearest to the deformation on a few samples."""
     d = grid.dimension
-    few = grid.resized([min(n, _FITTED) for n in grid.size])
+    few = grid.resize([min(n, _FITTED) for n in grid.size])
     index = np.indices(few.shape, float)[::-1].reshape(d, -1).T
     points = few.points_at(index)
     center = points.mean(0)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from neuralreg.errors import UnwritableOutput
-from neuralreg.io.files import written_whole
+from neuralreg.io.files import write_whole
 from neuralreg.review.report.document import document_of
 from neuralreg.review.report.html import as_html
 from neuralreg.review.report.pdf import as_pdf
@@ -74,7 +74,7 @@ def write_report(
     written = []
     for ending in formats:
         target = stem.with_name(stem.name + ending)
-        with written_whole(target) as draft:
+        with write_whole(target) as draft:
             draft.write_bytes(made[ending]())
         written.append(target)
     return written

@@ -176,9 +176,9 @@ def read_worklist(path: Path) -> list[Entry]:
 
 def write_worklist(entries: Sequence[Entry], path: Path) -> None:
     """Write the CSV, whole or not at all. Raises UnwritableOutput when the folder is closed."""
-    from neuralreg.io.files import written_whole
+    from neuralreg.io.files import write_whole
 
-    with written_whole(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
+    with write_whole(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, [one.name for one in fields(Entry)])
         writer.writeheader()
         writer.writerows(asdict(entry) for entry in entries)

@@ -32,8 +32,8 @@ class Placement:
     @classmethod
     def of(cls, fixed: Grid, moving: Grid, size: tuple[int, ...], space: Space) -> Placement:
         """The fields of view of both images in `size` samples x y z; "world": the fixed one's."""
-        seen = fixed.resized(size)
-        return cls(seen, seen if space == "world" else moving.resized(size))
+        seen = fixed.resize(size)
+        return cls(seen, seen if space == "world" else moving.resize(size))
 
     @classmethod
     def of_images(cls, fixed: Image, moving: Image, dataset: schema.Dataset) -> Placement:
@@ -62,7 +62,7 @@ def seen_grid(image: Image, values: Tensor, dataset: schema.Dataset) -> Grid:
     """
     if dataset.input is not None and dataset.input.space == "placed":
         return network_grid(dataset.input, Image(values, image.grid))
-    return image.grid.resized(dataset.size)
+    return image.grid.resize(dataset.size)
 
 
 def seen(image: Image, grid: Grid) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from neuralreg.errors import InvalidOption
-from neuralreg.io.files import written_whole
+from neuralreg.io.files import write_whole
 from neuralreg.networks.descriptor import Descriptor
 from neuralreg.training.config import schema
 from neuralreg.training.config.part_registry import FEATURES
@@ -43,7 +43,7 @@ def export_features(
     """Write the weights and a card for them."""
     path = folder / f"{config.name}.pt"
     values = {name: v.detach().cpu().contiguous() for name, v in network.state_dict().items()}
-    with written_whole(path) as draft:
+    with write_whole(path) as draft:
         torch.save(values, draft)
     card = ModelCard(
         name=config.name,
@@ -68,7 +68,7 @@ def export_features(
         limits="Known to who trained it only.",
         refinement="mind",
     )
-    with written_whole(folder / "model.json") as draft:
+    with write_whole(folder / "model.json") as draft:
         draft.write_text(card.model_dump_json(indent=2, exclude_none=True), encoding="utf-8")
     return folder / "model.json"
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from neuralreg.errors import IncompatibleModel, UnreadableFile
-from neuralreg.io.files import existing, written_whole
+from neuralreg.io.files import existing, write_whole
 
 _FORMAT = 1
 
@@ -53,7 +53,7 @@ def save_checkpoint(path: Path, parts: Parts, state: State) -> None:
         "random": _random_state(),
         **{name: part.state_dict() for name, part in _stateful(parts).items()},
     }
-    with written_whole(path) as draft:
+    with write_whole(path) as draft:
         torch.save(content, draft)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from neuralreg.composition import models
-from neuralreg.io.files import written_whole
+from neuralreg.io.files import write_whole
 from neuralreg.training.config import schema
 from neuralreg.training.model.methods import build_model
 from neuralreg.zoo.card import Fitting, Input, ModelCard, Output, Weights
@@ -49,13 +49,13 @@ def export(
         name: values.detach().cpu().contiguous() for name, values in network.state_dict().items()
     }
     path = folder / f"{config.name}.pt"
-    with written_whole(path) as draft:
+    with write_whole(path) as draft:
         torch.save(_named_as_composed(state), draft)
     if config.model.method == "conditional":
         return None
     card = _card(config, path, measured)
     (folder / f"{ARCHITECTURE}.py").write_text(_BUILDER, encoding="utf-8")
-    with written_whole(folder / CARD) as draft:
+    with write_whole(folder / CARD) as draft:
         draft.write_text(card.model_dump_json(indent=2), encoding="utf-8")
     return card
 

@@ -205,7 +205,7 @@ def _label_of(
     with torch.no_grad():
         said = model(seen["fixed"], seen["moving"], seen["moving_labels"])[0]
     fixed = read_case_image(pairs.case(item.fixed).image, len(pairs.config.size))
-    grid = fixed.grid.resized(pairs.config.size)
+    grid = fixed.grid.resize(pairs.config.size)
     value = pairs.labels[item.label or 0]
     parts = {"fixed": seen["fixed_labels"][0], "moving": seen["moving_labels"][0], PREDICTED: said}
     answer = {role: Image(values.cpu(), grid) for role, values in parts.items()}

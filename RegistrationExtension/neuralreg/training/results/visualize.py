@@ -12,7 +12,7 @@ from neuralreg.errors import InvalidImage, InvalidOption
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.warp import warp
-from neuralreg.io.files import written_whole
+from neuralreg.io.files import write_whole
 from neuralreg.registration.working_grid import quantiles
 from neuralreg.training.pictures import Picture, enlarged, gray, side_by_side, stacked, write_png
 
@@ -127,7 +127,7 @@ def _write_gif(frames: list[Picture], path: Path, interval_ms: int) -> None:
     from PIL import Image as Pillow
 
     first, *others = (Pillow.fromarray(frame) for frame in frames)
-    with written_whole(path) as draft:
+    with write_whole(path) as draft:
         first.save(
             draft,
             format="GIF",

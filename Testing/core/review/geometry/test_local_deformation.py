@@ -101,7 +101,7 @@ def test_an_affine_field_does_not_bend():
 
 def test_a_field_is_read_as_the_core_reads_it(a_grid, smooth_field):
     core = smooth_field(a_grid)
-    other = a_grid.resized([max(n - 3, 2) for n in a_grid.size]).padded(1)
+    other = a_grid.resize([max(n - 3, 2) for n in a_grid.size]).pad(1)
     ours = Deformation.of(core).on(other)
     assert ours == pytest.approx(core.at(other).movedim(0, -1).numpy(), abs=1e-4)
     points = other.corners()

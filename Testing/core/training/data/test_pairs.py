@@ -39,7 +39,7 @@ def test_images_are_read_where_itk_reads_them(shapes):
     data = pairs(shapes, sample_label="all")
     item = data.items(0)[0]
     image = sitk.ReadImage(data.case(item.fixed).image.path)
-    grid = Grid.of(image).resized((24, 20))
+    grid = Grid.of(image).resize((24, 20))
     reference = sitk.Image(grid.size, sitk.sitkFloat32)
     reference.SetSpacing(grid.spacing)
     reference.SetOrigin(grid.origin)
@@ -72,7 +72,7 @@ def test_no_displacement_is_the_way_between_the_fields_of_view(a_grid):
     place = Placement.of(a_grid, other, (6, 5, 4)[:d], "own")
     field = place.field(torch.zeros(d, *place.fixed.shape))
     corners = field(place.fixed.points_at(np.zeros((1, d))))
-    np.testing.assert_allclose(corners, other.resized((6, 5, 4)[:d]).points_at(np.zeros((1, d))),
+    np.testing.assert_allclose(corners, other.resize((6, 5, 4)[:d]).points_at(np.zeros((1, d))),
                                atol=1e-4)  # fmt: skip
     linear, gap = linear_part(field)
     assert gap < 2e-3

@@ -302,4 +302,4 @@ def test_the_grid_of_a_network_without_a_card_is_the_field_of_view():
         "loss": {"image": "ssd"},
     }
     config = Configuration.model_validate(values)
-    assert Placement.of_images(image, image, config.dataset).fixed == grid.resized((4, 4))
+    assert Placement.of_images(image, image, config.dataset).fixed == grid.resize((4, 4))
