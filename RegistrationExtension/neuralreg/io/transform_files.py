@@ -143,14 +143,11 @@ def _as_image(
             got=type(transform).__name__,
             remedy="Write it as .h5 or .tfm, or sample it on a grid first.",
         )
-    if (
-        suffix_of(path) in nifti.SUFFIXES
-        and transform.grid.dimension == 3
-        and transform.grid.size[2] == 1
-    ):
+    as_nifti = suffix_of(path) in nifti.SUFFIXES
+    if as_nifti and transform.grid.dimension == 3 and transform.grid.size[2] == 1:
         transform = transform.resample(transform.grid.pad((0, 0, 1)))
     image = field_to_itk(transform)
-    if not nifti:
+    if not as_nifti:
         image.SetMetaData("intent_code", _DISPLACEMENT)
         image.SetMetaData("displacement field type", "resampling")
     return image
