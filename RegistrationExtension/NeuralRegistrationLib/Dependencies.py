@@ -34,6 +34,7 @@ PACKAGES = (
     Package("pydantic", "pydantic>=2.10", 3),
     Package("pooch", "pooch>=1.8", 1),
     Package("SimpleITK", "SimpleITK>=2.4", 50),
+    Package("nibabel", "nibabel>=5.2", 3),
 )
 TRAINING = (
     Package("typer", "typer>=0.15", 1),

@@ -11,10 +11,14 @@ import slicer
 import torch
 import vtk
 from neuralreg.errors import InvalidOption, InvalidTransform
-from neuralreg.geometry.cubic import TOLERANCE_MM, readable, reading_gap
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.linear import LinearTransform
+from neuralreg.geometry.slicer_interpolation import (
+    TOLERANCE_MM,
+    interpolation_difference,
+    resample_for_cubic_readers,
+)
 from neuralreg.io.itk import to_itk
 from neuralreg.worker.messages import Field
 from neuralreg.worker.serialization import SLAB_BYTES
@@ -167,7 +171,7 @@ def test_the_stated_gap_between_cubic_and_linear_holds_and_is_not_idle(a_scene, 
     points = points_inside(field.grid, 5000, margin=0.0)
     transform.SetInterpolationModeToCubic()
     gap = np.linalg.norm(through_slicer(transform, points) - field(points), axis=1).max()
-    assert 0.1 < gap <= reading_gap(field)
+    assert 0.1 < gap <= interpolation_difference(field)
 
 
 def test_a_rough_field_is_never_further_off_than_stated(a_scene, points_inside):
@@ -182,8 +186,8 @@ def test_a_rough_field_is_never_further_off_than_stated(a_scene, points_inside):
         return np.linalg.norm(through_slicer(transform, points) - field(points), axis=1).max()
 
     field = DisplacementField(noise, grid)
-    assert 0.4 * reading_gap(field) < apart(field) <= reading_gap(field)
-    assert apart(readable(field)) <= TOLERANCE_MM
+    assert 0.4 * interpolation_difference(field) < apart(field) <= interpolation_difference(field)
+    assert apart(resample_for_cubic_readers(field)) <= TOLERANCE_MM
 
 
 def test_a_fine_field_is_stored_as_it_is(a_scene):
@@ -205,8 +209,8 @@ def test_a_turn_over_a_margin_needs_no_finer_grid(an_oblique_grid, a_scene, poin
     """At its border a field is bent by nothing but its end, and that lies beyond the image."""
     turn = LinearTransform.from_parts(np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1.0]]), np.zeros(3))
     field = DisplacementField.from_linear(turn, an_oblique_grid.pad(2))
-    assert reading_gap(field) > TOLERANCE_MM
-    assert readable(field, an_oblique_grid) is field
+    assert interpolation_difference(field) > TOLERANCE_MM
+    assert resample_for_cubic_readers(field, an_oblique_grid) is field
     transform = Geometry.gridTransform(field)
     transform.SetInterpolationModeToCubic()
     points = points_inside(an_oblique_grid, margin=0.0)

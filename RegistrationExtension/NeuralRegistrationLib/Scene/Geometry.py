@@ -10,8 +10,8 @@ import numpy as np
 import slicer
 import vtk
 from neuralreg.errors import InvalidTransform
+from neuralreg.geometry.finer_grid import halve_steps, halve_vectors
 from neuralreg.geometry.grid import Grid
-from neuralreg.geometry.halving import halve, halved
 from neuralreg.worker.messages import Field
 from neuralreg.worker.serialization import Steps, at_once, slabs
 from vtk.util.numpy_support import get_vtk_array_type, numpy_to_vtk, vtk_to_numpy
@@ -115,7 +115,7 @@ def gridTransform(field):
 def gridTransformInSteps(field: Field) -> Steps:
     """The same in short steps, in the field's precision, with the samples that Slicer needs."""
     times = field.halvings or (0,) * field.grid.dimension
-    grid, given = halved(field.grid, times), np.empty_like(field.vectors)
+    grid, given = halve_steps(field.grid, times), np.empty_like(field.vectors)
     for part in slabs(given):
         np.multiply(field.vectors[part], _FLIP.diagonal()[:3].astype(given.dtype), out=given[part])
         yield
@@ -125,7 +125,7 @@ def gridTransformInSteps(field: Field) -> Steps:
     image.SetOrigin(flipped(np.array(grid.origin)))
     image.AllocateScalars(get_vtk_array_type(given.dtype), 3)
     ras = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(*grid.shape, 3)
-    yield from halve(given, times, ras)
+    yield from halve_vectors(given, times, ras)
     directions = np.eye(4)
     directions[:3, :3] = np.reshape(grid.direction, (3, 3))
     transform = slicer.vtkOrientedGridTransform()

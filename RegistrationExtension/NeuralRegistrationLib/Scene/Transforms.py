@@ -35,9 +35,9 @@ def transformNodeFromField(field, name: str, *, fixed=None, moving=None, covered
     covered: the fixed image's grid; what lies beyond it is margin and need not be as exact.
     Raises InvalidTransform when the field is not finite.
     """
-    from neuralreg.geometry.cubic import readable
+    from neuralreg.geometry.slicer_interpolation import resample_for_cubic_readers
 
-    transform = Geometry.gridTransform(readable(field, covered))
+    transform = Geometry.gridTransform(resample_for_cubic_readers(field, covered))
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode", name)
     fill(node, transform, fixed=fixed, moving=moving)
     return node

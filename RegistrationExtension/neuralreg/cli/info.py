@@ -44,12 +44,12 @@ def _transform(file: Path) -> Facts:
     import SimpleITK as sitk
 
     from neuralreg.io.itk import linear_from_itk
-    from neuralreg.io.transform_files import applied_first, read_itk_transform, read_transform
+    from neuralreg.io.transform_files import innermost_transform, read_itk_transform, read_transform
 
     transform = read_itk_transform(file)
     if transform.IsLinear():
         return _linear(linear_from_itk(transform))
-    if not isinstance(applied_first(transform), sitk.DisplacementFieldTransform):
+    if not isinstance(innermost_transform(transform), sitk.DisplacementFieldTransform):
         d, name = transform.GetDimension(), transform.GetName()
         return {"kind": f"{d}D transform without a grid of its own, fixed to moving", "itk": name}
     return _field(cast("DisplacementField", read_transform(file)))

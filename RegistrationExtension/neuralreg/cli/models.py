@@ -82,12 +82,12 @@ def import_(
 ) -> None:
     """Take in weights that you have, or a model of your own: a card with its weights beside it."""
     from neuralreg.cli.terminal import answer
-    from neuralreg.io.files import existing
+    from neuralreg.io.files import require_existing
     from neuralreg.zoo.registry import list_models
     from neuralreg.zoo.user_models import import_card
     from neuralreg.zoo.weights import import_file, path_of
 
-    own = existing(path).suffix == ".json"
+    own = require_existing(path).suffix == ".json"
     card = import_card(path) if own else import_file(path, list_models())
     file = path_of(card)
     facts = {"model": card.name, "file": file and str(file)}

@@ -89,11 +89,11 @@ def job_of(facts: dict[str, Any], folder: Path) -> Job:
     from dataclasses import fields
 
     from neuralreg.cli.register_job import Job, Options
-    from neuralreg.io.files import existing, sha256_of
+    from neuralreg.io.files import require_existing, sha256_of
 
     paths = {}
     for name, about in facts["inputs"].items():
-        path = existing(Path(about["path"]) if "path" in about else folder / about["name"])
+        path = require_existing(Path(about["path"]) if "path" in about else folder / about["name"])
         if sha256_of(path) != about["sha256"]:
             raise UnreadableFile(
                 f"{path} is not the file that the record was made from",

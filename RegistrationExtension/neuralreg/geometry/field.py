@@ -35,12 +35,12 @@ class DisplacementField:
     grid: Grid
 
     def __post_init__(self) -> None:
-        wanted = (self.grid.dimension, *self.grid.shape)
-        if tuple(self.vectors.shape) != wanted or not self.vectors.is_floating_point():
+        expected = (self.grid.dimension, *self.grid.shape)
+        if tuple(self.vectors.shape) != expected or not self.vectors.is_floating_point():
             raise InvalidTransform(
                 "a displacement field has one floating-point vector per sample",
                 got=f"array {tuple(self.vectors.shape)} of {self.vectors.dtype}",
-                wanted=f"{wanted}",
+                wanted=f"{expected}",
             )
 
     @classmethod
@@ -68,8 +68,8 @@ class DisplacementField:
         """Points (n, d) in LPS mm, moved; double precision between the samples as well."""
         index = torch.from_numpy(self.grid.indices_at(points)).to(self.vectors.device)
         moved = sample_points(self.vectors, index).T.cpu().numpy()
-        landed: Matrix = np.asarray(points, float) + moved
-        return landed
+        moved_points: Matrix = np.asarray(points, float) + moved
+        return moved_points
 
     def at(self, grid: Grid, rows: slice = slice(None)) -> Tensor:
         """u at the samples of another grid, (d, z, y, x); `rows` selects part of its first axis."""
@@ -97,9 +97,9 @@ def compose(
         moved = torch.einsum("ij,j...->i...", linear, first.vectors)
         shift = DisplacementField.from_linear(then, first.grid).vectors.to(first.vectors)
         return DisplacementField(moved + shift, first.grid)
-    landed = first.coordinates_in(then.grid, first.grid)
+    moved_points = first.coordinates_in(then.grid, first.grid)
     return DisplacementField(
-        first.vectors + sample(then.vectors.to(first.vectors), landed), first.grid
+        first.vectors + sample(then.vectors.to(first.vectors), moved_points), first.grid
     )
 
 

@@ -23,7 +23,7 @@ from neuralreg.geometry.sampling import (
 _log = logging.getLogger(__name__)
 
 _SLAB = 1 << 20  # points solved at once: about 150 bytes each
-_COARSEST = 12  # samples: no axis is halved below this many
+_COARSEST = 12  # samples: no axis is half_size below this many
 _PATIENCE = 10  # sweeps of fixed points before the points that are left take Newton steps
 _DIFFERENCE = 0.05  # samples
 _DAMPING = 1e-6  # of squared slopes, which are about 1
@@ -40,7 +40,7 @@ def invert(
 ) -> DisplacementField:
     """The field v with `y + v(y) + u(y + v(y)) = y`: it takes points back.
 
-    grid: where v is wanted; the grid of `field` unless told otherwise (for a registration result:
+    grid: where v is targets; the grid of `field` unless told otherwise (for a registration result:
     one that covers the moving image). Each sample solves for its own point, so the tolerance
     holds at the samples of `grid`, except where u folds: `inverse_error` gives the error that is
     left, and a log warning says how many samples did not get there.
@@ -74,15 +74,15 @@ def invert(
 
 
 def inverse_error(field: DisplacementField, inverse: DisplacementField) -> Tensor:
-    """How far from home, in mm, a point is after `inverse` and then `field`: (z, y, x).
+    """Distance in mm of a point from where it was after `inverse` and then `field`: (z, y, x).
 
     One value per sample of the inverse's grid; what is above the tolerance did not converge.
     """
     error = inverse.vectors.new_empty(inverse.grid.shape)
     for rows in slabs(inverse.grid.shape, _SLAB):
         landed = inverse.coordinates_in(field.grid, inverse.grid, rows)
-        back = sample(field.vectors.to(inverse.vectors), landed)
-        torch.linalg.vector_norm(inverse.vectors[:, rows] + back, dim=0, out=error[rows])
+        backward = sample(field.vectors.to(inverse.vectors), landed)
+        torch.linalg.vector_norm(inverse.vectors[:, rows] + backward, dim=0, out=error[rows])
     return error
 
 
@@ -109,20 +109,20 @@ class _Problem:
         self.backward: Matrix = np.linalg.inv(forward)
         self.step = torch.as_tensor(self.backward[:d, :d].T.copy()).to(field.vectors)
 
-    def residual(self, x: Tensor, wanted: Tensor) -> Tensor:
-        """What is missing at points x (n, d)."""
+    def residual(self, x: Tensor, targets: Tensor) -> Tensor:
+        """What is residual at points x (n, d)."""
         shape = (-1, *[1] * (x.shape[1] - 1), x.shape[1])
-        return wanted - x - sample_unit(self.displacement, x.view(shape)).flatten(1).T
+        return targets - x - sample_unit(self.displacement, x.view(shape)).flatten(1).T
 
-    def slope(self, x: Tensor, wanted: Tensor) -> Tensor:
+    def slope(self, x: Tensor, targets: Tensor) -> Tensor:
         """Jacobian matrices of `x + u(x)` at points x (n, d), by central differences: (n, d, d)."""
         size = torch.tensor(self.displacement.shape[:0:-1]).to(x)
         lengths = _DIFFERENCE * 2 / size
-        ways = [
-            (self.residual(x - shift, wanted) - self.residual(x + shift, wanted)) / (2 * length)
+        columns = [
+            (self.residual(x - shift, targets) - self.residual(x + shift, targets)) / (2 * length)
             for shift, length in zip(torch.diag(lengths), lengths, strict=True)
         ]
-        return torch.stack(ways, -1)
+        return torch.stack(columns, -1)
 
     def error_mm(self, residual: Tensor) -> Tensor:
         """Length of residuals (n, d) in mm."""
@@ -137,12 +137,12 @@ def _linear_part(displacement: Tensor) -> Matrix:
     step = max(1, round((displacement[0].numel() / _FITTED) ** (1 / d)))
     every = tuple(slice(None, None, step) for _ in shape)
     index = index_grid(shape, like=displacement.new_zeros((), dtype=torch.float64))[every]
-    known = change_index(index.reshape(-1, d), index_to_unit(shape[::-1])).cpu().numpy()
-    known = np.concatenate([known, np.ones((len(known), 1))], 1)
+    points = change_index(index.reshape(-1, d), index_to_unit(shape[::-1])).cpu().numpy()
+    points = np.concatenate([points, np.ones((len(points), 1))], 1)
     u = displacement[(slice(None), *every)].reshape(d, -1).T.double().cpu().numpy()
     matrix = np.eye(d + 1)
-    # Along an axis of one sample nothing is known: least squares of least norm adds nothing there.
-    matrix[:d] += np.linalg.lstsq(known, u, rcond=1e-10)[0].T
+    # Along an axis of one sample nothing is points: least squares of least norm adds nothing there.
+    matrix[:d] += np.linalg.lstsq(points, u, rcond=1e-10)[0].T
     return matrix
 
 
@@ -151,9 +151,9 @@ def _solve(
 ) -> tuple[DisplacementField, int]:
     """The inverse on a grid, and how many of its samples missed the tolerance."""
     coarse = None
-    halved = [(n + 1) // 2 if n >= 2 * _COARSEST else n for n in grid.size]
-    if tuple(halved) != grid.size:
-        coarse, _ = _solve(problem, grid.resize(halved), tolerance_mm, max_iterations)
+    half_size = [(n + 1) // 2 if n >= 2 * _COARSEST else n for n in grid.size]
+    if tuple(half_size) != grid.size:
+        coarse, _ = _solve(problem, grid.resize(half_size), tolerance_mm, max_iterations)
     d = grid.dimension
     vectors = problem.displacement.new_empty(d, *grid.shape)
     to_world = torch.as_tensor(problem.to_world[:d, :d].T.copy()).to(vectors)
@@ -161,28 +161,28 @@ def _solve(
     missed = 0
     for rows in slabs(grid.shape, _SLAB):
         index = index_grid(grid.shape, rows=rows, like=vectors).view(-1, d)
-        wanted = change_index(index, problem.from_world @ grid.index_to_world)
+        targets = change_index(index, problem.from_world @ grid.index_to_world)
         if coarse is None:
-            start = change_index(wanted, problem.backward)
+            start = change_index(targets, problem.backward)
         else:
-            start = torch.addmm(wanted, coarse.at(grid, rows).reshape(d, -1).T, from_world)
-        solved, late = _fixed_point(problem, start, wanted, tolerance_mm, max_iterations)
+            start = torch.addmm(targets, coarse.at(grid, rows).reshape(d, -1).T, from_world)
+        solved, late = _iterate_fixed_point(problem, start, targets, tolerance_mm, max_iterations)
         missed += late
-        vectors[:, rows] = ((solved - wanted) @ to_world).T.view(d, -1, *grid.shape[1:])
+        vectors[:, rows] = ((solved - targets) @ to_world).T.view(d, -1, *grid.shape[1:])
     return DisplacementField(vectors, grid), missed
 
 
-def _fixed_point(
-    problem: _Problem, start: Tensor, wanted: Tensor, tolerance_mm: float, max_iterations: int
+def _iterate_fixed_point(
+    problem: _Problem, start: Tensor, targets: Tensor, tolerance_mm: float, max_iterations: int
 ) -> tuple[Tensor, int]:
-    """Points (n, d) with `x + u(x) = wanted`, and how many are late.
+    """Points (n, d) with `x + u(x) = targets`, and how many are late.
 
     All take one step, which buys a small mean error; those that are late then go on.
     """
-    missing = problem.residual(start, wanted)
-    x = start + missing @ problem.step
-    left = problem.residual(x, wanted)
-    before, error = problem.error_mm(missing), problem.error_mm(left)
+    residual = problem.residual(start, targets)
+    x = start + residual @ problem.step
+    left = problem.residual(x, targets)
+    before, error = problem.error_mm(residual), problem.error_mm(left)
     solved = torch.where((error < before)[:, None], x, start)
     late = torch.nonzero(torch.minimum(error, before) > tolerance_mm)[:, 0]
     if not len(late):
@@ -190,15 +190,15 @@ def _fixed_point(
     solved[late] = _secants(
         problem,
         (start[late], x[late]),
-        (missing[late], left[late]),
-        wanted[late],
+        (residual[late], left[late]),
+        targets[late],
         tolerance_mm,
         min(max_iterations - 1, _PATIENCE),
     )
-    error = problem.error_mm(problem.residual(solved[late], wanted[late]))
+    error = problem.error_mm(problem.residual(solved[late], targets[late]))
     late = late[error > tolerance_mm]
     solved[late], error = _newton(
-        problem, solved[late], wanted[late], tolerance_mm, max_iterations - 1 - _PATIENCE
+        problem, solved[late], targets[late], tolerance_mm, max_iterations - 1 - _PATIENCE
     )
     return solved, int((error > tolerance_mm).sum())
 
@@ -207,7 +207,7 @@ def _secants(
     problem: _Problem,
     points: tuple[Tensor, Tensor],
     residuals: tuple[Tensor, Tensor],
-    wanted: Tensor,
+    targets: Tensor,
     tolerance_mm: float,
     iterations: int,
 ) -> Tensor:
@@ -219,7 +219,7 @@ def _secants(
     for _ in range(iterations):
         following = _secant(points, residuals, problem.step)
         points = points[1], following
-        residuals = residuals[1], problem.residual(following, wanted)
+        residuals = residuals[1], problem.residual(following, targets)
         error = problem.error_mm(residuals[1])
         better = error < best
         solved[active[better]] = following[better]
@@ -227,7 +227,7 @@ def _secants(
         late = torch.nonzero(best > tolerance_mm)[:, 0]
         if not len(late):
             break
-        active, wanted, best = active[late], wanted[late], best[late]
+        active, targets, best = active[late], targets[late], best[late]
         points = points[0][late], points[1][late]
         residuals = residuals[0][late], residuals[1][late]
     return solved
@@ -244,27 +244,27 @@ def _secant(
 
 
 def _newton(
-    problem: _Problem, x: Tensor, wanted: Tensor, tolerance_mm: float, iterations: int
+    problem: _Problem, x: Tensor, targets: Tensor, tolerance_mm: float, iterations: int
 ) -> tuple[Tensor, Tensor]:
     """The few stubborn points, where u stretches so much that fixed points run away, and errors.
 
-    Newton steps that are halved as long as they do not help.
+    Newton steps that are half_size as long as they do not help.
     """
     length = torch.ones_like(x[:, :1])
     damping = _DAMPING * torch.eye(x.shape[1]).to(x)
-    missing = problem.residual(x, wanted)
-    best = problem.error_mm(missing)
+    residual = problem.residual(x, targets)
+    best = problem.error_mm(residual)
     for _ in range(iterations):
         if not (best > tolerance_mm).any():
             break
-        slope = problem.slope(x, wanted)
+        slope = problem.slope(x, targets)
         normal = slope.mT @ slope + damping  # keeps the step finite on the crease of a fold
-        step = torch.linalg.solve(normal, slope.mT @ missing[..., None])[..., 0]
+        step = torch.linalg.solve(normal, slope.mT @ residual[..., None])[..., 0]
         tried = x + length * step
-        left = problem.residual(tried, wanted)
+        left = problem.residual(tried, targets)
         error = problem.error_mm(left)
         better = (error < best)[:, None]
-        x, missing = torch.where(better, tried, x), torch.where(better, left, missing)
+        x, residual = torch.where(better, tried, x), torch.where(better, left, residual)
         best = torch.minimum(error, best)
         length = torch.where(better, 2 * length, 0.5 * length).clamp(max=1)
     return x, best

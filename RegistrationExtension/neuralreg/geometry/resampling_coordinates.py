@@ -1,4 +1,4 @@
-"""Where the samples of one grid land in another, slab by slab."""
+"""Coordinates at which an image is resampled, slab by slab."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.sampling import at_grid, between, index_to_unit, unit_edges
 
 
-class Landing:
+class SampleCoordinates:
     """Where the samples of one grid land in another through a displacement field, slab by slab.
 
     Everything linear is done where there is least data: the field is turned into unit coordinates
@@ -47,14 +47,14 @@ class Landing:
             unit += part.view(shape).to(unit)
         return unit
 
-    def lost(self, unit: Tensor) -> Tensor | None:
+    def beyond(self, unit: Tensor) -> Tensor | None:
         """Which unit coordinates lie in no voxel of the target, (z, y, x); None when none does."""
         edges = torch.as_tensor(unit_edges(self.target.size)).to(unit)
         low, high = torch.aminmax(unit.flatten(1), dim=1)
-        beyond = [c for c in range(len(unit)) if max(-low[c], high[c]) > edges[c]]
-        if not beyond:
+        axes = [c for c in range(len(unit)) if max(-low[c], high[c]) > edges[c]]
+        if not axes:
             return None
-        lost = unit[beyond[0]].abs() > edges[beyond[0]]
-        for c in beyond[1:]:
-            lost |= unit[c].abs() > edges[c]
-        return lost
+        outside = unit[axes[0]].abs() > edges[axes[0]]
+        for c in axes[1:]:
+            outside |= unit[c].abs() > edges[c]
+        return outside

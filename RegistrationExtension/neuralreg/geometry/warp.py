@@ -10,16 +10,14 @@ import torch
 from torch import Tensor
 
 from neuralreg.errors import InvalidImage, InvalidOption
-from neuralreg.geometry.bspline import bspline_coefficients, sample_bspline
+from neuralreg.geometry.cubic_spline import CubicSpline
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid, Matrix
 from neuralreg.geometry.image import Image
-from neuralreg.geometry.labels import vote
-from neuralreg.geometry.resampling_coordinates import Landing
+from neuralreg.geometry.resampling_coordinates import SampleCoordinates
 from neuralreg.geometry.sampling import index_to_unit, sample_unit, slabs
 
 Interpolation = Literal["linear", "bspline", "nearest"]
-LabelMethod = Literal["nearest", "smooth"]
 
 _SLAB = 1 << 19  # samples per slab: about 60 bytes each for one channel
 _EXACT_IN_SINGLE = 1 << 24
@@ -58,14 +56,14 @@ def warp(
     _check_outside(outside, image.data.dtype)
     with torch.no_grad():
         read = _reader(image, interpolation)
-        landing = Landing(field, image.grid, grid)
+        coordinates = SampleCoordinates(field, image.grid, grid)
         output = image.data.new_empty(image.channels, *grid.shape)
         for rows in slabs(grid.shape, _SLAB):
-            unit = landing.unit(rows)
+            unit = coordinates.unit(rows)
             values = read(unit)
-            lost = landing.lost(unit)
-            if lost is not None:
-                values.masked_fill_(lost, outside)
+            beyond = coordinates.beyond(unit)
+            if beyond is not None:
+                values.masked_fill_(beyond, outside)
             output[:, rows] = _as_type(values, image.data.dtype)
     return Image(output, grid)
 
@@ -122,8 +120,7 @@ def _reader(image: Image, interpolation: str) -> Reader:
     if interpolation == "linear":
         return lambda unit: sample_unit(data, unit.movedim(0, -1).to(data.dtype))
     if interpolation == "bspline":
-        coefficients = bspline_coefficients(data)
-        return lambda unit: sample_bspline(coefficients, unit.to(data.dtype))
+        return CubicSpline(data)
     raise InvalidOption(
         "unknown interpolation", got=interpolation, wanted="linear, bspline or nearest"
     )
@@ -141,42 +138,24 @@ def _nearest(data: Tensor, unit: Tensor) -> Tensor:
 
 
 def warp_labels(
-    labels: Image,
-    field: DisplacementField,
-    grid: Grid | None = None,
-    *,
-    method: LabelMethod = "nearest",
-    outside: int = 0,
+    labels: Image, field: DisplacementField, grid: Grid | None = None, *, outside: int = 0
 ) -> Image:
     """The moving label map as it looks on `grid` after `field` (fixed to moving), resampled once.
 
-    Only labels that are there (and `outside`) come out, in the same number type.
-    method: "nearest" takes the label of the nearest voxel: exact, but stairs where the grid is
-    finer, and where it is coarser a single odd voxel may stand for many. "smooth" lets each
-    label vote with its indicator function, smoothed by a Gaussian of 0.4 voxels of the coarser of
-    both grids and read linearly, and takes the label with most votes (the smaller number in a
-    tie): contours are smooth, specks that the grid cannot show make no holes, and the identity
-    leaves even a lone voxel alone. Parts thinner than a voxel of the coarser grid can break with
-    either method.
+    Each voxel takes the label of the nearest one, so that only labels that are there (and
+    `outside`) come out, in the same number type.
 
-    Memory of "smooth" beside the output: about 100 MB, and the part of the label map that 2
-    million samples land in, twice in single precision.
-    Raises InvalidImage when dimensions disagree or "smooth" gets more than one channel,
-    InvalidOption for an unknown method or an outside label that the number type does not have.
+    Args:
+        labels: the label map of the moving image.
+        field: fixed to moving.
+        grid: of the fixed image; the grid of the field unless given.
+        outside: the label of points that lie in no voxel of the label map.
+
+    Raises:
+        InvalidImage: the numbers of axes disagree.
+        InvalidOption: the number type of the label map does not have the value `outside`.
     """
-    if method == "nearest":
-        return warp(labels, field, grid, interpolation="nearest", outside=outside)
-    if method != "smooth":
-        raise InvalidOption("unknown label method", got=method, wanted="nearest or smooth")
-    grid = grid or field.grid
-    _check(labels, field, grid)
-    _check_outside(outside, labels.data.dtype)
-    if labels.channels != 1:
-        raise InvalidImage(
-            "a label map has one value per voxel", got=f"{labels.channels} channels", wanted="1"
-        )
-    with torch.no_grad():
-        return vote(labels, Landing(field, labels.grid, grid), outside)
+    return warp(labels, field, grid, interpolation="nearest", outside=outside)
 
 
 def warp_points(points: Matrix, field_of_the_other_direction: DisplacementField) -> Matrix:

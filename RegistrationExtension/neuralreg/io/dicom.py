@@ -52,13 +52,13 @@ def _wrong_number(folder: Path, series: Sequence[str]) -> UnreadableFile:
         )
     return UnreadableFile(
         f"{folder} holds {len(series)} DICOM series",
-        got="; ".join(_described(folder, one) for one in series),
+        got="; ".join(_describe(folder, one) for one in series),
         wanted="one series per folder",
         remedy="Move the files of the series you want into a folder of their own.",
     )
 
 
-def _described(folder: Path, series: str) -> str:
+def _describe(folder: Path, series: str) -> str:
     names = _file_names(folder, series)
     reader = sitk.ImageFileReader()
     reader.SetFileName(names[0])
@@ -86,11 +86,11 @@ def _require_straight(folder: Path, volume: sitk.Image, positions: Matrix) -> No
         return
     normal = np.reshape(volume.GetDirection(), (3, 3))[:, 2]
     along = (positions - positions[0]) @ normal
-    places = len(np.unique(np.round(along, 3)))
-    if places < len(along):
+    positions_along = len(np.unique(np.round(along, 3)))
+    if positions_along < len(along):
         raise InvalidImage(
             f"the DICOM series in {folder} holds several images of one slice",
-            got=f"{len(positions)} files at {places} positions",
+            got=f"{len(positions)} files at {positions_along} positions",
             remedy="Export one time point, echo or phase as a series of its own.",
         )
     steps = np.diff(along)

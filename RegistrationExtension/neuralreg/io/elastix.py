@@ -59,8 +59,8 @@ def _values(path: Path) -> Values:
     except (OSError, UnicodeDecodeError) as error:
         raise UnreadableFile(f"{path} cannot be opened", got=str(error)) from error
     return {
-        name: [quoted or plain for quoted, plain in _WORD.findall(rest)]
-        for name, rest in _LINE.findall(text)
+        name: [quoted or plain for quoted, plain in _WORD.findall(words)]
+        for name, words in _LINE.findall(text)
     }
 
 
@@ -79,9 +79,9 @@ def _transform(values: Values) -> sitk.Transform:
             wanted=", ".join(_KINDS),
             remedy="Let transformix write a deformation field (-def all).",
         )
-    made = _KINDS[kind](values, d)
-    made.SetParameters(_numbers(values, "TransformParameters"))
-    return made
+    transform = _KINDS[kind](values, d)
+    transform.SetParameters(_numbers(values, "TransformParameters"))
+    return transform
 
 
 def _translation(values: Values, d: int) -> sitk.Transform:
@@ -90,34 +90,34 @@ def _translation(values: Values, d: int) -> sitk.Transform:
 
 def _euler(values: Values, d: int) -> sitk.Transform:
     if d == 2:
-        return _centered(sitk.Euler2DTransform(), values)
+        return _with_center(sitk.Euler2DTransform(), values)
     euler = sitk.Euler3DTransform()
     euler.SetComputeZYX(values.get("ComputeZYX", ["false"])[0] == "true")
-    return _centered(euler, values)
+    return _with_center(euler, values)
 
 
 def _similarity(values: Values, d: int) -> sitk.Transform:
-    made = sitk.Similarity2DTransform() if d == 2 else sitk.Similarity3DTransform()
-    return _centered(made, values)
+    transform = sitk.Similarity2DTransform() if d == 2 else sitk.Similarity3DTransform()
+    return _with_center(transform, values)
 
 
 def _affine(values: Values, d: int) -> sitk.Transform:
-    return _centered(sitk.AffineTransform(d), values)
+    return _with_center(sitk.AffineTransform(d), values)
 
 
 def _bspline(values: Values, d: int) -> sitk.Transform:
-    made = sitk.BSplineTransform(d, int(values.get("BSplineTransformSplineOrder", ["3"])[0]))
+    transform = sitk.BSplineTransform(d, int(values.get("BSplineTransformSplineOrder", ["3"])[0]))
     size, index = _numbers(values, "GridSize"), _numbers(values, "GridIndex")
     spacing, origin = _numbers(values, "GridSpacing"), _numbers(values, "GridOrigin")
     direction = np.reshape(_numbers(values, "GridDirection"), (d, d)).T  # elastix: by columns
     start = origin + direction @ np.multiply(index, spacing)
-    made.SetFixedParameters([*size, *start.tolist(), *spacing, *direction.ravel().tolist()])
-    return made
+    transform.SetFixedParameters([*size, *start.tolist(), *spacing, *direction.ravel().tolist()])
+    return transform
 
 
-def _centered(made: sitk.Transform, values: Values) -> sitk.Transform:
-    made.SetCenter(_numbers(values, "CenterOfRotationPoint"))
-    return made
+def _with_center(transform: sitk.Transform, values: Values) -> sitk.Transform:
+    transform.SetCenter(_numbers(values, "CenterOfRotationPoint"))
+    return transform
 
 
 def _numbers(values: Values, name: str) -> list[float]:

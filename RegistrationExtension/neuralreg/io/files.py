@@ -20,8 +20,8 @@ def suffix_of(path: Path) -> str:
     return next((double for double in (".nii.gz",) if name.endswith(double)), path.suffix.lower())
 
 
-def existing(path: Path) -> Path:
-    """The path, when something stands there. Raises UnreadableFile otherwise."""
+def require_existing(path: Path) -> Path:
+    """The path, when there is something. Raises UnreadableFile otherwise."""
     try:
         path.stat()
     except OSError as error:
@@ -33,10 +33,10 @@ def existing(path: Path) -> Path:
 
 @contextmanager
 def draft_folder(folder: Path, *, last: str) -> Iterator[Path]:
-    """A folder to write to; when the block ends well, the files in it stand in `folder`.
+    """A folder to write to; when the block ends well, its files are moved into `folder`.
 
     Until then nothing in `folder` changes, and whatever stops the block leaves nothing behind.
-    last: the file that is moved at the end, so that who finds it finds all others.
+    last: the file that is moved at the end, so that a reader who sees it sees all others.
     Raises UnwritableOutput when the folder is missing or closed, or the disk is full.
     """
     try:
@@ -54,7 +54,7 @@ def draft_folder(folder: Path, *, last: str) -> Iterator[Path]:
 
 @contextmanager
 def write_whole(path: Path) -> Iterator[Path]:
-    """A path to write to; what stands there when the block ends well is moved to `path`.
+    """A path to write to; what was written when the block ends well is moved to `path`.
 
     A format of several files (.mhd, .nhdr) is moved with its header last.
     Raises what `draft_folder` raises, and UnwritableOutput when `path` is a folder.
@@ -68,12 +68,12 @@ def write_whole(path: Path) -> Iterator[Path]:
 @contextmanager
 def quiet_itk() -> Iterator[None]:
     """ITK's own warnings kept off the terminal, for what is checked here in our words."""
-    shown = sitk.ProcessObject.GetGlobalWarningDisplay()
+    display = sitk.ProcessObject.GetGlobalWarningDisplay()
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     try:
         yield
     finally:
-        sitk.ProcessObject.SetGlobalWarningDisplay(shown)
+        sitk.ProcessObject.SetGlobalWarningDisplay(display)
 
 
 def itk_reason(error: RuntimeError) -> str:

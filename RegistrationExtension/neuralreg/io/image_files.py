@@ -48,16 +48,16 @@ def read_labels(path: str | Path, *, notes: list[str] | None = None) -> Image:
     labels = read_image(path, notes=notes)
     if not labels.data.is_floating_point():
         return labels
-    whole = labels.data.round()
-    if not bool((whole == labels.data).all()):
+    rounded = labels.data.round()
+    if not bool((rounded == labels.data).all()):
         raise InvalidImage(
             "a label map holds whole numbers",
             where=str(path),
-            got=f"values such as {float(labels.data[whole != labels.data][0]):g}",
+            got=f"values such as {float(labels.data[rounded != labels.data][0]):g}",
             remedy="Give the segmentation, not an image or a probability map.",
         )
     notes.append(f"{path}: labels stored as floating point were read as integers")
-    return Image(whole.to(torch.int32), labels.grid)
+    return Image(rounded.to(torch.int32), labels.grid)
 
 
 def write_image(image: Image, path: str | Path) -> None:

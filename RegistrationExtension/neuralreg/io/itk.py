@@ -1,4 +1,4 @@
-"""ITK's images and transforms as ours, and back: the only place that knows both."""
+"""Conversion between ITK's images and transforms and our own."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ def image_to_itk(image: Image) -> sitk.Image:
         data = data.to(torch.uint8)
     if data.dtype in (torch.float16, torch.bfloat16):
         data = data.float()
-    return _placed(data, image.grid, vectors=image.channels > 1)
+    return _to_itk(data, image.grid, vectors=image.channels > 1)
 
 
-def _placed(data: torch.Tensor, grid: Grid, *, vectors: bool) -> sitk.Image:
+def _to_itk(data: torch.Tensor, grid: Grid, *, vectors: bool) -> sitk.Image:
     array = data.movedim(0, -1) if vectors else data[0]
-    made: sitk.Image = sitk.GetImageFromArray(array.contiguous().numpy(), isVector=vectors)
-    made.SetSpacing(grid.spacing)
-    made.SetOrigin(grid.origin)
-    made.SetDirection(grid.direction)
-    return made
+    image: sitk.Image = sitk.GetImageFromArray(array.contiguous().numpy(), isVector=vectors)
+    image.SetSpacing(grid.spacing)
+    image.SetOrigin(grid.origin)
+    image.SetDirection(grid.direction)
+    return image
 
 
 def field_from_itk(image: sitk.Image) -> DisplacementField:
@@ -67,7 +67,7 @@ def field_to_itk(field: DisplacementField) -> sitk.Image:
     """An ITK image of vectors in LPS mm, in the field's precision."""
     vectors = field.vectors.detach().cpu()
     vectors = vectors if vectors.dtype == torch.float64 else vectors.float()
-    return _placed(vectors, field.grid, vectors=True)
+    return _to_itk(vectors, field.grid, vectors=True)
 
 
 def to_itk(field: DisplacementField) -> sitk.DisplacementFieldTransform:

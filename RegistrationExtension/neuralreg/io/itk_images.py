@@ -16,7 +16,7 @@ from neuralreg.errors import (
 )
 from neuralreg.io import nifti
 from neuralreg.io.dicom import read_series
-from neuralreg.io.files import existing, itk_reason, quiet_itk, suffix_of, write_whole
+from neuralreg.io.files import itk_reason, quiet_itk, require_existing, suffix_of, write_whole
 
 _DICOM_UID = "0008|0018"  # each DICOM file has one, no other file
 _PLACEMENT_ROUNDING = 0.1  # voxels that a quaternion in single precision can lose
@@ -42,7 +42,7 @@ def read_itk_image(path: Path) -> sitk.Image:
     Raises UnreadableFile when the file is missing or damaged, and InvalidImage when a NIfTI file
     holds NaN or infinite values, which ITK would turn into 0 without a word.
     """
-    _, bad = _checked_header(path)
+    _, bad = _check_header(path)
     if bad:
         raise InvalidImage("values are finite", where=str(path), got=f"{bad} NaN or infinite")
     return _execute(path, _open(path))
@@ -53,12 +53,12 @@ def open_image(path: Path) -> sitk.ImageFileReader:
 
     Raises UnreadableFile when the file is missing or no image, InvalidImage when it is sheared.
     """
-    return _open(existing(path))
+    return _open(require_existing(path))
 
 
-def _checked_header(path: Path) -> tuple[nifti.NiftiHeader | None, int]:
+def _check_header(path: Path) -> tuple[nifti.NiftiHeader | None, int]:
     """A NIfTI file's header and number of values that are not finite; None for other files."""
-    if suffix_of(existing(path)) not in nifti.SUFFIXES:
+    if suffix_of(require_existing(path)) not in nifti.SUFFIXES:
         return None, 0
     header = nifti.read_header(path)
     return header, nifti.count_not_finite(path, header) if header else 0
@@ -71,9 +71,9 @@ def read_volume(path: Path, notes: list[str]) -> sitk.Image:
     Raises UnreadableFile when the file is missing, damaged or of an unknown kind, and InvalidImage
     when its axes are not at right angles.
     """
-    if existing(path).is_dir():
+    if require_existing(path).is_dir():
         return read_series(path)
-    header, bad = _checked_header(path)
+    header, bad = _check_header(path)
     if bad:
         notes.append(f"{path}: {bad} NaN or infinite values were read as 0, as 3D Slicer does")
     if header:

@@ -9,7 +9,7 @@ import SimpleITK as sitk
 from neuralreg.errors import InvalidTransform, PackageMissing, RegistrationError, UnreadableFile
 from neuralreg.io import nifti
 from neuralreg.io.elastix import is_elastix, read_elastix
-from neuralreg.io.files import existing, itk_reason, quiet_itk, suffix_of
+from neuralreg.io.files import itk_reason, quiet_itk, require_existing, suffix_of
 from neuralreg.io.itk_images import WRITABLE as IMAGE_SUFFIXES
 from neuralreg.io.itk_images import check_vectors, open_image, read_itk_image
 
@@ -20,7 +20,7 @@ TRANSFORM_SUFFIXES = (".h5", ".tfm", ".txt", ".mat")
 
 def read_itk_transform(path: str | Path) -> sitk.Transform:
     """The transform in a file, as ITK has it: nothing is sampled or joined."""
-    path = existing(Path(path))
+    path = require_existing(Path(path))
     if suffix_of(path) in IMAGE_SUFFIXES:
         try:
             vectors = sitk.Cast(read_vectors(path), sitk.sitkVectorFloat64)
@@ -51,7 +51,7 @@ def holds_transform(path: str | Path) -> bool:
     return reader.GetPixelID() in real and reader.GetNumberOfComponents() in (2, 3)
 
 
-def applied_first(transform: sitk.Transform) -> sitk.Transform:
+def innermost_transform(transform: sitk.Transform) -> sitk.Transform:
     """ITK applies the last of a composite first."""
     while isinstance(transform, sitk.CompositeTransform):
         transform = transform.GetNthTransform(transform.GetNumberOfTransforms() - 1).Downcast()
@@ -80,10 +80,10 @@ def read_vectors(path: Path) -> sitk.Image:
     check_vectors(vectors)
     if vectors.GetPixelID() not in (sitk.sitkVectorFloat32, sitk.sitkVectorFloat64):
         vectors = sitk.Cast(vectors, sitk.sitkVectorFloat32)
-    return _integrated(vectors, path) if is_velocity else vectors
+    return _integrate(vectors, path) if is_velocity else vectors
 
 
-def _integrated(velocity: sitk.Image, path: Path) -> sitk.Image:
+def _integrate(velocity: sitk.Image, path: Path) -> sitk.Image:
     """The displacements that a stationary velocity causes in a unit of time."""
     try:
         from neuralreg.geometry.velocity import exponentiate

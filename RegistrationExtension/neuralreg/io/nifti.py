@@ -3,56 +3,34 @@
 from __future__ import annotations
 
 import gzip
-import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
+import nibabel
 import numpy as np
 
 from neuralreg.errors import UnreadableFile
 from neuralreg.geometry.grid import Matrix
 
 SUFFIXES = (".nii", ".nii.gz")
-_FLOATS = {16: "f4", 64: "f8"}
 _ABSURD_BYTES = 1 << 48
 _CHUNK_BYTES = 1 << 22
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """Byte offsets and number formats of one version of the standard."""
-
-    bytes: int
-    dim: tuple[int, str]
-    datatype: int
-    bitpix: int
-    pixdim: tuple[int, str]
-    vox_offset: tuple[int, str]
-    codes: tuple[int, str]
-    quaternion: tuple[int, str]
-    rows: tuple[int, str]
-
-
-# Source: nifti1.h and nifti2.h of the NIfTI data format working group.
-_VERSIONS = {
-    348: _Layout(
-        348, (40, "8h"), 70, 72, (76, "8f"), (108, "f"), (252, "2h"), (256, "6f"), (280, "12f")
-    ),
-    540: _Layout(
-        540, (16, "8q"), 12, 14, (104, "8d"), (168, "q"), (344, "2i"), (352, "6d"), (400, "12d")
-    ),
-}
+_KINDS = (nibabel.Nifti1Header, nibabel.Nifti2Header)
 
 
 @dataclass(frozen=True)
 class NiftiHeader:
-    """The part of the header that decides where the voxels lie and how many there should be.
+    """The part of a header that decides where the voxels lie and how many there should be.
 
-    dim: number of axes, then the size of each. start, stop: bytes of the unpacked file between
-    which the values lie. float_type: numpy's name of the number type when that can be NaN.
-    qform, sform: index to RAS, (4, 4), or None where the code is 0.
+    Attributes:
+        dim: number of axes, then the size of each.
+        start: first byte of the values in the unpacked file.
+        stop: the byte after the last one.
+        float_type: NumPy's name of the number type when that can be NaN.
+        qform: from index to RAS, (4, 4), or None where its code is 0.
+        sform: the same of the other placement.
     """
 
     dim: tuple[int, ...]
@@ -74,60 +52,63 @@ class NiftiHeader:
 
 
 def read_header(path: Path) -> NiftiHeader | None:
-    """The header of a single-file NIfTI image; None when the file is something else."""
+    """The header of a single-file NIfTI image; None when the file is something else.
+
+    Raises:
+        UnreadableFile: the file is truncated, or sizes and offsets in the header cannot be true.
+    """
     try:
-        with _opened(path) as file:
-            start = file.read(540)
+        with _open(path) as file:
+            block = file.read(max(kind.sizeof_hdr for kind in _KINDS))
     except (OSError, EOFError, zlib.error) as error:
         raise UnreadableFile(f"{path} is truncated or damaged", got=str(error)) from error
-    for order in "<>":
-        layout = _VERSIONS.get(struct.unpack(order + "i", start[:4])[0] if len(start) > 3 else 0)
-        if layout and len(start) >= layout.bytes:
-            return _parse(path, start, order, layout)
+    for kind in _KINDS:
+        sizes = {int.from_bytes(block[:4], order) for order in ("little", "big")}
+        if kind.sizeof_hdr in sizes and len(block) >= kind.sizeof_hdr:
+            header = kind(block[: kind.sizeof_hdr], check=False)
+            return _summarize(path, header)
     return None
 
 
-def _parse(path: Path, raw: bytes, order: str, at: _Layout) -> NiftiHeader:
-    def read(field: tuple[int, str]) -> tuple[float, ...]:
-        return struct.unpack_from(order + field[1], raw, field[0])
-
-    dim = tuple(int(n) for n in read(at.dim))
-    pixdim, (qcode, scode) = read(at.pixdim), read(at.codes)
-    offset, stored = read(at.vox_offset)[0], int(read((at.bitpix, "h"))[0]) // 8
+def _summarize(path: Path, header: Any) -> NiftiHeader:
+    """header: of nibabel, as it was stored."""
+    dim, offset = tuple(int(n) for n in header["dim"]), float(header["vox_offset"])
+    stored = int(header["bitpix"]) // 8
     for n in dim[1 : dim[0] + 1]:
         stored *= max(n, 1)
     if not (1 <= dim[0] <= 7 and 0 <= offset < _ABSURD_BYTES and 0 < stored < _ABSURD_BYTES):
         raise UnreadableFile(
             f"{path} has a damaged NIfTI header",
-            got=f"dim {dim}, {stored} bytes of values that begin at byte {offset}",
+            got=f"dim {dim}, {stored} bytes of values that begin at byte {offset:g}",
             remedy="Copy or download the file again.",
         )
-    start = int(offset)
-    float_type = _FLOATS.get(int(read((at.datatype, "h"))[0]))
     return NiftiHeader(
         dim,
-        start,
-        start + stored,
-        order + float_type if float_type else None,
-        _from_quaternion(read(at.quaternion), pixdim) if qcode > 0 else None,
-        np.vstack([np.reshape(read(at.rows), (3, 4)), [0, 0, 0, 1]]) if scode > 0 else None,
+        int(offset),
+        int(offset) + stored,
+        _float_type(header),
+        _qform(header),
+        header.get_sform(coded=True)[0],
     )
 
 
-def _from_quaternion(numbers: tuple[float, ...], pixdim: tuple[float, ...]) -> Matrix:
-    b, c, d = numbers[:3]
-    a = np.sqrt(max(0.0, 1.0 - b * b - c * c - d * d))
-    rotation = np.array(
-        [
-            [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
-            [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
-            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
-        ]
-    )
-    handed = -1.0 if pixdim[0] < 0 else 1.0
-    matrix = np.eye(4)
-    matrix[:3, :3] = rotation * [pixdim[1], pixdim[2], pixdim[3] * handed]
-    matrix[:3, 3] = numbers[3:]
+def _float_type(header: Any) -> str | None:
+    kinds = {16: "f4", 64: "f8"}  # datatype codes of nifti1.h
+    kind = kinds.get(int(header["datatype"]))
+    return header.endianness + kind if kind else None
+
+
+def _qform(header: Any) -> Matrix | None:
+    """The placement by quaternion; numbers that cannot be are read as ITK's NIfTI library does."""
+    header = header.copy()
+    sign, *steps = header["pixdim"][:4]
+    header["pixdim"][:4] = [-1 if sign < 0 else 1, *(step if step > 0 else 1 for step in steps)]
+    vector = np.array([float(header[f"quatern_{axis}"]) for axis in "bcd"])
+    if not np.isfinite(vector).all():
+        return None
+    for axis, value in zip("bcd", vector / max(np.linalg.norm(vector), 1.0), strict=True):
+        header[f"quatern_{axis}"] = value
+    matrix: Matrix | None = header.get_qform(coded=True)[0]
     return matrix
 
 
@@ -137,29 +118,29 @@ def count_not_finite(path: Path, header: NiftiHeader) -> int:
     Reads the file once, packed or not, because ITK invents the voxels of a file that is truncated
     or damaged. Raises UnreadableFile for such a file.
     """
-    held = found = 0
+    held = count = 0
     try:
-        with _opened(path) as file:
+        with _open(path) as file:
             held = len(file.read(header.start))
             while chunk := file.read(min(_CHUNK_BYTES, header.stop - held)):
                 held += len(chunk)
-                found += _not_finite(chunk, header.float_type)
+                count += _count_not_finite(chunk, header.float_type)
             file.read(1)  # makes gzip compare its checksum
     except (OSError, EOFError, zlib.error) as error:
-        raise _damaged(path, f"{held} bytes of image, then: {error}", header.stop) from error
+        raise _damage(path, f"{held} bytes of image, then: {error}", header.stop) from error
     if held < header.stop:
-        raise _damaged(path, f"{held} bytes of image", header.stop)
-    return found
+        raise _damage(path, f"{held} bytes of image", header.stop)
+    return count
 
 
-def _not_finite(chunk: bytes, float_type: str | None) -> int:
+def _count_not_finite(chunk: bytes, float_type: str | None) -> int:
     if float_type is None:
         return 0
-    whole = len(chunk) - len(chunk) % np.dtype(float_type).itemsize
-    return int((~np.isfinite(np.frombuffer(chunk[:whole], float_type))).sum())
+    stop = len(chunk) - len(chunk) % np.dtype(float_type).itemsize
+    return int((~np.isfinite(np.frombuffer(chunk[:stop], float_type))).sum())
 
 
-def _opened(path: Path) -> BinaryIO:
+def _open(path: Path) -> BinaryIO:
     return cast(BinaryIO, gzip.open(path, "rb")) if _is_packed(path) else path.open("rb")
 
 
@@ -168,10 +149,10 @@ def _is_packed(path: Path) -> bool:
         return file.read(2) == b"\x1f\x8b"
 
 
-def _damaged(path: Path, got: str, wanted: int) -> UnreadableFile:
+def _damage(path: Path, got: str, size: int) -> UnreadableFile:
     return UnreadableFile(
         f"{path} is truncated or damaged",
         got=got,
-        wanted=f"{wanted} bytes",
+        wanted=f"{size} bytes",
         remedy="Copy or download the file again.",
     )

@@ -11,7 +11,7 @@ from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.io import nifti
-from neuralreg.io.files import existing, itk_reason, suffix_of, write_whole
+from neuralreg.io.files import itk_reason, require_existing, suffix_of, write_whole
 from neuralreg.io.itk import (
     field_from_itk,
     field_to_itk,
@@ -26,16 +26,16 @@ from neuralreg.io.itk_transforms import (
     TRANSFORM_SUFFIXES,
     VELOCITY,
     VELOCITY_KEYS,
-    applied_first,
     holds_transform,
+    innermost_transform,
     read_itk_transform,
     read_vectors,
 )
 
 __all__ = [
     "TRANSFORM_SUFFIXES",
-    "applied_first",
     "holds_transform",
+    "innermost_transform",
     "read_itk_transform",
     "read_transform",
     "write_transform",
@@ -58,7 +58,7 @@ def read_transform(
     Raises UnreadableFile when the file is missing or damaged, and InvalidTransform when what it
     holds is not finite, points the other way, or needs a grid.
     """
-    path = existing(Path(path))
+    path = require_existing(Path(path))
     try:
         if suffix_of(path) in IMAGE_SUFFIXES:
             return field_from_itk(read_vectors(path))
@@ -116,7 +116,7 @@ def _from_itk_file(
 ) -> DisplacementField | LinearTransform:
     if transform.IsLinear():
         return linear_from_itk(transform)
-    first = applied_first(transform)
+    first = innermost_transform(transform)
     if isinstance(first, sitk.DisplacementFieldTransform):
         field = field_from_itk(first.GetDisplacementField())
         return field if first is transform else from_itk(transform, field.grid)

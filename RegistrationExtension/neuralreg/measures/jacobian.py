@@ -62,8 +62,8 @@ def folding_percent(determinant: Tensor, inside: Tensor | None = None) -> float:
     inside: which samples count, (z, y, x), bool.
     Raises InvalidImage when no sample counts.
     """
-    chosen = _chosen(determinant, inside)
-    return 100.0 * float((~(chosen > 0)).double().mean())
+    selected = _select(determinant, inside)
+    return 100.0 * float((~(selected > 0)).double().mean())
 
 
 def sd_log_jacobian(determinant: Tensor, inside: Tensor | None = None) -> float:
@@ -74,17 +74,17 @@ def sd_log_jacobian(determinant: Tensor, inside: Tensor | None = None) -> float:
     inside: which samples count, (z, y, x), bool.
     Raises InvalidImage when no sample counts.
     """
-    chosen = _chosen(determinant, inside).double()
-    return float(chosen.clamp(_LEAST_DETERMINANT, 1 / _LEAST_DETERMINANT).log().std(correction=0))
+    selected = _select(determinant, inside).double()
+    return float(selected.clamp(_LEAST_DETERMINANT, 1 / _LEAST_DETERMINANT).log().std(correction=0))
 
 
-def _chosen(determinant: Tensor, inside: Tensor | None) -> Tensor:
-    chosen = determinant.flatten() if inside is None else determinant[inside.bool()]
-    if not chosen.numel():
+def _select(determinant: Tensor, inside: Tensor | None) -> Tensor:
+    selected = determinant.flatten() if inside is None else determinant[inside.bool()]
+    if not selected.numel():
         raise InvalidImage(
             "a share of nothing is not defined",
             where="the mask that says where the Jacobian counts",
             got="an empty mask",
             wanted=f"at least one sample of {tuple(determinant.shape)}",
         )
-    return chosen
+    return selected

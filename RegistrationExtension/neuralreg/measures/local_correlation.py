@@ -38,7 +38,7 @@ def lncc(
     if kernel not in _KERNELS:
         raise InvalidOption("unknown kernel", got=f"'{kernel}'", wanted=" or ".join(_KERNELS))
     taps = _KERNELS[kernel](size, fixed)
-    return _squared(fixed, warped, weight, _blur(taps / taps.sum()), epsilon)
+    return _square(fixed, warped, weight, _blur(taps / taps.sum()), epsilon)
 
 
 def lncc_gaussian(
@@ -56,7 +56,7 @@ def lncc_gaussian(
     if not sigma > 0:
         raise InvalidOption("a Gaussian window has a width", got=f"sigma={sigma}", wanted="> 0")
     kernel = _gaussian_kernel(2 * max(1, round(3 * sigma)) + 1, sigma, fixed)
-    return _squared(fixed, warped, weight, _blur(kernel), epsilon)
+    return _square(fixed, warped, weight, _blur(kernel), epsilon)
 
 
 def lncc_unigradicon(
@@ -79,7 +79,7 @@ def lncc_unigradicon(
     if weight is None:
         covariance, f, m = _moments(fixed, warped, blur)
     else:
-        covariance, f, m = _weighted_moments(fixed, warped, weight, blur)
+        covariance, f, m = _moments_weighted(fixed, warped, weight, blur)
     norm = ((f.relu() + epsilon) * (m.relu() + epsilon)).sqrt()
     return weighted_mean(1 - covariance / norm, weight)
 
@@ -118,11 +118,11 @@ def _check_size(size: int) -> None:
         raise InvalidOption("a window has a middle voxel", got=f"{size}", wanted="odd, at least 3")
 
 
-def _squared(
+def _square(
     fixed: Tensor, warped: Tensor, weight: Tensor | None, blur: Blur, epsilon: float
 ) -> Tensor:
     count = torch.ones_like(fixed[:, :1]) if weight is None else weight
-    covariance, f, m = _weighted_moments(fixed, warped, count, blur)
+    covariance, f, m = _moments_weighted(fixed, warped, count, blur)
     squared = covariance**2 / ((f.relu() + epsilon) * (m.relu() + epsilon))
     return weighted_mean(1 - squared, weight)
 
@@ -137,7 +137,7 @@ def _moments(fixed: Tensor, warped: Tensor, blur: Blur) -> tuple[Tensor, Tensor,
     )
 
 
-def _weighted_moments(
+def _moments_weighted(
     fixed: Tensor, warped: Tensor, weight: Tensor, blur: Blur
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The same as averages over what has weight (Knutsson, Westin: normalized convolution)."""

@@ -41,7 +41,7 @@ def mind_ssc(image: Tensor, *, radius: int = 1, dilation: int = 2) -> Tensor:
     pad = 2 * dilation
     wide = torch.nn.functional.pad(image, [pad] * (2 * d), mode="replicate")
 
-    def shifted(values: Tensor, offset: tuple[int, ...], margin: int) -> Tensor:
+    def shift(values: Tensor, offset: tuple[int, ...], margin: int) -> Tensor:
         inner = [slice(None), slice(None)]
         for o, n in zip(offset, values.shape[2:], strict=True):
             inner.append(slice(margin + o, n - margin + o))
@@ -55,9 +55,9 @@ def mind_ssc(image: Tensor, *, radius: int = 1, dilation: int = 2) -> Tensor:
         if step < tuple(-s for s in step):  # one direction of each line is enough
             step, start = tuple(-s for s in step), b
         if step not in differences:
-            here = shifted(wide, (0,) * d, dilation)
-            differences[step] = box_mean((here - shifted(wide, step, dilation)) ** 2, radius)
-        channels.append(shifted(differences[step], tuple(dilation * s for s in start), dilation))
+            center = shift(wide, (0,) * d, dilation)
+            differences[step] = box_mean((center - shift(wide, step, dilation)) ** 2, radius)
+        channels.append(shift(differences[step], tuple(dilation * s for s in start), dilation))
     ssd = torch.cat(channels, 1)
     ssd = ssd - ssd.amin(1, keepdim=True)
     variance = ssd.mean(1, keepdim=True)
@@ -75,7 +75,7 @@ def stride_of(features: Tensor, shape: tuple[int, ...]) -> tuple[int, ...]:
 def box_mean(values: Tensor, radius: int) -> Tensor:
     """Mean over a cube of side 2 radius + 1, (b, c, z, y, x); the border repeats.
 
-    A sum of shifted views per axis: several times faster than average pooling on a CPU.
+    A sum of shift views per axis: several times faster than average pooling on a CPU.
     """
     for axis in range(2, values.dim()):
         n = values.shape[axis]

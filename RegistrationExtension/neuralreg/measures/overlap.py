@@ -24,24 +24,11 @@ def dice(first: Image, second: Image, *, background: int = 0) -> dict[int, float
             remedy="Warp one of them onto the grid of the other first (warp_labels).",
         )
     a, b = first.data.long().flatten(), second.data.long().flatten().to(first.data.device)
-    labels, place = torch.unique(torch.cat([a, b]), return_inverse=True)
+    labels, index = torch.unique(torch.cat([a, b]), return_inverse=True)
     n = len(labels)
-    in_a, in_b = (torch.bincount(part, minlength=n) for part in place.chunk(2))
-    here, there = place.chunk(2)
-    shared = torch.bincount(here[here == there], minlength=n)
+    in_a, in_b = (torch.bincount(part, minlength=n) for part in index.chunk(2))
+    index_a, index_b = index.chunk(2)
+    shared = torch.bincount(index_a[index_a == index_b], minlength=n)
     score = (2 * shared.double() / (in_a + in_b)).tolist()
-    found = zip(labels.tolist(), score, strict=True)
-    return {label: value for label, value in found if label != background}
-
-
-def mean_dice(first: Image, second: Image, *, background: int = 0) -> float:
-    """Mean of `dice` over the labels, each counting the same.
-
-    Raises InvalidImage as `dice` does, and when there is no label but the background.
-    """
-    found = dice(first, second, background=background)
-    if not found:
-        raise InvalidImage(
-            "a mean over no label is not defined", got=f"only {background} in both label maps"
-        )
-    return sum(found.values()) / len(found)
+    scores = zip(labels.tolist(), score, strict=True)
+    return {label: value for label, value in scores if label != background}

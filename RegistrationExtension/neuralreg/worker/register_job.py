@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neuralreg.errors import InvalidOption
-from neuralreg.geometry.cubic import halvings
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.linear import LinearTransform
+from neuralreg.geometry.slicer_interpolation import halvings
 from neuralreg.io.itk import linear_to_itk, to_itk
 from neuralreg.io.transform_files import read_itk_transform
 from neuralreg.progress import Progress, silent, stage

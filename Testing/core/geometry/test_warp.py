@@ -8,12 +8,14 @@ import SimpleITK as sitk
 import torch
 from neuralreg.errors import InvalidImage, InvalidOption
 from neuralreg.geometry import warp as warp_module
+from neuralreg.geometry.cubic_spline import CubicSpline
 from neuralreg.geometry.field import DisplacementField, compose
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.inverse import invert
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.geometry.warp import warp, warp_points
+from scipy import ndimage
 
 ITK = {
     "linear": sitk.sitkLinear,
@@ -112,6 +114,18 @@ def test_a_spline_that_overshoots_stays_in_the_number_type(smooth_field):
     smooth = warp(Image(edges.float(), grid), smooth_field(grid, 0.5), interpolation="bspline")
     assert smooth.data.max() > 256
     torch.testing.assert_close(warped.data.float(), smooth.data.clamp(0, 255).round())
+
+
+@pytest.mark.parametrize("size", [(2, 9, 9), (9, 2, 1), (2, 2, 2), (3, 7), (2, 5)])
+def test_splines_of_thin_images_are_those_of_scipy(size):
+    """ITK itself reads beyond an axis of two samples."""
+    values = torch.rand(1, *size[::-1])
+    unit = torch.rand(len(size), *([6] * len(size))) * 2 - 1
+    coefficients = ndimage.spline_filter(values[0].numpy(), mode="mirror", output=np.float64)
+    last = np.reshape(size, (-1, *[1] * len(size))) - 1
+    index = ((unit.numpy() + 1) / 2 * last)[::-1]
+    read = ndimage.map_coordinates(coefficients, index, mode="mirror", prefilter=False)
+    np.testing.assert_allclose(CubicSpline(values)(unit)[0], read, atol=2e-5)
 
 
 def test_numbers_beyond_single_precision_stay_exact():

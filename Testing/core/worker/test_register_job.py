@@ -10,12 +10,12 @@ import pytest
 import SimpleITK as sitk
 import torch
 from neuralreg.errors import InvalidOption
-from neuralreg.geometry.cubic import reading_gap
 from neuralreg.geometry.field import DisplacementField
+from neuralreg.geometry.finer_grid import halve_steps
 from neuralreg.geometry.grid import Grid
-from neuralreg.geometry.halving import halved
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.linear import LinearTransform
+from neuralreg.geometry.slicer_interpolation import interpolation_difference
 from neuralreg.io.itk import image_to_itk, to_itk
 from neuralreg.registration.prealign import Prealign
 from neuralreg.registration.refine import Refinement
@@ -200,14 +200,14 @@ def test_an_option_that_nobody_knows_is_refused_before_anything_is_computed(a_pa
 def test_fields_are_fine_enough_for_a_reader_that_takes_them_as_cubic(a_pair, a_known_engine):
     fixed, moving = a_pair
     coarse, _ = run(RegisterJob(voxels(fixed), voxels(moving)), engine=a_known_engine)
-    assert reading_gap(field_of(coarse.field), SMALL) > 0.1
+    assert interpolation_difference(field_of(coarse.field), SMALL) > 0.1
     assert coarse.field.halvings == ()
     job = RegisterJob(voxels(fixed), voxels(moving), cubic_readers=True)
     fine, _ = run(job, engine=a_known_engine)
     for found in (fine.field, fine.inverse_field):
         field = field_of(found)
-        finer = field.resample(halved(field.grid, found.halvings))
-        assert reading_gap(finer, SMALL) <= 0.1
+        finer = field.resample(halve_steps(field.grid, found.halvings))
+        assert interpolation_difference(finer, SMALL) <= 0.1
 
 
 def test_the_warped_image_is_made_with_the_field_that_is_handed_over(a_pair, a_known_engine):

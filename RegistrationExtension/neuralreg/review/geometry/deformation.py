@@ -16,7 +16,7 @@ from scipy import ndimage
 from neuralreg.errors import InvalidTransform
 from neuralreg.geometry.grid import Grid, Matrix
 from neuralreg.geometry.linear import LinearTransform
-from neuralreg.io.files import existing, suffix_of
+from neuralreg.io.files import require_existing, suffix_of
 from neuralreg.io.itk_images import WRITABLE, check_vectors
 from neuralreg.io.itk_transforms import read_itk_transform, read_vectors
 
@@ -66,7 +66,7 @@ class Deformation:
 
     @classmethod
     def _from_file(cls, path: Path) -> Deformation:
-        if suffix_of(existing(path)) in WRITABLE:
+        if suffix_of(require_existing(path)) in WRITABLE:
             return cls._from_vectors(read_vectors(path))
         return cls._from_transform(read_itk_transform(path))
 

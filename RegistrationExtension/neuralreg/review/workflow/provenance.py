@@ -14,7 +14,7 @@ import SimpleITK as sitk
 
 from neuralreg import __version__
 from neuralreg.errors import UnreadableFile
-from neuralreg.io.files import existing, quiet_itk, sha256_of, suffix_of
+from neuralreg.io.files import quiet_itk, require_existing, sha256_of, suffix_of
 from neuralreg.io.itk_images import WRITABLE, open_image
 
 RECORD = "result.json"  # what `neuralreg register` writes beside a transform
@@ -49,7 +49,7 @@ def software() -> dict[str, str]:
 
 def described(path: Path) -> dict[str, Any]:
     """A file's name and hash, and the geometry of an image."""
-    facts: dict[str, Any] = {"name": existing(path).name, "sha256": sha256_of(path)}
+    facts: dict[str, Any] = {"name": require_existing(path).name, "sha256": sha256_of(path)}
     if path.is_dir():
         with quiet_itk():
             series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(path))

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from neuralreg.errors import IncompatibleModel, UnreadableFile
-from neuralreg.io.files import existing, write_whole
+from neuralreg.io.files import require_existing, write_whole
 
 _FORMAT = 1
 
@@ -80,7 +80,7 @@ def load_checkpoint(path: Path, parts: Parts) -> State:
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """The content of a checkpoint. Raises UnreadableFile when it is none."""
-    existing(path)
+    require_existing(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:

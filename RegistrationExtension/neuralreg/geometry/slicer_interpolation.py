@@ -15,15 +15,15 @@ from torch import Tensor
 
 from neuralreg.errors import InvalidTransform
 from neuralreg.geometry.field import DisplacementField
+from neuralreg.geometry.finer_grid import halve_steps
 from neuralreg.geometry.grid import Grid
-from neuralreg.geometry.halving import halved
 
 TOLERANCE_MM = 0.1
 _MOST_SAMPLES = 8_000_000
 _log = logging.getLogger(__name__)
 
 
-def readable(
+def resample_for_cubic_readers(
     field: DisplacementField, covered: Grid | None = None, tolerance_mm: float = TOLERANCE_MM
 ) -> DisplacementField:
     """The same linear field on a grid on which cubic readers stay this close to it.
@@ -31,7 +31,7 @@ def readable(
     Raises InvalidTransform and logs as `halvings` does.
     """
     times = halvings(field, covered, tolerance_mm)
-    return field.resample(halved(field.grid, times)) if any(times) else field
+    return field.resample(halve_steps(field.grid, times)) if any(times) else field
 
 
 def halvings(
@@ -39,7 +39,7 @@ def halvings(
 ) -> tuple[int, ...]:
     """How often the steps along x y z must be halved until cubic readers stay this close.
 
-    Each time the difference is halved, along the axes that need it. A field too rough for 8 million
+    Each halving halves the difference, along the axes that need it. A field too rough for 8 million
     samples is left with a larger difference, and a warning logged: smoothing such a field until
     both agree moves single points by millimeters.
     covered: what counts, such as the fixed image's grid; beyond it is margin.
@@ -52,14 +52,14 @@ def halvings(
     while (largest := gaps.largest(times)) > tolerance_mm:
         per_axis = gaps.per_axis(times)
         more = times + (per_axis > 0.25 * per_axis.max())
-        if halved(field.grid, more).count > _MOST_SAMPLES:
+        if halve_steps(field.grid, more).count > _MOST_SAMPLES:
             _log.warning("cubic readers of the field, such as Slicer, differ by %.2g mm", largest)
             break
         times = more
     return tuple(times.tolist())
 
 
-def reading_gap(field: DisplacementField, covered: Grid | None = None) -> float:
+def interpolation_difference(field: DisplacementField, covered: Grid | None = None) -> float:
     """How far cubic and linear readers differ at most, in mm."""
     return _Gaps(field, covered or field.grid).largest([0] * field.grid.dimension)
 

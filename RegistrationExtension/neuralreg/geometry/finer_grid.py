@@ -1,4 +1,4 @@
-"""A field with samples half-way between its own: the same field to a reader that is linear.
+"""A finer grid for a field: new samples half-way between its own, which linear readers do not see.
 
 Without torch: the process that shows a field makes them there, of what it was handed.
 """
@@ -17,7 +17,7 @@ Array = NDArray[Any]
 _SLAB_BYTES = 4 << 20  # a few milliseconds
 
 
-def halved(grid: Grid, times: Sequence[int]) -> Grid:
+def halve_steps(grid: Grid, times: Sequence[int]) -> Grid:
     """A grid with the same outer samples and its steps along x y z halved so often."""
     parts = [2**n if size > 1 else 1 for n, size in zip(times, grid.size, strict=True)]
     size = [(n - 1) * part + 1 for n, part in zip(grid.size, parts, strict=True)]
@@ -25,7 +25,7 @@ def halved(grid: Grid, times: Sequence[int]) -> Grid:
     return Grid(tuple(size), tuple(spacing.tolist()), grid.origin, grid.direction)
 
 
-def halve(vectors: Array, times: Sequence[int], out: Array) -> Iterator[None]:
+def halve_vectors(vectors: Array, times: Sequence[int], out: Array) -> Iterator[None]:
     """Write the samples of the halved grid in short steps.
 
     vectors: (z, y, x, d). times: along x y z. out: (z, y, x, d) of the halved grid.
@@ -45,14 +45,14 @@ def halve(vectors: Array, times: Sequence[int], out: Array) -> Iterator[None]:
 
 def _with_middles(samples: Array, axis: int) -> Array:
     """The samples, and between each two along an axis their mean."""
-    given = np.moveaxis(samples, axis, 0)
-    if len(given) == 1:
+    source = np.moveaxis(samples, axis, 0)
+    if len(source) == 1:
         return samples
     shape = list(samples.shape)
-    shape[axis] = 2 * len(given) - 1
+    shape[axis] = 2 * len(source) - 1
     both = np.empty(shape, samples.dtype)
-    made = np.moveaxis(both, axis, 0)
-    made[::2] = given
-    np.add(given[:-1], given[1:], out=made[1::2])
-    made[1::2] *= samples.dtype.type(0.5)
+    target = np.moveaxis(both, axis, 0)
+    target[::2] = source
+    np.add(source[:-1], source[1:], out=target[1::2])
+    target[1::2] *= samples.dtype.type(0.5)
     return both
