@@ -10,7 +10,7 @@ export OMP_WAIT_POLICY := PASSIVE
 .PHONY: demo test lint bench screenshots clean
 
 demo: $(VENV)/.ready
-	@$(RUN) Testing/demo/run.py --output $(OUTPUT)
+	@$(RUN) -m Testing.demo.run --output $(OUTPUT)
 
 test: $(VENV)/.ready lint
 	@$(RUN) -m pytest
@@ -23,11 +23,11 @@ lint: $(VENV)/.ready
 	@$(RUN) -m mypy
 
 bench: $(VENV)/.ready-bench
-	@$(RUN) benchmarks/run.py
+	@$(RUN) -m benchmarks.run
 
 # Every state of the panels; the few that README shows are chosen from them by hand.
 screenshots: $(VENV)/.ready
-	@QT_QPA_PLATFORM=offscreen $(RUN) Testing/gui/screenshots.py --output screenshots
+	@QT_QPA_PLATFORM=offscreen $(RUN) -m Testing.gui.screenshots --output screenshots
 
 clean:
 	rm -rf $(VENV) $(OUTPUT) screenshots benchmarks/results

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 # Before torch is loaded: waiting threads sleep, so that tests stay fast on a busy machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # What lies in the cache of whoever runs the tests must not decide what they see.
 os.environ["NEURALREG_CACHE"] = tempfile.mkdtemp(prefix="neuralreg-tests-")
 
+# A shell starts what it runs in the background with Ctrl-C ignored, and children inherit that.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 import numpy as np
+import pooch
 import pytest
 import torch
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid
+
+from Testing.support.odd_pairs import make_odd_pairs
+from Testing.support.paths import NO_SHARED, PAIRS, SHARED
 
 IDENTITY = (1, 0, 0, 0, 1, 0, 0, 0, 1)
 
@@ -40,6 +50,23 @@ GRIDS = {
 }
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skips a test marked `needs_shared(path)` where that is not on this machine."""
+    for mark in item.iter_markers("needs_shared"):
+        if not all(Path(path).exists() for path in mark.args or (SHARED,)):
+            pytest.skip(NO_SHARED)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says in one line how much was left out for want of data that is not in the repository."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    count = sum(NO_SHARED in str(report.longrepr) for report in skipped)
+    if count:
+        terminalreporter.write_line(
+            f"{count} tests were skipped: they need test data in {SHARED}, see CONTRIBUTING.md"
+        )
+
+
 @pytest.fixture(autouse=True, scope="session")
 def own_cache() -> Iterator[None]:
     yield
@@ -50,6 +77,15 @@ def own_cache() -> Iterator[None]:
 def one_thread() -> None:
     """Tests work on tiny arrays, for which threads only cost."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def odd_pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of real pairs that are odd in one way each: the shared ones, or made anew."""
+    if PAIRS.is_dir() and "NEURALREG_MAKE_PAIRS" not in os.environ:
+        return PAIRS
+    cache = Path(pooch.os_cache("neuralreg")) / "tests"
+    return make_odd_pairs(tmp_path_factory.mktemp("odd"), cache)
 
 
 @pytest.fixture(params=GRIDS.values(), ids=GRIDS.keys())

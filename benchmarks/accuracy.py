@@ -1,6 +1,6 @@
 """The default engine on every quantitative development pair, against what others reached.
 
-    python benchmarks/accuracy.py [--pairs d01 d05] [--model convex]
+    python -m benchmarks.accuracy [--pairs d01 d05] [--model convex]
 
 Needs the shared data beside the repository: the pairs, the independent evaluator that scores a
 transform, and the table of baselines, which is read from there.
@@ -9,7 +9,6 @@ transform, and the table of baselines, which is read from there.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import time
 from pathlib import Path
@@ -18,22 +17,13 @@ from types import ModuleType
 import neuralreg
 import SimpleITK as sitk
 
-ROOT = Path(__file__).resolve().parents[1]
-SHARED = ROOT.parent / "shared"
-RESULTS = Path(__file__).parent / "results"
+from benchmarks import RESULTS
+from Testing.support.independent_scorer import load_scorer
+from Testing.support.paths import SHARED
+
 LINEAR = ("none", "SimpleITK affine", "ANTs affine")
 DEFORMABLE = ("ANTs SyNQuick", "elastix B-spline", "ConvexAdam")
 WEAK = ("d02", "d10", "d16")  # their reference is uncertain: run, not counted
-
-
-def evaluator() -> ModuleType:
-    """The independent scorer, as a module."""
-    spec = importlib.util.spec_from_file_location("evaluate", SHARED / "data" / "evaluate.py")
-    if spec is None or spec.loader is None:
-        raise SystemExit("the shared data does not stand beside the repository")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def baselines() -> dict[str, dict[str, float]]:
@@ -90,7 +80,7 @@ def main() -> None:
     parser.add_argument("--pairs", nargs="*", default=[""], help="beginnings of names")
     parser.add_argument("--model", default="convex")
     options = parser.parse_args()
-    scorer, known = evaluator(), baselines()
+    scorer, known = load_scorer(), baselines()
     pairs = scorer.load_manifest(str(SHARED / "data"))
     rows = []
     print(f"{'pair':26} {'Dice':>6} {'TRE mm':>7} {'fold %':>7} {'others':>7} {'linear':>7}")

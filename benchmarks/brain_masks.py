@@ -1,6 +1,6 @@
 """Brain masks of heads, carried over from the template, against the masks that the pairs allow.
 
-    python benchmarks/brain_masks.py
+    python -m benchmarks.brain_masks
 
 Needs the shared data beside the repository and, once, a network for the template.
 """
@@ -8,15 +8,14 @@ Needs the shared data beside the repository and, once, a network for the templat
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import neuralreg
 from neuralreg.measures.overlap import dice
 from neuralreg.registration.image_checks import on_grid
 
-ROOT = Path(__file__).resolve().parents[1]
-DEV = ROOT.parent / "shared" / "data" / "dev"
-RESULTS = Path(__file__).parent / "results"
+from benchmarks import RESULTS
+from Testing.support.paths import PAIRS
+
 # Of the pairs whose labels or masks are the whole brain: image, mask, and what they are.
 HEADS = (
     ("d07_ms_flair_t2/fixed", "d07_ms_flair_t2/fixed_labels", "one person, FLAIR, 4 mm slices"),
@@ -26,12 +25,12 @@ HEADS = (
 
 
 def main() -> None:
-    if not DEV.is_dir():
+    if not PAIRS.is_dir():
         raise SystemExit("the shared data does not stand beside the repository")
     rows = []
     for image, mask, what in HEADS:
-        head = neuralreg.read_image(DEV / f"{image}.nii.gz")
-        truth, _ = on_grid(neuralreg.read_image(DEV / f"{mask}.nii.gz"), head.grid, "mask")
+        head = neuralreg.read_image(PAIRS / f"{image}.nii.gz")
+        truth, _ = on_grid(neuralreg.read_image(PAIRS / f"{mask}.nii.gz"), head.grid, "mask")
         truth = neuralreg.Image((truth.data > 0).to(truth.data.dtype), truth.grid)
         found = neuralreg.brain_mask(head)
         overlap = dice(truth, found.mask)[1]

@@ -8,10 +8,8 @@ beside the repository.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
-from fault_phantoms import Pair, transform
 from neuralreg.geometry.grid import Grid
 from neuralreg.io.itk_images import read_volume
 from neuralreg.review.case import body
@@ -21,7 +19,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.interpolate import RBFInterpolator
 
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "dev"
+from benchmarks.fault_phantoms import Pair, transform
+from Testing.support.paths import PAIRS
+
 HALVES = {
     "develop": (
         "d07_ms_flair_t2",
@@ -53,7 +53,7 @@ def real_pairs(half: str) -> Iterator[Pair]:
 
 
 def real_pair(name: str) -> Pair:
-    folder = SHARED / name
+    folder = PAIRS / name
     fixed, moving = (read_volume(next(folder.glob(f"{k}.n*")), []) for k in ("fixed", "moving"))
     grid = limited(Grid.of(fixed), 1 << 20)
     truth = true_deformation(np.loadtxt(folder / "points.csv", delimiter=","), grid)

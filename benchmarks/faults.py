@@ -1,6 +1,6 @@
 """Does the review find what is wrong with a deformation, without labels and landmarks?
 
-    python benchmarks/faults.py [--half report] [--pairs 8] [--real]   (--pairs 0: only --real)
+    python -m benchmarks.faults [--half report] [--pairs 8] [--real]   (--pairs 0: only --real)
 
 Transforms that are right (the truth of made pairs, the truth within a millimeter or two, and what
 the default engine finds) are reviewed as they are and spoiled in eight known ways; a network that
@@ -23,13 +23,10 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from fault_phantoms import FAULTS, WRONG_MM, Candidate, Pair, good, pair
-from fault_real import real_pairs
 from neuralreg.review.assess import assess
 from neuralreg.review.case import body
 from neuralreg.review.geometry.deformation import Deformation
@@ -37,7 +34,10 @@ from neuralreg.review.geometry.volumes import on_grid
 from neuralreg.review.report_model import QualityReport
 from numpy.typing import NDArray
 
-RESULTS = Path(__file__).parent / "results"
+from benchmarks import RESULTS
+from benchmarks.fault_phantoms import FAULTS, WRONG_MM, Candidate, Pair, good, pair
+from benchmarks.fault_real import real_pairs
+
 SEEDS = {"develop": 0, "report": 500}
 ERRORS_MM = (0.0, 1.0, 2.0)
 ERRORS_VOXELS = (0.4, 0.8)  # of real images, by the mean side of a voxel

@@ -1,6 +1,6 @@
 """How long the imports take that everybody pays: `neuralreg`, and the module file in Slicer.
 
-    python benchmarks/imports.py [--repeats 5]
+    python -m benchmarks.imports [--repeats 5]
 
 Each import runs in a process of its own; an empty process is subtracted. The module file is timed
 with Slicer's and Qt's own modules replaced by empty ones, since those are loaded already when
@@ -15,10 +15,10 @@ import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-EXTENSION = Path(__file__).resolve().parents[1] / "RegistrationExtension"
-RESULTS = Path(__file__).parent / "results"
+from benchmarks import RESULTS
+from Testing.support.paths import EXTENSION
+
 PROGRAMS = {
     "empty": "",
     "neuralreg": "import neuralreg",

@@ -1,6 +1,6 @@
 """Instance optimization of uniGradICON's architecture: ours against the official package.
 
-    python benchmarks/instance.py [--size 80] [--steps 10] [--repeats 2] [--threads 1]
+    python -m benchmarks.instance [--size 80] [--steps 10] [--repeats 2] [--threads 1]
 
 Both begin with the same seeded weights and see the same random points; time does not depend on what
 the numbers are. Packages: `pip install --no-deps icon_registration==1.1.9 unigradicon==1.0.6`.
@@ -21,8 +21,9 @@ import time
 from pathlib import Path
 from unittest import mock
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = Path(__file__).parent / "results"
+from benchmarks import RESULTS
+from Testing.support.paths import ROOT
+
 RATE = 2e-5
 
 
@@ -125,7 +126,7 @@ def run_one(options: argparse.Namespace) -> None:
 
 def measured(options: argparse.Namespace, whose: str, out: Path) -> dict[str, object]:
     environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
-    command = [sys.executable, __file__, "--run", whose, "--out", str(out)]
+    command = [sys.executable, "-m", "benchmarks.instance", "--run", whose, "--out", str(out)]
     for name in ("size", "steps", "threads"):
         command += [f"--{name}", str(getattr(options, name))]
     subprocess.run(command, check=True, env=environment)
@@ -178,5 +179,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.path[:0] = [str(ROOT), str(ROOT / "RegistrationExtension")]
     main()

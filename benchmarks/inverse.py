@@ -1,6 +1,6 @@
 """Inverse of a field like a registration's against SimpleITK's InvertDisplacementField.
 
-    OMP_WAIT_POLICY=PASSIVE python benchmarks/inverse.py [--threads 2] [--repeats 3]
+    OMP_WAIT_POLICY=PASSIVE python -m benchmarks.inverse [--threads 2] [--repeats 3]
 
 The error is the forward-backward error in mm at the samples where the field moves something. ITK
 is run with growing numbers of iterations: the first run with an error as small as ours is the one
@@ -13,7 +13,6 @@ import argparse
 import json
 import math
 import time
-from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
@@ -26,7 +25,8 @@ from neuralreg.geometry.velocity import exponentiate
 from neuralreg.io.itk import field_from_itk
 from neuralreg.measures.jacobian import jacobian_determinant
 
-RESULTS = Path(__file__).parent / "results"
+from benchmarks import RESULTS
+
 ITERATIONS = (10, 20, 40)
 FIELD_OF_VIEW_MM = 192.0
 

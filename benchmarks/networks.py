@@ -1,6 +1,6 @@
 """Our networks against their authors' own code: time, peak memory and largest difference.
 
-    python benchmarks/networks.py FOLDER [--only NAME …] [--size native|small|half] [--repeats 2]
+    python -m benchmarks.networks FOLDER [--only NAME …] [--size native|small|half] [--repeats 2]
         [--threads 1] [--both]
 
 FOLDER as in originals.py, which also says what to install. Weights are random numbers: time and
@@ -21,8 +21,9 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = Path(__file__).parent / "results"
+from benchmarks import RESULTS
+from Testing.support.paths import EXTENSION, ROOT
+
 SIZES = ("native", "half", "small")
 
 
@@ -75,9 +76,9 @@ def measured(arguments: list[str], threads: int, out: Path) -> dict[str, object]
     environment = {
         **os.environ,
         "OMP_NUM_THREADS": str(threads),
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "RegistrationExtension")]),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(EXTENSION)]),
     }
-    command = [sys.executable, __file__, *arguments, "--out", str(out)]
+    command = [sys.executable, "-m", "benchmarks.networks", *arguments, "--out", str(out)]
     child = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(child.pid, 0)
     if status:
@@ -150,5 +151,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.path[:0] = [str(ROOT), str(ROOT / "RegistrationExtension")]
     main()

@@ -1,6 +1,6 @@
 """What the pre-check says of every pair: its hits and false alarms.
 
-    python benchmarks/precheck.py
+    python -m benchmarks.precheck
 
 Needs the shared data beside the repository. For each model and pair,
 `neuralreg.registration.model_choice` says what speaks against them; what the images really show
@@ -12,16 +12,16 @@ that it was.
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import neuralreg
 from neuralreg.errors import RegistrationError
 from neuralreg.registration.model_choice import Content, concerns
 from neuralreg.zoo.card import ModelCard
 
-ROOT = Path(__file__).resolve().parents[1]
-DATA = ROOT.parent / "shared" / "data"
-RESULTS = Path(__file__).parent / "results"
+from benchmarks import RESULTS
+from Testing.support.paths import SHARED
+
+DATA = SHARED / "data"
 
 # The only pairs of human brains without skull, whole, T1 on T1.
 BRAINS = ("d01_brain_t1_fs",)

@@ -1,6 +1,6 @@
 """Each pretrained network on two brain pairs through the command line, from the original files.
 
-    python benchmarks/pretrained.py [--pairs d01 d02] [--models NAME …]
+    python -m benchmarks.pretrained [--pairs d01 d02] [--models NAME …]
 
 The second pair shows heads: their brains are found first (--extract-brain). Needs the shared data
 beside the repository, and the weights there or downloaded; networks without are left out, by name.
@@ -19,8 +19,9 @@ from pathlib import Path
 
 from neuralreg import list_models
 
-sys.path.insert(0, str(Path(__file__).parent))
-from accuracy import RESULTS, SHARED, evaluator
+from benchmarks import RESULTS
+from Testing.support.independent_scorer import load_scorer
+from Testing.support.paths import SHARED
 
 # Mean Dice of the authors' code, with the recommended intensity rule where it was measured.
 AUTHORS = {
@@ -76,7 +77,7 @@ def main() -> None:
     options = parser.parse_args()
     here = {card.name for card in list_models(available=True)}
     here |= {path.stem for path in (SHARED / "weights").glob("*.pth")}
-    scorer, rows = evaluator(), []
+    scorer, rows = load_scorer(), []
     pairs = scorer.load_manifest(str(SHARED / "data"))
     print(f"{'pair':6}{'model':32}{'Dice':>7}{'authors':>9}{'fold %':>9}")
     for name, pair in pairs.items():

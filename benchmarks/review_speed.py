@@ -1,6 +1,6 @@
 """How long the review of a 256^3 result takes: first numbers, all numbers.
 
-    OMP_WAIT_POLICY=PASSIVE python benchmarks/review_speed.py [--size 256] [--field 128]
+    OMP_WAIT_POLICY=PASSIVE python -m benchmarks.review_speed [--size 256] [--field 128]
 
 Through the worker's own function with arrays in memory, as the panel hands them over: two images,
 two label maps of 12 structures, 100 landmarks, both directions on grids of `--field` samples.
@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from pathlib import Path
 
 import numpy as np
 from neuralreg.geometry.grid import Grid
@@ -19,7 +18,7 @@ from neuralreg.worker.messages import Field, ReviewJob, Voxels
 from neuralreg.worker.review_job import run
 from scipy import ndimage
 
-RESULTS = Path(__file__).parent / "results"
+from benchmarks import RESULTS
 
 
 def job(size: int, field: int) -> ReviewJob:

@@ -1,6 +1,6 @@
 """Does the spread over several starts rank where a registration is wrong?
 
-    OMP_WAIT_POLICY=PASSIVE python benchmarks/robustness.py [--pairs 4] [--starts 4] [--real]
+    OMP_WAIT_POLICY=PASSIVE python -m benchmarks.robustness [--pairs 4] [--starts 4] [--real]
         [--only d08 d11]   (--pairs 0: only --real)
 
 Made pairs with a known deformation are registered by the default engine from several starts. In
@@ -14,11 +14,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
 import numpy as np
 import torch
-from fault_phantoms import Pair, pair
 from neuralreg.geometry.grid import Grid
 from neuralreg.io.itk import image_from_itk
 from neuralreg.review.case import body
@@ -28,8 +26,10 @@ from neuralreg.review.workflow.robustness import Robustness, robustness
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-RESULTS = Path(__file__).parent / "results"
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "dev"
+from benchmarks import RESULTS
+from benchmarks.fault_phantoms import Pair, pair
+from Testing.support.paths import PAIRS
+
 SMALL = Grid((58, 48, 46), (3.8, 3.8, 4.2), (-108.3, -89.3, -94.5), tuple(np.eye(3).ravel()))
 # Pairs whose true deformation is known: what the rest is like is not known well enough.
 REAL = (
@@ -71,7 +71,7 @@ def real(name: str, starts: int) -> dict[str, float]:
     """The same at the points of a real pair whose partners are known."""
     import neuralreg
 
-    folder = SHARED / name
+    folder = PAIRS / name
     images = [neuralreg.read_image(folder / f"{k}.nii.gz") for k in ("fixed", "moving")]
     found = robustness(*images, "convex", starts=starts)
     points = np.loadtxt(folder / "points.csv", delimiter=",")

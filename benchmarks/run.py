@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
-HERE = Path(__file__).parent
-SHARED = HERE.resolve().parents[1] / "shared"
+from benchmarks import RESULTS
+from Testing.support.paths import SHARED
+
 EVERYWHERE = (
     "imports",
     "warp",
@@ -24,10 +24,10 @@ def main() -> None:
     names = EVERYWHERE + (WITH_SHARED_DATA if SHARED.is_dir() else ())
     for name in names:
         print(f"\n== {name}", flush=True)
-        subprocess.run([sys.executable, str(HERE / f"{name}.py")], check=True)
+        subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=True)
     if not SHARED.is_dir():
         print(f"\nleft out, they need the shared data: {', '.join(WITH_SHARED_DATA)}")
-    print(f"\nThe tables above as JSON: {HERE / 'results'}")
+    print(f"\nThe tables above as JSON: {RESULTS}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The networks that come with the program against the training-free engine, on every pair.
 
-    python benchmarks/shipped.py [--pairs d01 d05]
+    python -m benchmarks.shipped [--pairs d01 d05]
 
 The aim: better on three quarters of the pairs, on none worse by more than 0.01 Dice or 10 % TRE.
 Needs the shared data beside the repository, see accuracy.py.
@@ -11,7 +11,10 @@ from __future__ import annotations
 import argparse
 import json
 
-from accuracy import RESULTS, SHARED, WEAK, evaluator, run
+from benchmarks import RESULTS
+from benchmarks.accuracy import WEAK, run
+from Testing.support.independent_scorer import load_scorer
+from Testing.support.paths import SHARED
 
 NETWORKS = {2: "descriptor.shapes_2d", 3: "descriptor.shapes"}
 DICE, SHARE_OF_TRE = 0.01, 0.1  # allowed losses
@@ -29,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", nargs="*", default=[""], help="beginnings of names")
     options = parser.parse_args()
-    scorer, rows = evaluator(), []
+    scorer, rows = load_scorer(), []
     pairs = scorer.load_manifest(str(SHARED / "data"))
     print(f"{'pair':26} {'convex':>15} {'network':>15}  fold %")
     for name, pair in pairs.items():

@@ -1,6 +1,6 @@
 """The default engine against ANTs SyNQuick on the 1 mm brain pair: wall time and peak memory.
 
-    python benchmarks/speed.py [--model convex] [--steps 32] [--repeats 2] [--threads 2]
+    python -m benchmarks.speed [--model convex] [--steps 32] [--repeats 2] [--threads 2]
 
 Without refinement is `--steps 0`.
 
@@ -18,11 +18,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+from benchmarks import RESULTS
+from Testing.support.paths import SHARED
+
 PAIR = "d01_brain_t1_fs"
-RESULTS = Path(__file__).parent / "results"
 OURS = """
 import sys, neuralreg
 fixed, moving = map(neuralreg.read_image, sys.argv[1:3])

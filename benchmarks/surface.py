@@ -1,6 +1,6 @@
 """HD95 of two structures in 256^3: surfaces by k-d tree against a whole-grid distance transform.
 
-    OMP_WAIT_POLICY=PASSIVE python benchmarks/surface.py [--size 256] [--repeats 3]
+    OMP_WAIT_POLICY=PASSIVE python -m benchmarks.surface [--size 256] [--repeats 3]
 
 Both look at the same surface voxels and take the larger 95th percentile of both ways, so the
 values must be equal; the plain way computes two distance transforms of the whole grid (SciPy's
@@ -13,7 +13,6 @@ import argparse
 import json
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
@@ -21,7 +20,8 @@ from neuralreg.review.measures.surfaces import SurfaceDistances
 from numpy.typing import NDArray
 from scipy import ndimage
 
-RESULTS = Path(__file__).parent / "results"
+from benchmarks import RESULTS
+
 SPACING = (1.0, 0.9, 0.8)  # z y x
 Mask = NDArray[np.bool_]
 

@@ -1,6 +1,6 @@
 """Training: time of a step beside VoxelMorph's, how busy the network is, and the fives.
 
-    OMP_WAIT_POLICY=PASSIVE python benchmarks/training.py [step loader fives]
+    OMP_WAIT_POLICY=PASSIVE python -m benchmarks.training [step loader fives]
         [--size 64] [--rounds 5] [--threads 2] [--packages FOLDER]
 
 "step" and "fives" compare with the official packages: `pip install --no-deps --target FOLDER
@@ -20,21 +20,18 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "RegistrationExtension")]
+import torch
+from neuralreg.training.config.schema import Loss, Model
+from neuralreg.training.configuration import read_configuration
+from neuralreg.training.data.pairs import Batches
+from neuralreg.training.data.toy_datasets import make_fives, make_volumes, recipes_folder
+from neuralreg.training.loop.run import train, training_pairs
+from neuralreg.training.loop.validation import Validation
+from neuralreg.training.losses.training_step import TrainingStep
+from neuralreg.training.model.methods import build_model
+from torch import nn
 
-import torch  # noqa: E402
-from neuralreg.training.config.schema import Loss, Model  # noqa: E402
-from neuralreg.training.configuration import read_configuration  # noqa: E402
-from neuralreg.training.data.pairs import Batches  # noqa: E402
-from neuralreg.training.data.toy_datasets import make_fives, make_volumes, recipes_folder  # noqa: E402
-from neuralreg.training.loop.run import train, training_pairs  # noqa: E402
-from neuralreg.training.loop.validation import Validation  # noqa: E402
-from neuralreg.training.losses.training_step import TrainingStep  # noqa: E402
-from neuralreg.training.model.methods import build_model  # noqa: E402
-from torch import nn  # noqa: E402
-
-RESULTS = Path(__file__).parent / "results"
+from benchmarks import RESULTS
 
 
 def ours_step(shape: tuple[int, ...]) -> Callable[[dict], torch.Tensor]:

@@ -1,6 +1,6 @@
 """Warp of a 256^3 volume against SimpleITK's resampling with the same field.
 
-    OMP_WAIT_POLICY=PASSIVE python benchmarks/warp.py [--size 256] [--threads 2] [--repeats 3]
+    OMP_WAIT_POLICY=PASSIVE python -m benchmarks.warp [--size 256] [--threads 2] [--repeats 3]
 
 Each repetition runs both, so that the ratio survives a busy machine; the fastest run counts.
 """
@@ -23,7 +23,8 @@ from neuralreg.geometry.image import Image
 from neuralreg.geometry.warp import warp
 from neuralreg.io.itk import image_to_itk, to_itk
 
-RESULTS = Path(__file__).parent / "results"
+from benchmarks import RESULTS
+
 LARGEST_MM = 30.0
 ALLOWED = 1e-3  # of the range; nearest may fall to either side of a voxel border
 ITK = {

@@ -1,6 +1,6 @@
 """What the panels cost: opening, blocks of the window, overhead, cancels, many jobs, a review.
 
-    OMP_WAIT_POLICY=PASSIVE python benchmarks/worker.py [open block overhead cancel many review]
+    OMP_WAIT_POLICY=PASSIVE python -m benchmarks.worker [open block overhead cancel many review]
         [--size 256] [--shrink 2] [--tries 50] [--jobs 500] [--turns 3]
         [--sample d01_brain_t1_fs]
 
@@ -23,15 +23,14 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "RegistrationExtension")]
+from benchmarks import RESULTS
+from Testing.support.paths import EXTENSION, PAIRS, ROOT, TEST_DATA
+
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
-from Testing.gui import standin  # noqa: E402
+from Testing.gui import standin
 
-RESULTS = Path(__file__).parent / "results"
-SHARED = ROOT.parent / "shared" / "data" / "dev"
-KNOWN = [sys.executable, str(ROOT / "Testing" / "data" / "known_engine.py")]
+KNOWN = [sys.executable, str(TEST_DATA / "known_engine.py")]
 LATE_MS, TICK_MS = 100, 5
 
 
@@ -123,7 +122,7 @@ def the_pair(options):
 
     nodes = []
     for role in ("fixed", "moving"):
-        image = neuralreg.read_image(next((SHARED / options.sample).glob(f"{role}.n*")))
+        image = neuralreg.read_image(next((PAIRS / options.sample).glob(f"{role}.n*")))
         grid = image.grid.resize([max(n // options.shrink, 8) for n in image.grid.size])
         image = warp(image, neuralreg.DisplacementField.identity(grid), grid)
         nodes.append(Volumes.volumeNodeFromImage(image, role))
@@ -333,7 +332,7 @@ os._exit(0)
 
 def opening(options) -> list[dict[str, object]]:
     """The module's first opening, in fresh processes: seconds, and what heavy it imports."""
-    code = OPENING.format(paths=[str(ROOT), str(ROOT / "RegistrationExtension")])
+    code = OPENING.format(paths=[str(ROOT), str(EXTENSION)])
     runs = [
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         for _ in range(5)
@@ -376,7 +375,7 @@ def main() -> None:
     slicer.app._logic = world.application  # draws the pictures of a report
     found = {}
     for name in options.parts or PARTS:
-        if name == "overhead" and not SHARED.is_dir():
+        if name == "overhead" and not PAIRS.is_dir():
             print("overhead: left out, it needs the shared data")
             continue
         world.scene.Clear(False)

@@ -6,8 +6,9 @@ import base64
 from html import escape
 from pathlib import Path
 
-from images import CREDITS
 from neuralreg.registration.result import RegistrationResult
+
+from Testing.support.published_images import CREDITS
 
 _PLANES = ("axial", "coronal", "sagittal")
 _ROWS = (

@@ -9,9 +9,10 @@ import os
 import time
 from pathlib import Path
 
-import libraries
-from images import fetch
 from rich.console import Console
+
+from Testing.demo import libraries
+from Testing.support.published_images import fetch
 
 say = Console(highlight=False, soft_wrap=True).print
 ATLAS, MASK, LABELS = (
@@ -33,7 +34,7 @@ def main() -> None:
     missing = libraries.ensure()
     if "DISPLAY" not in os.environ:  # VTK would look for an X server first, and say so
         os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
-    from scene import Demo  # Slicer's libraries are loaded only now
+    from Testing.demo.scene import Demo  # Slicer's libraries are loaded only now
 
     demo = Demo(files[ATLAS], files[MASK], files[LABELS], files["T1.nii.gz"])
     started = time.perf_counter()
@@ -48,8 +49,8 @@ def main() -> None:
 
 
 def _draw(demo, numbers, out: Path, screenshot: Path | None) -> None:
-    from page import write_page
-    from screenshot import write_screenshot
+    from Testing.demo.page import write_page
+    from Testing.demo.screenshot import write_screenshot
 
     say("Drawing slice views ...")
     pictures = demo.pictures()

@@ -10,12 +10,13 @@ import neuralreg
 import numpy as np
 import SimpleITK as sitk
 import slicer
-from atlas_labels import HARVARD_OXFORD
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.io.itk import image_to_itk
 from NeuralRegistrationLib.Register import Logic
 from NeuralRegistrationLib.Scene import Geometry, Segmentations, Volumes
 from NeuralRegistrationLib.Scene.Headless import HeadlessScene
+
+from Testing.demo.atlas_labels import HARVARD_OXFORD
 
 # The person's file lies in the atlas's pose already. A scanner would not: the head is nodded,
 # turned and shifted by a transform above the volume, as Slicer users do, so that both matter:
@@ -73,7 +74,7 @@ class Demo:
 
     def numbers(self) -> dict:
         """Agreement in the person's brain before, after the linear stage, and after; and more."""
-        from agreement import agreement
+        from Testing.demo.agreement import agreement
 
         result = self.registered.result
         steps = {
@@ -109,7 +110,7 @@ class Demo:
 
     def pictures(self) -> dict[str, list[bytes]]:
         """One picture per plane for each caption."""
-        from pictures import DemoPictures, hide
+        from Testing.demo.pictures import DemoPictures, hide
 
         done = self.registered
         (regions,) = done.warpedSegmentationNodes

@@ -12,3 +12,4 @@ TEST_DATA = ROOT / "Testing" / "data"
 SHARED = ROOT.parent / "shared"
 PAIRS = SHARED / "data" / "dev"
 WEIGHTS = SHARED / "weights"
+NO_SHARED = "no shared data beside the repository"  # why a test is skipped

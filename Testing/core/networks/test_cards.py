@@ -11,7 +11,7 @@ from neuralreg.zoo.load_weights import filled, state_of
 from neuralreg.zoo.registry import list_models
 from neuralreg.zoo.weights import verify
 
-from Testing.support.paths import WEIGHTS
+from Testing.support.paths import NO_SHARED, WEIGHTS
 from Testing.support.seeded import seeded_pair
 
 DOWNLOADED = Path(pooch.os_cache("neuralreg"))  # of the user, which tests otherwise leave alone
@@ -56,7 +56,7 @@ def test_published_weights_fit_their_card(name):
     places = [folder / card.weights.file for folder in (WEIGHTS, DOWNLOADED)]
     path = next((p for p in places if p.is_file()), None)
     if path is None:
-        pytest.skip(f"{card.weights.file} is neither beside this project nor downloaded")
+        pytest.skip(f"{NO_SHARED}, and {card.weights.file} was not downloaded")
     verify(card, path)
     assert card.weights.bytes in (None, path.stat().st_size)
     filled(built(card), state_of(path), name)

@@ -11,15 +11,13 @@ import torch
 from neuralreg.networks import conditional_lapirn, dirac, gradicon, lapirn, lku_net, symnet
 from torch.nn import functional
 
-from Testing.support.paths import WEIGHTS
+from Testing.support.paths import NO_SHARED, WEIGHTS
 
 GOLDEN = WEIGHTS / "golden"
 DOWNLOADED = Path(pooch.os_cache("neuralreg"))  # of the user, which tests otherwise leave alone
 NORMALIZED, VOXEL = 1e-5, 1e-3
 
-pytestmark = pytest.mark.skipif(
-    not GOLDEN.is_dir(), reason="the shared weights are not beside this project"
-)
+pytestmark = pytest.mark.needs_shared(GOLDEN)
 
 
 def array(name):
@@ -50,7 +48,7 @@ def with_weights(network, name):
     places = [folder / f"{name}.pth" for folder in (WEIGHTS, DOWNLOADED)]
     path = next((p for p in places if p.is_file()), None)
     if path is None:
-        pytest.skip(f"the weights {name}.pth are neither beside this project nor downloaded")
+        pytest.skip(f"{NO_SHARED}, and {name}.pth was not downloaded")
     network.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"))
     return network.eval()
 

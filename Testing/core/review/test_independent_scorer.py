@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-from types import ModuleType
-
 import pytest
 
-from Testing.support.paths import ROOT
-
-BENCHMARK = ROOT / "benchmarks" / "review_agreement.py"
-
-
-@pytest.fixture(scope="module")
-def the_comparison() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("review_agreement", BENCHMARK)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if not (module.SHARED / "data" / "evaluate.py").is_file():
-        pytest.skip("the independent scorer does not stand beside the repository")
-    return module
+from Testing.support import independent_scorer
+from Testing.support.paths import SHARED
 
 
+@pytest.mark.needs_shared(independent_scorer.SCORER)
 @pytest.mark.parametrize(
     ("name", "measured"),
     [
@@ -30,11 +17,12 @@ def the_comparison() -> ModuleType:
         ("d15_2d_oasis_dkt", {"dice", "hd95", "sdlogj_mask"}),
     ],
 )
-def test_both_programs_agree_to_a_thousandth(the_comparison, tmp_path, name, measured):
-    scorer = the_comparison.evaluator()
-    pair = scorer.load_manifest(str(the_comparison.SHARED / "data"))[name]
-    transform = the_comparison.made_transform(pair, tmp_path)
+def test_both_programs_agree_to_a_thousandth(tmp_path, name, measured):
+    scorer = independent_scorer.load_scorer()
+    pair = scorer.load_manifest(str(SHARED / "data"))[name]
+    transform = independent_scorer.write_transform_of(pair, tmp_path)
     scored = scorer.evaluate(pair, [str(transform)])
-    gaps = the_comparison.differences(pair, scored, the_comparison.review(pair, transform))
+    report = independent_scorer.review(pair, transform)
+    gaps = independent_scorer.differences(pair, scored, report)
     assert measured <= set(gaps)
-    assert max(gaps.values()) <= the_comparison.TOLERANCE, gaps
+    assert max(gaps.values()) <= independent_scorer.TOLERANCE, gaps

@@ -294,9 +294,7 @@ def test_a_program_that_is_none_is_refused(tmp_path):
             program_of(tmp_path / "no.pt", kind)
 
 
-@pytest.mark.skipif(
-    not WEIGHTS.is_dir(), reason="the shared weights do not stand beside the project"
-)
+@pytest.mark.needs_shared(WEIGHTS)
 def test_published_weights_come_over_the_real_path_and_load(tmp_path, monkeypatch):
     known = json.loads((WEIGHTS / "manifest.json").read_text("utf-8"))["weights"]
     entry = next(e for e in known if e["architecture"] == "symnet")

