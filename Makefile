@@ -7,7 +7,7 @@ OUTPUT := demo-output
 # Idle threads sleep instead of spinning: several times faster when another program wants the cores.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: demo test lint bench screenshots clean
+.PHONY: demo test lint docs bench screenshots clean
 
 demo: $(VENV)/.ready
 	@$(RUN) -m Testing.demo.run --output $(OUTPUT)
@@ -22,6 +22,10 @@ lint: $(VENV)/.ready
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy
 
+# The pages and the API reference; a link or a reference that leads nowhere is an error.
+docs: $(VENV)/.ready
+	@$(RUN) -m sphinx --quiet --fail-on-warning --keep-going docs docs/_build
+
 bench: $(VENV)/.ready-bench
 	@$(RUN) -m benchmarks.run
 
@@ -30,22 +34,22 @@ screenshots: $(VENV)/.ready
 	@QT_QPA_PLATFORM=offscreen $(RUN) -m Testing.gui.screenshots --output screenshots
 
 clean:
-	rm -rf $(VENV) $(OUTPUT) screenshots benchmarks/results
+	rm -rf $(VENV) $(OUTPUT) screenshots benchmarks/results docs/_build
 
 # ICON's own package, to compare with; what it depends on would bring another torch.
 OFFICIAL := icon_registration==1.1.9 footsteps==0.1.9 tqdm==4.70.1
 
-$(VENV)/.ready: pyproject.toml
+$(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c "import ensurepip, venv" 2>/dev/null || $(INSTALL_VENV)
 	@echo "Making the environment in $(VENV) (about 2.7 GB, once) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(RUN) -m pip install --quiet --disable-pip-version-check -e ".[slicer,gui,test,lint]"
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[slicer,gui,test,lint,docs]"
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps $(OFFICIAL)
 	@$(RUN) -c "from PySide6 import QtWidgets" 2>/dev/null || $(INSTALL_QT_LIBRARIES)
 	@touch $@
 
 $(VENV)/.ready-bench: $(VENV)/.ready
-	@$(RUN) -m pip install --quiet --disable-pip-version-check -e ".[bench]"
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
 	@touch $@
 
 # A bare Debian lacks what Qt needs off the screen; without it the panels are not tested.
