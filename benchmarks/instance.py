@@ -30,7 +30,7 @@ RATE = 2e-5
 def ours(size: int, steps: int) -> tuple[list[float], float]:
     """The losses, and the seconds after the steps."""
     import torch
-    from neuralreg import Refinement
+    from neuralreg import WeightRefinement
     from neuralreg.networks import gradicon
     from neuralreg.registration.instance_optimization import ShownPair, fitted
     from neuralreg.zoo.network import LoadedNetwork
@@ -42,7 +42,7 @@ def ours(size: int, steps: int) -> tuple[list[float], float]:
     network = LoadedNetwork(
         model_card("gradicon.unigradicon"), seeded(gradicon.build()), torch.device("cpu")
     )
-    how = Refinement(of="weights", steps=steps, rate=RATE)
+    how = WeightRefinement(steps=steps, rate=RATE)
     own, found = fitted(network, ShownPair(fixed, moving), how, None, lambda *_: None)
     began = time.process_time()
     own.predict(fixed, moving)

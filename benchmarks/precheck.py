@@ -15,7 +15,7 @@ import json
 
 import neuralreg
 from neuralreg.errors import RegistrationError
-from neuralreg.registration.model_choice import Content, concerns
+from neuralreg.registration.model_choice import ImageContent, model_concerns
 from neuralreg.zoo.card import ModelCard
 
 from benchmarks import RESULTS
@@ -55,10 +55,10 @@ def main() -> None:
             )
         except RegistrationError:
             continue  # a file that nobody can register
-        seen = Content.of(fixed), Content.of(moving)
+        seen = ImageContent.of(fixed), ImageContent.of(moving)
         for card in neuralreg.list_models():
             truth = suited(card, pair["id"], (seen[0].dimension, seen[1].dimension))
-            found = concerns(card, *seen)
+            found = [each.in_words() for each in model_concerns(card, *seen)]
             counts[card.name][2 * truth + bool(found)] += 1
             rows.append({"pair": pair["id"], "model": card.name, "suited": truth, "said": found})
     print(f"{'model':32}{'hits':>6}{'missed':>8}{'false alarms':>14}{'rightly silent':>16}")

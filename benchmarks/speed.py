@@ -26,7 +26,7 @@ PAIR = "d01_brain_t1_fs"
 OURS = """
 import sys, neuralreg
 fixed, moving = map(neuralreg.read_image, sys.argv[1:3])
-how = neuralreg.Refinement(steps=int(sys.argv[5]))
+how = neuralreg.FieldRefinement(steps=int(sys.argv[5]))
 result = neuralreg.register(fixed, moving, sys.argv[4], refinement=how)
 neuralreg.write_transform(result.field, sys.argv[3] + "/fixed_to_moving.nii.gz")
 """

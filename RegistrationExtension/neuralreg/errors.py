@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class RegistrationError(Exception):
     """Base of every error that this package raises on purpose.
@@ -61,8 +64,8 @@ class OutOfMemory(RegistrationError):
     _WORDS = "allocate memory", "not enough memory", "out of memory"
 
     @classmethod
-    def is_told_by(cls, error: Exception) -> bool:
-        """Whether another error means this; on a CPU torch says so in words only."""
+    def matches(cls, error: BaseException) -> bool:
+        """Whether another error means this; on a CPU torch and ITK only have words for it."""
         text = str(error).lower()
         return isinstance(error, MemoryError) or any(words in text for words in cls._WORDS)
 
@@ -81,3 +84,24 @@ class WorkerFailed(RegistrationError):
 
 class InputsChanged(RegistrationError):
     """An image was deleted or changed while it was registered: the result fits it no longer."""
+
+
+@contextmanager
+def convert_memory_errors(
+    where: str = "", remedy: str = "Close other programs, crop the images, or use a coarser model."
+) -> Iterator[None]:
+    """Turns a lack of memory inside of the block, on any device, into OutOfMemory.
+
+    Args:
+        where: the device.
+        remedy: what the user can do.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not OutOfMemory.matches(error):
+            raise
+        lines = str(error).splitlines() or [type(error).__name__]
+        raise OutOfMemory(
+            "there is too little memory for this job", where=where, got=lines[0], remedy=remedy
+        ) from error

@@ -5,7 +5,10 @@ A caller that wants to cancel raises `neuralreg.errors.Cancelled` from its calla
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 Progress = Callable[[float, str], None]
 
@@ -21,3 +24,21 @@ def stage(progress: Progress, start: float, stop: float) -> Progress:
         progress(start + (stop - start) * min(max(fraction, 0.0), 1.0), message)
 
     return report
+
+
+@dataclass
+class Timer:
+    """Seconds per stage, and the part of the progress that each one takes."""
+
+    progress: Progress
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str, start: float, stop: float) -> Iterator[Progress]:
+        """Time a stage; gives its part of the progress."""
+        part = stage(self.progress, start, stop)
+        part(0.0, name)
+        began = time.perf_counter()
+        yield part
+        part(1.0, name)
+        self.seconds[name] = time.perf_counter() - began

@@ -23,7 +23,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("io", "measures"),
     ("networks",),
     ("zoo",),
-    ("composition", "registration"),
+    ("composition", "registration", "resample"),
     ("review", "training"),
     ("worker",),
     ("cli",),

@@ -29,6 +29,6 @@ def test_a_model_of_ones_own_is_written_trained_imported_and_registers_by_name(
     (tmp_path / "disks.py").write_text(names["blocks"][1] + build, encoding="utf-8")
     card = import_card(tmp_path / "disks.first.json")
     pair = names["fixed"], names["moving"]
-    result = neuralreg.register(*pair, card.name, prealign=neuralreg.Prealign.NONE)
+    result = neuralreg.register(*pair, card.name, linear=neuralreg.LinearAlignment.NONE)
     assert result.model == "disks.first"
     assert result.outcome.similarity_final > result.outcome.similarity_initial

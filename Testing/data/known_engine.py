@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.linear import LinearTransform
+from neuralreg.registration.options import NAMES
 from neuralreg.registration.result import Outcome, RegistrationResult
 from neuralreg.review.report_model import Line, Place, QualityReport, SegmentOverlap
 from neuralreg.worker import jobs, server
-from neuralreg.worker.messages import Field, RegisterJob, Review, ReviewJob, Voxels
+from neuralreg.worker.messages import Field, Review, ReviewJob, Voxels
 from neuralreg.worker.register_job import run
 from neuralreg.worker.shared_images import field_of, image_of, voxels_of
 
@@ -26,17 +27,18 @@ def shifted(grid, sign: float) -> DisplacementField:
     return DisplacementField(sign * vectors.contiguous(), grid)
 
 
-def known(fixed, moving, model, *, progress, seconds=0.0, **options) -> RegistrationResult:
-    """A shift. Its provenance tells what was asked for."""
+def known(fixed, moving, options, *, progress, **given) -> RegistrationResult:
+    """A shift. Its provenance holds what was asked for; the model "slow" takes its time."""
+    model, seconds = options.model, options.model_options.get("seconds", 0.0)
     for step in range(10):
         progress(step / 10, f"stage {step}")
         time.sleep(seconds / 10)
-    asked = {name: repr(value) for name, value in options.items() if "mask" not in name}
+    asked = {name: repr(getattr(options, name)) for name in NAMES}
     for name in ("fixed_mask", "moving_mask"):
-        mask = options.get(name)
+        mask = given.get(name)
         asked[name] = None if mask is None else int((mask.data > 0).sum())
-    if options.get("initial") is not None:
-        asked["initial"] = list(options["initial"].TransformPoint((-10.0, -10.0, 10.0)))
+    if given.get("initial") is not None:
+        asked["initial"] = list(given["initial"].TransformPoint((-10.0, -10.0, 10.0)))
     return RegistrationResult(
         field=shifted(fixed.grid, 1.0),
         inverse_field=shifted(moving.grid, -1.0),
@@ -48,13 +50,14 @@ def known(fixed, moving, model, *, progress, seconds=0.0, **options) -> Registra
         provenance={
             "asked": asked,
             "choice": f"{model} was asked for" if model != "auto" else "auto: it was known",
+            "choice reason": "named" if model != "auto" else "none suits",
             "gray": float(moving.data.double().mean()),
         },
     )
 
 
 def registered(arguments, progress):
-    return run(RegisterJob(**arguments), progress, engine=known)[0]
+    return run(jobs.register_job(arguments), progress, engine=known)[0]
 
 
 def brain_found(arguments, progress):

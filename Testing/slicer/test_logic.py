@@ -7,8 +7,26 @@ import pytest
 import slicer
 import torch
 from neuralreg.errors import Cancelled, InvalidImage, InvalidOption
+from neuralreg.registration.options import (
+    FieldRefinement,
+    LinearAlignment,
+    RegistrationOptions,
+    WeightRefinement,
+)
 from NeuralRegistrationLib.Register.Logic import register
 from NeuralRegistrationLib.Scene import Geometry, Volumes
+
+CHANGED = RegistrationOptions(
+    model="other",
+    model_options={"smoothness": 0.2},
+    linear=LinearAlignment.NONE,
+    preset="cardiac",
+    refinement=FieldRefinement("lncc", 3, 2.0, 0.5),
+    extract_brain=True,
+    device="cpu",
+    precision="float16",
+    full_resolution=True,
+)
 
 
 @pytest.fixture
@@ -219,14 +237,24 @@ def test_masks_reach_the_engine_on_the_grid_of_their_volume(
 
 
 def test_every_option_reaches_the_engine(a_fixed_node, a_volume_node, a_known_engine):
-    seen = {}
+    seen = []
 
-    def watching(fixed, moving, model, **options):
-        seen.update(options, model=model)
-        return a_known_engine(fixed, moving, model)
+    def watching(fixed, moving, options, **given):
+        seen.append(options)
+        return a_known_engine(fixed, moving, options)
 
     register(a_fixed_node, a_volume_node, "other", preset="lung CT", device="cpu", engine=watching)
-    assert (seen["model"], seen["preset"], seen["device"]) == ("other", "lung CT", "cpu")
+    assert seen == [RegistrationOptions(model="other", preset="lung CT", device="cpu")]
+    for options in (CHANGED, CHANGED.replace(refinement=WeightRefinement(steps=4))):
+        register(a_fixed_node, a_volume_node, options, engine=watching)
+        assert seen.pop() == options
+    register(a_fixed_node, a_volume_node, prealign="rigid", engine=watching)  # an earlier name
+    assert seen.pop() == RegistrationOptions(linear=LinearAlignment.RIGID)
+
+
+def test_an_option_that_does_not_exist_is_refused(a_fixed_node, a_volume_node, a_known_engine):
+    with pytest.raises(InvalidOption, match="'nonsense'"):
+        register(a_fixed_node, a_volume_node, nonsense=1, engine=a_known_engine)
 
 
 def test_a_volume_under_a_bending_transform_is_named_in_the_warnings(

@@ -5,33 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import slicer
-
-from NeuralRegistrationLib.Register.Logic import DEFAULT_MODEL
+from neuralreg.registration.options import NAMES, USUAL, RegistrationOptions
 
 _WILD = "*?["  # getNode takes these for patterns
 
 
-def asPython(fixedNode, movingNode, model: str = DEFAULT_MODEL, **settings) -> str:
-    """Python text that registers the same nodes with the same settings.
+def asPython(fixedNode, movingNode, options: RegistrationOptions = USUAL, **settings) -> str:
+    """Python text that registers the same nodes with the same options and settings.
 
-    Settings that say nothing (None, no nodes, no options) are left out.
+    What is as usual, and settings that say nothing (None, no nodes), are left out.
     """
-    given = {} if model == DEFAULT_MODEL else {"model": model}
+    record, usual = options.as_record(), USUAL.as_record()
+    given = {name: record[name] for name in NAMES if record[name] != usual[name]}
     given.update(
         {name: value for name, value in settings.items() if value not in (None, [], (), {})}
     )
     arguments = [_text(fixedNode), _text(movingNode)]
     arguments += [f"{name}={_text(value)}" for name, value in given.items()]
     return (
-        "from NeuralRegistration import NeuralRegistrationLogic\n\n"
-        "done = NeuralRegistrationLogic().register(\n"
+        "from NeuralRegistrationLib import register\n\n"
+        "done = register(\n"
         + "".join(f"    {argument},\n" for argument in arguments)
         + ")\nprint(done.result.outcome)\n"
     )
 
 
 def _text(value) -> str:
-    if hasattr(value, "GetScene"):
+    if isinstance(value, slicer.vtkMRMLNode):
         return f"getNode({_nameOrId(value)!r})"
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key!r}: {_text(part)}" for key, part in value.items()) + "}"

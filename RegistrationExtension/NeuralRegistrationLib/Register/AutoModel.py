@@ -1,7 +1,7 @@
-"""Which model the automatic choice would take for two volumes, told before Apply.
+"""Which model the automatic choice would take for two volumes, shown before Apply.
 
 It is the engine's own rule on what the nodes hold; large volumes are looked at coarsely, so that
-the window does not wait. The engine looks again, at every voxel, and says what it took.
+the window does not wait. The engine looks again, at every voxel, and reports what it took.
 """
 
 from __future__ import annotations
@@ -9,6 +9,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from neuralreg.registration.model_choice import (
+    SEARCH,
+    ChoiceReason,
+    ConcernKind,
+    ImageContent,
+    choose_model,
+    model_concerns,
+)
 from slicer.i18n import tr as _
 
 from NeuralRegistrationLib import Dependencies
@@ -20,47 +28,53 @@ _MOST_VOXELS = 400_000  # of an image that is looked at
 _KEPT = 16  # volumes and masks whose content is remembered
 
 
-def expected(fixed, moving, parameters) -> str:
-    """A sentence on the model that would be taken and why; empty if nobody can tell.
+def expectation(fixed, moving, parameters) -> str:
+    """A sentence on the model that would be taken and why; empty if it cannot be known.
 
     parameters: of the panel; its preset and masks count.
     """
     if Dependencies.missingToRead():
         return ""
-    from neuralreg.registration.model_choice import candidates, concerns
+    contents = contentsOf(fixed, moving, parameters)
+    cards = {card.name: card for card in ModelList.cards() if ModelList.isAvailable(card)}
+    choice = choose_model(list(cards.values()), *contents, preset=parameters.preset.value)
+    text = _("{model} would be taken: {reason}.").format(
+        model=cards[choice.models[0]].title, reason=reasonText(choice.reason)
+    )
+    if choice.reason is not ChoiceReason.NONE_SUITS:
+        return text
+    ranked = [card for card in cards.values() if card.auto_rank is not None]
+    masked = [card for card in ranked if _needsOnlyMasks(model_concerns(card, *contents))]
+    if not masked:
+        return text
+    text = _("{model} would be taken. For heads, brain masks would let {other} be taken.")
+    return text.format(model=cards[SEARCH].title, other=masked[0].title)
 
-    if parameters.preset.value != "generic":
-        return _("{model} would be taken: an anatomy was chosen for it.").format(model=_search())
-    seen = [
+
+def reasonText(reason: ChoiceReason) -> str:
+    """Why a model was chosen, as a part of a sentence; empty for one that the user named."""
+    return {
+        ChoiceReason.NAMED: "",
+        ChoiceReason.PRESET: _("an anatomy was chosen for it"),
+        ChoiceReason.SUITS: _("both images look like brains without skull"),
+        ChoiceReason.NONE_SUITS: _("no available network was made for these images"),
+    }[reason]
+
+
+def _needsOnlyMasks(concerns) -> bool:
+    """Whether a brain mask is all that is missing."""
+    return bool(concerns) and all(each.kind is ConcernKind.NO_BRAIN for each in concerns)
+
+
+def contentsOf(fixed, moving, parameters) -> list[ImageContent]:
+    """What both volumes show inside of the panel's masks."""
+    return [
         content(node, mask, segment)
         for node, mask, segment in (
             (fixed, parameters.fixedMask, parameters.fixedMaskSegment),
             (moving, parameters.movingMask, parameters.movingMaskSegment),
         )
     ]
-    ready = [card for card in ModelList.cards() if ModelList.isAvailable(card)]
-    taken = candidates(ready, *seen)
-    if taken:
-        text = _("{model} would be taken: both images look like brains without skull.")
-        return text.format(model=taken[0].title)
-    ranked = [card for card in ready if card.auto_rank is not None]
-    masks = [card for card in ranked if _onlySkull(concerns(card, *seen))]
-    if masks:
-        text = _("{model} would be taken. For heads, brain masks would let {other} be taken.")
-        return text.format(model=_search(), other=masks[0].title)
-    text = _("{model} would be taken: no network that is here was made for these images.")
-    return text.format(model=_search())
-
-
-def _search() -> str:
-    from neuralreg.zoo.registry import model_card
-
-    return model_card("convex").title
-
-
-def _onlySkull(found: list[str]) -> bool:
-    """Whether a brain mask is all that is missing."""
-    return bool(found) and all("give a brain mask" in text for text in found)
 
 
 def isBrain(volumeNode) -> bool:
@@ -68,35 +82,36 @@ def isBrain(volumeNode) -> bool:
     return content(volumeNode).is_brain
 
 
-_known: dict[tuple, object] = {}  # by what nodes hold, without the nodes
+_contents: dict[tuple, object] = {}  # by what nodes hold, without the nodes
 
 
 def content(volumeNode, maskNode=None, segment: str = ""):
-    """What a volume shows, inside of a mask if there is one; remembered until either changes."""
+    """What a volume shows, inside a mask if there is one; remembered until either changes."""
     key = (volumeNode.GetID(), fingerprint(volumeNode))
-    image = _remembered(key, lambda: _ofVolume(volumeNode))
+    image = _remember(key, lambda: _ofVolume(volumeNode))
     if maskNode is None:
         return image
     key += (maskNode.GetID(), fingerprint(maskNode), segment)
-    return _remembered(key, lambda: _ofMask(image, maskNode, [segment] if segment else None))
+    return _remember(key, lambda: _ofMask(image, maskNode, [segment] if segment else None))
 
 
-def _remembered(key: tuple, look):
-    if key not in _known:
-        if len(_known) == _KEPT:
-            _known.clear()
-        _known[key] = look()
-    return _known[key]
+def _remember(key: tuple, look):
+    if key not in _contents:
+        if len(_contents) == _KEPT:
+            _contents.clear()
+        _contents[key] = look()
+    return _contents[key]
 
 
 def _ofVolume(node):
     from neuralreg.measures.modality import looks_like_ct
-    from neuralreg.registration.model_choice import Content
 
     stored = Volumes.storedIn(node)
-    values, step = _thinned(stored.data if stored.data.ndim == 3 else stored.data[..., 0])
+    values, step = _everyNth(stored.data if stored.data.ndim == 3 else stored.data[..., 0])
     values = np.nan_to_num(values)
-    return Content.of_shown(values > values.min(), _spacing(stored), looks_like_ct(values), step)
+    return ImageContent.of_foreground(
+        values > values.min(), _spacing(stored), looks_like_ct(values), step
+    )
 
 
 def _ofMask(image, node, segments):
@@ -126,15 +141,13 @@ def _layers(node, segments):
 
 
 def _ofLayer(stored, labels, ct: bool):
-    from neuralreg.registration.model_choice import Content
-
-    values, step = _thinned(stored.data)
-    shown = values > 0 if labels is None else np.isin(values, labels)
-    return Content.of_shown(shown, _spacing(stored), ct, step)
+    values, step = _everyNth(stored.data)
+    foreground = values > 0 if labels is None else np.isin(values, labels)
+    return ImageContent.of_foreground(foreground, _spacing(stored), ct, step)
 
 
-def _thinned(values: np.ndarray) -> tuple[np.ndarray, int]:
-    """Every so manieth voxel, without axes of one voxel."""
+def _everyNth(values: np.ndarray) -> tuple[np.ndarray, int]:
+    """Every n-th voxel along each axis, and n; without axes of one voxel."""
     values = values.squeeze()
     step = max(1, int(np.ceil((values.size / _MOST_VOXELS) ** (1 / max(values.ndim, 1)))))
     return values[(slice(None, None, step),) * values.ndim], step

@@ -1,6 +1,6 @@
 """Registration of nodes in a scene, for the panel, scripts and the Python console.
 
-    from NeuralRegistrationLib.Register.Logic import register
+    from NeuralRegistrationLib import register
 
     done = register(getNode("MRHead"), getNode("Atlas"), segmentations=[getNode("Atlas labels")])
     print(done.result.outcome)
@@ -26,19 +26,17 @@ from collections.abc import Callable
 import slicer
 from neuralreg.errors import InvalidOption
 from neuralreg.progress import Progress, silent
-from neuralreg.worker.messages import RegisterJob
+from neuralreg.registration.options import USUAL, RegistrationOptions
 from neuralreg.worker.serialization import at_once
 
 from NeuralRegistrationLib.Register.Request import Request
 from NeuralRegistrationLib.Register.ResultNodes import Registered, delivered
 
-DEFAULT_MODEL = RegisterJob.model
-
 
 def register(
     fixedNode,
     movingNode,
-    model: str = DEFAULT_MODEL,
+    options: RegistrationOptions | str = USUAL,
     *,
     wait: bool = True,
     onDone: Callable | None = None,
@@ -49,8 +47,9 @@ def register(
 ):
     """Register two volume nodes where they lie in the world, and put the results beside the fixed.
 
-    settings: those of `Request.Settings`, for what is taken from the scene and left there;
-    everything else goes to `neuralreg.register`, as `preset`, `refinement` or `device`.
+    options: what can be chosen, or only the name of a model. settings: those of
+    `Request.Settings`, for what is taken from the scene and left there; everything else changes
+    one of the options, as `preset`, `refinement` or `device`.
 
     wait=True gives a `Registered`, or raises RegistrationError and leaves the scene as it was.
     In Slicer the computing process works meanwhile, and the window stays alive. Where no
@@ -61,7 +60,7 @@ def register(
 
     engine: what computes in this process instead of `neuralreg.register`.
     """
-    request = Request(fixedNode, movingNode, model, settings)
+    request = Request(fixedNode, movingNode, options, settings)
     if engine is not None or (wait and not applicationRuns()):
         return _here(request, progress, engine)
     job = _sent(request, _watching(progress, onProgress), onDone)
@@ -115,7 +114,7 @@ def _watching(progress: Progress, onProgress):
     """One callback for both ways to follow a job."""
     from neuralreg.errors import Cancelled
 
-    def told(job) -> None:
+    def follow(job) -> None:
         if onProgress is not None:
             onProgress(job)
         try:
@@ -123,4 +122,4 @@ def _watching(progress: Progress, onProgress):
         except Cancelled:
             job.cancel()
 
-    return told
+    return follow

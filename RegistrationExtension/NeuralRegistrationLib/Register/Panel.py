@@ -170,10 +170,14 @@ class RegisterPanel:
             self.ui.applyButton.enabled = False
             return
         prealigned = p.prealign != Parameters.Prealign.NONE or p.initialTransform is not None
-        findings = precheck(p.fixedVolume, p.movingVolume, self.models.card, prealigned)
+        contents = None
+        if p.fixedVolume.GetImageData() is not None and p.movingVolume.GetImageData() is not None:
+            contents = AutoModel.contentsOf(p.fixedVolume, p.movingVolume, p)
+        card = self.models.card
+        findings = precheck(p.fixedVolume, p.movingVolume, card, prealigned, contents)
         works = all(f.level != "bad" for f in findings)
         if works and self.models.card is None:
-            findings += [Finding("good", AutoModel.expected(p.fixedVolume, p.movingVolume, p))]
+            findings += [Finding("good", AutoModel.expectation(p.fixedVolume, p.movingVolume, p))]
         self.status.precheck(findings)
         same = [p.fixedVolume, p.movingVolume, Parameters.settingsOf(p)]
         waiting = any(entry.asked == same for entry in self._jobs)

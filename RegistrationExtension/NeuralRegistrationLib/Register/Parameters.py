@@ -1,116 +1,83 @@
 """What the Register panel knows, kept in a node of the scene: saved with it and restored.
 
-The choices mirror the options of `neuralreg.register` without importing it; a test compares them.
+The choices and defaults are those of `neuralreg.registration.options`.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from enum import Enum
-from typing import Annotated
+from typing import Annotated, get_args
 
 import slicer
+from neuralreg.registration import options
+from neuralreg.registration.options import (
+    PRESETS,
+    FieldRefinement,
+    LinearAlignment,
+    RegistrationOptions,
+    WeightRefinement,
+)
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import Decimals, SingleStep, WithinRange, parameterNodeWrapper
 
 
-class Preset(Enum):
-    """Parts of the body that have settings of their own."""
+class _Choice(Enum):
+    """A value of an option, and how the panel names it."""
 
-    GENERIC = "generic"
-    BRAIN = "brain MR"
-    ABDOMEN = "abdomen CT"
-    LUNG = "lung CT"
-    CARDIAC = "cardiac"
-    PROSTATE = "prostate multimodal"
-
-    def label(self):
-        return {
-            Preset.GENERIC: _("Anything"),
-            Preset.BRAIN: _("Brain (MR)"),
-            Preset.ABDOMEN: _("Abdomen (CT)"),
-            Preset.LUNG: _("Lung (CT)"),
-            Preset.CARDIAC: _("Heart"),
-            Preset.PROSTATE: _("Prostate (several kinds of images)"),
-        }[self]
+    def label(self) -> str:
+        return _labels()[type(self).__name__][self.value]
 
 
-class Prealign(Enum):
-    """How far the images may be moved before they are bent."""
-
-    AUTO = "auto"
-    NONE = "none"
-    CENTER = "center"
-    RIGID = "rigid"
-    AFFINE = "affine"
-
-    def label(self):
-        return {
-            Prealign.AUTO: _("Automatic"),
-            Prealign.NONE: _("None: they lie right already"),
-            Prealign.CENTER: _("Centers onto each other"),
-            Prealign.RIGID: _("Move and turn"),
-            Prealign.AFFINE: _("Move, turn, scale and shear"),
-        }[self]
+def _choices(name: str, values: Iterable[str]) -> type[_Choice]:
+    """An enumeration of an option's values; scenes keep a member's name, as LUNG for "lung CT"."""
+    members = {value.split()[0].upper(): str(value) for value in values}
+    return _Choice(name, members, module=__name__)
 
 
-class Similarity(Enum):
-    """What makes two places look alike."""
-
-    AUTO = "auto"
-    MIND = "mind"
-    LNCC = "lncc"
-
-    def label(self):
-        return {
-            Similarity.AUTO: _("Automatic"),
-            Similarity.MIND: _("Structure (MIND), any kinds of images"),
-            Similarity.LNCC: _("Local correlation, one kind of image"),
-        }[self]
+Preset = _choices("Preset", PRESETS)
+Prealign = _choices("Prealign", LinearAlignment)
+Similarity = _choices("Similarity", get_args(options.Similarity))
+Device = _choices("Device", ("auto", "cpu", "cuda", "mps"))
+Precision = _choices("Precision", get_args(options.Precision))
 
 
-class Device(Enum):
-    """Where to compute."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-    MPS = "mps"
-
-    def label(self):
-        return {
-            Device.AUTO: _("Automatic"),
-            Device.CPU: _("Processor"),
-            Device.CUDA: _("NVIDIA GPU"),
-            Device.MPS: _("Apple GPU"),
-        }[self]
-
-
-class Precision(Enum):
-    """How many bits a network computes with."""
-
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
-    FLOAT16 = "float16"
-
-    def label(self):
-        return {
-            Precision.FLOAT32: _("Single (32 bits)"),
-            Precision.BFLOAT16: _("Half, wide range (bfloat16)"),
-            Precision.FLOAT16: _("Half (float16)"),
-        }[self]
-
-
-# Similarity and regularity that suit an anatomy, as in neuralreg.registration.presets.
-SUITABLE = {
-    Preset.GENERIC: (Similarity.AUTO, 1.0),
-    Preset.BRAIN: (Similarity.AUTO, 0.7),
-    Preset.ABDOMEN: (Similarity.LNCC, 1.3),
-    Preset.LUNG: (Similarity.LNCC, 1.3),
-    Preset.CARDIAC: (Similarity.LNCC, 1.0),
-    Preset.PROSTATE: (Similarity.MIND, 2.0),
-}
-USUAL_STEPS = 32
+def _labels() -> dict[str, dict[str, str]]:
+    """The words for all choices, in the language of the application."""
+    return {
+        "Preset": {
+            "generic": _("Anything"),
+            "brain MR": _("Brain (MR)"),
+            "abdomen CT": _("Abdomen (CT)"),
+            "lung CT": _("Lung (CT)"),
+            "cardiac": _("Heart"),
+            "prostate multimodal": _("Prostate (several kinds of images)"),
+        },
+        "Prealign": {
+            "auto": _("Automatic"),
+            "none": _("None: they are aligned already"),
+            "center": _("Centers onto each other"),
+            "rigid": _("Move and turn"),
+            "affine": _("Move, turn, scale and shear"),
+        },
+        "Similarity": {
+            "auto": _("Automatic"),
+            "mind": _("Structure (MIND), any kinds of images"),
+            "lncc": _("Local correlation, one kind of image"),
+        },
+        "Device": {
+            "auto": _("Automatic"),
+            "cpu": _("Processor"),
+            "cuda": _("NVIDIA GPU"),
+            "mps": _("Apple GPU"),
+        },
+        "Precision": {
+            "float32": _("Single (32 bits)"),
+            "bfloat16": _("Half, wide range (bfloat16)"),
+            "float16": _("Half (float16)"),
+        },
+    }
 
 
 @parameterNodeWrapper
@@ -140,7 +107,7 @@ class RegisterParameters:
     movingMaskSegment: str = ""
     ownRefinement: bool = False
     similarity: Similarity = Similarity.AUTO
-    steps: Annotated[int, WithinRange(0, 200)] = USUAL_STEPS
+    steps: Annotated[int, WithinRange(0, 200)] = FieldRefinement.steps
     regularity: Annotated[float, WithinRange(0.1, 10.0), Decimals(1), SingleStep(0.1)] = 1.0
     fitWeights: bool = False
     device: Device = Device.AUTO
@@ -167,7 +134,9 @@ ADVANCED = (
 
 def suit(parameters) -> None:
     """Fill in the refinement that suits the chosen anatomy."""
-    parameters.similarity, parameters.regularity = SUITABLE[parameters.preset]
+    refinement = PRESETS[parameters.preset.value].refinement
+    parameters.similarity = Similarity(refinement.similarity)
+    parameters.regularity = refinement.regularity
 
 
 def restoreDefaults(parameters) -> None:
@@ -177,47 +146,53 @@ def restoreDefaults(parameters) -> None:
     suit(parameters)
 
 
+def optionsOf(parameters) -> RegistrationOptions:
+    """The options of the registration that these parameters stand for."""
+    return RegistrationOptions(
+        model=parameters.model,
+        model_options=json.loads(parameters.modelOptions),
+        linear=LinearAlignment(parameters.prealign.value),
+        preset=parameters.preset.value,
+        refinement=_refinement(parameters) if parameters.ownRefinement else None,
+        device=parameters.device.value,
+        precision=parameters.precision.value,
+        full_resolution=parameters.fullResolution,
+    )
+
+
 def settingsOf(parameters) -> dict:
     """The keyword arguments of the logic's `register` that these parameters stand for."""
     excluded = [parameters.fixedVolume, parameters.movingVolume]
     excluded += [parameters.outputTransform, parameters.outputVolume]
-    brought = [n for n in parameters.bringAlong if _isThere(n) and n not in excluded]
-    segmentations = [n for n in brought if n.IsA("vtkMRMLSegmentationNode")]
-    volumes = [n for n in brought if n.IsA("vtkMRMLVolumeNode")]
-    options = json.loads(parameters.modelOptions)
+    nodes = [n for n in parameters.bringAlong if _isInScene(n) and n not in excluded]
+    segmentations = [n for n in nodes if n.IsA("vtkMRMLSegmentationNode")]
+    volumes = [n for n in nodes if n.IsA("vtkMRMLVolumeNode")]
     return {
-        "model": parameters.model,
-        **({"options": options} if options else {}),
-        "preset": parameters.preset.value,
-        "prealign": parameters.prealign.value,
+        "options": optionsOf(parameters),
         "initialTransform": parameters.initialTransform,
         "fixedMask": parameters.fixedMask,
         "fixedMaskSegments": _segments(parameters.fixedMask, parameters.fixedMaskSegment),
         "movingMask": parameters.movingMask,
         "movingMaskSegments": _segments(parameters.movingMask, parameters.movingMaskSegment),
-        "refinement": _refinement(parameters) if parameters.ownRefinement else None,
-        "device": parameters.device.value,
-        "precision": parameters.precision.value,
-        "full_resolution": parameters.fullResolution,
         "inverse": parameters.inverse,
         "outputTransform": parameters.outputTransform,
         "outputVolume": parameters.outputVolume,
         "segmentations": segmentations,
         "volumes": volumes,
-        "carried": [n for n in brought if n not in segmentations and n not in volumes],
+        "carried": [n for n in nodes if n not in segmentations and n not in volumes],
     }
 
 
-def _refinement(parameters) -> dict:
-    return {
-        "similarity": parameters.similarity.value,
-        "steps": parameters.steps,
-        "regularity": parameters.regularity,
-        "of": "weights" if parameters.fitWeights else "field",
-    }
+def _refinement(parameters) -> options.Refinement:
+    kind = WeightRefinement if parameters.fitWeights else FieldRefinement
+    return kind(
+        similarity=parameters.similarity.value,
+        steps=parameters.steps,
+        regularity=parameters.regularity,
+    )
 
 
-def _isThere(node) -> bool:
+def _isInScene(node) -> bool:
     return node is not None and node.GetScene() is not None
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+from neuralreg.registration.options import USUAL, RegistrationOptions
 
 from NeuralRegistrationLib.Scene.Transforms import RECORD
 
@@ -16,48 +18,42 @@ _SEGMENTS = ("fixedMaskSegments", "movingMaskSegments")
 
 
 @dataclass(frozen=True)
-class Made:
-    """What was asked for. options: as `neuralreg.register` takes them. nodes: see `Settings`.
+class Record:
+    """What was asked for. nodes: see `Settings`.
 
     segments: of the masks, by the names that `Settings` gives them; None for all.
     """
 
-    model: str
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: RegistrationOptions = USUAL
     nodes: Mapping[str, Any] = field(default_factory=dict)
     segments: Mapping[str, Any] = field(default_factory=dict)
 
 
-def keep(node, request, facts) -> None:
+def write(node, request, facts) -> None:
     """Write into a transform node how a request was answered: facts of the core's registration."""
     settings = request.settings
     record = {
         "model": facts.model,
         "inputs": [request.fixed.GetName(), request.moving.GetName()],
         "warnings": list(facts.warnings),
-        "asked": request.options,
+        "asked": request.options.as_record(),
         "segments": {name: getattr(settings, name) for name in _SEGMENTS},
         **dict(facts.provenance),
     }
-    node.SetAttribute(RECORD, json.dumps(record, default=_plain))
+    node.SetAttribute(RECORD, json.dumps(record, default=str))
     for name in _NODES:
         given = getattr(settings, name)
         node.SetNodeReferenceID(_ROLE + name, given.GetID() if given is not None else None)
 
 
-def _plain(value: object) -> object:
-    if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
-    return str(getattr(value, "value", value))
-
-
-def recalled(node) -> Made | None:
+def read(node) -> Record | None:
     """What a transform node knows about how it was made; None without a record of ours."""
     record = json.loads(node.GetAttribute(RECORD) or "{}")
     if not record.get("model"):
         return None
+    options = RegistrationOptions.from_record({**record.get("asked", {}), "model": record["model"]})
     nodes = {name: node.GetNodeReference(_ROLE + name) for name in _NODES}
-    return Made(record["model"], record.get("asked", {}), nodes, record.get("segments", {}))
+    return Record(options, nodes, record.get("segments", {}))
 
 
 def isForComparison(node) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from neuralreg.errors import InputsChanged, InvalidOption
+from neuralreg.registration.options import USUAL, RegistrationOptions
 from neuralreg.worker.messages import RegisterJob, rows_of
 from neuralreg.worker.serialization import Steps
 
@@ -48,16 +49,23 @@ _LISTS = ("segmentations", "volumes", "carried", "fixedMaskSegments", "movingMas
 class Request:
     """One registration of nodes, from Apply until its results stand in the scene.
 
-    given: settings by name; what is none of them is an option of `neuralreg.register`.
+    given: settings by name; what is none of them changes one of the options.
     Raises RegistrationError at once when it cannot work.
     """
 
-    def __init__(self, fixedNode, movingNode, model: str, given: Mapping[str, Any]) -> None:
-        self.fixed, self.moving, self.model = fixedNode, movingNode, model
+    def __init__(
+        self,
+        fixedNode,
+        movingNode,
+        options: RegistrationOptions | str,
+        given: Mapping[str, Any],
+    ) -> None:
+        self.fixed, self.moving = fixedNode, movingNode
         own = {name: given[name] for name in NAMES if name in given}
         own.update({k: tuple(own[k]) for k in _LISTS if own.get(k) is not None})
         self.settings = Settings(**own)
-        self.options = {name: value for name, value in given.items() if name not in NAMES}
+        changes = {name: value for name, value in given.items() if name not in NAMES}
+        self.options = _applyChanges(options, changes)
         for node in (fixedNode, movingNode, *self.settings.volumes):
             Volumes.storedIn(node)
         for node in self.settings.carried:
@@ -87,7 +95,7 @@ class Request:
                 remedy="Choose another output volume, or let a new one be made.",
             )
         for node in self._watched():
-            if transform is not None and transform in _above(node):
+            if transform is not None and transform in Transforms.nodesAbove(node):
                 raise InvalidOption(
                     "the resulting transform does not move the inputs",
                     where=transform.GetName(),
@@ -109,7 +117,6 @@ class Request:
         return RegisterJob(
             fixed=fixed,
             moving=moving,
-            model=self.model,
             fixed_mask=(
                 yield from Segmentations.maskLayers(settings.fixedMask, settings.fixedMaskSegments)
             ),
@@ -151,16 +158,23 @@ class Request:
         return node.GetScene() is self.scene and fingerprint(node) == self._seen[node]
 
 
-def _above(node) -> list:
-    """The transform nodes above a node."""
-    found = []
-    while (node := node.GetParentTransformNode()) is not None:
-        found.append(node)
-    return found
+def _applyChanges(
+    options: RegistrationOptions | str, changes: Mapping[str, Any]
+) -> RegistrationOptions:
+    """The options with changes by name; records of earlier versions have other names."""
+    if isinstance(options, str):
+        options = USUAL.replace(model=options)
+    elif not isinstance(options, RegistrationOptions):
+        raise InvalidOption(
+            "options are RegistrationOptions, or the name of a model",
+            got=repr(options),
+            remedy="Numbers of one model go to model_options.",
+        )
+    return RegistrationOptions.from_record({**options.as_record(), **changes})
 
 
 def _start(node, fixedGrid) -> Steps:
     if node is None:
         return None
-    found = Transforms.start(node, fixedGrid)
-    return rows_of(found) if isinstance(found, np.ndarray) else (yield from found)
+    start = Transforms.start(node, fixedGrid)
+    return rows_of(start) if isinstance(start, np.ndarray) else (yield from start)

@@ -179,7 +179,7 @@ class _Placing:
             name = self.name(f"{moving.GetName()} to {fixed.GetName()}")
             node = self.new("vtkMRMLTransformNode", name)
         Transforms.fill(node, gridTransform, fixed=fixed, moving=moving)
-        RegistrationRecord.keep(node, self.request, self.facts)
+        RegistrationRecord.write(node, self.request, self.facts)
         SubjectHierarchy.placeBeside(node, fixed)
         return node
 

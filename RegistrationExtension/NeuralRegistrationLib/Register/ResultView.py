@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from html import escape
 
+from neuralreg.registration.model_choice import ChoiceReason
 from slicer.i18n import tr as _
 
 from NeuralRegistrationLib.Models import ModelList
+from NeuralRegistrationLib.Register.AutoModel import reasonText
 from NeuralRegistrationLib.Scene import SliceViews
 
 
@@ -123,8 +125,9 @@ def _model(facts) -> str:
     title = next(
         (card.title for card in ModelList.cards() if card.name == facts.model), facts.model
     )
-    name, _colon, why = facts.provenance["choice"].partition(": ")
-    return f"{escape(title)}<br><i>{escape(why)}</i>" if why and name == facts.model else title
+    reason = ChoiceReason(facts.provenance.get("choice reason", ChoiceReason.NAMED))
+    text = reasonText(reason)
+    return f"{escape(title)}<br><i>{escape(text)}</i>" if text else title
 
 
 def warnings(result) -> str:

@@ -172,9 +172,7 @@ class ReviewPanel:
 
     def _isRecorded(self) -> bool:
         """Whether the transform says how it was made."""
-        return (
-            self._transform is not None and RegistrationRecord.recalled(self._transform) is not None
-        )
+        return self._transform is not None and RegistrationRecord.read(self._transform) is not None
 
     def chooseLimits(self) -> None:
         """Hold the numbers against the limits of a file; against the usual ones on Cancel."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 
 from neuralreg.errors import InvalidOption
+from neuralreg.registration.options import RegistrationOptions
 from neuralreg.worker.messages import RegisterJob, rows_of
 from neuralreg.worker.serialization import Steps
 
@@ -30,12 +31,12 @@ def spread(subject: Subject, *, onDone=None, onProgress=None):
 
     Its result has the VTK image and where it lies. Without a record it takes the default engine.
     """
-    made = RegistrationRecord.recalled(subject.transform) or RegistrationRecord.Made("convex")
+    made = RegistrationRecord.read(subject.transform)
+    options = made.options if made is not None else RegistrationOptions(model="convex")
 
     def arguments() -> Steps:
         fixed, moving = yield from subject.sides()
-        asked = {"model": made.model, "options": made.options, "starts": STARTS}
-        return {"fixed": fixed, "moving": moving, **asked}
+        return {"fixed": fixed, "moving": moving, "options": options, "starts": STARTS}
 
     def deliver(answer) -> Steps:
         voxels = answer["spread"]
@@ -52,7 +53,7 @@ def otherWay(subject: Subject, *, onDone=None, onProgress=None):
     The node refers to both volumes, so that the next review measures consistency with it; asked
     for again, it is filled anew. Raises InvalidOption when nothing says how the transform was made.
     """
-    made = RegistrationRecord.recalled(subject.transform)
+    made = RegistrationRecord.read(subject.transform)
     if made is None:
         raise InvalidOption(
             "consistency asks for a registration the other way, made in the same way",
@@ -99,7 +100,6 @@ def _turnedRound(subject: Subject, made) -> Steps:
     return RegisterJob(
         fixed=moving,
         moving=fixed,
-        model=made.model,
         fixed_mask=masks[0],
         moving_mask=masks[1],
         initial=start,

@@ -21,7 +21,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 from NeuralRegistrationLib.Register.RegistrationRecord import areOfOne
 from NeuralRegistrationLib.Review import Structures
-from NeuralRegistrationLib.Scene import Geometry, Volumes
+from NeuralRegistrationLib.Scene import Geometry, Transforms, Volumes
 
 _MOST_SAMPLES = 500_000  # of a transform that is no grid
 
@@ -113,7 +113,7 @@ class Subject:
 
     def _handed(self, stored) -> Steps:
         """A record where the node lies, without what the transform itself does to it."""
-        if self.transform not in _above(stored.node):
+        if self.transform not in Transforms.nodesAbove(stored.node):
             return (yield from stored.handedOver())
         matrix = vtk.vtkMatrix4x4()
         parent = stored.node.GetParentTransformNode()
@@ -173,7 +173,7 @@ class Subject:
 
     def toMovingSide(self, node) -> vtk.vtkGeneralTransform:
         """From the space in which a node is stored to that of the moving image, RAS."""
-        below = self.transform if self.transform in _above(node) else None
+        below = self.transform if self.transform in Transforms.nodesAbove(node) else None
         way = vtk.vtkGeneralTransform()
         slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(
             node.GetParentTransformNode(), below, way
@@ -222,14 +222,6 @@ def opposite(transformNode):
         if sides(node) == pair[::-1] and node.GetParentTransformNode() is None
     ]
     return min(found, key=lambda node: areOfOne(transformNode, node), default=None)
-
-
-def _above(node) -> list:
-    """The transform nodes above a node."""
-    found = []
-    while (node := node.GetParentTransformNode()) is not None:
-        found.append(node)
-    return found
 
 
 def _wayOf(node, volume) -> Steps:

@@ -58,6 +58,14 @@ def start(node, fixedGrid: Grid, *, otherWay: bool = False):
     return Geometry.sampled(fromParent, Geometry.coarse(fixedGrid, _MOST_START_SAMPLES))
 
 
+def nodesAbove(node) -> list:
+    """The transform nodes above a node, the nearest first."""
+    above = []
+    while (node := node.GetParentTransformNode()) is not None:
+        above.append(node)
+    return above
+
+
 def requireTransformable(node) -> None:
     """Raises InvalidOption when a displacement field cannot move this node."""
     if not (node.IsA("vtkMRMLTransformableNode") and node.CanApplyNonLinearTransforms()):

@@ -57,11 +57,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 class _Boundary(TyperGroup):
-    """Where errors become one line and an exit code."""
+    """Where errors become one line and an exit code; a lack of memory is one of them."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with errors.convert_memory_errors():
+                return super().invoke(ctx)
         except errors.RegistrationError as error:
             _tell(ctx, type(error).__name__, str(error))
             raise typer.Exit(_code(ctx, error)) from error
@@ -126,7 +127,8 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def _common(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Say it.")
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
     logging.basicConfig(format="%(levelname)s: %(message)s")

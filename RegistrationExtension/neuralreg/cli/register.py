@@ -29,7 +29,7 @@ def register(
     refine: Annotated[
         str | None,
         typer.Option(
-            help="Refine a network's answer: auto, mind or lncc bend it further; weights, "
+            help="Refine what a network predicts: auto, mind or lncc refine its field; weights, "
             "weights:mind or weights:lncc fit a copy of the network to the pair."
         ),
     ] = None,
@@ -61,20 +61,20 @@ def register(
     moving image is given, and result.json with the model, options, warnings, numbers and times.
     """
     from neuralreg.cli.outputs import folder_for
-    from neuralreg.cli.register_job import FILES, Job, Options, numbers, run
+    from neuralreg.cli.register_job import FILES, Job, parse_numbers, run
     from neuralreg.cli.terminal import answer, shown_progress, warn
+    from neuralreg.registration.options import RegistrationOptions, parse_refinement
 
-    options = Options(
-        model,
-        numbers(option or []),
-        extract_brain,
-        refine,
-        preset,
-        prealign,
-        device,
-        precision,
-        full_resolution,
-        refine_steps,
+    options = RegistrationOptions().replace(
+        model=model,
+        model_options=parse_numbers(option or []),
+        linear=prealign,
+        preset=preset,
+        refinement=parse_refinement(refine, refine_steps),
+        extract_brain=extract_brain,
+        device=device,
+        precision=precision,
+        full_resolution=full_resolution,
     )
     job = Job(fixed, moving, fixed_seg, moving_seg, fixed_mask, moving_mask, initial, options)
     with folder_for(FILES, output, overwrite), shown_progress(quiet) as progress:

@@ -17,14 +17,12 @@ from neuralreg.geometry.image import Image
 from neuralreg.geometry.warp import warp, warp_labels
 from neuralreg.io.files import draft_folder
 from neuralreg.io.image_files import read_image, read_labels, write_image
-from neuralreg.io.transform_files import read_itk_transform, write_transform
+from neuralreg.io.transform_files import write_transform
 from neuralreg.measures.overlap import dice
 from neuralreg.progress import Progress, stage
-from neuralreg.registration.brain_mask import register_heads
 from neuralreg.registration.engine import register
 from neuralreg.registration.image_checks import on_grid, overlap
-from neuralreg.registration.prealign import Prealign
-from neuralreg.registration.refine import Refinement
+from neuralreg.registration.options import RegistrationOptions
 from neuralreg.registration.result import RegistrationResult
 from neuralreg.review.geometry.deformation import Deformation
 from neuralreg.review.workflow.provenance import RECORD, described, software
@@ -33,24 +31,7 @@ from neuralreg.zoo.registry import list_models
 Overlaps = Mapping[int, float]  # Dice by label value
 FIXED_TO_MOVING, MOVING_TO_FIXED = "fixed_to_moving.nii.gz", "moving_to_fixed.nii.gz"
 WARPED, WARPED_SEG, SUMMARY = "warped.nii.gz", "warped_seg.nii.gz", RECORD
-_STEPS_OF_WEIGHTS = 50  # what uniGradICON's tool takes
 FILES = (FIXED_TO_MOVING, MOVING_TO_FIXED, WARPED, WARPED_SEG, SUMMARY)
-
-
-@dataclass(frozen=True)
-class Options:
-    """What `neuralreg.register` is told."""
-
-    model: str
-    options: dict[str, float]
-    extract_brain: bool
-    refine: str | None
-    preset: str
-    prealign: str
-    device: str
-    precision: str
-    full_resolution: bool
-    refine_steps: int | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +45,7 @@ class Job:
     fixed_mask: Path | None
     moving_mask: Path | None
     initial: Path | None
-    options: Options
+    options: RegistrationOptions
 
     def inputs(self) -> dict[str, Path]:
         """The files that were given, by the names of their options."""
@@ -107,7 +88,7 @@ class Summary:
             "software": software(),
             "model": self.result.model,
             "weights_sha256": _weights(self.result.model),
-            "options": asdict(self.job.options),
+            "options": self.job.options.as_record(),
             "inputs": {
                 name: {"path": str(path.resolve()), **described(path)}
                 for name, path in self.job.inputs().items()
@@ -151,20 +132,13 @@ def run(job: Job, folder: Path, progress: Progress) -> Summary:
     started = time.perf_counter()
     loaded = _load(job)
     read = time.perf_counter()
-    result = (register_heads if job.options.extract_brain else register)(
+    result = register(
         loaded.fixed,
         loaded.moving,
-        job.options.model,
-        initial=read_itk_transform(job.initial) if job.initial else None,
-        prealign=_prealign(job.options.prealign),
-        preset=job.options.preset,
+        job.options,
+        initial=job.initial,
         fixed_mask=loaded.fixed_mask,
         moving_mask=loaded.moving_mask,
-        options=job.options.options,
-        refinement=_refinement(job.options.refine, job.options.refine_steps),
-        precision=job.options.precision,
-        device=job.options.device,
-        full_resolution=job.options.full_resolution,
         progress=stage(progress, 0.02, 0.9),
     )
     registered = time.perf_counter()
@@ -210,46 +184,18 @@ def _load(job: Job) -> Loaded:
     return Loaded(fixed, moving, fixed_seg, moving_seg, *masks, notes)
 
 
-def numbers(given: list[str]) -> dict[str, float]:
+def parse_numbers(given: list[str]) -> dict[str, float]:
     """`["smoothness=0.3"]` as a mapping. Raises InvalidOption for anything else."""
-    found = {}
+    options = {}
     for text in given:
         name, _, value = text.partition("=")
         try:
-            found[name] = float(value)
+            options[name] = float(value)
         except ValueError as error:
             raise InvalidOption(
                 "an option of a model is a name and a number", got=f"'{text}'", wanted="name=0.3"
             ) from error
-    return found
-
-
-def _refinement(text: str | None, steps: int | None) -> Refinement | None:
-    """`lncc` of the field, or `weights:lncc`. Raises InvalidOption for anything else."""
-    if text is None:
-        if steps is not None:
-            raise InvalidOption("steps of a refinement need one", wanted="--refine as well")
-        return None
-    head, _, tail = text.partition(":")
-    of, similarity = ("weights", tail or "auto") if head == "weights" else ("field", text)
-    if similarity not in ("auto", "mind", "lncc"):
-        raise InvalidOption(
-            "unknown refinement",
-            got=f"'{text}'",
-            wanted="auto, mind or lncc for the field; weights, weights:mind or weights:lncc",
-        )
-    usual = Refinement.steps if of == "field" else _STEPS_OF_WEIGHTS
-    count = usual if steps is None else steps
-    return Refinement(similarity=similarity, steps=count, of=of)  # type: ignore[arg-type]
-
-
-def _prealign(name: str) -> Prealign:
-    try:
-        return Prealign(name)
-    except ValueError as error:
-        raise InvalidOption(
-            "unknown prealign", got=f"'{name}'", wanted=", ".join(p.value for p in Prealign)
-        ) from error
+    return options
 
 
 def _write(result: RegistrationResult, loaded: Loaded, folder: Path) -> Image | None:
@@ -259,8 +205,8 @@ def _write(result: RegistrationResult, loaded: Loaded, folder: Path) -> Image | 
     write_transform(result.inverse_field, folder / MOVING_TO_FIXED)
     warped = warp(moving, result.field, fixed.grid, outside=_lowest(moving))
     write_image(warped, folder / WARPED)
-    for name, told in result.maps.items():
-        write_image(told, folder / f"{name}.nii.gz")
+    for name, image in result.maps.items():
+        write_image(image, folder / f"{name}.nii.gz")
     if loaded.moving_seg is None:
         return None
     warped_seg = warp_labels(loaded.moving_seg, result.field, fixed.grid)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from neuralreg.cli.options import AsJson, Overwrite, Quiet
-from neuralreg.errors import UnreadableFile
+from neuralreg.errors import InvalidOption, UnreadableFile
 
 if TYPE_CHECKING:
     from neuralreg.cli.register_job import Job
@@ -88,8 +88,9 @@ def job_of(facts: dict[str, Any], folder: Path) -> Job:
     """
     from dataclasses import fields
 
-    from neuralreg.cli.register_job import Job, Options
+    from neuralreg.cli.register_job import Job
     from neuralreg.io.files import require_existing, sha256_of
+    from neuralreg.registration.options import RegistrationOptions
 
     paths = {}
     for name, about in facts["inputs"].items():
@@ -102,12 +103,13 @@ def job_of(facts: dict[str, Any], folder: Path) -> Job:
                 remedy="Put the original file there.",
             )
         paths[name] = path
-    options = {**facts["options"], "model": facts["model"]}
+    record = {**facts["options"], "model": facts["model"]}
     try:
-        given = {f.name: paths.get(f.name) for f in fields(Job) if f.name != "options"}
-        return Job(options=Options(**options), **given)  # type: ignore[arg-type]
-    except TypeError as error:
+        options = RegistrationOptions.from_record(record)
+    except InvalidOption as error:
         raise UnreadableFile("the record is of another version", got=str(error)) from error
+    given = {f.name: paths.get(f.name) for f in fields(Job) if f.name != "options"}
+    return Job(options=options, **given)  # type: ignore[arg-type]
 
 
 def _difference(

@@ -45,7 +45,8 @@ def registered_other_way(
 
 
 def _job(transform: Path, fixed: Path | None, moving: Path | None, model: str | None) -> Job:
-    from neuralreg.cli.register_job import Job, Options
+    from neuralreg.cli.register_job import Job
+    from neuralreg.registration.options import RegistrationOptions
 
     if model is None and registration_of(transform) is not None:
         return job_of(*registration_in(transform.parent))
@@ -57,18 +58,8 @@ def _job(transform: Path, fixed: Path | None, moving: Path | None, model: str | 
             remedy="Name a model (--model), with --fixed and --moving; or register the other way "
             "with the program that made it, and give that (--inverse).",
         )
-    usual = Options(
-        model=model,
-        options={},
-        extract_brain=False,
-        refine=None,
-        preset="generic",
-        prealign="auto",
-        device="auto",
-        precision="float32",
-        full_resolution=False,
-    )
-    return Job(fixed, moving, None, None, None, None, None, usual)
+    options = RegistrationOptions(model=model)
+    return Job(fixed, moving, None, None, None, None, None, options)
 
 
 def _turned(job: Job, start: Path | None) -> Job:

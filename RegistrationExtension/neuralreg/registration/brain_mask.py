@@ -5,21 +5,21 @@ Networks that were trained on brains without skull need one; see `Input.content`
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.warp import warp_labels
+from neuralreg.io.arguments import ImageLike, as_image, as_labels
 from neuralreg.progress import Progress, silent, stage
 from neuralreg.registration.engine import register
-from neuralreg.registration.model_choice import Content
+from neuralreg.registration.model_choice import SEARCH, ImageContent
 from neuralreg.zoo.card import Weights
 from neuralreg.zoo.weights import fetch_file
 
 if TYPE_CHECKING:
     from neuralreg.registration.result import RegistrationResult
-    from neuralreg.zoo.network import RegistrationNetwork
 
 _AT = (
     "https://raw.githubusercontent.com/neurostuff/NiMARE/267a1353cc44438845dd3c732dd97272101dbb13/"
@@ -45,9 +45,13 @@ TEMPLATE = {
 
 @dataclass(frozen=True, eq=False)
 class BrainMask:
-    """mask: 1 in the brain, 0 elsewhere, on the head's grid. liters: of the mask.
+    """A brain mask, and what is known about it.
 
-    warnings: what the mask's own check, and the registration that made it, found.
+    Attributes:
+        mask: 1 in the brain, 0 elsewhere, on the head's grid.
+        liters: of the mask.
+        warnings: by the mask's own checks, and by the registration that made it.
+        registration: of the template to the head.
     """
 
     mask: Image
@@ -57,78 +61,75 @@ class BrainMask:
 
 
 def brain_mask(
-    head: Image,
+    head: ImageLike,
     *,
-    template: tuple[Image, Image] | None = None,
+    template: tuple[ImageLike, ImageLike] | None = None,
     cache: Path | None = None,
     device: str = "auto",
     progress: Progress = silent,
 ) -> BrainMask:
     """Where the brain is in an image of a human head, by registering a template to it.
 
-    template: a head and its brain mask; the MNI152 head (2 mm, 1.4 MB, downloaded once and
-    checked) unless given. It is no substitute for a segmentation: its border follows the
-    template's, about a voxel of 2 mm off.
-    Raises WeightsUnavailable when the template is not here and cannot be fetched, and what
-    `register` raises.
+    It is no substitute for a segmentation: its border follows the template's, about a voxel of
+    2 mm off.
+
+    Args:
+        head: as `register` takes an image.
+        template: a head and its brain mask; the MNI152 head (2 mm, 1.4 MB, downloaded once and
+            checked) unless given.
+        cache: folder of downloaded files, if not the usual one.
+        device, progress: as `register` takes them.
+
+    Raises:
+        WeightsUnavailable: when the template is not on this machine and cannot be fetched.
+        RegistrationError: as `register` does.
     """
-    there, inside = template or _template(cache, stage(progress, 0.0, 0.1))
-    result = register(head, there, "convex", device=device, progress=stage(progress, 0.1, 0.95))
-    mask = warp_labels(inside, result.field, head.grid)
-    brain = Content.of(head, mask)
+    image = as_image(head, "head")
+    if template is None:
+        moving, inside = _template(cache, stage(progress, 0.0, 0.1))
+    else:
+        moving, inside = as_image(template[0], "template"), as_labels(template[1], "brain mask")
+    part = stage(progress, 0.1, 0.95)
+    result = register(image, moving, SEARCH, device=device, progress=part)
+    mask = warp_labels(inside, result.field, image.grid)
+    brain = ImageContent.of(image, mask)
     progress(1.0, "brain mask")
-    return BrainMask(mask, brain.liters, tuple(_checked(brain, result)), result)
+    return BrainMask(mask, brain.liters, tuple(_warnings(brain, result)), result)
 
 
-def register_heads(
-    fixed: Image,
-    moving: Image,
-    model: str | RegistrationNetwork = "auto",
-    *,
-    fixed_mask: Image | None = None,
-    moving_mask: Image | None = None,
-    cache: Path | None = None,
-    progress: Progress = silent,
-    **options: Any,
-) -> RegistrationResult:
-    """Register heads with a network for brains: masks, network, and the original images' transform.
+def mask_heads(
+    images: tuple[Image, Image],
+    masks: tuple[Image | None, Image | None],
+    device: str,
+    progress: Progress,
+) -> tuple[tuple[Image | None, Image | None], list[str]]:
+    """Both masks, made by `brain_mask` for heads without one, and a sentence for each warning.
 
-    An image that looks like a brain already, or has a mask, needs none. options: of `register`.
-    Raises what `brain_mask` and `register` raise.
+    An image that looks like a brain without skull already, or has a mask, needs none.
     """
-    masks, notes = [], []
-    for n, (role, image, mask) in enumerate(
-        (("fixed", fixed, fixed_mask), ("moving", moving, moving_mask))
-    ):
-        if mask is None and not Content.of(image).is_brain:
-            part = stage(progress, 0.25 * n, 0.25 * (n + 1))
-            device = options.get("device", "auto")
-            found = brain_mask(image, cache=cache, device=device, progress=part)
-            mask = found.mask
-            notes += [f"brain mask of the {role} image: {said}" for said in found.warnings]
-        masks.append(mask)
-    result = register(
-        fixed,
-        moving,
-        model,
-        fixed_mask=masks[0],
-        moving_mask=masks[1],
-        progress=stage(progress, 0.5, 1.0),
-        **options,
-    )
-    return replace(result, warnings=(*notes, *result.warnings))
+    both: list[Image | None] = []
+    notes: list[str] = []
+    for n, role in enumerate(("fixed", "moving")):
+        mask = masks[n]
+        if mask is None and not ImageContent.of(images[n]).is_brain:
+            part = stage(progress, 0.5 * n, 0.5 * (n + 1))
+            brain = brain_mask(images[n], device=device, progress=part)
+            mask = brain.mask
+            notes += [f"brain mask of the {role} image: {text}" for text in brain.warnings]
+        both.append(mask)
+    return (both[0], both[1]), notes
 
 
-def _checked(brain: Content, result: RegistrationResult) -> list[str]:
+def _warnings(brain: ImageContent, result: RegistrationResult) -> list[str]:
     """What is wrong with a mask, in words."""
-    found = list(result.warnings)
+    warnings = list(result.warnings)
     if not brain.is_brain:
-        found.append(
+        warnings.append(
             f"what the mask holds is not shaped like a human brain ({brain.in_words()}): look at it"
         )
     if result.outcome.similarity_final < result.outcome.similarity_initial:
-        found.append("the head does not look like the template: look at the mask")
-    return found
+        warnings.append("the head does not look like the template: look at the mask")
+    return warnings
 
 
 def _template(cache: Path | None, progress: Progress) -> tuple[Image, Image]:

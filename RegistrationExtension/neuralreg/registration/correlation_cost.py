@@ -24,7 +24,7 @@ def box_sum(values: Tensor, radius: int) -> Tensor:
 class LocalCorrelation:
     """Negative mean over windows of the signed squared correlation of two images of one modality.
 
-    fixed: (z, y, x) in 0..1. seen: (z, y, x) in 0..1, weight of each voxel in its windows and of
+    fixed: (z, y, x) in 0..1. valid: (z, y, x) in 0..1, weight of each voxel in its windows and of
     each window. radius: half width of the windows in voxels.
 
     Source: Avants et al. 2008, doi:10.1016/j.media.2007.06.004, eq. 5, with the sign of the
@@ -33,22 +33,22 @@ class LocalCorrelation:
     derivatives; automatic differentiation through the windows is several times slower.
     """
 
-    def __init__(self, fixed: Tensor, seen: Tensor, radius: int) -> None:
-        self.fixed, self.seen, self.radius = fixed, seen, radius
-        self.weight = 1 / box_sum(seen, radius).clamp(min=1e-6)
-        self.share = seen / seen.sum().clamp(min=1e-6)
+    def __init__(self, fixed: Tensor, valid: Tensor, radius: int) -> None:
+        self.fixed, self.valid, self.radius = fixed, valid, radius
+        self.weight = 1 / box_sum(valid, radius).clamp(min=1e-6)
+        self.share = valid / valid.sum().clamp(min=1e-6)
         self.mean = self.local(fixed)
-        self.spread = (self.local(fixed * fixed) - self.mean**2).clamp(min=0) + _FLOOR
+        self.variance = (self.local(fixed * fixed) - self.mean**2).clamp(min=0) + _FLOOR
 
     def local(self, values: Tensor) -> Tensor:
         """Weighted mean in each window."""
-        return box_sum(values * self.seen, self.radius) * self.weight
+        return box_sum(values * self.valid, self.radius) * self.weight
 
     def correlation(self, warped: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Per window: covariance, variance of the warped image with the floor, and its mean."""
         mean = self.local(warped)
-        spread = (self.local(warped * warped) - mean * mean).clamp_(min=0) + _FLOOR
-        return self.local(self.fixed * warped) - self.mean * mean, spread, mean
+        variance = (self.local(warped * warped) - mean * mean).clamp_(min=0) + _FLOOR
+        return self.local(self.fixed * warped) - self.mean * mean, variance, mean
 
     def __call__(self, warped: Tensor) -> Tensor:
         """The cost of a warped image (z, y, x), between -1 and 1; differentiable."""
@@ -59,21 +59,21 @@ class LocalCorrelation:
 class _Cost(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, warped: Tensor, windows: LocalCorrelation) -> Tensor:
-        common, spread, mean = windows.correlation(warped)
-        scale = windows.share / (windows.spread * spread)
+        common, variance, mean = windows.correlation(warped)
+        scale = windows.share / (windows.variance * variance)
         ratio = common.abs() * scale
         ctx.windows = windows
-        ctx.save_for_backward(warped, common, spread, mean, ratio)
+        ctx.save_for_backward(warped, common, variance, mean, ratio)
         return -(common * ratio).sum()
 
     @staticmethod
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None]:
-        warped, common, spread, mean, ratio = ctx.saved_tensors
+        warped, common, variance, mean, ratio = ctx.saved_tensors
         windows: LocalCorrelation = ctx.windows
         to_common = 2 * ratio * windows.weight
-        to_spread = -(common * ratio / spread) * windows.weight
-        to_mean = -to_common * windows.mean - 2 * to_spread * mean
+        to_variance = -(common * ratio / variance) * windows.weight
+        to_mean = -to_common * windows.mean - 2 * to_variance * mean
         gradient = box_sum(to_common, windows.radius) * windows.fixed
-        gradient += 2 * box_sum(to_spread, windows.radius) * warped
+        gradient += 2 * box_sum(to_variance, windows.radius) * warped
         gradient += box_sum(to_mean, windows.radius)
-        return -outer[0] * gradient * windows.seen, None
+        return -outer[0] * gradient * windows.valid, None

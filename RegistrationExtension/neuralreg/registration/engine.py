@@ -1,300 +1,121 @@
-"""register(): the one way from two images to a transform."""
+"""register() and refine(): the one way from two images to a transform."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from dataclasses import field as member
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from neuralreg import __version__
-from neuralreg.devices import choose_device, require_precision
-from neuralreg.errors import IncompatibleModel, InvalidOption, OutOfMemory
+from neuralreg.devices import choose_device
+from neuralreg.errors import IncompatibleModel, InvalidOption, convert_memory_errors
 from neuralreg.geometry.field import DisplacementField, compose
-from neuralreg.geometry.image import Image
 from neuralreg.geometry.linear import LinearTransform
-from neuralreg.progress import Progress, silent, stage
-from neuralreg.registration.instance_optimization import Fitted, require_fitting
-from neuralreg.registration.model_choice import Content, candidates, concerns
-from neuralreg.registration.outcome import judge
-from neuralreg.registration.pipeline import (
-    Inputs,
-    answered,
-    bent,
-    finished,
-    fitted_to,
-    inverse_of,
-    predicted,
-    require_dimension,
-    searches,
-    start_of,
-    with_margin,
+from neuralreg.io.arguments import ImageLike, TransformLike, as_image, as_itk_transform
+from neuralreg.progress import Progress, Timer, silent, stage
+from neuralreg.registration.image_checks import Inputs, require_dimension
+from neuralreg.registration.instance_optimization import require_fitting
+from neuralreg.registration.model_choice import (
+    ChoiceReason,
+    ImageContent,
+    ModelChoice,
+    choose_model,
+    model_concerns,
 )
-from neuralreg.registration.prealign import Prealign
-from neuralreg.registration.presets import preset as preset_named
-from neuralreg.registration.refine import Refined, Refinement
-from neuralreg.registration.result import Outcome, RegistrationResult
-from neuralreg.registration.working_grid import Start
+from neuralreg.registration.options import (
+    PRESETS,
+    USUAL,
+    FieldRefinement,
+    Refinement,
+    RegistrationOptions,
+    WeightRefinement,
+    refinement_record,
+)
+from neuralreg.registration.pipeline import (
+    BothDirections,
+    Deformation,
+    compose_both_directions,
+    deform,
+    initial_alignment,
+    refine_field,
+    searches,
+)
+from neuralreg.registration.result import RegistrationResult
 from neuralreg.zoo.card import ModelCard
 from neuralreg.zoo.network import RegistrationNetwork, run_options
 from neuralreg.zoo.registry import list_models, load_model, model_card
 
 if TYPE_CHECKING:
-    import SimpleITK as sitk
+    from neuralreg.geometry.image import Image
+    from neuralreg.registration.working_grid import InitialTransform
 
-_REFINED_SAMPLES = 700_000  # of the work grid, where no card says how many
+_MEMORY_REMEDY = 'Choose device="cpu", or crop the images.'
 
 
 def register(
-    fixed: Image,
-    moving: Image,
-    model: str | RegistrationNetwork = "auto",
+    fixed: ImageLike,
+    moving: ImageLike,
+    options: RegistrationOptions | str | RegistrationNetwork = USUAL,
     *,
-    initial: sitk.Transform | None = None,
-    prealign: Prealign = Prealign.AUTO,
-    preset: str = "generic",
-    fixed_mask: Image | None = None,
-    moving_mask: Image | None = None,
-    refinement: Refinement | None = None,
-    options: Mapping[str, float] | None = None,
-    device: str = "auto",
-    precision: str = "float32",
-    full_resolution: bool = False,
+    initial: TransformLike | None = None,
+    fixed_mask: ImageLike | None = None,
+    moving_mask: ImageLike | None = None,
     progress: Progress = silent,
+    **changes: Any,
 ) -> RegistrationResult:
     """Both directions between two images, without folds, and how good they look.
 
-    model: the name of a card, or a network of your own with a card. "auto" takes a network that is
-    here and was made for such images, else the training-free engine; the result says which and
-    why. A network whose result does not pass its own check is left for the next one.
-    initial: where to begin (fixed to moving, any ITK transform); nothing is pre-aligned then.
-    prealign: how far the linear stage may go.
-    preset: settings of the default engine by the name of what is registered.
-    refinement: replaces the preset's; after a network, nothing is refined unless it is given. Of
-    weights, "auto" takes only networks whose weights can be fitted.
-    options: of the model, by the names on its card, such as {"smoothness": 0.3}.
-    fixed_mask, moving_mask: above 0 where the images count, on any grid that overlaps theirs.
-    device: "auto", "cpu", "cuda", ... precision: of a network, "float32", "bfloat16", "float16".
-    full_resolution: the field on the fixed image's own grid.
-    progress: called with a fraction and a message; raise `Cancelled` in it to stop.
+    Args:
+        fixed, moving: an image file or a folder with one DICOM series, an image of this package,
+            of SimpleITK or of nibabel; in 2D or 3D, with one value per voxel.
+        options: what can be chosen, or only a model: the name of a card, or a network of your own
+            with a card.
+        initial: where to begin, fixed to moving: a transform file, an ITK transform, or a field or
+            linear transform of this package; nothing is aligned before it.
+        fixed_mask, moving_mask: above 0 where the images count, on any grid that overlaps theirs.
+        progress: called with a fraction and a message; raise `Cancelled` in it to stop.
+        **changes: fields of RegistrationOptions by name, such as model="convex", preset="brain MR",
+            linear="rigid", refinement=FieldRefinement(steps=10) or extract_brain=True.
 
-    Raises RegistrationError: InvalidImage, IncompatibleModel, DeviceUnavailable, OutOfMemory, ...
+    Returns:
+        The displacement fields of both directions in LPS mm, each covering its image with a
+        margin, with the model, warnings, figures and times. The images are not changed.
+
+    Raises:
+        RegistrationError: InvalidOption, InvalidImage, InvalidTransform, UnreadableFile,
+            IncompatibleModel, WeightsUnavailable, DeviceUnavailable, OutOfMemory, ...
     """
-    place = choose_device(device)
-    require_precision(precision)
-    preset_named(preset)
-    clock = _Clock(progress)
-    with _memory_of(place):
-        inputs = Inputs.prepared(fixed, moving, fixed_mask, moving_mask, place)
-        fits = refinement is not None and refinement.of == "weights"
-        models, why = _choice(model, inputs, preset, options, fits)
-        progress(0.0, why)
-        card = _card_of(models[0])  # what is wrong is said before the work begins
-        require_dimension(card, inputs.fixed.grid)
-        run_options(card, options)
-        network = _loaded(models[0], device, precision)
-        if fits:
-            require_fitting(network)
-        with clock.stage("pre-alignment", 0.0, 0.3) as part:
-            start, how = start_of(inputs, initial, prealign, part)
-        for n, one in enumerate(models):
-            network = _loaded(one, device, precision)
-            refine_by = refinement or _usual_refinement(network, preset)
-            deform = _searched if searches(network) else _predicted
-            found = deform(network, inputs, start, refine_by, options, clock)
-            with clock.stage("both directions", 0.85, 1.0), torch.no_grad():
-                done = _both_ways(found, inputs, start, full_resolution)
-            if n + 1 < len(models) and (trouble := done.trouble()):
-                inputs.notes.append(f"{network.card.name} was tried and left: {trouble}")
-                continue
-            break
-    if trouble := done.trouble():
-        inputs.notes.append(trouble)
-    still = LinearTransform.identity(inputs.fixed.grid.dimension)
-    return RegistrationResult(
-        field=done.field.to("cpu"),
-        inverse_field=done.inverse.to("cpu"),
-        linear=start if isinstance(start, LinearTransform) else still,
-        model=network.card.name,
-        outcome=done.outcome,
-        warnings=tuple(inputs.notes),
-        timings=clock.seconds,
-        provenance={
-            "version": __version__,
-            "torch": torch.__version__,
-            "device": str(place),
-            "choice": why,
-            "preset": preset,
-            "precision": precision,
-            "options": run_options(network.card, options),
-            "refinement": asdict(refine_by) if refine_by else None,
-            "refined": asdict(found.refined) if found.refined else None,
-            "pre-alignment": how,
-            "smoothed against folding": found.smoothed,
-        },
-        maps=found.maps,
-    )
-
-
-def _choice(
-    model: str | RegistrationNetwork,
-    inputs: Inputs,
-    preset: str,
-    options: Mapping[str, float] | None,
-    fits: bool,
-) -> tuple[Sequence[str | RegistrationNetwork], str]:
-    """The models to try, the first that passes is kept, and why these.
-
-    A model that was named is the only one; what speaks against it becomes a warning.
-    fits: whether only models whose weights can be fitted will do.
-    """
-    seen = (
-        Content.of(inputs.fixed, inputs.fixed_mask),
-        Content.of(inputs.moving, inputs.moving_mask),
-    )
-    if model != "auto":
-        card = _card_of(model)
-        inputs.notes.extend(concerns(card, *seen))
-        return [model], f"{card.name} was asked for"
-    if options:
-        raise InvalidOption(
-            "options belong to one model",
-            got=", ".join(options),
-            remedy="Name the model, or leave the options out.",
+    options = _merge_options(options, changes)
+    device = choose_device(options.device)
+    with convert_memory_errors(str(device), _MEMORY_REMEDY), _enable_gradients():
+        notes: list[str] = []
+        images = (
+            as_image(fixed, "fixed image", notes=notes),
+            as_image(moving, "moving image", notes=notes),
         )
-    special = [] if preset != "generic" else candidates(list_models(available=True), *seen)
-    if fits and not (special := [card for card in special if card.fitting]):
-        raise IncompatibleModel(
-            "no network that is here was made for these images and can be fitted to them",
-            remedy="Name a model, or refine the field instead (auto, mind or lncc).",
+        masks = (
+            None if fixed_mask is None else as_image(fixed_mask, "fixed mask", notes=notes),
+            None if moving_mask is None else as_image(moving_mask, "moving mask", notes=notes),
         )
-    if not special:
-        return ["convex"], "convex: no network that is here was made for these images"
-    names = [card.name for card in special] + ([] if fits else ["convex"])
-    return names, f"{names[0]}: both images look like brains without skull"
+        given = None if initial is None else as_itk_transform(initial)
+        if options.extract_brain:
+            from neuralreg.registration.brain_mask import mask_heads
 
-
-def _card_of(model: str | RegistrationNetwork) -> ModelCard:
-    return model_card(model) if isinstance(model, str) else model.card
-
-
-def _loaded(model: str | RegistrationNetwork, device: str, precision: str) -> RegistrationNetwork:
-    return (
-        load_model(model, device=device, precision=precision) if isinstance(model, str) else model
-    )
-
-
-def _usual_refinement(network: RegistrationNetwork, preset: str) -> Refinement | None:
-    """What is done without being asked: a search must be refined, a network's answer need not."""
-    return preset_named(preset).refinement if searches(network) else None
-
-
-@dataclass(frozen=True, eq=False)
-class _Done:
-    """Both directions of the whole chain, and how good they look."""
-
-    field: DisplacementField
-    inverse: DisplacementField
-    outcome: Outcome
-
-    def trouble(self) -> str | None:
-        """What the result's own check has against it."""
-        before, after = self.outcome.similarity_linear, self.outcome.similarity_final
-        if after < before:
-            return (
-                "the images agree less than after the linear alignment: "
-                f"{self.outcome.similarity} {before:.3f} before, {after:.3f} after"
-            )
-        if self.outcome.folding_percent_body > 0:
-            return f"{self.outcome.folding_percent_body:.2g} % of the body is folded"
-        return None
-
-
-def _both_ways(found: _Deformed, inputs: Inputs, start: Start, full_resolution: bool) -> _Done:
-    added = found.field
-    if full_resolution:
-        added = added.resample(with_margin(inputs.fixed.grid))
-    whole, inverse = compose(added, start), inverse_of(added, start, inputs.moving.grid)
-    outcome = judge(whole, inverse, inputs.fixed, added, inputs.similarities(start, whole))
-    return _Done(whole, inverse, outcome)
-
-
-@dataclass(frozen=True, eq=False)
-class _Deformed:
-    """A deformation in mm, to be followed by the start; how it was refined; the share smoothed.
-
-    maps: what else the network told, on the fixed grid.
-    """
-
-    field: DisplacementField
-    refined: Refined | Fitted | None
-    smoothed: float
-    maps: Mapping[str, Image] = member(default_factory=dict)
-
-
-def _searched(
-    network: RegistrationNetwork,
-    inputs: Inputs,
-    start: Start,
-    refinement: Refinement | None,
-    options: Mapping[str, float] | None,
-    clock: _Clock,
-) -> _Deformed:
-    """What the default engine finds: a search, whose answer is the velocity that is refined."""
-    with clock.stage("prediction", 0.3, 0.45), torch.no_grad():
-        pair = inputs.pair(start, network.card.input.most_samples)
-        guess = predicted(network, pair.fixed, pair.moving, pair.grid, options)
-    with clock.stage("refinement", 0.45, 0.85) as part:
-        velocity, refined = bent(inputs, pair, guess, refinement or Refinement(), part)
-    with torch.no_grad():
-        field, smoothed = finished(velocity, pair.grid)
-    return _Deformed(field, refined, smoothed)
-
-
-def _predicted(
-    network: RegistrationNetwork,
-    inputs: Inputs,
-    start: Start,
-    refinement: Refinement | None,
-    options: Mapping[str, float] | None,
-    clock: _Clock,
-) -> _Deformed:
-    """What a network answers, and what refining it adds."""
-    found: Fitted | None = None
-    begin, end = 0.3, 0.6 if refinement else 0.85
-    if refinement is not None and refinement.of == "weights":
-        begin, end = 0.8, 0.85
-        with clock.stage("refinement", 0.3, begin) as part:
-            network, found = fitted_to(network, inputs, start, refinement, options, part)
-    with clock.stage("prediction", begin, end), torch.no_grad():
-        field, smoothed, maps = answered(network, inputs, start, options)
-    if refinement is None or found is not None:
-        return _Deformed(field, found, smoothed, maps)
-    with clock.stage("refinement", 0.6, 0.85) as part:
-        more, refined, again = _further(inputs, compose(field, start), refinement, part)
-    return _Deformed(compose(more, field), refined, max(smoothed, again), maps)
-
-
-def _further(
-    inputs: Inputs, start: DisplacementField, refinement: Refinement, progress: Progress
-) -> tuple[DisplacementField, Refined, float]:
-    """What is to come before a field for the images to agree better, and the share smoothed."""
-    pair = inputs.pair(start, _REFINED_SAMPLES)
-    still = DisplacementField.identity(pair.grid, pair.fixed)
-    velocity, refined = bent(inputs, pair, still, refinement, progress)
-    with torch.no_grad():
-        field, smoothed = finished(velocity, pair.grid)
-    return field, refined, smoothed
+            masks, more = mask_heads(images, masks, options.device, stage(progress, 0.0, 0.5))
+            notes += more
+            progress = stage(progress, 0.5, 1.0)
+        inputs = Inputs.prepare(*images, *masks, device)
+        inputs.notes[:0] = notes
+        return _Registration(inputs, options, Timer(progress)).run(given)
 
 
 def refine(
     network_or_field: RegistrationNetwork | DisplacementField,
-    fixed: Image,
-    moving: Image,
+    fixed: ImageLike,
+    moving: ImageLike,
     options: Refinement | None = None,
     *,
     device: str = "auto",
@@ -302,57 +123,206 @@ def refine(
 ) -> DisplacementField:
     """A better field for one pair, fixed to moving in mm, without folds.
 
-    network_or_field: what a network predicts for the pair, or a field from anywhere; neither is
-    changed. A field is taken as it is and bent further; weights of a network can be fitted.
-    options: how; the usual ones unless given.
+    Args:
+        network_or_field: what a network predicts for the pair, or a field from anywhere; neither
+            is changed. A field is taken as it is and refined; weights of a network can be fitted.
+        fixed, moving: as `register` takes them.
+        options: how; FieldRefinement() unless given.
+        device: as `register` takes it.
+        progress: called with a fraction and a message; raise `Cancelled` in it to stop.
 
-    Raises RegistrationError as `register` does.
+    Raises:
+        RegistrationError: as `register` does.
     """
-    if options is not None and options.of == "weights":
+    options = options or FieldRefinement()
+    chosen = choose_device(device)
+    with convert_memory_errors(str(chosen), _MEMORY_REMEDY), _enable_gradients():
         if isinstance(network_or_field, DisplacementField):
-            raise InvalidOption("a field has no weights to be fitted", wanted='of="field"')
-        require_fitting(network_or_field)
-    place = choose_device(device)
-    with _memory_of(place):
-        inputs = Inputs.prepared(fixed, moving, None, None, place)
-        if isinstance(network_or_field, DisplacementField):
-            start = network_or_field.to(place)
-            more, _, _ = _further(inputs, start, options or Refinement(), progress)
-            return compose(more, start).to("cpu")
+            if isinstance(options, WeightRefinement):
+                raise InvalidOption("a field has no weights to fit", wanted="FieldRefinement()")
+            inputs = Inputs.prepare(*_pair(fixed, moving), None, None, chosen)
+            field = _without_inference(network_or_field).to(chosen)
+            correction = refine_field(inputs, field, options, progress)
+            return compose(correction.field, field).to("cpu")
+        if isinstance(options, WeightRefinement):
+            require_fitting(network_or_field)
+        inputs = Inputs.prepare(*_pair(fixed, moving), None, None, chosen)
         require_dimension(network_or_field.card, inputs.fixed.grid)
-        here = LinearTransform.identity(fixed.grid.dimension)
-        deform = _searched if searches(network_or_field) else _predicted
-        clock = _Clock(progress)
-        found = deform(network_or_field, inputs, here, options or Refinement(), None, clock)
-        return found.field.to("cpu")
+        identity = LinearTransform.identity(inputs.fixed.grid.dimension)
+        timer = Timer(progress)
+        deformation = deform(network_or_field, inputs, identity, options, {}, timer)
+        return deformation.field.to("cpu")
+
+
+@dataclass(frozen=True, eq=False)
+class _Attempt:
+    """What one model made of the pair."""
+
+    network: RegistrationNetwork
+    refinement: Refinement | None
+    deformation: Deformation
+    both: BothDirections
+
+
+@dataclass(frozen=True, eq=False)
+class _Registration:
+    """One registration of images that were checked."""
+
+    inputs: Inputs
+    options: RegistrationOptions
+    timer: Timer
+
+    def run(self, given: Any | None) -> RegistrationResult:
+        """The result. given: an ITK transform to begin with."""
+        models, choice = self._choose()
+        self.timer.progress(0.0, choice.in_words())
+        card = _card_of(models[0])  # what is wrong is reported before the work begins
+        require_dimension(card, self.inputs.fixed.grid)
+        run_options(card, self.options.model_options)
+        self._load(models[0])
+        with self.timer.stage("pre-alignment", 0.0, 0.3) as part:
+            initial, how = initial_alignment(self.inputs, given, self.options.linear, part)
+        attempt = self._first_sound(models, initial)
+        identity = LinearTransform.identity(self.inputs.fixed.grid.dimension)
+        return RegistrationResult(
+            field=attempt.both.field.to("cpu"),
+            inverse_field=attempt.both.inverse.to("cpu"),
+            linear=initial if isinstance(initial, LinearTransform) else identity,
+            model=attempt.network.card.name,
+            outcome=attempt.both.outcome,
+            warnings=tuple(self.inputs.notes),
+            timings=self.timer.seconds,
+            provenance=self._provenance(attempt, choice, how),
+            maps=attempt.deformation.maps,
+        )
+
+    def _choose(self) -> tuple[list[str | RegistrationNetwork], ModelChoice]:
+        """The models to try, the first one that passes is kept, and why these.
+
+        A model that was named is the only one; what speaks against it becomes a warning.
+        """
+        inputs, options = self.inputs, self.options
+        contents = (
+            ImageContent.of(inputs.fixed, inputs.fixed_mask),
+            ImageContent.of(inputs.moving, inputs.moving_mask),
+        )
+        if options.model != "auto":
+            card = _card_of(options.model)
+            inputs.notes.extend(each.in_words() for each in model_concerns(card, *contents))
+            return [options.model], ModelChoice((card.name,), ChoiceReason.NAMED)
+        if options.model_options:
+            raise InvalidOption(
+                "options belong to one model",
+                got=", ".join(options.model_options),
+                remedy="Name the model, or leave the options out.",
+            )
+        fitting = isinstance(options.refinement, WeightRefinement)
+        available = list_models(available=True)
+        choice = choose_model(available, *contents, preset=options.preset, fitting=fitting)
+        if choice is None:
+            raise IncompatibleModel(
+                "no available network was made for these images and can be fitted to them",
+                remedy="Name a model, or refine the field instead (auto, mind or lncc).",
+            )
+        return list(choice.models), choice
+
+    def _load(self, model: str | RegistrationNetwork) -> RegistrationNetwork:
+        """The network; its weights can be fitted where that was asked for."""
+        network = model
+        if isinstance(network, str):
+            device, precision = self.options.device, self.options.precision
+            network = load_model(network, device=device, precision=precision)
+        if isinstance(self.options.refinement, WeightRefinement):
+            require_fitting(network)
+        return network
+
+    def _first_sound(
+        self, models: list[str | RegistrationNetwork], initial: InitialTransform
+    ) -> _Attempt:
+        """The first model's result that passes its own checks, else the last one's."""
+        *others, last = models
+        for model in others:
+            attempt = self._attempt(self._load(model), initial)
+            failure = attempt.both.failed_checks()
+            if failure is None:
+                return attempt
+            self.inputs.notes.append(f"{attempt.network.card.name} was tried and left: {failure}")
+        attempt = self._attempt(self._load(last), initial)
+        if failure := attempt.both.failed_checks():
+            self.inputs.notes.append(failure)
+        return attempt
+
+    def _attempt(self, network: RegistrationNetwork, initial: InitialTransform) -> _Attempt:
+        refinement, options = self.options.refinement, self.options
+        if refinement is None and searches(network):
+            refinement = PRESETS[options.preset].refinement
+        deformation = deform(
+            network, self.inputs, initial, refinement, options.model_options, self.timer
+        )
+        with self.timer.stage("both directions", 0.85, 1.0), torch.no_grad():
+            both = compose_both_directions(
+                deformation, self.inputs, initial, options.full_resolution
+            )
+        return _Attempt(network, refinement, deformation, both)
+
+    def _provenance(
+        self, attempt: _Attempt, choice: ModelChoice, alignment: dict[str, object]
+    ) -> dict[str, object]:
+        options, deformation = self.options, attempt.deformation
+        record = deformation.refined
+        return {
+            "version": __version__,
+            "torch": torch.__version__,
+            "device": str(choose_device(options.device)),
+            "choice": choice.in_words(),
+            "choice reason": choice.reason.value,
+            "preset": options.preset,
+            "precision": options.precision,
+            "options": run_options(attempt.network.card, options.model_options),
+            "refinement": refinement_record(attempt.refinement),
+            "refined": asdict(record) if record else None,
+            "pre-alignment": alignment,
+            "smoothed against folding": deformation.smoothed_share,
+        }
+
+
+def _merge_options(
+    given: RegistrationOptions | str | RegistrationNetwork, changes: dict[str, Any]
+) -> RegistrationOptions:
+    if isinstance(given, RegistrationOptions):
+        return given.replace(**changes)
+    if not isinstance(given, str | RegistrationNetwork):
+        raise InvalidOption(
+            "options are RegistrationOptions, or a model",
+            got=repr(given),
+            wanted="RegistrationOptions(...), the name of a model, or a network with a card",
+            remedy='Numbers of one model go to model_options={"smoothness": 0.3}.',
+        )
+    if "model" in changes:
+        raise InvalidOption("one model is named", got=f"{given!r} and {changes['model']!r}")
+    return USUAL.replace(model=given, **changes)
+
+
+def _pair(fixed: ImageLike, moving: ImageLike) -> tuple[Image, Image]:
+    return as_image(fixed, "fixed image"), as_image(moving, "moving image")
+
+
+def _card_of(model: str | RegistrationNetwork) -> ModelCard:
+    return model_card(model) if isinstance(model, str) else model.card
 
 
 @contextmanager
-def _memory_of(place: torch.device) -> Iterator[None]:
-    """Says in words when a device runs out of memory."""
-    try:
+def _enable_gradients() -> Iterator[None]:
+    """Gradients are recorded, whatever mode the caller is in: the search and refinement need them.
+
+    Inside of torch.no_grad() or torch.inference_mode() the same comes out.
+    """
+    with torch.inference_mode(False), torch.enable_grad():
         yield
-    except torch.cuda.OutOfMemoryError as error:
-        raise OutOfMemory(
-            "the device has too little memory for this pair",
-            where=str(place),
-            got=str(error).splitlines()[0],
-            remedy='Choose device="cpu", or crop the images.',
-        ) from error
 
 
-@dataclass
-class _Clock:
-    """Seconds per stage, and the part of the progress that each one takes."""
-
-    progress: Progress
-    seconds: dict[str, float] = member(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str, start: float, stop: float) -> Iterator[Progress]:
-        part = stage(self.progress, start, stop)
-        part(0.0, name)
-        began = time.perf_counter()
-        yield part
-        part(1.0, name)
-        self.seconds[name] = time.perf_counter() - began
+def _without_inference(field: DisplacementField) -> DisplacementField:
+    """The field; a copy where it was made under inference_mode, whose tensors take no gradients."""
+    if not field.vectors.is_inference():
+        return field
+    return DisplacementField(field.vectors.clone(), field.grid)

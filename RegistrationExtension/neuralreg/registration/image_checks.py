@@ -1,22 +1,133 @@
-"""What is checked and mended before two images are registered; each repair is put in words."""
+"""What is checked and repaired before two images are registered; each repair is noted in words."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from neuralreg.errors import InvalidImage
+from neuralreg.errors import IncompatibleModel, InvalidImage
+from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
+from neuralreg.geometry.linear import LinearTransform
 from neuralreg.geometry.sampling import between, change_index, index_grid, sample, slabs
+from neuralreg.registration.linear_search import agreement
+from neuralreg.registration.working_grid import (
+    InitialTransform,
+    WorkingPair,
+    foreground,
+    overlap_mask,
+    resample_through,
+    unit_intensities,
+    work_grid,
+)
 
+if TYPE_CHECKING:
+    from neuralreg.zoo.card import ModelCard
+
+_SIMILARITY_SAMPLES = 200_000  # of the work grid, for the figures of a result
 _FEWEST_SAMPLES = 4  # along an axis that is to bend
 _HUGE = 100.0  # times the usual range: no tissue, contrast agent or metal reaches that
 _HUGE_SHARE = 1e-3  # of the voxels at most; more than that is content
 _MOST_RANKED = 1 << 18  # voxels are enough to know the usual range
 _SLAB = 1 << 20  # samples at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """Both images, checked and on the device, with their masks.
+
+    Attributes:
+        fixed, moving: in single precision, finite.
+        fixed_mask, moving_mask: 0 and 1 on the grids of their images.
+        notes: a sentence for each repair.
+        unit: both images' intensities between their robust extremes as 0..1, (1, z, y, x).
+    """
+
+    fixed: Image
+    moving: Image
+    fixed_mask: Image | None
+    moving_mask: Image | None
+    notes: list[str]
+    unit: tuple[Tensor, Tensor]
+
+    @classmethod
+    def prepare(
+        cls,
+        fixed: Image,
+        moving: Image,
+        fixed_mask: Image | None,
+        moving_mask: Image | None,
+        device: torch.device,
+    ) -> Inputs:
+        """The inputs of a registration; the images given are not changed.
+
+        Raises:
+            InvalidImage: for what cannot be registered.
+        """
+        require_same_dimension(fixed, moving)
+        notes: list[str] = []
+        images, masks, unit = [], [], []
+        for image, mask, role in ((fixed, fixed_mask, "fixed"), (moving, moving_mask, "moving")):
+            checked, repairs = prepare(image, f"{role} image")
+            notes += repairs
+            if mask is not None:
+                mask, repairs = prepare_mask(mask, checked, f"{role} mask")
+                notes += repairs
+                mask = mask.to(device)
+            checked = checked.to(device)
+            images.append(checked)
+            masks.append(mask)
+            unit.append(unit_intensities(checked))
+        return cls(images[0], images[1], masks[0], masks[1], notes, (unit[0], unit[1]))
+
+    def working_pair(self, initial: InitialTransform, most_samples: int | None) -> WorkingPair:
+        """Both images on the work grid, the moving one after the initial transform."""
+        grid = work_grid(self.fixed.grid, most_samples or self.fixed.grid.count)
+        identity = LinearTransform.identity(grid.dimension)
+        fixed, moving = self.unit
+        valid = overlap_mask(self.moving.grid, grid, initial, moving)
+        if self.fixed_mask is not None:
+            mask = self.fixed_mask.data
+            valid = valid * resample_through(mask, self.fixed.grid, grid, identity)[0]
+        if self.moving_mask is not None:
+            mask = self.moving_mask.data
+            valid = valid * resample_through(mask, self.moving.grid, grid, initial)[0]
+        if not bool(valid.any()):
+            self.notes.append("the images do not overlap after the pre-alignment")
+            valid = torch.ones_like(valid)
+        fixed = resample_through(fixed, self.fixed.grid, grid, identity)
+        moving = resample_through(moving, self.moving.grid, grid, initial)
+        return WorkingPair(fixed, moving, valid, foreground(Image(fixed, grid)), grid)
+
+    def similarities(
+        self, initial: InitialTransform, field: DisplacementField
+    ) -> tuple[float, float, float]:
+        """Mutual information as the images came, after the initial transform, and at the end."""
+        grid = work_grid(self.fixed.grid, _SIMILARITY_SAMPLES)
+        identity = LinearTransform.identity(grid.dimension)
+        fixed = resample_through(self.unit[0], self.fixed.grid, grid, identity)
+        values = []
+        for transform in (identity, initial, field):
+            moving = resample_through(self.unit[1], self.moving.grid, grid, transform)
+            valid = overlap_mask(self.moving.grid, grid, transform, moving)
+            values.append(agreement(fixed, moving, valid))
+        return values[0], values[1], values[2]
+
+
+def require_dimension(card: ModelCard, grid: Grid) -> None:
+    """Raises IncompatibleModel when a model does not take images like this grid's."""
+    if grid.dimension not in card.input.dimensions:
+        raise IncompatibleModel(
+            "the model does not take images of this dimension",
+            where=card.name,
+            got=f"{grid.dimension}D",
+            wanted=" or ".join(f"{d}D" for d in card.input.dimensions),
+        )
 
 
 def prepare(image: Image, role: str) -> tuple[Image, list[str]]:
@@ -29,8 +140,11 @@ def prepare(image: Image, role: str) -> tuple[Image, list[str]]:
     """
     _require_gray(image, role)
     _require_samples(image.grid, role)
-    values, notes = _finite(image.data.float(), role)
-    values, clipped = _without_outliers(values, role)
+    data = (
+        image.data.clone() if image.data.is_inference() else image.data
+    )  # these take no gradients
+    values, notes = _replace_non_finite(data.float(), role)
+    values, clipped = _clip_outliers(values, role)
     if not bool(values.min() < values.max()):
         raise InvalidImage(
             f"the {role} is constant",
@@ -80,12 +194,13 @@ def on_grid(labels: Image, grid: Grid, role: str) -> tuple[Image, list[str]]:
     values = torch.cat(
         [
             sample(labels.data.double(), at, mode="nearest", outside="zeros")
-            for at in _seen_from(labels.grid, grid)
+            for at in _indices_in(labels.grid, grid)
         ],
         1,
     )
+    sizes = f"{_size_text(labels.grid)} and {_size_text(grid)}"
     note = (
-        f"the {role} has another grid than its image ({_size(labels.grid)} and {_size(grid)} "
+        f"the {role} has another grid than its image ({sizes} "
         f"voxels): resampled by nearest voxel, covers {100 * share:.0f} % of the image"
     )
     return Image(values.to(labels.data.dtype), grid), [note]
@@ -106,20 +221,21 @@ def overlap(labels: Image, grid: Grid, role: str) -> float:
         return 1.0
     size = torch.tensor(labels.grid.size, dtype=torch.float64)
     inside = sum(
-        int(((at > -0.5) & (at < size - 0.5)).all(-1).sum()) for at in _seen_from(labels.grid, grid)
+        int(((at > -0.5) & (at < size - 0.5)).all(-1).sum())
+        for at in _indices_in(labels.grid, grid)
     )
     share = inside / grid.count
     if share == 0:
         raise InvalidImage(
             f"the {role} lies outside of its image",
-            got=f"centers {_place(labels.grid)} and {_place(grid)}",
+            got=f"centers {_center_text(labels.grid)} and {_center_text(grid)}",
             wanted="the same place in space",
             remedy="Check that both belong together.",
         )
     return share
 
 
-def _seen_from(other: Grid, grid: Grid) -> Iterator[Tensor]:
+def _indices_in(other: Grid, grid: Grid) -> Iterator[Tensor]:
     """Where the samples of `grid` lie in another grid: continuous indices, slab after slab."""
     like = torch.zeros((), dtype=torch.float64)
     for rows in slabs(grid.shape, _SLAB):
@@ -139,12 +255,12 @@ def _require_samples(grid: Grid, role: str) -> None:
     if sum(n >= _FEWEST_SAMPLES for n in grid.size) < 2:
         raise InvalidImage(
             f"the {role} has too few voxels",
-            got=_size(grid),
+            got=_size_text(grid),
             wanted=f"at least {_FEWEST_SAMPLES} along two axes",
         )
 
 
-def _finite(values: Tensor, role: str) -> tuple[Tensor, list[str]]:
+def _replace_non_finite(values: Tensor, role: str) -> tuple[Tensor, list[str]]:
     good = torch.isfinite(values)
     bad = good.numel() - int(good.sum())
     if not bad:
@@ -160,7 +276,7 @@ def _finite(values: Tensor, role: str) -> tuple[Tensor, list[str]]:
     return torch.nan_to_num(values, nan=low, neginf=low, posinf=high), [note]
 
 
-def _without_outliers(values: Tensor, role: str) -> tuple[Tensor, list[str]]:
+def _clip_outliers(values: Tensor, role: str) -> tuple[Tensor, list[str]]:
     low, high = _usual_range(values)
     reach = _HUGE * (high - low)
     far = (values < low - reach) | (values > high + reach)
@@ -186,9 +302,9 @@ def _usual_range(values: Tensor) -> tuple[float, float]:
     return float(ranked[round(0.005 * last)]), float(ranked[round(0.995 * last)])
 
 
-def _size(grid: Grid) -> str:
+def _size_text(grid: Grid) -> str:
     return "x".join(map(str, grid.size))
 
 
-def _place(grid: Grid) -> str:
+def _center_text(grid: Grid) -> str:
     return "(" + ", ".join(f"{value:.1f}" for value in grid.center) + ") mm"

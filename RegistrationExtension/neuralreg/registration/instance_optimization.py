@@ -24,7 +24,7 @@ from neuralreg.measures.similarity import ssd
 from neuralreg.networks.blocks import CHANNELS_LAST, channels_last
 from neuralreg.networks.flow import exponential, follow, from_voxels, identity, read, to_voxels
 from neuralreg.progress import Progress
-from neuralreg.registration.refine import Refinement
+from neuralreg.registration.options import WeightRefinement
 from neuralreg.zoo.card import Fitting, Output
 from neuralreg.zoo.network import LoadedNetwork, RegistrationNetwork, run_options
 
@@ -35,7 +35,7 @@ Similar = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
-class ShownPair:
+class NetworkPair:
     """Two images (1, z, y, x) as a network sees them; masks alike, where there are any."""
 
     fixed: Tensor
@@ -45,8 +45,14 @@ class ShownPair:
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """By what weights were fitted, and the loss before each step."""
+class WeightFit:
+    """How weights were fitted.
+
+    Attributes:
+        similarity, regularity: terms of the loss.
+        rate: of Adam.
+        losses: before each step.
+    """
 
     similarity: str
     regularity: str
@@ -73,13 +79,13 @@ def require_fitting(network: RegistrationNetwork) -> Fitting:
     return fitting
 
 
-def fitted(
+def optimize_weights(
     network: RegistrationNetwork,
-    pair: ShownPair,
-    how: Refinement,
+    pair: NetworkPair,
+    how: WeightRefinement,
     options: Mapping[str, float] | None,
     progress: Progress,
-) -> tuple[RegistrationNetwork, Fitted]:
+) -> tuple[RegistrationNetwork, WeightFit]:
     """A network like the given one, which stays as it is, that registers the pair better.
 
     options: of the run, as on the card. The same call gives the same weights.
@@ -91,7 +97,7 @@ def fitted(
         raise InvalidOption(
             "weights are not fitted in float16", where=network.card.name, wanted="float32, bfloat16"
         )
-    module = _prepared(network.module)
+    module = _trainable_copy(network.module)
     copy = LoadedNetwork(network.card, module, network.device, network.precision)
     rate = fitting.rate if how.rate is None else how.rate
     losses: list[float] = []
@@ -109,10 +115,10 @@ def fitted(
             progress((step + 1) / how.steps, f"fitting the weights, loss {losses[-1]:.4f}")
     for parameter in module.parameters():
         parameter.requires_grad_(False)
-    return copy, Fitted(loss.similarity, fitting.regularity, rate, tuple(losses))
+    return copy, WeightFit(loss.similarity, fitting.regularity, rate, tuple(losses))
 
 
-def _prepared(module: nn.Module) -> nn.Module:
+def _trainable_copy(module: nn.Module) -> nn.Module:
     """A copy to be changed, with kernels in the layout that convolutions would turn them to."""
     with torch.no_grad():  # TorchScript would remember where its copies came from
         copy = deepcopy(module)
@@ -136,7 +142,11 @@ class _Loss:
     """Similarity of the warped images plus weighted regularity, of one direction or of both."""
 
     def __init__(
-        self, network: LoadedNetwork, pair: ShownPair, how: Refinement, numbers: dict[str, float]
+        self,
+        network: LoadedNetwork,
+        pair: NetworkPair,
+        how: WeightRefinement,
+        numbers: dict[str, float],
     ) -> None:
         fitting = network.card.fitting
         assert fitting is not None
@@ -146,9 +156,9 @@ class _Loss:
         images = [i[None].to(device, torch.float32) for i in (pair.fixed, pair.moving)]
         self.fixed = torch.cat(images[: self.sides])
         self.moving = torch.cat(images[::-1][: self.sides])
-        self.similarity = _named(fitting, how)
+        self.similarity = _similarity_name(fitting, how)
         weight = _weights(pair, self.fixed)
-        self.similar = _similar(fitting, self.similarity, self.fixed, weight)
+        self.similar = _dissimilarity(fitting, self.similarity, self.fixed, weight)
         per = numbers[fitting.per] if fitting.per else 1.0
         self.weight = how.regularity * fitting.weight * per
         self.random = torch.Generator().manual_seed(0)
@@ -177,7 +187,7 @@ class _Loss:
                 answers = module.both(*pairs[0], **self.numbers)
             else:
                 answers = [module(*pair, **self.numbers) for pair in pairs]
-        return [_normalized(torch.cat(tuple(answers)).float(), card.output)]
+        return [_normalized_displacement(torch.cat(tuple(answers)).float(), card.output)]
 
     def _inconsistency(self, fields: list[Tensor]) -> Tensor:
         """Of the way there and back its length (in cubes, both ways) or its derivatives, squared.
@@ -202,13 +212,13 @@ class _Loss:
         return rough.sum_of_squares([(way - w) / _STEP for w in beside])
 
 
-def _named(fitting: Fitting, how: Refinement) -> str:
+def _similarity_name(fitting: Fitting, how: WeightRefinement) -> str:
     """The similarity that the user names, else the card's; "lncc" is the card's kind of it."""
     own = fitting.similarity
     return own if how.similarity == "auto" or own.startswith(how.similarity) else how.similarity
 
 
-def _weights(pair: ShownPair, fixed: Tensor) -> Tensor | None:
+def _weights(pair: NetworkPair, fixed: Tensor) -> Tensor | None:
     """Where similarity counts: in the mask of what is compared with, like the fixed images."""
     masks = (pair.fixed_mask, pair.moving_mask)[: len(fixed)]
     if all(mask is None for mask in masks):
@@ -217,7 +227,7 @@ def _weights(pair: ShownPair, fixed: Tensor) -> Tensor | None:
     return torch.stack(each)
 
 
-def _similar(fitting: Fitting, name: str, fixed: Tensor, weight: Tensor | None) -> Similar:
+def _dissimilarity(fitting: Fitting, name: str, fixed: Tensor, weight: Tensor | None) -> Similar:
     """How unlike warped images are to the fixed ones, (n, 1, z, y, x), their mean."""
     if name == "lncc_icon":
         return GaussianCorrelation(fixed, weight=weight)
@@ -240,7 +250,7 @@ def _at_scales(fixed: Tensor, warped: Tensor, weight: Tensor | None, fitting: Fi
     return total
 
 
-def _normalized(answer: Tensor, meaning: Output) -> Tensor:
+def _normalized_displacement(answer: Tensor, meaning: Output) -> Tensor:
     """What a network said, (n, d, z, y, x), as a normalized displacement x y z."""
     said = answer.flip(1) if meaning.order == "zyx" else answer
     if meaning.kind == "voxel":

@@ -1,4 +1,4 @@
-"""Climbing to the linear transform under which two images tell most about each other."""
+"""Finding the linear transform under which two images tell most about each other."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from neuralreg.geometry.image import Image
 from neuralreg.geometry.sampling import index_to_unit, sample_points, unit_edges
 from neuralreg.geometry.smoothing import gaussian
 from neuralreg.registration.adam import descend
-from neuralreg.registration.working_grid import resampled, work_grid
+from neuralreg.registration.working_grid import resample_to, work_grid
 
 _BINS = 32
 _BAND = 0.03  # share of the extent around the body from which points are drawn as well
@@ -38,7 +38,7 @@ class Level:
 
 
 @dataclass(frozen=True, eq=False)
-class Side:
+class SampledImage:
     """One image at one resolution, with the points at which the other is compared to it.
 
     values: (1, z, y, x) in 0..1. points: (n, d) in LPS mm from `center`. at_points: (n,).
@@ -51,12 +51,14 @@ class Side:
     center: Matrix
 
     @classmethod
-    def drawn(cls, image: Image, weight: Image, level: Level, center: Matrix, seed: int) -> Side:
+    def draw(
+        cls, image: Image, weight: Image, level: Level, center: Matrix, seed: int
+    ) -> SampledImage:
         """A side with points drawn in and around the body, the same for the same seed."""
         grid = work_grid(image.grid, level.samples)
-        values = resampled(image.data, image.grid, grid)
+        values = resample_to(image.data, image.grid, grid)
         coarse = work_grid(image.grid, _DRAWN_FROM)
-        body = resampled(weight.data, weight.grid, coarse)
+        body = resample_to(weight.data, weight.grid, coarse)
         reach = [_BAND * e / s for e, s in zip(coarse.extent_mm, coarse.spacing, strict=True)]
         near = gaussian(body, reach[::-1])[0].cpu()
         chance = ((near > 0.05) + _OUTSIDE_CHANCE).float().flatten()
@@ -144,9 +146,9 @@ def mutual_information(one: Tensor, two: Tensor, weight: Tensor) -> Tensor:
     return information
 
 
-def agreement(fixed: Tensor, moving: Tensor, seen: Tensor) -> float:
-    """Mutual information in nats of two images (1, z, y, x) in 0..1, over where both are seen."""
-    chosen = seen.flatten() > 0.5
+def agreement(fixed: Tensor, moving: Tensor, valid: Tensor) -> float:
+    """Mutual information in nats of two images (1, z, y, x) in 0..1, over where both are known."""
+    chosen = valid.flatten() > 0.5
     if not bool(chosen.any()):
         return 0.0
     one, two = (v.flatten()[chosen][None] for v in (fixed, moving))
@@ -154,7 +156,7 @@ def agreement(fixed: Tensor, moving: Tensor, seen: Tensor) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class Guess:
+class LinearCandidates:
     """Linear transforms, one per row: first `base`, then what `theta` says.
 
     base: (b, d, d). theta: (b, k): rotation vector, symmetric logarithm of the stretch, and shift
@@ -173,7 +175,7 @@ class Guess:
     @staticmethod
     def size(d: int) -> int:
         """How many parameters there are."""
-        return Guess.turns(d) + d * (d + 1) // 2 + d
+        return LinearCandidates.turns(d) + d * (d + 1) // 2 + d
 
     def matrices(self) -> Tensor:
         """Linear parts (b, d, d)."""
@@ -199,50 +201,55 @@ class Guess:
         d = self.base.shape[-1]
         return self.theta[:, self.turns(d) : -d].square().sum(1)
 
-    def select(self, rows: Tensor) -> Guess:
+    def select(self, rows: Tensor) -> LinearCandidates:
         """Some of the transforms."""
-        return Guess(self.base[rows], self.theta[rows], self.radius)
+        return LinearCandidates(self.base[rows], self.theta[rows], self.radius)
 
 
-def value(fixed: Side, moving: Side, guess: Guess) -> Tensor:
+def objective(fixed: SampledImage, moving: SampledImage, guess: LinearCandidates) -> Tensor:
     """How much both sides tell about each other (b,), over the points of both, less stretching.
 
     Taking the points of both sides keeps the transform from shrinking one image into a corner of
     the other.
     """
     linear, shift = guess.matrices(), guess.shifts()[:, None]
-    there, seen_there = moving.read(fixed.points @ linear.transpose(1, 2) + shift)
-    back = (moving.points - shift) @ torch.linalg.inv(linear).transpose(1, 2)
-    here, seen_here = fixed.read(back)
+    moving_values, in_moving = moving.read(fixed.points @ linear.transpose(1, 2) + shift)
+    backwards = (moving.points - shift) @ torch.linalg.inv(linear).transpose(1, 2)
+    fixed_values, in_fixed = fixed.read(backwards)
     b = len(linear)
     information = shared_information(
-        torch.cat([fixed.at_points.expand(b, -1), here], 1),
-        torch.cat([there, moving.at_points.expand(b, -1)], 1),
-        torch.cat([seen_there, seen_here], 1),
+        torch.cat([fixed.at_points.expand(b, -1), fixed_values], 1),
+        torch.cat([moving_values, moving.at_points.expand(b, -1)], 1),
+        torch.cat([in_moving, in_fixed], 1),
     )
     return information - _STRETCH_PRIOR * guess.stretching()
 
 
-def climb(
-    fixed: Side, moving: Side, guess: Guess, level: Level, *, affine: bool
-) -> tuple[Guess, Tensor]:
-    """The best transforms that gradient ascent met, and their values (b,)."""
+def maximize(
+    fixed: SampledImage,
+    moving: SampledImage,
+    guess: LinearCandidates,
+    level: Level,
+    *,
+    affine: bool,
+) -> tuple[LinearCandidates, Tensor]:
+    """The best transforms on the way of gradient ascent, and their objectives (b,)."""
     d = fixed.grid.dimension
-    free = torch.ones_like(guess.theta[0])
+    changeable = torch.ones_like(guess.theta[0])
     if not affine:
-        free[Guess.turns(d) : -d] = 0
+        changeable[LinearCandidates.turns(d) : -d] = 0
     best = guess.theta.new_full((len(guess.theta),), -np.inf)
-    kept = guess.theta.clone()
+    best_theta = guess.theta.clone()
 
     def loss(change: Tensor) -> Tensor:
-        theta = guess.theta + change * free
-        return -value(fixed, moving, Guess(guess.base, theta, guess.radius))
+        theta = guess.theta + change * changeable
+        return -objective(fixed, moving, LinearCandidates(guess.base, theta, guess.radius))
 
     def keep(_: int, change: Tensor, losses: Tensor) -> None:
         better = -losses > best
         best[better] = -losses[better]
-        kept[better] = (guess.theta + change * free)[better]
+        best_theta[better] = (guess.theta + change * changeable)[better]
 
     start = torch.zeros_like(guess.theta)
     descend(start, loss, steps=level.steps, rate=level.rate, after=keep)
-    return Guess(guess.base, kept, guess.radius), best
+    return LinearCandidates(guess.base, best_theta, guess.radius), best

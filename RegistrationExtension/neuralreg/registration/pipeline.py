@@ -1,10 +1,22 @@
-"""The stages between two images and a transform, each on its own."""
+"""The steps between two checked images and a transform, each on its own.
+
+1. `Inputs.prepare` checks and repairs the images (image_checks.py).
+2. `choose_model` takes a network or the training-free search (model_choice.py).
+3. `initial_alignment` finds what comes before the deformation.
+4. `predict_field` asks a network for the deformation, `predict` the search for a first guess.
+5. `refine_velocity_field` follows the images from there.
+6. `integrate_without_folds` makes the displacement field.
+7. `compose_both_directions` puts the chain together and inverts it.
+8. `measure_outcome` tells how good it looks.
+
+`deform` is steps 4 to 6 for one model; `engine.py` runs them all.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import ceil
+from dataclasses import field as member
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,129 +24,110 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from neuralreg.errors import IncompatibleModel
 from neuralreg.geometry.field import DisplacementField, compose
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
-from neuralreg.geometry.inverse import invert
+from neuralreg.geometry.inverse import inverse_error, invert
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.geometry.network_output import from_network, from_voxels, to_voxels
 from neuralreg.geometry.velocity import exponentiate
-from neuralreg.progress import Progress
-from neuralreg.registration.image_checks import prepare, prepare_mask, require_same_dimension
-from neuralreg.registration.instance_optimization import Fitted, ShownPair, fitted
-from neuralreg.registration.linear_search import agreement
-from neuralreg.registration.prealign import Alignment, Prealign
-from neuralreg.registration.prealign import prealign as align
-from neuralreg.registration.preprocess import shown_pair
-from neuralreg.registration.refine import Refined, Refinement, Velocity, refine_velocity
-from neuralreg.registration.unfold import unfolded, unfolded_displacement
+from neuralreg.measures.jacobian import folding_percent, jacobian_determinant
+from neuralreg.progress import Progress, Timer
+from neuralreg.registration.image_checks import Inputs
+from neuralreg.registration.instance_optimization import (
+    NetworkPair,
+    WeightFit,
+    optimize_weights,
+)
+from neuralreg.registration.options import (
+    FieldRefinement,
+    LinearAlignment,
+    Refinement,
+    WeightRefinement,
+)
+from neuralreg.registration.prealign import prealign
+from neuralreg.registration.preprocess import network_pair
+from neuralreg.registration.refine import RefinementRecord, Velocity, refine_velocity
+from neuralreg.registration.result import Outcome
+from neuralreg.registration.unfold import unfold_displacement, unfold_velocity
 from neuralreg.registration.working_grid import (
-    Start,
+    InitialTransform,
     WorkingPair,
-    brought,
+    add_margin,
+    extend_to_cover,
     foreground,
-    shown,
-    unit_intensities,
+    margin,
+    overlap_mask,
+    resample_through,
+    resample_to,
     work_grid,
 )
-from neuralreg.zoo.card import ModelCard
 from neuralreg.zoo.network import RegistrationNetwork, run_options
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
-_MARGIN = 0.05  # of the extent, around the images
-_LEAST_MARGIN = 2  # samples
 _INVERSE_TOLERANCE_MM = 0.05
+_REFINED_SAMPLES = 700_000  # of the work grid, where no card says how many
+ModelOptions = Mapping[str, float]
 
 
 @dataclass(frozen=True, eq=False)
-class Inputs:
-    """Both images, checked and on the device, with their masks and what was mended."""
+class Prediction:
+    """What a network predicts for a pair.
 
-    fixed: Image
-    moving: Image
-    fixed_mask: Image | None
-    moving_mask: Image | None
-    notes: list[str]
-    unit: tuple[Tensor, Tensor]  # intensities
+    Attributes:
+        field: the deformation in mm, without folds, on a grid that covers the fixed image with a
+            margin; the initial transform follows it.
+        smoothed_share: of the field that was smoothed against folding.
+        maps: what else the network tells, by name, on the fixed image's grid.
+    """
 
-    @classmethod
-    def prepared(
-        cls,
-        fixed: Image,
-        moving: Image,
-        fixed_mask: Image | None,
-        moving_mask: Image | None,
-        device: torch.device,
-    ) -> Inputs:
-        """Raises InvalidImage for what cannot be registered."""
-        require_same_dimension(fixed, moving)
-        notes: list[str] = []
-        images, masks, unit = [], [], []
-        for image, mask, role in ((fixed, fixed_mask, "fixed"), (moving, moving_mask, "moving")):
-            good, repairs = prepare(image, f"{role} image")
-            notes += repairs
-            if mask is not None:
-                mask, repairs = prepare_mask(mask, good, f"{role} mask")
-                notes += repairs
-                mask = mask.to(device)
-            good = good.to(device)
-            images.append(good)
-            masks.append(mask)
-            unit.append(unit_intensities(good))
-        return cls(images[0], images[1], masks[0], masks[1], notes, (unit[0], unit[1]))
-
-    def pair(self, start: Start, most_samples: int | None) -> WorkingPair:
-        """Both images on the work grid."""
-        grid = work_grid(self.fixed.grid, most_samples or self.fixed.grid.count)
-        here = LinearTransform.identity(grid.dimension)
-        fixed, moving = self.unit
-        seen = shown(self.moving.grid, grid, start, moving)
-        if self.fixed_mask is not None:
-            seen = seen * brought(self.fixed_mask.data, self.fixed.grid, grid, here)[0]
-        if self.moving_mask is not None:
-            seen = seen * brought(self.moving_mask.data, self.moving.grid, grid, start)[0]
-        if not bool(seen.any()):
-            self.notes.append("the images do not overlap after the pre-alignment")
-            seen = torch.ones_like(seen)
-        fixed, moving = (
-            brought(fixed, self.fixed.grid, grid, here),
-            brought(moving, self.moving.grid, grid, start),
-        )
-        return WorkingPair(fixed, moving, seen, foreground(Image(fixed, grid)), grid)
-
-    def similarities(self, start: Start, whole: DisplacementField) -> tuple[float, float, float]:
-        """Mutual information as the images came, after the start, and at the end."""
-        grid = work_grid(self.fixed.grid, 200_000)
-        here = LinearTransform.identity(grid.dimension)
-        fixed = brought(self.unit[0], self.fixed.grid, grid, here)
-        found = []
-        for through in (here, start, whole):
-            moving = brought(self.unit[1], self.moving.grid, grid, through)
-            found.append(agreement(fixed, moving, shown(self.moving.grid, grid, through, moving)))
-        return found[0], found[1], found[2]
+    field: DisplacementField
+    smoothed_share: float
+    maps: Mapping[str, Image] = member(default_factory=dict)
 
 
-def require_dimension(card: ModelCard, grid: Grid) -> None:
-    """Raises IncompatibleModel when a model does not take images like this grid's."""
-    if grid.dimension not in card.input.dimensions:
-        raise IncompatibleModel(
-            "the model does not take images of this dimension",
-            where=card.name,
-            got=f"{grid.dimension}D",
-            wanted=" or ".join(f"{d}D" for d in card.input.dimensions),
-        )
+@dataclass(frozen=True, eq=False)
+class Deformation(Prediction):
+    """A prediction, and how it was refined."""
+
+    refined: RefinementRecord | WeightFit | None = None
 
 
-def start_of(
-    inputs: Inputs, initial: sitk.Transform | None, how: Prealign, progress: Progress
-) -> tuple[Start, dict[str, object]]:
-    """What comes before the deformation, and how it was found."""
-    if initial is not None:
-        return _from_initial(initial, inputs.fixed), {"start": "given"}
-    found: Alignment = align(
+@dataclass(frozen=True, eq=False)
+class BothDirections:
+    """Both directions of the whole chain, and how good they look."""
+
+    field: DisplacementField
+    inverse: DisplacementField
+    outcome: Outcome
+
+    def failed_checks(self) -> str | None:
+        """What the result's own checks have against it, in words; None when it passes."""
+        before, after = self.outcome.similarity_linear, self.outcome.similarity_final
+        if after < before:
+            return (
+                "the images agree less than after the linear alignment: "
+                f"{self.outcome.similarity} {before:.3f} before, {after:.3f} after"
+            )
+        if self.outcome.folding_percent_body > 0:
+            return f"{self.outcome.folding_percent_body:.2g} % of the body is folded"
+        return None
+
+
+def initial_alignment(
+    inputs: Inputs, given: sitk.Transform | None, how: LinearAlignment, progress: Progress
+) -> tuple[InitialTransform, dict[str, object]]:
+    """What comes before the deformation, and plain values that tell how it came about.
+
+    Args:
+        given: taken as it is, unless None.
+        how: how far the search for a linear transform may go.
+    """
+    if given is not None:
+        return _from_itk(given, inputs.fixed), {"start": "given"}
+    alignment = prealign(
         inputs.fixed,
         inputs.moving,
         how,
@@ -142,160 +135,252 @@ def start_of(
         moving_mask=inputs.moving_mask,
         progress=progress,
     )
-    if found.start.startswith("turned"):
+    if alignment.start.is_turned:
         inputs.notes.append("the moving image was turned by 90 degrees or more: check the result")
-    return found.linear, {"start": found.start, "kind": found.kind.value}
+    return alignment.linear, {"start": alignment.start.value, "kind": alignment.kind.value}
 
 
-def _from_initial(initial: sitk.Transform, fixed: Image) -> Start:
+def _from_itk(given: sitk.Transform, fixed: Image) -> InitialTransform:
     from neuralreg.io.itk import from_itk, linear_from_itk
 
-    if initial.IsLinear():
-        return linear_from_itk(initial)
-    field = from_itk(initial, with_margin(fixed.grid))
+    if given.IsLinear():
+        return linear_from_itk(given)
+    field = from_itk(given, add_margin(fixed.grid))
     return DisplacementField(field.vectors.to(fixed.data), field.grid)
 
 
+def deform(
+    network: RegistrationNetwork,
+    inputs: Inputs,
+    initial: InitialTransform,
+    refinement: Refinement | None,
+    options: ModelOptions,
+    timer: Timer,
+) -> Deformation:
+    """The deformation that a model finds for the inputs, refined, without folds."""
+    if searches(network):
+        if not isinstance(refinement, FieldRefinement):
+            refinement = FieldRefinement()
+        return _search(network, inputs, initial, refinement, options, timer)
+    if isinstance(refinement, WeightRefinement):
+        with timer.stage("refinement", 0.3, 0.8) as part:
+            network, fit = fit_to_inputs(network, inputs, initial, refinement, options, part)
+        with timer.stage("prediction", 0.8, 0.85), torch.no_grad():
+            first = predict_field(network, inputs, initial, options)
+        return Deformation(first.field, first.smoothed_share, first.maps, fit)
+    end = 0.6 if refinement else 0.85
+    with timer.stage("prediction", 0.3, end), torch.no_grad():
+        first = predict_field(network, inputs, initial, options)
+    if refinement is None:
+        return Deformation(first.field, first.smoothed_share, first.maps)
+    with timer.stage("refinement", end, 0.85) as part:
+        more = refine_field(inputs, compose(first.field, initial), refinement, part)
+    smoothed_share = max(first.smoothed_share, more.smoothed_share)
+    return Deformation(compose(more.field, first.field), smoothed_share, first.maps, more.refined)
+
+
 def searches(network: RegistrationNetwork) -> bool:
-    """Whether a model only finds where to begin: its answer is a velocity yet to be refined."""
+    """Whether a model only finds where to begin: its output is a velocity yet to be refined."""
     return network.card.output.kind == "features" or network.card.architecture == "convex"
 
 
-def predicted(
+def _search(
+    network: RegistrationNetwork,
+    inputs: Inputs,
+    initial: InitialTransform,
+    refinement: FieldRefinement,
+    options: ModelOptions,
+    timer: Timer,
+) -> Deformation:
+    with timer.stage("prediction", 0.3, 0.45), torch.no_grad():
+        pair = inputs.working_pair(initial, network.card.input.most_samples)
+        guess = predict(network, pair.fixed, pair.moving, pair.grid, options)
+    with timer.stage("refinement", 0.45, 0.85) as part:
+        velocity, record = refine_velocity_field(inputs, pair, guess, refinement, part)
+    with torch.no_grad():
+        field, smoothed_share = integrate_without_folds(velocity, pair.grid)
+    return Deformation(field, smoothed_share, refined=record)
+
+
+def predict(
     network: RegistrationNetwork,
     fixed: Tensor,
     moving: Tensor,
     grid: Grid,
-    options: Mapping[str, float] | None = None,
+    options: ModelOptions | None = None,
 ) -> DisplacementField:
-    """What the network answers for two images (1, z, y, x) on one grid, in mm."""
+    """What the network predicts for two images (1, z, y, x) on one grid, in mm."""
     output = network.predict(fixed, moving, **run_options(network.card, options))
-    return _meant(network, output, grid)
+    return _displacement(network, output, grid)
 
 
-def _meant(network: RegistrationNetwork, output: Tensor, grid: Grid) -> DisplacementField:
+def _displacement(network: RegistrationNetwork, output: Tensor, grid: Grid) -> DisplacementField:
     """The displacement in mm that an output stands for."""
     meaning = network.card.output
     kind = "voxel" if meaning.kind == "features" else meaning.kind
-    found = from_network(output, grid, kind=kind, order=meaning.order)
-    return exponentiate(found) if meaning.velocity else found
+    field = from_network(output, grid, kind=kind, order=meaning.order)
+    return exponentiate(field) if meaning.velocity else field
 
 
-def answered(
+def predict_field(
     network: RegistrationNetwork,
     inputs: Inputs,
-    start: Start,
-    options: Mapping[str, float] | None,
-) -> tuple[DisplacementField, float, dict[str, Image]]:
-    """The deformation that a network answers for the inputs, and the share that was smoothed.
-
-    In mm, without folds, and on a grid that covers the fixed image with a margin. At the end, what
-    else the network tells, by name, on the fixed image's grid.
-    """
+    initial: InitialTransform,
+    options: ModelOptions,
+) -> Prediction:
+    """What a network predicts for the inputs after an initial transform."""
     masks = inputs.fixed_mask, inputs.moving_mask
-    fixed, moving, grid = shown_pair(network.card, inputs.fixed, inputs.moving, start, *masks)
+    fixed, moving, grid = network_pair(network.card, inputs.fixed, inputs.moving, initial, *masks)
     numbers = run_options(network.card, options)
     output = network.predict(fixed, moving, **numbers)
-    voxels, smoothed = unfolded_displacement(to_voxels(_meant(network, output, grid)))
-    wide = covering(grid, with_margin(inputs.fixed.grid))
-    told = getattr(network, "maps", None)
+    displacement = to_voxels(_displacement(network, output, grid))
+    voxels, smoothed_share = unfold_displacement(displacement)
+    wide = extend_to_cover(grid, add_margin(inputs.fixed.grid))
+    more_of = getattr(network, "maps", None)
     shape = inputs.fixed.grid.shape
-    maps = told(fixed, moving, output, shape, **numbers) if told else {}
+    maps = more_of(fixed, moving, output, shape, **numbers) if more_of else {}
     images = {
         name: Image(values[None].to("cpu", torch.uint8), inputs.fixed.grid)
         for name, values in maps.items()
     }
-    return from_voxels(voxels, grid).resample(wide), smoothed, images
+    return Prediction(from_voxels(voxels, grid).resample(wide), smoothed_share, images)
 
 
-def fitted_to(
+def fit_to_inputs(
     network: RegistrationNetwork,
     inputs: Inputs,
-    start: Start,
-    how: Refinement,
-    options: Mapping[str, float] | None,
+    initial: InitialTransform,
+    refinement: WeightRefinement,
+    options: ModelOptions,
     progress: Progress,
-) -> tuple[RegistrationNetwork, Fitted]:
+) -> tuple[RegistrationNetwork, WeightFit]:
     """A copy of the network whose weights suit the pair better, and how they were fitted."""
     masks = inputs.fixed_mask, inputs.moving_mask
-    fixed, moving, grid = shown_pair(network.card, inputs.fixed, inputs.moving, start, *masks)
-    here = LinearTransform.identity(grid.dimension)
-    places = (inputs.fixed.grid, here), (inputs.moving.grid, start)
-    seen = [
-        None if mask is None else (brought(mask.data, source, grid, through) > 0.5).to(fixed)
-        for mask, (source, through) in zip(masks, places, strict=True)
+    fixed, moving, grid = network_pair(network.card, inputs.fixed, inputs.moving, initial, *masks)
+    identity = LinearTransform.identity(grid.dimension)
+    sides = (inputs.fixed.grid, identity), (inputs.moving.grid, initial)
+    valid = [
+        None
+        if mask is None
+        else (resample_through(mask.data, source, grid, transform) > 0.5).to(fixed)
+        for mask, (source, transform) in zip(masks, sides, strict=True)
     ]
-    better, how_fitted = fitted(network, ShownPair(fixed, moving, *seen), how, options, progress)
-    losses = how_fitted.losses
+    pair = NetworkPair(fixed, moving, *valid)
+    copy, fit = optimize_weights(network, pair, refinement, options, progress)
+    losses = fit.losses
     if losses and losses[-1] > losses[0]:
         inputs.notes.append(
             f"fitting the weights did not lower the loss: {losses[0]:.4f} before, {losses[-1]:.4f} "
             "in the end; a lower rate may"
         )
-    return better, how_fitted
+    return copy, fit
 
 
-def covering(grid: Grid, other: Grid) -> Grid:
-    """The grid with samples added at its ends until it holds the field of view of another one."""
-    reach = grid.indices_at(other.corners())
-    before = np.ceil(-reach.min(0)).clip(0).astype(int)
-    after = np.ceil(reach.max(0) - np.subtract(grid.size, 1)).clip(0).astype(int)
-    size = np.add(grid.size, before + after)
-    return Grid(tuple(size.tolist()), grid.spacing, tuple(grid.points_at(-before)), grid.direction)
+def refine_field(
+    inputs: Inputs, field: DisplacementField, refinement: FieldRefinement, progress: Progress
+) -> Deformation:
+    """What is to come before a field for the images to agree better."""
+    pair = inputs.working_pair(field, _REFINED_SAMPLES)
+    identity = DisplacementField.identity(pair.grid, pair.fixed)
+    velocity, record = refine_velocity_field(inputs, pair, identity, refinement, progress)
+    with torch.no_grad():
+        correction, smoothed_share = integrate_without_folds(velocity, pair.grid)
+    return Deformation(correction, smoothed_share, refined=record)
 
 
-def bent(
+def refine_velocity_field(
     inputs: Inputs,
     pair: WorkingPair,
     guess: DisplacementField,
-    options: Refinement,
+    refinement: FieldRefinement,
     progress: Progress,
-) -> tuple[Velocity, Refined]:
+) -> tuple[Velocity, RefinementRecord]:
     """The velocity that refinement makes of a first guess on the pair's grid."""
     velocity = Velocity(to_voxels(guess))
-    refined = refine_velocity(pair, velocity, options, progress)
-    if refined.kept == "linear":
-        inputs.notes.append(_linear_kept(refined))
-    return velocity, refined
+    record = refine_velocity(pair, velocity, refinement, progress)
+    if record.kept == "linear":
+        before, after = record.information[:2]
+        inputs.notes.append(
+            "the linear alignment was kept: bending the image explained no more of it "
+            f"(mutual information {before:.3f} before, {after:.3f} after)"
+        )
+    return velocity, record
 
 
-def _linear_kept(refined: Refined) -> str:
-    before, after = refined.information[:2]
-    return (
-        "the linear alignment was kept: bending the image explained no more of it "
-        f"(mutual information {before:.3f} before, {after:.3f} after)"
+def integrate_without_folds(velocity: Velocity, grid: Grid) -> tuple[DisplacementField, float]:
+    """The deformation in mm, without folds, with a margin, and the share that was smoothed."""
+    voxels, smoothed_share = unfold_velocity(velocity)
+    pad = margin(grid)
+    both_ends = [n for axis in pad for n in (axis, axis)]  # x first, as pad wants it
+    padded = functional.pad(voxels[None], both_ends, mode="replicate")[0]
+    return from_voxels(padded, grid.pad(pad)), smoothed_share
+
+
+def compose_both_directions(
+    deformation: Deformation, inputs: Inputs, initial: InitialTransform, full_resolution: bool
+) -> BothDirections:
+    """The whole chain in both directions, and how good it looks."""
+    added = deformation.field
+    if full_resolution:
+        added = added.resample(add_margin(inputs.fixed.grid))
+    field, inverse = compose(added, initial), invert_chain(added, initial, inputs.moving.grid)
+    similarities = inputs.similarities(initial, field)
+    return BothDirections(
+        field, inverse, measure_outcome(field, inverse, inputs.fixed, added, similarities)
     )
 
 
-def finished(velocity: Velocity, grid: Grid) -> tuple[DisplacementField, float]:
-    """The deformation in mm, without folds, with a margin, and the share that was smoothed."""
-    _, voxels, smoothed = unfolded(velocity)
-    pad = _margin(grid)
-    both_ends = [n for axis in pad for n in (axis, axis)]  # x first, as pad wants it
-    padded = functional.pad(voxels[None], both_ends, mode="replicate")[0]
-    return from_voxels(padded, grid.pad(pad)), smoothed
-
-
-def inverse_of(bent: DisplacementField, start: Start, moving: Grid) -> DisplacementField:
+def invert_chain(
+    deformation: DisplacementField, initial: InitialTransform, moving: Grid
+) -> DisplacementField:
     """The whole chain backwards, over the moving image with a margin.
 
     The deformation keeps its border value as far as the moving image reaches, so that the chain
     can be followed back from everywhere in it.
     """
-    grid = with_margin(work_grid(moving, bent.grid.count))
-    if isinstance(start, LinearTransform):
-        reach = bent.grid.indices_at(start.inverse()(grid.corners()))
-        beyond = np.maximum(-reach.min(0), (reach - bent.grid.size).max(0)).clip(0)
-        pad = np.minimum(np.ceil(beyond), bent.grid.size).astype(int)
-        bent = bent.resample(bent.grid.pad(pad.tolist()))
-    return invert(compose(bent, start), grid=grid, tolerance_mm=_INVERSE_TOLERANCE_MM)
+    grid = add_margin(work_grid(moving, deformation.grid.count))
+    if isinstance(initial, LinearTransform):
+        reach = deformation.grid.indices_at(initial.inverse()(grid.corners()))
+        beyond = np.maximum(-reach.min(0), (reach - deformation.grid.size).max(0)).clip(0)
+        pad = np.minimum(np.ceil(beyond), deformation.grid.size).astype(int)
+        deformation = deformation.resample(deformation.grid.pad(pad.tolist()))
+    return invert(compose(deformation, initial), grid=grid, tolerance_mm=_INVERSE_TOLERANCE_MM)
 
 
-def _margin(grid: Grid) -> list[int]:
-    """Samples to add at each end, x y z."""
-    return [max(ceil(_MARGIN * n), _LEAST_MARGIN) for n in grid.size]
+def measure_outcome(
+    field: DisplacementField,
+    inverse: DisplacementField,
+    fixed: Image,
+    displacement: DisplacementField,
+    similarities: tuple[float, float, float],
+) -> Outcome:
+    """The outcome of a chain, measured at the samples of its field.
 
-
-def with_margin(grid: Grid) -> Grid:
-    """The grid and some samples around it."""
-    return grid.pad(_margin(grid))
+    Args:
+        field, inverse: the whole chain in both directions.
+        fixed: the image that the field starts from; its foreground is the body.
+        displacement: what was added to the initial transform.
+        similarities: before, after the linear part, at the end.
+    """
+    determinant = jacobian_determinant(field)
+    error = inverse_error(inverse, field)
+    everywhere = torch.ones_like(fixed.data[:1], dtype=torch.float32)
+    identity = LinearTransform.identity(fixed.grid.dimension)
+    inside = overlap_mask(fixed.grid, field.grid, identity, everywhere) > 0.5
+    body = foreground(fixed)[None].float()
+    body = inside & (resample_to(body, fixed.grid, field.grid)[0] > 0.5)
+    if not bool(body.any()):
+        body = inside
+    length = torch.linalg.vector_norm(displacement.resample(field.grid).vectors, dim=0)
+    return Outcome(
+        similarity="mutual information",
+        similarity_initial=similarities[0],
+        similarity_linear=similarities[1],
+        similarity_final=similarities[2],
+        folding_percent=folding_percent(determinant, inside),
+        folding_percent_body=folding_percent(determinant, body),
+        inverse_error_mean_mm=float(error[body].mean()),
+        inverse_error_max_mm=float(error[body].max()),
+        displacement_mean_mm=float(length[body].mean()),
+        displacement_max_mm=float(length[body].max()),
+    )

@@ -1,9 +1,9 @@
-"""Rigid and affine alignment before anything bends: many starts, one judge."""
+"""Rigid and affine alignment before the deformation: many starts, one metric."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from itertools import permutations, product
 
 import numpy as np
@@ -14,8 +14,15 @@ from neuralreg.geometry.grid import Grid, Matrix
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.progress import Progress, silent
-from neuralreg.registration.linear_search import Guess, Level, Side, climb, value
-from neuralreg.registration.working_grid import foreground, spread, unit_intensities
+from neuralreg.registration.linear_search import (
+    Level,
+    LinearCandidates,
+    SampledImage,
+    maximize,
+    objective,
+)
+from neuralreg.registration.options import LinearAlignment
+from neuralreg.registration.working_grid import equalize, foreground, unit_intensities
 
 _SCREEN = Level(24**3, 1500, 12, 0.06)
 _RIGID = (Level(32**3, 3000, 40, 0.04), Level(64**3, 12000, 30, 0.015))
@@ -26,34 +33,40 @@ _TURNED_MARGIN = 2.0  # patients lie as their header says, unless the images say
 _AFFINE_GAIN = 1.002  # an affine that explains no more than this is noise
 
 
-class Prealign(Enum):
-    """How far the linear stage may go; AUTO is AFFINE with the simplest explanation preferred."""
+class StartKind(StrEnum):
+    """Where the search for a linear transform can begin."""
 
-    NONE = "none"
-    CENTER = "center"
-    RIGID = "rigid"
-    AFFINE = "affine"
-    AUTO = "auto"
+    HEADER = "header"
+    FIELD_OF_VIEW = "field of view"
+    BODY = "body"
+    TURNED_BODY = "turned body"
+
+    @property
+    def is_turned(self) -> bool:
+        """Whether the moving image is turned by 90 degrees or more there."""
+        return self is StartKind.TURNED_BODY
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """The linear transform that was found, and how.
+    """A linear transform, fixed to moving, and how it was found.
 
-    start: where the search began that won. kind: what is left of it.
-    information: nats that both images tell about each other before and after.
+    Attributes:
+        start: where the best search began.
+        kind: what is left of what was asked for.
+        information: mutual information in nats times overlap, before and after.
     """
 
     linear: LinearTransform
-    start: str
-    kind: Prealign
+    start: StartKind
+    kind: LinearAlignment
     information: tuple[float, float]
 
 
 def prealign(
     fixed: Image,
     moving: Image,
-    how: Prealign = Prealign.AUTO,
+    how: LinearAlignment = LinearAlignment.AUTO,
     *,
     fixed_mask: Image | None = None,
     moving_mask: Image | None = None,
@@ -71,61 +84,65 @@ def prealign(
     Masks (1 inside) say where points are drawn; they lie on the grids of their images.
     """
     search = _Search.of(fixed, moving, fixed_mask, moving_mask)
-    header = search.start(["header"])
-    before = float(value(*search.sides(_RIGID[0]), header))
-    if how is Prealign.NONE:
-        return Alignment(search.transform(header), "header", how, (before, before))
-    starts, names = search.screened(search.all_starts())
+    header = search.start([StartKind.HEADER])
+    before = float(objective(*search.sides(_RIGID[0]), header))
+    if how is LinearAlignment.NONE:
+        return Alignment(search.transform(header), StartKind.HEADER, how, (before, before))
+    starts, kinds = search.screen(search.all_starts())
     progress(0.2, "looking for the best start")
     sides = search.sides(_RIGID[0])
-    if how is Prealign.CENTER:
-        return search.centered(before)
-    guess, reached = climb(*sides, starts, _RIGID[0], affine=False)
-    win = _winner(reached, names)
+    if how is LinearAlignment.CENTER:
+        return search.center(before)
+    guess, reached = maximize(*sides, starts, _RIGID[0], affine=False)
+    win = _winner(reached, kinds)
     guess = guess.select(torch.tensor([win]))
     for level in _RIGID[1:]:
-        guess, _ = climb(*search.sides(level), guess, level, affine=False)
+        guess, _ = maximize(*search.sides(level), guess, level, affine=False)
     progress(0.4, "rigid alignment")
-    kind = Prealign.RIGID
+    kind = LinearAlignment.RIGID
     fine = search.sides(_FINE)
-    guess, rigid = climb(*fine, guess, _FINE, affine=False)
-    if how is not Prealign.RIGID:
-        bent = guess
+    guess, rigid = maximize(*fine, guess, _FINE, affine=False)
+    if how is not LinearAlignment.RIGID:
+        affine_guess = guess
         for level in _AFFINE:
             at = fine if level is _FINE else search.sides(level)
-            bent, affine = climb(*at, bent, level, affine=True)
+            affine_guess, affine = maximize(*at, affine_guess, level, affine=True)
             progress(0.6, "affine alignment")
-        if how is Prealign.AFFINE or float(affine) > _AFFINE_GAIN * float(rigid):
-            guess, kind = bent, Prealign.AFFINE
-    after = float(value(*sides, guess))
+        if how is LinearAlignment.AFFINE or float(affine) > _AFFINE_GAIN * float(rigid):
+            guess, kind = affine_guess, LinearAlignment.AFFINE
+    after = float(objective(*sides, guess))
     progress(1.0, "aligned")
-    return Alignment(search.transform(guess), names[win], kind, (before, after))
+    return Alignment(search.transform(guess), kinds[win], kind, (before, after))
 
 
-def _winner(values: Tensor, names: list[str]) -> int:
+def _winner(values: Tensor, kinds: list[StartKind]) -> int:
     """The best start; a turned one only when it is better by a clear margin."""
-    margin = [_TURNED_MARGIN if name.startswith("turned") else 1.0 for name in names]
-    return int((values / torch.tensor(margin)).argmax())
+    return int((values / _margins(kinds)).argmax())
+
+
+def _margins(kinds: list[StartKind]) -> Tensor:
+    """By how much each start must be better than others."""
+    return torch.tensor([_TURNED_MARGIN if kind.is_turned else 1.0 for kind in kinds])
 
 
 def right_turns(d: int) -> list[Matrix]:
     """Rotations by multiples of 90 degrees about the axes, without the identity."""
-    found: list[Matrix] = []
+    rotations: list[Matrix] = []
     for order, signs in product(permutations(range(d)), product((1.0, -1.0), repeat=d)):
         matrix = np.zeros((d, d))
         matrix[range(d), order] = signs
         if np.linalg.det(matrix) > 0 and np.trace(matrix) < d:
-            found.append(matrix)
-    return found
+            rotations.append(matrix)
+    return rotations
 
 
 @dataclass(frozen=True, eq=False)
 class _Search:
-    images: tuple[Image, Image]  # spread intensities
+    images: tuple[Image, Image]  # equalize intensities
     weights: tuple[Image, Image]  # the bodies
     centers: tuple[Matrix, Matrix]  # of the bodies, LPS mm
     radius: float  # of the fixed body, mm
-    drawn: dict[tuple[int, int], tuple[Side, Side]] = field(default_factory=dict)
+    drawn: dict[tuple[int, int], tuple[SampledImage, SampledImage]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -135,7 +152,7 @@ class _Search:
         for image, mask in ((fixed, fixed_mask), (moving, moving_mask)):
             body = foreground(image)
             chosen = body if mask is None else mask.data[0] > 0
-            images.append(Image(spread(unit_intensities(image), body), image.grid))
+            images.append(Image(equalize(unit_intensities(image), body), image.grid))
             weights.append(Image(chosen[None].float(), image.grid))
             cloud = _cloud(chosen, image.grid)
             centers.append(cloud.mean(0))
@@ -145,66 +162,72 @@ class _Search:
             (images[0], images[1]), (weights[0], weights[1]), (centers[0], centers[1]), radius
         )
 
-    def sides(self, level: Level) -> tuple[Side, Side]:
+    def sides(self, level: Level) -> tuple[SampledImage, SampledImage]:
         """Both images at one resolution."""
         key = (level.samples, level.points)
         if key not in self.drawn:
             self.drawn[key] = self._draw(level)
         return self.drawn[key]
 
-    def _draw(self, level: Level) -> tuple[Side, Side]:
+    def _draw(self, level: Level) -> tuple[SampledImage, SampledImage]:
         drawn = [
-            Side.drawn(image, weight, level, center, seed)
+            SampledImage.draw(image, weight, level, center, seed)
             for seed, (image, weight, center) in enumerate(
                 zip(self.images, self.weights, self.centers, strict=True)
             )
         ]
         return drawn[0], drawn[1]
 
-    def _shift(self, name: str) -> Matrix:
+    def _shift(self, kind: StartKind) -> Matrix:
         fixed, moving = (image.grid for image in self.images)
-        if name == "header":
+        if kind is StartKind.HEADER:
             return self.centers[0] - self.centers[1]
-        if name == "field of view":
+        if kind is StartKind.FIELD_OF_VIEW:
             return (moving.center - self.centers[1]) - (fixed.center - self.centers[0])
         return np.zeros(fixed.dimension)
 
-    def start(self, names: list[str], turns: list[Matrix] | None = None) -> Guess:
-        """Starts by name, each with its turn."""
+    def start(self, kinds: list[StartKind], turns: list[Matrix] | None = None) -> LinearCandidates:
+        """Starts by kind, each with its turn."""
         d = self.images[0].grid.dimension
-        base = np.stack(turns or [np.eye(d)] * len(names))
+        base = np.stack(turns or [np.eye(d)] * len(kinds))
         like = self.images[0].data
-        theta = torch.zeros(len(names), Guess.size(d))
-        shifts = np.stack([self._shift(name) for name in names]) / self.radius
+        theta = torch.zeros(len(kinds), LinearCandidates.size(d))
+        shifts = np.stack([self._shift(name) for name in kinds]) / self.radius
         theta[:, -d:] = torch.from_numpy(shifts)
-        return Guess(torch.from_numpy(base).to(like), theta.to(like), self.radius)
+        return LinearCandidates(torch.from_numpy(base).to(like), theta.to(like), self.radius)
 
-    def all_starts(self) -> tuple[Guess, list[str]]:
-        """Every start, and its name."""
+    def all_starts(self) -> tuple[LinearCandidates, list[StartKind]]:
+        """Every start, and its kind."""
         d = self.images[0].grid.dimension
         turned = right_turns(d)
-        names = ["header", "field of view", "body", *["turned body"] * len(turned)]
-        return self.start(names, [np.eye(d)] * 3 + turned), names
+        kinds = [
+            StartKind.HEADER,
+            StartKind.FIELD_OF_VIEW,
+            StartKind.BODY,
+            *[StartKind.TURNED_BODY] * len(turned),
+        ]
+        return self.start(kinds, [np.eye(d)] * 3 + turned), kinds
 
-    def screened(self, starts: tuple[Guess, list[str]]) -> tuple[Guess, list[str]]:
+    def screen(
+        self, candidates: tuple[LinearCandidates, list[StartKind]]
+    ) -> tuple[LinearCandidates, list[StartKind]]:
         """The few best starts after some steps at a low resolution, the header always with them."""
-        guess, names = starts
-        guess, reached = climb(*self.sides(_SCREEN), guess, _SCREEN, affine=False)
-        margin = torch.tensor([_TURNED_MARGIN if n.startswith("turned") else 1.0 for n in names])
-        order = (reached / margin).argsort(descending=True).tolist()
+        guess, kinds = candidates
+        guess, reached = maximize(*self.sides(_SCREEN), guess, _SCREEN, affine=False)
+        order = (reached / _margins(kinds)).argsort(descending=True).tolist()
         kept = [0, *[i for i in order if i != 0][: _KEPT - 1]]
-        return guess.select(torch.tensor(kept)), [names[i] for i in kept]
+        return guess.select(torch.tensor(kept)), [kinds[i] for i in kept]
 
-    def centered(self, before: float) -> Alignment:
+    def center(self, before: float) -> Alignment:
         """The better of laying the fields of view or the bodies over each other."""
-        names = ["field of view", "body"]
-        guess = self.start(names)
-        reached = value(*self.sides(_RIGID[0]), guess)
+        kinds = [StartKind.FIELD_OF_VIEW, StartKind.BODY]
+        guess = self.start(kinds)
+        reached = objective(*self.sides(_RIGID[0]), guess)
         win = int(reached.argmax())
         linear = self.transform(guess.select(torch.tensor([win])))
-        return Alignment(linear, names[win], Prealign.CENTER, (before, float(reached[win])))
+        return Alignment(linear, kinds[win], LinearAlignment.CENTER, (before, float(reached[win])))
 
-    def transform(self, guess: Guess) -> LinearTransform:
+    def transform(self, guess: LinearCandidates) -> LinearTransform:
         """The first of the transforms, in the world."""
         matrix = guess.matrices()[0].double().cpu().numpy()
         shift = guess.shifts()[0].double().cpu().numpy()

@@ -14,7 +14,12 @@ from neuralreg.geometry.image import Image
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.geometry.sampling import sample
 from neuralreg.measures.modality import looks_like_ct
-from neuralreg.registration.working_grid import Start, landing, unit_intensities, work_grid
+from neuralreg.registration.working_grid import (
+    InitialTransform,
+    sample_coordinates,
+    unit_intensities,
+    work_grid,
+)
 from neuralreg.zoo.card import Input, ModelCard
 
 _TO_LPS = {"L": (0, 1), "R": (0, -1), "P": (1, 1), "A": (1, -1), "S": (2, 1), "I": (2, -1)}
@@ -25,11 +30,11 @@ _MOST_STRETCH = 1.25
 _SPREAD_STRIDE = 17  # of the voxels, a sample is enough
 
 
-def shown_pair(
+def network_pair(
     card: ModelCard,
     fixed: Image,
     moving: Image,
-    start: Start,
+    start: InitialTransform,
     fixed_mask: Image | None = None,
     moving_mask: Image | None = None,
 ) -> tuple[Tensor, Tensor, Grid]:
@@ -48,25 +53,25 @@ def shown_pair(
         )
     rule = card.input.intensity
     values = [
-        scaled(image if mask is None else masked(image, mask), rule)
+        scale_intensities(image if mask is None else apply_mask(image, mask), rule)
         * (1.0 if mask is None else mask.data)
         for image, mask in ((fixed, fixed_mask), (moving, moving_mask))
     ]
     grid = network_grid(card.input, Image(values[0], fixed.grid))
     here = LinearTransform.identity(grid.dimension)
     shown = [
-        sample(v, landing(image.grid, grid, through, v), outside="zeros")
+        sample(v, sample_coordinates(image.grid, grid, through, v), outside="zeros")
         for v, image, through in ((values[0], fixed, here), (values[1], moving, start))
     ]
     return shown[0], shown[1], grid
 
 
-def scaled(image: Image, rule: str) -> Tensor:
+def scale_intensities(image: Image, rule: str) -> Tensor:
     """The intensities of an image by a rule of the cards, see `Input.intensity`: (1, z, y, x)."""
     return _RULES[rule](image)
 
 
-def masked(image: Image, mask: Image) -> Image:
+def apply_mask(image: Image, mask: Image) -> Image:
     """The image with 0 where the mask (same grid) is 0."""
     return Image(image.data * (mask.data > 0), image.grid)
 
@@ -83,7 +88,7 @@ def network_grid(wanted: Input, fixed: Image) -> Grid:
     direction = _direction(wanted.orientation, fixed.grid)
     spacing = np.full(fixed.grid.dimension, wanted.spacing_mm)
     if wanted.spread_mm is not None:
-        stretch = spread(fixed, direction) / np.array(wanted.spread_mm[::-1])
+        stretch = std_mm(fixed, direction) / np.array(wanted.spread_mm[::-1])
         spacing *= np.sqrt(stretch).clip(1 / _MOST_STRETCH, _MOST_STRETCH)
     origin = center_of_mass(fixed) - direction @ (np.array(wanted.center[::-1]) * spacing)
     return Grid(
@@ -108,7 +113,7 @@ def center_of_mass(image: Image) -> np.ndarray[tuple[int], np.dtype[np.float64]]
     return np.asarray(image.grid.points_at(index))
 
 
-def spread(
+def std_mm(
     image: Image, directions: np.ndarray[tuple[int, int], np.dtype[np.float64]]
 ) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """Standard deviation in mm of the voxels with positive intensities, along each column."""

@@ -1,16 +1,15 @@
-"""Refinement of a field by gradient descent on a stationary velocity."""
+"""FieldRefinement of a field by gradient descent on a stationary velocity."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from neuralreg.errors import InvalidOption
 from neuralreg.geometry.sampling import index_grid, sample
 from neuralreg.geometry.velocity import exponential
 from neuralreg.measures.mind import mind_ssc
@@ -18,7 +17,8 @@ from neuralreg.progress import Progress, stage
 from neuralreg.registration.adam import descend
 from neuralreg.registration.correlation_cost import LocalCorrelation
 from neuralreg.registration.linear_search import agreement
-from neuralreg.registration.working_grid import WorkingPair, quantiles, spread
+from neuralreg.registration.options import FieldRefinement
+from neuralreg.registration.working_grid import WorkingPair, equalize, quantiles
 
 Cost = Callable[[Tensor], Tensor]
 
@@ -39,7 +39,6 @@ _MIND_POINTS = 150_000  # descriptors are compared at about as many places
 _CONTROL = 2  # voxels between control points of the velocity
 _SQUARINGS = 4
 _LNCC_RADIUS = 3
-_CHOICES = {"similarity": ("auto", "mind", "lncc"), "of": ("field", "weights")}
 # Of mutual information: less is what any flexible field finds in noise. Relative, and in standard
 # errors, of which one is about 1 / sqrt(samples) nats: it counts in small images only.
 _LEAST_GAIN = 0.02
@@ -47,44 +46,7 @@ _LEAST_ERRORS = 2.5
 _FAR = 1.5  # voxels: root mean square that no modality's bias or noise reached on rigid pairs
 _CONTRAST = 1e-3  # variance of 0..1 intensities in a window that shows something
 _FEWEST_WINDOWS = 100
-_ONE_MODALITY = 0.4  # scatter of the local gain: 0.04 to 0.3 seen within one, 0.47 for T2 and PD
-
-
-@dataclass(frozen=True)
-class Refinement:
-    """How a registration is refined.
-
-    of: "field" bends it further; "weights" fits a network's weights to the pair before it answers
-    (instance optimization, on a copy, see `neuralreg.registration.instance_optimization`).
-    similarity: "auto" starts with MIND and ends with LNCC where both images show one modality;
-    for weights it is what the network was trained by.
-    steps: of gradient descent; of a field per similarity and resolution, of weights 50 are usual.
-    regularity: 1 is the usual weight of the squared gradient of the velocity, or what the
-    network's card says. rate: length of the first steps, in voxels; unless given 1 for MIND, 0.5
-    for LNCC, the card's for weights.
-    """
-
-    similarity: Literal["auto", "mind", "lncc"] = "auto"
-    steps: int = 32
-    regularity: float = 1.0
-    rate: float | None = None
-    of: Literal["field", "weights"] = "field"
-
-    def __post_init__(self) -> None:
-        """Raises InvalidOption for what is not a choice."""
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise InvalidOption(
-                    f"unknown {name} of a refinement",
-                    got=f"'{getattr(self, name)}'",
-                    wanted=" or ".join(choices),
-                )
-        for name, least in (("steps", 0), ("regularity", 0), ("rate", 0)):
-            value = getattr(self, name)
-            if value is not None and not value >= least:
-                raise InvalidOption(
-                    f"the {name} of a refinement is a number", got=f"{value}", wanted=f">= {least}"
-                )
+_ONE_MODALITY = 0.4  # scatter of the local gain: 0.04 to 0.3 valid within one, 0.47 for T2 and PD
 
 
 def control_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -92,7 +54,7 @@ def control_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(max(2, -(-n // _CONTROL)) if n >= 4 * _CONTROL else n for n in shape)
 
 
-def enlarged(values: Tensor, shape: tuple[int, ...]) -> Tensor:
+def enlarge(values: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Values (c, z, y, x) between the same ends in another number of samples."""
     mode = "trilinear" if len(shape) == 3 else "bilinear"
     between: Tensor = functional.interpolate(
@@ -107,7 +69,7 @@ class Velocity:
     def __init__(self, displacement: Tensor) -> None:
         self.shape = tuple(displacement.shape[1:])
         control = control_shape(self.shape)
-        self.points = enlarged(displacement, control).clone()
+        self.points = enlarge(displacement, control).clone()
         ratio = [(n - 1) / max(c - 1, 1) for n, c in zip(self.shape, control, strict=True)][::-1]
         self.step = (
             torch.tensor(ratio).to(displacement).clamp(min=1e-6).view(-1, *[1] * len(control))
@@ -144,7 +106,7 @@ class Velocity:
     def at_full_size(self, sign: float = 1.0) -> Tensor:
         """Displacement in voxels x y z at every voxel of the work grid, integrated there."""
         with torch.no_grad():
-            return exponential(sign * enlarged(self.smooth(), self.shape), _SQUARINGS + 3)
+            return exponential(sign * enlarge(self.smooth(), self.shape), _SQUARINGS + 3)
 
 
 def _cell(shape: Sequence[int], factor: int) -> tuple[int, ...]:
@@ -152,7 +114,7 @@ def _cell(shape: Sequence[int], factor: int) -> tuple[int, ...]:
     return tuple(factor if n >= 4 * factor else 1 for n in shape)
 
 
-def _pooled(values: Tensor, cell: tuple[int, ...]) -> Tensor:
+def _pool(values: Tensor, cell: tuple[int, ...]) -> Tensor:
     pool = functional.avg_pool3d if values.dim() == 4 else functional.avg_pool2d
     return pool(values[None], cell, stride=cell)[0]
 
@@ -165,43 +127,43 @@ class _Scale:
         self.cell = torch.tensor(cell[::-1]).to(pooled).view(-1, *[1] * len(cell))
         self.index = index_grid(self.shape, like=pooled)
 
-    def landing(self, displacement: Tensor) -> Tensor:
+    def coordinates(self, displacement: Tensor) -> Tensor:
         """Indices (z, y, x, d) where the samples go by a displacement at control points."""
-        return self.index + (enlarged(displacement, self.shape) / self.cell).movedim(0, -1)
+        return self.index + (enlarge(displacement, self.shape) / self.cell).movedim(0, -1)
 
 
 def mind_cost(pair: WorkingPair) -> Cost:
     """Mean squared difference of MIND-SSC, at a resolution that keeps it affordable."""
     factor = 1
-    while pair.seen.numel() / factor ** pair.seen.dim() > _MIND_POINTS:
+    while pair.valid.numel() / factor ** pair.valid.dim() > _MIND_POINTS:
         factor += 1
-    cell = _cell(pair.seen.shape, factor)
-    fixed, moving = (_pooled(mind_ssc(image[None])[0], cell) for image in (pair.fixed, pair.moving))
-    seen = _pooled(pair.seen[None], cell)[0]
+    cell = _cell(pair.valid.shape, factor)
+    fixed, moving = (_pool(mind_ssc(image[None])[0], cell) for image in (pair.fixed, pair.moving))
+    valid = _pool(pair.valid[None], cell)[0]
     scale = _Scale(fixed, cell)
 
     def cost(displacement: Tensor) -> Tensor:
-        warped = sample(moving, scale.landing(displacement))
-        return 10 * ((warped - fixed).square().mean(0) * seen).sum() / seen.sum()
+        warped = sample(moving, scale.coordinates(displacement))
+        return 10 * ((warped - fixed).square().mean(0) * valid).sum() / valid.sum()
 
     return cost
 
 
 def lncc_cost(pair: WorkingPair, factor: int) -> Cost:
     """Negative mean of the signed squared local correlation, on voxels `factor` times larger."""
-    images = (spread(image, pair.body) for image in (pair.fixed, pair.moving))
-    cell = _cell(pair.seen.shape, factor)
-    fixed, moving, seen = (_pooled(v, cell) for v in (*images, pair.seen[None]))
-    windows = LocalCorrelation(fixed[0], seen[0], _LNCC_RADIUS)
+    images = (equalize(image, pair.body) for image in (pair.fixed, pair.moving))
+    cell = _cell(pair.valid.shape, factor)
+    fixed, moving, valid = (_pool(v, cell) for v in (*images, pair.valid[None]))
+    windows = LocalCorrelation(fixed[0], valid[0], _LNCC_RADIUS)
     scale = _Scale(fixed, cell)
 
     def cost(displacement: Tensor) -> Tensor:
-        return windows(sample(moving, scale.landing(displacement))[0])
+        return windows(sample(moving, scale.coordinates(displacement))[0])
 
     return cost
 
 
-def gain_scatter(fixed: Tensor, warped: Tensor, seen: Tensor) -> float:
+def gain_scatter(fixed: Tensor, warped: Tensor, valid: Tensor) -> float:
     """How much the local slope between two images (z, y, x) varies: 0 is one and the same gain.
 
     The interquartile range of the logarithm of covariance over variance, in windows with contrast
@@ -209,18 +171,18 @@ def gain_scatter(fixed: Tensor, warped: Tensor, seen: Tensor) -> float:
     about the same factor everywhere; between modalities each pair of tissues has its own.
     Infinite when there are no such windows.
     """
-    windows = LocalCorrelation(fixed, seen, _LNCC_RADIUS)
-    common, spread_warped, _ = windows.correlation(warped)
-    agreeing = common.square() > 0.5 * windows.spread * spread_warped
-    chosen = agreeing & (common > 0) & (windows.spread > _CONTRAST) & (seen > 0.5)
+    windows = LocalCorrelation(fixed, valid, _LNCC_RADIUS)
+    common, warped_variance, _ = windows.correlation(warped)
+    agreeing = common.square() > 0.5 * windows.variance * warped_variance
+    chosen = agreeing & (common > 0) & (windows.variance > _CONTRAST) & (valid > 0.5)
     if int(chosen.sum()) < _FEWEST_WINDOWS:
         return float("inf")
-    low, high = quantiles((common[chosen] / windows.spread[chosen]).log(), 0.25, 0.75)
+    low, high = quantiles((common[chosen] / windows.variance[chosen]).log(), 0.25, 0.75)
     return high - low
 
 
 def improve(
-    velocity: Velocity, cost: Cost, how: _Descent, options: Refinement, progress: Progress
+    velocity: Velocity, cost: Cost, how: _Descent, options: FieldRefinement, progress: Progress
 ) -> None:
     """Moves the velocity down one cost and the weight times its roughness."""
     weight = how.roughness * options.regularity
@@ -243,7 +205,7 @@ def improve(
 
 
 @dataclass(frozen=True)
-class Refined:
+class RefinementRecord:
     """What refinement did.
 
     used: similarities that were followed. kept: what is left of it: "linear" when no deformation
@@ -257,8 +219,8 @@ class Refined:
 
 
 def refine_velocity(
-    pair: WorkingPair, velocity: Velocity, options: Refinement, progress: Progress
-) -> Refined:
+    pair: WorkingPair, velocity: Velocity, options: FieldRefinement, progress: Progress
+) -> RefinementRecord:
     """Moves the velocity until both images agree; changes it in place.
 
     With the similarity "auto" each stage must show that it is worth its deformation to a judge
@@ -269,12 +231,12 @@ def refine_velocity(
     mutual information says little.
     """
     judge = _Judge(pair)
-    still = Velocity(velocity.points.new_zeros(len(velocity.points), *velocity.shape))
+    identity = Velocity(velocity.points.new_zeros(len(velocity.points), *velocity.shape))
     auto = options.similarity == "auto"
     names = ("mind", "lncc") if auto else (options.similarity,)
-    information = [judge(still)]
+    information = [judge(identity)]
     far = judge.moved(velocity) > _FAR
-    kept, best, points = "linear", information[0], still.points
+    kept, best, points = "linear", information[0], identity.points
     for n, name in enumerate(names):
         part = stage(progress, n / len(names), (n + 1) / len(names))
         if name == "mind":
@@ -287,11 +249,11 @@ def refine_velocity(
         if worth or not auto:
             kept, best, points = name, information[-1], velocity.points
     velocity.points = points
-    return Refined(names, kept, tuple(information))
+    return RefinementRecord(names, kept, tuple(information))
 
 
 def _follow_lncc(
-    pair: WorkingPair, velocity: Velocity, options: Refinement, progress: Progress
+    pair: WorkingPair, velocity: Velocity, options: FieldRefinement, progress: Progress
 ) -> None:
     for factor, part in ((2, (0.0, 0.2)), (1, (0.2, 1.0))):
         cost = lncc_cost(pair, factor)
@@ -306,28 +268,28 @@ class _Judge:
 
     def __init__(self, pair: WorkingPair) -> None:
         self.pair = pair
-        self.fixed, self.moving = (spread(v, pair.body) for v in (pair.fixed, pair.moving))
-        self.index = index_grid(tuple(pair.seen.shape), like=pair.fixed)
-        self.error = 1 / max(float(pair.seen.sum()), 1.0) ** 0.5
+        self.fixed, self.moving = (equalize(v, pair.body) for v in (pair.fixed, pair.moving))
+        self.index = index_grid(tuple(pair.valid.shape), like=pair.fixed)
+        self.error = 1 / max(float(pair.valid.sum()), 1.0) ** 0.5
 
     def _warped(self, velocity: Velocity) -> Tensor:
-        displacement = enlarged(velocity.displacement(), velocity.shape)
+        displacement = enlarge(velocity.displacement(), velocity.shape)
         return sample(self.moving, self.index + displacement.movedim(0, -1))
 
     @torch.no_grad()
     def __call__(self, velocity: Velocity) -> float:
         """Mutual information in nats over what both images show."""
-        return agreement(self.fixed, self._warped(velocity), self.pair.seen)
+        return agreement(self.fixed, self._warped(velocity), self.pair.valid)
 
     @torch.no_grad()
     def moved(self, velocity: Velocity) -> float:
         """Root mean square displacement in voxels, in the body that both images show."""
-        inside = self.pair.body & (self.pair.seen > 0.5)
-        found = enlarged(velocity.displacement(), velocity.shape)[:, inside]
-        return float(found.square().sum(0).mean().sqrt()) if found.numel() else 0.0
+        inside = self.pair.body & (self.pair.valid > 0.5)
+        voxels = enlarge(velocity.displacement(), velocity.shape)[:, inside]
+        return float(voxels.square().sum(0).mean().sqrt()) if voxels.numel() else 0.0
 
     @torch.no_grad()
     def alike(self, velocity: Velocity) -> bool:
         """Whether the images look like one modality."""
-        scatter = gain_scatter(self.fixed[0], self._warped(velocity)[0], self.pair.seen)
+        scatter = gain_scatter(self.fixed[0], self._warped(velocity)[0], self.pair.valid)
         return scatter < _ONE_MODALITY

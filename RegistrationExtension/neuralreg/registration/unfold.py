@@ -13,7 +13,7 @@ from neuralreg.measures.jacobian import determinant
 from neuralreg.registration.refine import Velocity
 
 _ROUNDS = 30
-_LEAST = 0.01  # determinants below this are mended as well, so that resampling does not fold them
+_LEAST = 0.01  # determinants below this are repaired as well, so that resampling does not fold them
 _SIGMA = 1.0  # control points, or voxels: smoothing where the field folds
 
 
@@ -39,12 +39,13 @@ def least_determinant(displacement: Tensor) -> Tensor:
     return least
 
 
-def unfolded(velocity: Velocity) -> tuple[Velocity, Tensor, float]:
-    """A velocity without folds, its displacement in voxels x y z, and the share it changed (0..1).
+def unfold_velocity(velocity: Velocity) -> tuple[Tensor, float]:
+    """The displacement of a velocity in voxels x y z, without folds, and the share changed (0..1).
 
-    The exponential of a smooth velocity does not fold, but its samples can where the velocity
-    changes within a voxel. There, and only there, the velocity is blended with its own Gaussian
-    mean until no cell of the work grid is turned over; each round costs one integration.
+    The velocity is changed in place. The exponential of a smooth velocity does not fold, but its
+    samples can where the velocity changes within a voxel. There, and only there, the velocity is
+    blended with its own Gaussian mean until no cell of the work grid is turned over; each round
+    costs one integration.
     """
     with torch.no_grad():
         touched = torch.zeros(velocity.points.shape[1:], device=velocity.points.device)
@@ -53,39 +54,39 @@ def unfolded(velocity: Velocity) -> tuple[Velocity, Tensor, float]:
             folds = (least_determinant(displacement) < _LEAST).float()
             if not bool(folds.any()):
                 break
-            near = _reached(folds, tuple(touched.shape))
+            near = _control_points_near(folds, tuple(touched.shape))
             wide = gaussian(near, [2 * _SIGMA] * touched.dim())
             blend = (4 * wide / wide.max()).clamp(max=1)
             smooth = gaussian(velocity.points, [_SIGMA] * touched.dim())
             velocity.points = velocity.points + 0.8 * blend * (smooth - velocity.points)
             touched = torch.maximum(touched, (blend[0] > 0.05).float())
-    return velocity, displacement, float(touched.mean())
+    return displacement, float(touched.mean())
 
 
-def unfolded_displacement(voxels: Tensor) -> tuple[Tensor, float]:
+def unfold_displacement(voxels: Tensor) -> tuple[Tensor, float]:
     """A displacement in voxels x y z (d, z, y, x) without folds, and the share it changed (0..1).
 
     For fields that come as they are, from a network: where cells are turned over, and only
     there, the displacement is blended with its own Gaussian mean; what stays folded is smoothed
     more widely in each round. Only the box that holds the folds is looked at again.
     """
-    mended = voxels.clone()
+    repaired = voxels.clone()
     box: tuple[slice, ...] = tuple(slice(None) for _ in voxels.shape[1:])
     touched = torch.zeros_like(voxels[0], dtype=torch.bool)
     for n in range(_ROUNDS):
-        part = mended[(slice(None), *box)]
+        part = repaired[(slice(None), *box)]
         folds = (least_determinant(part) < _LEAST).float()
         if not bool(folds.any()):
             break
         reach, sigma = 1 + n // 4, _SIGMA * (1 + n / 6)
-        blend = gaussian(_dilated(folds[None], reach), [sigma] * folds.dim())
+        blend = gaussian(_dilate(folds[None], reach), [sigma] * folds.dim())
         part += blend * (gaussian(part, [sigma] * folds.dim()) - part)
         touched[box] |= blend[0] > 0.05
-        box = _box_of(folds, box, reach + 3 * int(sigma + 1))
-    return mended, float(touched.float().mean())
+        box = _bounding_box(folds, box, reach + 3 * int(sigma + 1))
+    return repaired, float(touched.float().mean())
 
 
-def _dilated(marked: Tensor, reach: int) -> Tensor:
+def _dilate(marked: Tensor, reach: int) -> Tensor:
     """1 wherever a marked sample (1, z, y, x) is at most `reach` samples away along each axis."""
     pool = functional.max_pool3d if marked.dim() == 4 else functional.max_pool2d
     for axis in range(marked.dim() - 1):
@@ -95,19 +96,19 @@ def _dilated(marked: Tensor, reach: int) -> Tensor:
     return marked
 
 
-def _box_of(marked: Tensor, inside: tuple[slice, ...], reach: int) -> tuple[slice, ...]:
+def _bounding_box(marked: Tensor, inside: tuple[slice, ...], reach: int) -> tuple[slice, ...]:
     """The part of the whole array that holds what is marked in a part of it, and some more."""
-    found = []
+    box = []
     for axis, part in enumerate(inside):
         others = [a for a in range(marked.dim()) if a != axis]
         at = torch.nonzero(marked.amax(others) if others else marked)
         first = (part.start or 0) + int(at.min())
         last = (part.start or 0) + int(at.max())
-        found.append(slice(max(first - reach, 0), last + reach + 1))
-    return tuple(found)
+        box.append(slice(max(first - reach, 0), last + reach + 1))
+    return tuple(box)
 
 
-def _reached(folds: Tensor, shape: tuple[int, ...]) -> Tensor:
+def _control_points_near(folds: Tensor, shape: tuple[int, ...]) -> Tensor:
     """1 at the control points (1, z, y, x) that have a fold near them, however small."""
     pool = functional.adaptive_max_pool3d if folds.dim() == 3 else functional.adaptive_max_pool2d
     near: Tensor = pool(folds[None], shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 import torch
@@ -15,9 +16,11 @@ from neuralreg.geometry.linear import LinearTransform
 from neuralreg.geometry.sampling import change_index, index_grid, sample
 from neuralreg.geometry.smoothing import gaussian
 
-Start = LinearTransform | DisplacementField  # what comes before the deformation
+InitialTransform = LinearTransform | DisplacementField  # what comes before the deformation
 
 _QUANTILE_SAMPLES = 200_000  # a quantile of this many values is as good as one of all
+_MARGIN = 0.05  # of the extent, around the images
+_LEAST_MARGIN = 2  # samples
 _ANTI_ALIAS = 0.4  # standard deviation of the smoothing, in samples of the coarser grid
 
 
@@ -25,13 +28,16 @@ _ANTI_ALIAS = 0.4  # standard deviation of the smoothing, in samples of the coar
 class WorkingPair:
     """Both images on one grid, the moving one after the linear alignment.
 
-    fixed, moving: (1, z, y, x), values in 0..1. seen: (z, y, x), 1 where both have data and no mask
-    forbids, else 0. body: (z, y, x), bool, the foreground of the fixed image.
+    Attributes:
+        fixed, moving: (1, z, y, x), values in 0..1.
+        valid: (z, y, x), 1 where both have data and no mask forbids, else 0.
+        body: (z, y, x), bool, the foreground of the fixed image.
+        grid: of all of them.
     """
 
     fixed: Tensor
     moving: Tensor
-    seen: Tensor
+    valid: Tensor
     body: Tensor
     grid: Grid
 
@@ -73,7 +79,7 @@ def unit_intensities(image: Image) -> Tensor:
     return ((values - low) / max(high - low, 1e-12)).clamp(0, 1)
 
 
-def spread(unit: Tensor, inside: Tensor) -> Tensor:
+def equalize(unit: Tensor, inside: Tensor) -> Tensor:
     """Values 0..1 (1, z, y, x), half as they are, half ranked among those `inside` (z, y, x).
 
     Ranks spread the soft tissue of a CT, which a linear scale squeezes between air and bone; the
@@ -103,36 +109,60 @@ def work_grid(grid: Grid, most_samples: int) -> Grid:
     return grid.with_spacing(single)
 
 
-def landing(source: Grid, target: Grid, through: Start, like: Tensor) -> Tensor:
+def sample_coordinates(
+    source: Grid, target: Grid, transform: InitialTransform, like: Tensor
+) -> Tensor:
     """Where the samples of `target` go in `source`: continuous indices x y z, (z, y, x, d)."""
-    if isinstance(through, DisplacementField):
-        return through.coordinates_in(source, target)
-    matrix = source.world_to_index @ through.matrix @ target.index_to_world
+    if isinstance(transform, DisplacementField):
+        return transform.coordinates_in(source, target)
+    matrix = source.world_to_index @ transform.matrix @ target.index_to_world
     return change_index(index_grid(target.shape, like=like), matrix)
 
 
-def brought(values: Tensor, source: Grid, target: Grid, through: Start) -> Tensor:
+def resample_through(
+    values: Tensor, source: Grid, target: Grid, transform: InitialTransform
+) -> Tensor:
     """Values (c, z, y, x) of `source` at the samples of `target` moved by a transform.
 
     Smoothed first where the target is coarser, so that nothing aliases.
     """
     d = source.dimension
-    linear = through.matrix[:d, :d] if isinstance(through, LinearTransform) else np.eye(d)
+    linear = transform.matrix[:d, :d] if isinstance(transform, LinearTransform) else np.eye(d)
     step = source.world_to_index[:d, :d] @ linear @ target.index_to_world[:d, :d]
     step = np.abs(step).max(1)[::-1]  # samples of the source per sample of the target, z y x
     sigma = _ANTI_ALIAS * np.sqrt(np.maximum(step**2 - 1, 0))
-    return sample(gaussian(values, sigma.tolist()), landing(source, target, through, values))
+    coordinates = sample_coordinates(source, target, transform, values)
+    return sample(gaussian(values, sigma.tolist()), coordinates)
 
 
-def shown(source: Grid, target: Grid, through: Start, like: Tensor) -> Tensor:
-    """1 where a sample of `target`, moved by a transform, lies in a voxel of `source`, else 0."""
-    at = landing(source, target, through, like)
+def overlap_mask(source: Grid, target: Grid, transform: InitialTransform, like: Tensor) -> Tensor:
+    """1 where a sample of `target`, moved by a transform, is in a voxel of `source`, else 0."""
+    at = sample_coordinates(source, target, transform, like)
     size = torch.tensor(source.size).to(at)
     return ((at > -0.5) & (at < size - 0.5)).all(-1).to(like.dtype)
 
 
-def resampled(values: Tensor, source: Grid, target: Grid) -> Tensor:
+def resample_to(values: Tensor, source: Grid, target: Grid) -> Tensor:
     """Values (c, z, y, x) on another grid of the same world."""
     if source.is_close(target):
         return values
-    return brought(values, source, target, LinearTransform.identity(source.dimension))
+    return resample_through(values, source, target, LinearTransform.identity(source.dimension))
+
+
+def extend_to_cover(grid: Grid, other: Grid) -> Grid:
+    """The grid with samples added at its ends until it holds the field of view of another one."""
+    reach = grid.indices_at(other.corners())
+    before = np.ceil(-reach.min(0)).clip(0).astype(int)
+    after = np.ceil(reach.max(0) - np.subtract(grid.size, 1)).clip(0).astype(int)
+    size = np.add(grid.size, before + after)
+    return Grid(tuple(size.tolist()), grid.spacing, tuple(grid.points_at(-before)), grid.direction)
+
+
+def margin(grid: Grid) -> list[int]:
+    """Samples that a field reaches beyond the grid of its image at each end, x y z."""
+    return [max(ceil(_MARGIN * n), _LEAST_MARGIN) for n in grid.size]
+
+
+def add_margin(grid: Grid) -> Grid:
+    """The grid and some samples around it."""
+    return grid.pad(margin(grid))

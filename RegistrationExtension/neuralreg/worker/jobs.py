@@ -10,10 +10,14 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from neuralreg.errors import InvalidOption
 from neuralreg.progress import Progress
+
+if TYPE_CHECKING:
+    from neuralreg.registration.options import RegistrationOptions
+    from neuralreg.worker.messages import RegisterJob
 
 Function = Callable[[Mapping[str, Any], Progress], object]
 
@@ -44,14 +48,35 @@ def function_of(kind: str) -> Function:
 
 def registered(arguments: Mapping[str, Any], progress: Progress) -> object:
     """A registration; the arguments are those of `RegisterJob`."""
-    from neuralreg.worker.messages import RegisterJob
     from neuralreg.worker.register_job import run
 
+    return run(register_job(arguments), progress)[0]
+
+
+def register_job(arguments: Mapping[str, Any]) -> RegisterJob:
+    """The job of arguments by name; options may be a mapping, with the model beside or in it.
+
+    Raises:
+        InvalidOption: for a name or a value that no job has.
+    """
+    from neuralreg.worker.messages import RegisterJob
+
+    given = dict(arguments)
+    given["options"] = _options(given)
+    given.pop("model", None)
     try:
-        job = RegisterJob(**arguments)
+        return RegisterJob(**given)
     except TypeError as error:
         raise InvalidOption("these are not the arguments of a job", got=str(error)) from error
-    return run(job, progress)[0]
+
+
+def _options(arguments: Mapping[str, Any]) -> RegistrationOptions:
+    from neuralreg.registration.options import USUAL, RegistrationOptions
+
+    options = arguments.get("options", USUAL)
+    if not isinstance(options, RegistrationOptions):
+        options = RegistrationOptions.from_record(options)
+    return options.replace(model=arguments["model"]) if "model" in arguments else options
 
 
 def brain_found(arguments: Mapping[str, Any], progress: Progress) -> object:
@@ -117,25 +142,22 @@ def reported(arguments: Mapping[str, Any], progress: Progress) -> object:
 def spread_found(arguments: Mapping[str, Any], progress: Progress) -> object:
     """Where a registration depends on its start: the spread (z, y, x) in mm, and where it lies.
 
-    fixed, moving: what was handed over, or image files. model, starts, seed: see `robustness`.
-    options: those of `RegisterJob`.
+    fixed, moving: what was handed over, or image files. starts, seed: see `robustness`.
+    model, options: those of a registration.
     """
-    from neuralreg.registration.engine import register
     from neuralreg.review.workflow.robustness import robustness
     from neuralreg.worker.messages import Voxels
-    from neuralreg.worker.register_job import options_of
     from neuralreg.worker.shared_images import image_of, voxels_of
 
-    options = options_of(arguments.get("options", {}), register)
+    options = _options(arguments)
     progress(0.0, "reading the images")
     found = robustness(
         image_of(voxels_of(arguments["fixed"])),
         image_of(voxels_of(arguments["moving"])),
-        arguments.get("model", "auto"),
+        options,
         starts=int(arguments.get("starts", 4)),
         seed=int(arguments.get("seed", 0)),
         progress=progress,
-        **options,
     )
     return {
         "spread": Voxels(found.spread_mm, found.grid),

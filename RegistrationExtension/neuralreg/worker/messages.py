@@ -14,6 +14,12 @@ from numpy.typing import NDArray
 
 from neuralreg.errors import InvalidImage, InvalidTransform
 from neuralreg.geometry.grid import Grid
+from neuralreg.registration.options import (
+    USUAL,
+    FieldRefinement,
+    RegistrationOptions,
+    WeightRefinement,
+)
 from neuralreg.registration.result import Outcome
 
 Array = NDArray[Any]
@@ -87,8 +93,7 @@ class RegisterJob:
     fixed_mask, moving_mask: layers; a voxel counts where any of them has a label that counts.
     initial: where to begin, fixed to moving: a field, a homogeneous matrix in LPS (row by row),
     or a transform file.
-    options: whatever else `neuralreg.register` takes, as JSON writes it: names for enumerations,
-    a mapping for `refinement`.
+    options: everything else that can be chosen, among it the model.
     warped: whether the moving image is wanted on the fixed grid; along: what else is.
     inverse: whether the other direction is wanted.
     cubic_readers: whether it is to be found out how fine the fields must be for readers that are
@@ -97,11 +102,10 @@ class RegisterJob:
 
     fixed: Source
     moving: Source
-    model: str = "auto"
     fixed_mask: tuple[Source, ...] = ()
     moving_mask: tuple[Source, ...] = ()
     initial: Field | tuple[tuple[float, ...], ...] | str | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: RegistrationOptions = USUAL
     warped: bool = True
     along: tuple[Source, ...] = ()
     inverse: bool = True
@@ -173,7 +177,19 @@ class Review:
 
 RECORDS = {
     kind.__name__: kind
-    for kind in (Grid, Field, Voxels, Outcome, RegisterJob, Registration, ReviewJob, Review)
+    for kind in (
+        Grid,
+        Field,
+        Voxels,
+        Outcome,
+        FieldRefinement,
+        WeightRefinement,
+        RegistrationOptions,
+        RegisterJob,
+        Registration,
+        ReviewJob,
+        Review,
+    )
 }
 
 

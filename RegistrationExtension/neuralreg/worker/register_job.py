@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import fields
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from neuralreg.errors import InvalidOption
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.geometry.slicer_interpolation import halvings
@@ -18,8 +15,6 @@ from neuralreg.io.itk import linear_to_itk, to_itk
 from neuralreg.io.transform_files import read_itk_transform
 from neuralreg.progress import Progress, silent, stage
 from neuralreg.registration.engine import register
-from neuralreg.registration.prealign import Prealign
-from neuralreg.registration.refine import Refinement
 from neuralreg.registration.result import RegistrationResult
 from neuralreg.worker.messages import Array, Field, RegisterJob, Registration, Voxels, rows_of
 from neuralreg.worker.shared_images import (
@@ -34,8 +29,6 @@ from neuralreg.worker.shared_images import (
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
-_GIVEN_OTHERWISE = {"initial", "fixed_mask", "moving_mask", "progress"}
-
 Engine = Callable[..., RegistrationResult]
 
 
@@ -47,17 +40,15 @@ def run(
     Raises RegistrationError as `neuralreg.register` does, InvalidOption for an unknown option.
     """
     fixed, moving = voxels_of(job.fixed), voxels_of(job.moving)
-    options = options_of(job.options, engine)
     progress(0.0, "reading the images")
     images = image_of(fixed), image_of(moving)
     result = engine(
         *images,
-        job.model,
+        job.options,
         initial=_initial(job.initial),
         fixed_mask=mask_of(job.fixed_mask, fixed.place),
         moving_mask=mask_of(job.moving_mask, moving.place),
         progress=stage(progress, 0.02, 0.85),
-        **options,
     )
     return _delivered(job, result, fixed, moving, stage(progress, 0.85, 1.0)), result
 
@@ -110,34 +101,3 @@ def _initial(initial: Field | tuple[tuple[float, ...], ...] | str | None) -> sit
     if isinstance(initial, Field):
         return to_itk(field_of(initial))
     return linear_to_itk(LinearTransform(np.array(initial)))
-
-
-def options_of(options: Mapping[str, Any], engine: Engine) -> dict[str, Any]:
-    """The engine's keyword arguments. Raises InvalidOption for what it does not know."""
-    known = inspect.signature(engine).parameters
-    if not any(p.kind is p.VAR_KEYWORD for p in known.values()):
-        own = {name for name, p in known.items() if p.kind is p.KEYWORD_ONLY} - _GIVEN_OTHERWISE
-        _require(options, own, "option")
-    made = dict(options)
-    if isinstance(made.get("prealign"), str):
-        made["prealign"] = _prealign(made["prealign"])
-    if isinstance(made.get("refinement"), Mapping):
-        settings = made["refinement"]
-        _require(settings, {part.name for part in fields(Refinement)}, "setting of the refinement")
-        made["refinement"] = Refinement(**settings)
-    return made
-
-
-def _prealign(name: str) -> Prealign:
-    names = [kind.value for kind in Prealign]
-    if name not in names:
-        raise InvalidOption("unknown pre-alignment", got=f"'{name}'", wanted=", ".join(names))
-    return Prealign(name)
-
-
-def _require(given: Mapping[str, Any], known: set[str], what: str) -> None:
-    for name in given:
-        if name not in known:
-            raise InvalidOption(
-                f"there is no such {what}", got=f"'{name}'", wanted=", ".join(sorted(known))
-            )

@@ -26,6 +26,7 @@ from neuralreg.errors import (
     PackageMissing,
     RegistrationError,
     WorkerFailed,
+    convert_memory_errors,
 )
 from neuralreg.worker.jobs import function_of
 from neuralreg.worker.processes import end_tree, step_back, tree
@@ -112,7 +113,8 @@ class Server:
 
     def _pace_of(self, message: Message) -> Pace:
         """Jobs of one sort take about the same shares of time for their stages."""
-        kind, model = message["kind"], message["arguments"].get("model")
+        kind, options = message["kind"], message["arguments"].get("options") or {}
+        model = options.get("model", message["arguments"].get("model"))
         usual = Pace(REGISTRATION) if kind == "register" else Pace()
         return self._paces.setdefault(f"{kind} {model}", usual)
 
@@ -120,9 +122,13 @@ class Server:
         try:
             function = function_of(message["kind"])
             report = _Report(self, job, self._pace_of(message))
-            value = function(unpacked(message["arguments"]), report)
-            answer = at_once(packed(value, Path(message["folder"])))
+            with convert_memory_errors():
+                value = function(unpacked(message["arguments"]), report)
+                answer = at_once(packed(value, Path(message["folder"])))
             report.watch.end()
+        except OutOfMemory:
+            traceback.print_exc()  # the log tells where
+            raise
         except RegistrationError:
             raise
         except ModuleNotFoundError as error:
@@ -167,15 +173,9 @@ def _missing(error: ModuleNotFoundError) -> PackageMissing:
     )
 
 
-def _unforeseen(error: Exception) -> RegistrationError:
+def _unforeseen(error: Exception) -> WorkerFailed:
     """What went wrong, in words."""
     text = f"{type(error).__name__}: {error}"
-    if OutOfMemory.is_told_by(error):
-        return OutOfMemory(
-            "there is too little memory for this job",
-            got=text.splitlines()[0],
-            remedy="Close other programs, crop the images, or choose a coarser model.",
-        )
     return WorkerFailed(
         "the job failed for a reason that nobody foresaw",
         got=text.splitlines()[0],

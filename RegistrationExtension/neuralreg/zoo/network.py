@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from neuralreg.errors import IncompatibleModel, InvalidOption
 from neuralreg.zoo.card import ModelCard
 
 
+@runtime_checkable
 class RegistrationNetwork(Protocol):
     """A model that aligns two images on one grid.
 

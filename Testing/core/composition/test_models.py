@@ -12,7 +12,7 @@ from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
 from neuralreg.measures.regularity import gradient_inverse_consistency
 from neuralreg.registration.engine import register
-from neuralreg.registration.prealign import Prealign
+from neuralreg.registration.options import LinearAlignment
 from neuralreg.zoo.registry import load_model
 from torch import nn
 
@@ -283,7 +283,7 @@ def test_a_model_offered_under_a_name_registers_images(a_trained_model):
     models.offer("my_disks", a_trained_model, (32, 32))
     grid = Grid((32, 32), (2, 2), (10, 20), (1, 0, 0, 1))
     fixed, moving = (Image(disks(1, seed)[0] * 100, grid) for seed in (7, 8))
-    result = register(fixed, moving, "my_disks", prealign=Prealign.NONE)
+    result = register(fixed, moving, "my_disks", linear=LinearAlignment.NONE)
     assert result.model == "my_disks"
     assert result.outcome.similarity_final > result.outcome.similarity_initial
     assert result.outcome.folding_percent == 0

@@ -12,6 +12,7 @@ from neuralreg.io.image_files import write_image
 from neuralreg.measures.overlap import dice
 from neuralreg.progress import silent
 from neuralreg.registration import brain_mask
+from neuralreg.registration.engine import register
 from neuralreg.zoo.card import Input, ModelCard, Output, Weights
 
 from Testing.support.file_server import serving
@@ -128,7 +129,7 @@ def test_heads_go_through_a_network_for_brains_without_their_skulls(template, mo
     shift = np.array([9.0, -4.5, 4.5])
     (fixed, _), (moving, mask) = head(GRID), head(GRID, shift)
     network = Shown()
-    result = brain_mask.register_heads(fixed, moving, network, moving_mask=mask)
+    result = register(fixed, moving, network, moving_mask=mask, extract_brain=True)
     brain_voxels = int(template[1].data.sum())
     for seen in network.saw:  # the scalp is gone, the brain is there
         assert float((seen > 0.12).sum()) == pytest.approx(brain_voxels, rel=0.1)

@@ -7,13 +7,19 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from neuralreg.errors import Cancelled, IncompatibleModel, InvalidImage, InvalidOption
+from neuralreg.errors import (
+    Cancelled,
+    IncompatibleModel,
+    InvalidImage,
+    InvalidOption,
+    OutOfMemory,
+)
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.image import Image
 from neuralreg.io.itk import image_to_itk
 from neuralreg.registration.engine import refine, register
-from neuralreg.registration.prealign import Prealign
-from neuralreg.registration.refine import Refinement
+from neuralreg.registration.instance_optimization import WeightFit
+from neuralreg.registration.options import FieldRefinement, LinearAlignment
 from neuralreg.zoo.card import ModelCard
 from neuralreg.zoo.registry import model_card
 
@@ -127,7 +133,7 @@ def test_a_deformable_initial_transform_is_part_of_the_chain():
 def test_full_resolution_gives_the_field_on_the_fixed_images_samples():
     grid = CUBE.resize((44, 48, 40))
     fixed, moving = seen(grid), seen(grid, lambda p: p + [3, 0, 0])
-    result = register(fixed, moving, full_resolution=True, refinement=Refinement(steps=2))
+    result = register(fixed, moving, full_resolution=True, refinement=FieldRefinement(steps=2))
     np.testing.assert_allclose(result.field.grid.spacing, grid.spacing)
     index = grid.indices_at(np.array(result.field.grid.origin))
     np.testing.assert_allclose(index, np.rint(index), atol=1e-6)
@@ -201,7 +207,7 @@ class ShiftNetwork:
 def test_a_network_of_ones_own_goes_the_same_way():
     fixed = seen(SQUARE)
     moving = seen(SQUARE, lambda p: p - [1.5, 0])
-    result = register(fixed, moving, ShiftNetwork(), prealign=Prealign.NONE)
+    result = register(fixed, moving, ShiftNetwork(), linear=LinearAlignment.NONE)
     assert result.model == "shift"
     points = landmarks(2)
     assert error_mm(result.fixed_to_moving, points, points + [1.5, 0]).mean() < 0.3
@@ -226,3 +232,74 @@ def test_refinement_of_a_network_starts_from_what_it_predicts():
 
 def test_the_face_of_the_package_is_this_function():
     assert neuralreg.register is register
+
+
+@pytest.mark.parametrize(
+    "mode",
+    [torch.no_grad, torch.inference_mode, lambda: torch.set_grad_enabled(False)],
+    ids=["no_grad", "inference_mode", "set_grad_enabled"],
+)
+def test_the_mode_of_gradients_of_the_caller_does_not_matter(mode):
+    def pair():
+        return seen(SQUARE), seen(SQUARE, undone, seed=1)
+
+    expected = register(*pair()).field.vectors
+    field = DisplacementField.identity(SQUARE)
+    refined = refine(field, *pair(), FieldRefinement(steps=2)).vectors
+    with mode():
+        images = [Image(image.data.clone(), image.grid) for image in pair()]
+        assert torch.equal(register(*images).field.vectors, expected)
+        inside = DisplacementField(field.vectors.clone(), SQUARE)
+        assert torch.equal(refine(inside, *images, FieldRefinement(steps=2)).vectors, refined)
+    assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes"),
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory"),
+    ],
+    ids=["a CPU", "Python", "a GPU"],
+)
+def test_a_lack_of_memory_is_reported_as_such_on_every_device(error, monkeypatch):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr("neuralreg.registration.engine.deform", fail)
+    with pytest.raises(OutOfMemory, match="crop the images"):
+        register(seen(SQUARE), seen(SQUARE, undone))
+
+
+def test_another_error_of_torch_stays_what_it_is(monkeypatch):
+    def fail(*_):
+        raise RuntimeError("sizes differ")
+
+    monkeypatch.setattr("neuralreg.registration.engine.deform", fail)
+    with pytest.raises(RuntimeError, match="sizes differ"):
+        register(seen(SQUARE), seen(SQUARE, undone))
+
+
+def test_every_candidate_must_have_weights_that_can_be_fitted(monkeypatch):
+    """The second of the automatic choice is checked like the first."""
+    from neuralreg.registration import engine
+    from neuralreg.registration.model_choice import ChoiceReason, ModelChoice
+    from neuralreg.registration.options import WeightRefinement
+
+    checked = []
+    choice = ModelChoice(("a", "b"), ChoiceReason.SUITS)
+    networks = {name: ShiftNetwork() for name in choice.models}
+    failed = iter(["it folds", None])
+    monkeypatch.setattr(engine, "choose_model", lambda *_, **__: choice)
+    monkeypatch.setattr(engine, "model_card", lambda name: networks[name].card)
+    monkeypatch.setattr(engine, "load_model", lambda name, **_: networks[name])
+    monkeypatch.setattr(engine, "require_fitting", checked.append)
+    monkeypatch.setattr(engine.BothDirections, "failed_checks", lambda self: next(failed))
+    monkeypatch.setattr(
+        "neuralreg.registration.pipeline.optimize_weights",
+        lambda network, *_: (network, WeightFit("ssd", "bending", 1.0, ())),
+    )
+    result = register(seen(SQUARE), seen(SQUARE), linear="none", refinement=WeightRefinement())
+    assert {id(network) for network in checked} == {id(each) for each in networks.values()}
+    assert any("was tried and left: it folds" in warning for warning in result.warnings)

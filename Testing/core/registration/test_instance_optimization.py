@@ -8,12 +8,12 @@ import sys
 import neuralreg
 import pytest
 import torch
-from neuralreg import Image, ModelCard, Prealign, Refinement, register
+from neuralreg import FieldRefinement, Image, LinearAlignment, ModelCard, WeightRefinement, register
 from neuralreg.composition import models, transforms
 from neuralreg.errors import Cancelled, IncompatibleModel, InvalidOption
 from neuralreg.geometry.grid import Grid
 from neuralreg.networks import gradicon, lapirn, symnet
-from neuralreg.registration.instance_optimization import ShownPair, _Loss, fitted
+from neuralreg.registration.instance_optimization import NetworkPair, _Loss, optimize_weights
 from neuralreg.zoo.network import LoadedNetwork
 
 from Testing.support.seeded import seeded_pair, seeded_weights
@@ -69,14 +69,14 @@ def images():
     return Image(blobs((64, 64), 0), grid), Image(blobs((64, 64), 3), grid)
 
 
-WEIGHTS = Refinement(of="weights", steps=15)
+WEIGHTS = WeightRefinement(steps=15)
 
 
 def test_fitted_weights_register_the_pair_better_and_the_network_stays_as_it_was():
     network = pyramid()
     before = numbers_of(network)
-    plain = register(*images(), network, prealign=Prealign.NONE)
-    better = register(*images(), network, prealign=Prealign.NONE, refinement=WEIGHTS)
+    plain = register(*images(), network, linear=LinearAlignment.NONE)
+    better = register(*images(), network, linear=LinearAlignment.NONE, refinement=WEIGHTS)
     assert same(before, numbers_of(network))
     assert not any(p.requires_grad for p in network.module.parameters())
     assert better.outcome.similarity_final > plain.outcome.similarity_final + 0.05
@@ -87,10 +87,10 @@ def test_fitted_weights_register_the_pair_better_and_the_network_stays_as_it_was
 
 
 def test_the_same_call_gives_the_same_weights():
-    pair = ShownPair(*(image.data for image in images()))
+    pair = NetworkPair(*(image.data for image in images()))
     network = pyramid(both=True, regularity="icon")
     found = [
-        fitted(network, pair, Refinement(of="weights", steps=4), None, lambda *_: None)
+        optimize_weights(network, pair, WeightRefinement(steps=4), None, lambda *_: None)
         for _ in range(2)
     ]
     assert found[0][1] == found[1][1]
@@ -99,8 +99,8 @@ def test_the_same_call_gives_the_same_weights():
 
 def test_more_regularity_gives_a_smoother_field():
     def roughness(regularity):
-        how = Refinement(of="weights", steps=15, regularity=regularity)
-        found = register(*images(), pyramid(), prealign=Prealign.NONE, refinement=how)
+        how = WeightRefinement(steps=15, regularity=regularity)
+        found = register(*images(), pyramid(), linear=LinearAlignment.NONE, refinement=how)
         vectors = found.field.vectors
         return sum(vectors.diff(dim=axis).square().mean() for axis in (1, 2))
 
@@ -111,7 +111,7 @@ def test_a_mask_keeps_what_lies_outside_from_counting():
     fixed, moving = (image.data for image in images())
     mask = torch.zeros_like(fixed)
     mask[:, :, :32] = 1
-    network, how = pyramid(), Refinement(of="weights")
+    network, how = pyramid(), WeightRefinement()
     spoiled = moving.clone()
     spoiled[:, :, 44:] = torch.rand(1, 64, 20)
 
@@ -119,8 +119,8 @@ def test_a_mask_keeps_what_lies_outside_from_counting():
         loss = _Loss(network, pair, how, {})
         return loss.similar(loss.moving)
 
-    assert similarity(ShownPair(fixed, moving)) != similarity(ShownPair(fixed, spoiled))
-    masked = [similarity(ShownPair(fixed, m, mask, None)) for m in (moving, spoiled)]
+    assert similarity(NetworkPair(fixed, moving)) != similarity(NetworkPair(fixed, spoiled))
+    masked = [similarity(NetworkPair(fixed, m, mask, None)) for m in (moving, spoiled)]
     assert float(masked[0]) == pytest.approx(float(masked[1]), abs=1e-6)
 
 
@@ -138,7 +138,7 @@ def test_a_cancel_stops_between_two_steps_and_leaves_the_network():
         register(
             *images(),
             network,
-            prealign=Prealign.NONE,
+            linear=LinearAlignment.NONE,
             refinement=WEIGHTS,
             progress=progress,
         )
@@ -155,11 +155,11 @@ def test_a_cancel_stops_between_two_steps_and_leaves_the_network():
 )
 @pytest.mark.parametrize("similarity", ["auto", "mind", "lncc"])
 def test_networks_of_each_kind_lower_their_loss_both_ways(module, kind, similarity):
-    pair = ShownPair(blobs((64, 64), 0), blobs((64, 64), 2))
+    pair = NetworkPair(blobs((64, 64), 0), blobs((64, 64), 2))
     mine = card((64, 64), kind, both=True, similarity="ssd", rate=1e-3)
     network = LoadedNetwork(mine, untrained(module()), CPU)
-    how = Refinement(of="weights", steps=12, similarity=similarity)
-    _, found = fitted(network, pair, how, None, lambda *_: None)
+    how = WeightRefinement(steps=12, similarity=similarity)
+    _, found = optimize_weights(network, pair, how, None, lambda *_: None)
     assert found.similarity == ("ssd" if similarity == "auto" else similarity)
     assert found.losses[-1] < found.losses[0]
 
@@ -180,8 +180,8 @@ def test_a_torchscript_file_can_be_fitted_too(tmp_path):
     module = torch.jit.load(str(tmp_path / "small.pt")).eval()
     mine = card((64, 64), "normalized", similarity="ssd", rate=1e-2)
     network = LoadedNetwork(mine, module, CPU)
-    before, pair = numbers_of(network), ShownPair(*(image.data for image in images()))
-    _, found = fitted(network, pair, Refinement(of="weights", steps=5), None, lambda *_: None)
+    before, pair = numbers_of(network), NetworkPair(*(image.data for image in images()))
+    _, found = optimize_weights(network, pair, WeightRefinement(steps=5), None, lambda *_: None)
     assert found.losses[-1] < found.losses[0]
     assert same(before, numbers_of(network))
 
@@ -213,15 +213,18 @@ def test_a_loss_that_is_no_number_is_told():
     with torch.no_grad():
         network.module.up.weight[0, 0] = float("inf")
     with pytest.raises(IncompatibleModel, match="no number"):
-        fitted(network, ShownPair(*(i.data for i in images())), WEIGHTS, None, lambda *_: None)
+        optimize_weights(
+            network, NetworkPair(*(i.data for i in images())), WEIGHTS, None, lambda *_: None
+        )
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"of": "all"}, {"similarity": "nccc"}, {"steps": -1}, {"regularity": float("nan")}]
+    "wrong", [{"similarity": "nccc"}, {"steps": -1}, {"regularity": float("nan")}]
 )
-def test_what_a_refinement_does_not_know_is_told(wrong):
+@pytest.mark.parametrize("kind", [FieldRefinement, WeightRefinement])
+def test_what_a_refinement_does_not_know_is_reported(kind, wrong):
     with pytest.raises(InvalidOption, match="of a refinement"):
-        Refinement(**wrong)
+        kind(**wrong)
 
 
 @pytest.mark.parametrize(
@@ -272,7 +275,7 @@ def test_the_loss_and_its_gradient_are_those_of_the_official_package(monkeypatch
     fixed, moving = seeded_pair(shape)
     options = {"similarity": "lncc_icon", "regularity": "gradicon", "weight": 1.5, "both": True}
     network = LoadedNetwork(card(shape, "unit_map", "zyx", **options), ours.eval(), CPU)
-    loss = _Loss(network, ShownPair(fixed[0], moving[0]), Refinement(of="weights"), {})
+    loss = _Loss(network, NetworkPair(fixed[0], moving[0]), WeightRefinement(), {})
     noise = torch.randn((1, 3, 38, 38, 38), generator=torch.Generator().manual_seed(0)).flip(1)
     found = loss()
     found.backward()
@@ -291,7 +294,7 @@ def test_the_loss_and_its_gradient_are_those_of_the_official_package(monkeypatch
 def test_regularities_are_those_of_models_but_at_random_points(regularity):
     """On smooth fields it hardly matters where they are measured."""
     network = pyramid(both=True, regularity=regularity)
-    loss = _Loss(network, ShownPair(*(i.data for i in images())), Refinement(of="weights"), {})
+    loss = _Loss(network, NetworkPair(*(i.data for i in images())), WeightRefinement(), {})
     at = torch.linspace(0, 6, 64)
     wave = 0.04 * torch.stack(
         [torch.sin(at)[:, None] * torch.cos(at), torch.cos(at + 1) * at[:, None] / 6]
@@ -335,7 +338,7 @@ def test_the_command_line_fits_weights_and_a_record_repeats_it(files):
                "--refine-steps", "3", **where)  # fmt: skip
     assert done.returncode == 0, done.stderr
     record = json.loads((files / "out" / "result.json").read_text())
-    assert record["options"]["refine"] == "weights"
+    assert record["options"]["refinement"]["of"] == "weights"
     assert len(record["provenance"]["refined"]["losses"]) == 3
     again = run("rerun", files / "out", "--quiet", **where)
     assert again.returncode == 0, again.stderr

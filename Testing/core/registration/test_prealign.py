@@ -6,8 +6,9 @@ import torch
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.linear import LinearTransform
-from neuralreg.registration.linear_search import Guess, mutual_information
-from neuralreg.registration.prealign import Prealign, prealign, right_turns
+from neuralreg.registration.linear_search import LinearCandidates, mutual_information
+from neuralreg.registration.options import LinearAlignment
+from neuralreg.registration.prealign import prealign, right_turns
 from scipy.spatial.transform import Rotation
 
 from Testing.support.phantom import CUBE, SQUARE, landmarks, seen
@@ -30,7 +31,7 @@ def pair(truth: LinearTransform, grid: Grid = CUBE, moving_grid: Grid | None = N
 
 def test_a_rigid_motion_is_found():
     truth = LinearTransform.from_parts(turn((8, -12, 10)), np.array([9.0, -7.0, 5.0]))
-    found = prealign(*pair(truth), Prealign.RIGID)
+    found = prealign(*pair(truth), LinearAlignment.RIGID)
     assert error_mm(found.linear, truth) < 1.0
     assert found.linear.determinant == pytest.approx(1, abs=1e-4)
 
@@ -38,7 +39,7 @@ def test_a_rigid_motion_is_found():
 def test_an_affine_is_found_with_inverted_contrast():
     stretch = np.array([[1.1, 0.05, 0], [0.05, 0.93, 0], [0, 0, 1.04]])
     truth = LinearTransform.from_parts(turn((4, 5, -6)) @ stretch, np.array([3.0, 4.0, -5.0]))
-    found = prealign(*pair(truth, contrast=lambda v: 80 * np.exp(-3 * v)), Prealign.AFFINE)
+    found = prealign(*pair(truth, contrast=lambda v: 80 * np.exp(-3 * v)), LinearAlignment.AFFINE)
     assert error_mm(found.linear, truth) < 1.5
     assert found.linear.determinant > 0
 
@@ -56,7 +57,7 @@ def test_images_that_do_not_overlap_are_brought_together():
 def test_a_patient_turned_by_90_degrees_is_turned_back():
     truth = LinearTransform.from_parts(turn((90, 0, 0)), np.zeros(3))
     cube = CUBE.pad((0, 0, 6))
-    found = prealign(*pair(truth, grid=cube), Prealign.RIGID)
+    found = prealign(*pair(truth, grid=cube), LinearAlignment.RIGID)
     assert found.start.startswith("turned")
     assert error_mm(found.linear, truth) < 1.5
 
@@ -70,14 +71,14 @@ def test_identical_images_stay_where_they_are():
 def test_half_a_field_of_view_does_not_pull_the_images_apart():
     truth = LinearTransform.from_parts(turn((3, -4, 5)), np.array([4.0, 3.0, -2.0]))
     half = Grid((40, 44, 18), CUBE.spacing, (-40.0, -44.0, -36.0), CUBE.direction)
-    found = prealign(*pair(truth, moving_grid=half), Prealign.RIGID)
+    found = prealign(*pair(truth, moving_grid=half), LinearAlignment.RIGID)
     assert error_mm(found.linear, truth) < 2.0
 
 
 def test_two_dimensions_take_the_same_path():
     c, s = np.cos(0.25), np.sin(0.25)
     truth = LinearTransform.from_parts(np.array([[c, -s], [s, c]]), np.array([6.0, -4.0]))
-    found = prealign(*pair(truth, grid=SQUARE), Prealign.RIGID)
+    found = prealign(*pair(truth, grid=SQUARE), LinearAlignment.RIGID)
     assert error_mm(found.linear, truth) < 1.0
 
 
@@ -89,11 +90,13 @@ def test_a_mask_keeps_a_bright_intruder_from_deciding():
     mask = torch.ones_like(intruder)
     mask[:, :8] = 0
     moving = Image(intruder, moving.grid)
-    found = prealign(fixed, moving, Prealign.RIGID, moving_mask=Image(mask, moving.grid))
+    found = prealign(fixed, moving, LinearAlignment.RIGID, moving_mask=Image(mask, moving.grid))
     assert error_mm(found.linear, truth) < 1.5
 
 
-@pytest.mark.parametrize(("how", "moves"), [(Prealign.NONE, False), (Prealign.CENTER, True)])
+@pytest.mark.parametrize(
+    ("how", "moves"), [(LinearAlignment.NONE, False), (LinearAlignment.CENTER, True)]
+)
 def test_the_stage_goes_no_further_than_it_may(how, moves):
     truth = LinearTransform.from_parts(turn((0, 0, 15)), np.array([12.0, 0.0, 0.0]))
     found = prealign(*pair(truth), how)
@@ -105,8 +108,8 @@ def test_the_stage_goes_no_further_than_it_may(how, moves):
 def test_no_parameters_give_a_reflection():
     generator = torch.Generator().manual_seed(0)
     for d in (2, 3):
-        theta = torch.randn(50, Guess.size(d), generator=generator)
-        guess = Guess(torch.eye(d).expand(50, d, d), theta, 30.0)
+        theta = torch.randn(50, LinearCandidates.size(d), generator=generator)
+        guess = LinearCandidates(torch.eye(d).expand(50, d, d), theta, 30.0)
         assert (torch.linalg.det(guess.matrices()) > 0).all()
 
 

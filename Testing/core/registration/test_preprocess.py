@@ -13,11 +13,18 @@ from neuralreg.geometry.linear import LinearTransform
 from neuralreg.io.itk import image_to_itk
 from neuralreg.networks import dirac
 from neuralreg.registration.engine import register
-from neuralreg.registration.model_choice import Content, candidates, concerns
-from neuralreg.registration.prealign import Prealign
-from neuralreg.registration.preprocess import center_of_mass, network_grid, shown_pair
-from neuralreg.registration.refine import Refinement
-from neuralreg.registration.unfold import least_determinant, unfolded_displacement
+from neuralreg.registration.model_choice import (
+    ChoiceReason,
+    Concern,
+    ConcernKind,
+    ImageContent,
+    ModelChoice,
+    choose_model,
+    model_concerns,
+)
+from neuralreg.registration.options import FieldRefinement, LinearAlignment
+from neuralreg.registration.preprocess import center_of_mass, network_grid, network_pair
+from neuralreg.registration.unfold import least_determinant, unfold_displacement
 from neuralreg.zoo.card import Input, ModelCard
 from neuralreg.zoo.network import LoadedNetwork, run_options
 
@@ -107,7 +114,7 @@ def test_each_kind_of_output_becomes_the_shift_in_mm_that_it_means(kind, order, 
     asked = card({"kind": kind, "order": order})
     seen = network_grid(asked.input, body(grid))
     network = Answers(asked, lambda shape: emitted(kind, order, voxels_of(shift, seen), shape))
-    result = register(body(grid), body(grid, shift), network, prealign=Prealign.NONE)
+    result = register(body(grid), body(grid, shift), network, linear=LinearAlignment.NONE)
     points = grid.center + np.random.default_rng(0).uniform(-10, 10, (50, 3))
     moved = [result.fixed_to_moving.TransformPoint(p.tolist()) for p in points]
     back = [result.moving_to_fixed.TransformPoint(p) for p in moved]
@@ -119,7 +126,7 @@ def test_a_velocity_is_integrated_before_it_is_used():
     grid = GRIDS[0]
     asked = card({"kind": "voxel", "order": "xyz", "velocity": True})
     network = Answers(asked, lambda shape: constant([2.0, 0.0, 0.0], shape))
-    result = register(body(grid), body(grid), network, prealign=Prealign.NONE)
+    result = register(body(grid), body(grid), network, linear=LinearAlignment.NONE)
     shift = network_grid(asked.input, body(grid)).index_to_world[:3, 0] * 2.0
     moved = result.fixed_to_moving.TransformPoint(grid.center.tolist())
     assert np.allclose(moved - grid.center, shift, atol=1e-3)
@@ -187,7 +194,7 @@ def test_a_network_is_shown_what_sitk_resamples_and_zero_beyond():
         orientation="SPL",
         intensity="extremes",
     )
-    shown, other, grid = shown_pair(asked, fixed, moving, HERE)
+    shown, other, grid = network_pair(asked, fixed, moving, HERE)
     like = sitk.Image(grid.size, sitk.sitkFloat32)
     like.SetSpacing(grid.spacing)
     like.SetOrigin(grid.origin)
@@ -205,7 +212,7 @@ def test_the_brain_rule_puts_the_99th_percentile_of_the_brain_at_six_tenths():
     values = torch.cat([torch.zeros(5000), torch.arange(1.0, 1001.0)]).view(1, 10, 20, 30)
     grid = Grid((30, 20, 10), (1, 1, 1), (0, 0, 0), tuple(np.eye(3).ravel()))
     asked = card(space="fixed", intensity="brain")
-    shown, _, _ = shown_pair(asked, Image(values, grid), Image(values, grid), HERE)
+    shown, _, _ = network_pair(asked, Image(values, grid), Image(values, grid), HERE)
     assert float(shown.max()) == pytest.approx(min(1000 / 990 * 0.6, 1), abs=1e-4)
     assert float(shown.min()) == 0
 
@@ -217,7 +224,7 @@ def test_ct_and_mr_have_their_own_windows():
     ct[0, 7, 7, 7] = 3000.0
     mr = torch.arange(8000.0).view(1, 20, 20, 20)
     asked = card(space="fixed", intensity="modality")
-    of_ct, of_mr, _ = shown_pair(asked, Image(ct, grid), Image(mr, grid), HERE)
+    of_ct, of_mr, _ = network_pair(asked, Image(ct, grid), Image(mr, grid), HERE)
     assert sorted({round(v, 4) for v in of_ct.flatten().tolist()}) == [0.0, 0.52, 1.0]
     bright = np.sort(mr.numpy().ravel())[int(0.99 * 8000) - 1]
     assert float(of_mr[0, 5, 5, 5]) == pytest.approx(float(mr[0, 5, 5, 5]) / bright, abs=1e-5)
@@ -228,7 +235,7 @@ def test_what_a_mask_leaves_out_is_shown_as_nothing():
     mask = Image((fixed.data > 0).float(), fixed.grid)
     mask.data[:, :18] = 0
     network = Answers(card(), lambda shape: constant([0, 0, 0], shape))
-    register(fixed, moving, network, fixed_mask=mask, prealign=Prealign.NONE)
+    register(fixed, moving, network, fixed_mask=mask, linear=LinearAlignment.NONE)
     seen, other, _ = network.saw[0]
     assert float(seen[:, :11].abs().max()) == 0
     assert float(other[:, :11].abs().max()) > 0.3
@@ -237,13 +244,13 @@ def test_what_a_mask_leaves_out_is_shown_as_nothing():
 def test_folds_in_an_answer_are_smoothed_away_and_said():
     torch.manual_seed(0)
     rough = 2.5 * torch.randn(3, 24, 28, 32)
-    smooth, share = unfolded_displacement(rough)
+    smooth, share = unfold_displacement(rough)
     assert float(least_determinant(rough).min()) < 0 < float(least_determinant(smooth).min())
     assert 0 < share <= 1
     calm = torch.zeros(3, 24, 28, 32)
-    assert torch.equal(unfolded_displacement(calm)[0], calm)
+    assert torch.equal(unfold_displacement(calm)[0], calm)
     network = Answers(card(), lambda shape: rough)
-    result = register(body(GRIDS[0]), body(GRIDS[0]), network, prealign=Prealign.NONE)
+    result = register(body(GRIDS[0]), body(GRIDS[0]), network, linear=LinearAlignment.NONE)
     assert result.outcome.folding_percent == 0
     assert result.provenance["smoothed against folding"] == pytest.approx(share)
 
@@ -251,14 +258,14 @@ def test_folds_in_an_answer_are_smoothed_away_and_said():
 def test_smoothing_a_single_fold_leaves_the_rest_alone():
     field = torch.zeros(3, 30, 30, 30)
     field[0, 15, 15, 15] = 3.0
-    smooth, _ = unfolded_displacement(field)
+    smooth, _ = unfold_displacement(field)
     assert float(least_determinant(smooth).min()) > 0
     assert torch.equal(smooth[:, :5], field[:, :5])
 
 
 def test_an_answer_that_makes_things_worse_is_said_to():
     network = Answers(card(), lambda shape: constant([6.0, 0.0, 0.0], shape))
-    result = register(body(GRIDS[0]), body(GRIDS[0]), network, prealign=Prealign.NONE)
+    result = register(body(GRIDS[0]), body(GRIDS[0]), network, linear=LinearAlignment.NONE)
     assert result.outcome.similarity_final < result.outcome.similarity_linear
     assert any("agree less than after the linear alignment" in w for w in result.warnings)
 
@@ -269,9 +276,13 @@ def test_refinement_comes_on_top_of_a_network_only_when_asked_for():
     seen = network_grid(card().input, fixed)
     half = 0.5 * voxels_of(np.array([6.0, 0, 0]), seen)
     network.answer = lambda shape: constant(half, shape)
-    alone = register(fixed, moving, network, prealign=Prealign.NONE)
+    alone = register(fixed, moving, network, linear=LinearAlignment.NONE)
     refined = register(
-        fixed, moving, network, prealign=Prealign.NONE, refinement=Refinement(similarity="lncc")
+        fixed,
+        moving,
+        network,
+        linear=LinearAlignment.NONE,
+        refinement=FieldRefinement(similarity="lncc"),
     )
     point = fixed.grid.center.tolist()
     left = [r.fixed_to_moving.TransformPoint(point)[0] - point[0] for r in (alone, refined)]
@@ -286,45 +297,51 @@ def test_options_reach_the_network_and_wrong_ones_are_refused():
     asked = ModelCard.model_validate(card().model_dump() | {"options": {"smoothness": option}})
     network = Answers(asked, lambda shape: constant([0, 0, 0], shape))
     pair = body(GRIDS[0]), body(GRIDS[0])
-    register(*pair, network, prealign=Prealign.NONE)
-    register(*pair, network, prealign=Prealign.NONE, options={"smoothness": 0.7})
+    register(*pair, network, linear=LinearAlignment.NONE)
+    register(*pair, network, linear=LinearAlignment.NONE, model_options={"smoothness": 0.7})
     assert [options for *_, options in network.saw] == [{"smoothness": 0.1}, {"smoothness": 0.7}]
     for wrong in ({"rough": 1.0}, {"smoothness": 2.0}):
         with pytest.raises(InvalidOption, match="smoothness"):
-            register(*pair, network, options=wrong)
+            register(*pair, network, model_options=wrong)
         with pytest.raises(InvalidOption):
             run_options(asked, wrong)
     with pytest.raises(InvalidOption, match="Name the model"):
-        register(*pair, options={"smoothness": 0.7})
+        register(*pair, model_options={"smoothness": 0.7})
 
 
 def test_a_model_of_several_channels_says_that_it_cannot():
     network = Answers(card(channels=2), lambda shape: constant([0, 0, 0], shape))
     with pytest.raises(IncompatibleModel, match="channels"):
-        register(body(GRIDS[0]), body(GRIDS[0]), network, prealign=Prealign.NONE)
+        register(body(GRIDS[0]), body(GRIDS[0]), network, linear=LinearAlignment.NONE)
 
 
-BRAIN = Content(3, False, 0.65, 1.5, (150.0, 180.0, 140.0), (1.0, 1.0, 1.0), False)
+BRAIN = ImageContent(3, False, 0.65, 1.5, (150.0, 180.0, 140.0), (1.0, 1.0, 1.0), False)
 
 
 @pytest.mark.parametrize(
-    ("change", "reason"),
+    ("change", "kind", "reason"),
     [
-        ({"ct": True}, "looks like a CT"),
-        ({"liters": 4.0}, "brain without skull"),
-        ({"background_share": 0.05}, "brain without skull"),
-        ({"extent_mm": (80.0, 180.0, 140.0)}, "brain without skull"),
-        ({"liters": 0.0005, "extent_mm": (8.0, 18.0, 11.0)}, "brain without skull"),
-        ({"cut": True}, "only a part"),
-        ({"spacing_mm": (1.0, 1.0, 5.0)}, "5 mm apart"),
-        ({"dimension": 2}, "2D"),
+        ({"ct": True}, ConcernKind.MODEL_FOR_MR, "looks like a CT"),
+        ({"liters": 4.0}, ConcernKind.NO_BRAIN, "brain without skull"),
+        ({"background_share": 0.05}, ConcernKind.NO_BRAIN, "brain without skull"),
+        ({"extent_mm": (80.0, 180.0, 140.0)}, ConcernKind.NO_BRAIN, "brain without skull"),
+        (
+            {"liters": 0.0005, "extent_mm": (8.0, 18.0, 11.0)},
+            ConcernKind.NO_BRAIN,
+            "brain without skull",
+        ),
+        ({"cut": True}, ConcernKind.PART_OF_A_BRAIN, "only a part"),
+        ({"spacing_mm": (1.0, 1.0, 5.0)}, ConcernKind.COARSE_SAMPLES, "5 mm apart"),
+        ({"dimension": 2}, ConcernKind.MODEL_DIMENSION, "2D"),
     ],
 )
-def test_what_a_brain_model_was_not_made_for_is_said(change, reason):
+def test_what_a_brain_model_was_not_made_for_is_a_concern(change, kind, reason):
     asked = ModelCard.model_validate_json((MODELS / "lapirn_disp.fea7.json").read_text("utf-8"))
-    assert concerns(asked, BRAIN, BRAIN) == []
-    other = Content(**(BRAIN.__dict__ | change))
-    assert any(reason in said and "moving" in said for said in concerns(asked, BRAIN, other))
+    assert model_concerns(asked, BRAIN, BRAIN) == []
+    other = ImageContent(**(BRAIN.__dict__ | change))
+    concerns = model_concerns(asked, BRAIN, other)
+    assert any(each.kind is kind and each.role == "moving" for each in concerns)
+    assert any(reason in text and "moving" in text for text in map(Concern.in_words, concerns))
 
 
 def test_auto_takes_only_what_was_made_for_the_images():
@@ -333,10 +350,16 @@ def test_auto_takes_only_what_was_made_for_the_images():
         for path in MODELS.glob("*.json")
         if path.name != "model.schema.json"
     ]
-    first = candidates(cards, BRAIN, BRAIN)[0]
+    choice = choose_model(cards, BRAIN, BRAIN)
+    assert choice is not None
+    assert choice.reason is ChoiceReason.SUITS
+    assert choice.models[-1] == "convex"
+    (first,) = (card for card in cards if card.name == choice.models[0])
     assert first.auto_rank == min(c.auto_rank for c in cards if c.auto_rank is not None)
-    head = Content(**(BRAIN.__dict__ | {"liters": 4.0}))
-    assert candidates(cards, BRAIN, head) == []
+    head = ImageContent(**(BRAIN.__dict__ | {"liters": 4.0}))
+    choice = choose_model(cards, BRAIN, head)
+    assert choice == ModelChoice(("convex",), ChoiceReason.NONE_SUITS)
+    assert choose_model(cards, BRAIN, head, fitting=True) is None
 
 
 def test_auto_says_what_it_took_and_why():
@@ -355,7 +378,7 @@ def test_what_else_a_network_tells_comes_as_an_image_on_the_fixed_grid():
 
     grid = GRIDS[1]
     network = Teller(card(), lambda shape: torch.zeros(3, *shape))
-    result = register(body(grid), body(grid), network, prealign=Prealign.NONE)
+    result = register(body(grid), body(grid), network, linear=LinearAlignment.NONE)
     assert result.maps["absent"].grid == grid
     assert torch.nonzero(result.maps["absent"].data[0]).tolist() == [[3, 4, 5]]
 

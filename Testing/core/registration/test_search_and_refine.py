@@ -10,13 +10,13 @@ from neuralreg.networks.convex import ConvexSearch, couple
 from neuralreg.progress import silent
 from neuralreg.registration.adam import descend
 from neuralreg.registration.correlation_cost import LocalCorrelation, box_sum
-from neuralreg.registration.presets import PRESETS, preset
-from neuralreg.registration.refine import Refinement, Velocity, gain_scatter, refine_velocity
-from neuralreg.registration.unfold import least_determinant, unfolded
+from neuralreg.registration.options import PRESETS, FieldRefinement
+from neuralreg.registration.refine import Velocity, gain_scatter, refine_velocity
+from neuralreg.registration.unfold import least_determinant, unfold_velocity
 from neuralreg.registration.working_grid import (
     WorkingPair,
+    equalize,
     foreground,
-    spread,
     unit_intensities,
     work_grid,
 )
@@ -147,10 +147,10 @@ def test_refinement_improves_a_field_and_never_folds_it():
     grid = SQUARE
     pair = a_pair(grid, lambda p: p + 2.5 * np.sin(p[..., ::-1] / 9))
     velocity = Velocity(torch.zeros(2, *grid.shape))
-    done = refine_velocity(pair, velocity, Refinement(), silent)
+    done = refine_velocity(pair, velocity, FieldRefinement(), silent)
     assert done.kept == "lncc"
     assert done.information[-1] > 1.2 * done.information[0]
-    _, displacement, _ = unfolded(velocity)
+    displacement, _ = unfold_velocity(velocity)
     assert float(least_determinant(displacement).min()) > 0
     warped = sample(
         pair.moving, index_grid(grid.shape, like=displacement) + displacement.movedim(0, -1)
@@ -162,7 +162,7 @@ def test_refinement_improves_a_field_and_never_folds_it():
 def test_identical_images_keep_the_linear_alignment():
     pair = a_pair(SQUARE, lambda p: p)
     velocity = Velocity(torch.zeros(2, *SQUARE.shape))
-    refine_velocity(pair, velocity, Refinement(), silent)
+    refine_velocity(pair, velocity, FieldRefinement(), silent)
     assert velocity.at_full_size().abs().max() < 0.1
 
 
@@ -180,7 +180,7 @@ def test_folds_are_removed_where_they_are_and_nowhere_else():
     velocity = Velocity(rough)
     far = velocity.at_full_size()[:, :, 45:]
     assert float(least_determinant(velocity.at_full_size()).min()) <= 0
-    _, mended, touched = unfolded(velocity)
+    mended, touched = unfold_velocity(velocity)
     assert float(least_determinant(mended).min()) > 0
     assert 0 < touched < 0.5
     assert torch.allclose(mended[:, :, 45:], far, atol=1e-3)
@@ -221,10 +221,10 @@ def test_the_foreground_is_the_body():
 
 def test_spreading_keeps_the_order_of_intensities():
     unit = noise(1, 8, 8, 8)
-    spread_out = spread(unit, torch.ones(8, 8, 8, dtype=torch.bool))
+    spread_out = equalize(unit, torch.ones(8, 8, 8, dtype=torch.bool))
     assert torch.equal(unit.flatten().argsort(), spread_out.flatten().argsort())
 
 
 def test_every_preset_has_a_reason():
     assert {"generic", "brain MR", "abdomen CT", "lung CT", "cardiac"} <= set(PRESETS)
-    assert all(len(preset(name).reason) > 20 for name in PRESETS)
+    assert all(len(preset.reason) > 20 for preset in PRESETS.values())

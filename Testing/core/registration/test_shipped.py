@@ -5,7 +5,11 @@ import pytest
 import torch
 from neuralreg.networks.descriptor import Descriptor
 from neuralreg.registration.engine import register
-from neuralreg.registration.model_choice import Content, candidates, concerns
+from neuralreg.registration.model_choice import (
+    ImageContent,
+    choose_model,
+    model_concerns,
+)
 from neuralreg.training.configuration import read_configuration
 from neuralreg.training.descriptors.descriptor_loss import MatchingStep, SyntheticBatches
 from neuralreg.zoo.registry import list_models, load_model, model_card
@@ -98,7 +102,9 @@ def test_what_surrounds_a_place_decides_not_the_whole_image():
 
 def test_auto_does_not_take_it_and_nothing_speaks_against_it():
     fixed, moving = seen(CUBE), seen(CUBE, contrast=lambda v: 80 - 70 * v)
-    seen_pair = Content.of(fixed, None), Content.of(moving, None)
+    seen_pair = ImageContent.of(fixed, None), ImageContent.of(moving, None)
     card = model_card(SHIPPED[3])
-    assert not concerns(card, *seen_pair)
-    assert card not in candidates(list_models(available=True), *seen_pair)
+    assert not model_concerns(card, *seen_pair)
+    choice = choose_model(list_models(available=True), *seen_pair)
+    assert choice is not None
+    assert card.name not in choice.models

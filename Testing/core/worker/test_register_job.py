@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import neuralreg
 import numpy as np
@@ -17,11 +18,17 @@ from neuralreg.geometry.image import Image
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.geometry.slicer_interpolation import interpolation_difference
 from neuralreg.io.itk import image_to_itk, to_itk
-from neuralreg.registration.prealign import Prealign
-from neuralreg.registration.refine import Refinement
+from neuralreg.registration.options import (
+    FieldRefinement,
+    LinearAlignment,
+    RegistrationOptions,
+    WeightRefinement,
+)
 from neuralreg.registration.result import Outcome, RegistrationResult
+from neuralreg.worker.jobs import register_job
 from neuralreg.worker.messages import RegisterJob, Voxels
 from neuralreg.worker.register_job import run
+from neuralreg.worker.serialization import at_once, packed, unpacked
 from neuralreg.worker.shared_images import field_of, image_of, record_of
 
 from Testing.support.phantom import CUBE, seen
@@ -42,15 +49,15 @@ def a_pair():
 def a_known_engine(smooth_field):
     """An engine that answers a known field, and remembers what it was asked."""
 
-    def engine(fixed, moving, model, **asked):
-        engine.asked = {"fixed": fixed, "moving": moving, "model": model, **asked}
+    def engine(fixed, moving, options, **asked):
+        engine.asked = {"fixed": fixed, "moving": moving, "options": options, **asked}
         field = smooth_field(fixed.grid.pad(3), 5.0)
         back = DisplacementField(-field.vectors, field.grid)
         return RegistrationResult(
             field=field,
             inverse_field=back,
             linear=LinearTransform.identity(3),
-            model=model,
+            model=options.model,
             outcome=Outcome("none", *[0.0] * 9),
             warnings=("as it was told",),
             timings={"all": 1.0},
@@ -68,7 +75,7 @@ def itk_warped(moving: sitk.Image, field, grid: Grid, how, outside: float) -> np
 def test_a_job_gives_what_the_engine_gives(a_pair):
     fixed, moving = a_pair
     expected = neuralreg.register(fixed, moving, preset="brain MR")
-    job = RegisterJob(voxels(fixed), voxels(moving), options={"preset": "brain MR"})
+    job = RegisterJob(voxels(fixed), voxels(moving), options=RegistrationOptions(preset="brain MR"))
     found, result = run(job)
     assert found.outcome == expected.outcome
     assert torch.equal(field_of(found.field).vectors, expected.field.vectors)
@@ -165,14 +172,42 @@ def test_only_the_chosen_labels_of_a_mask_count(a_pair, a_known_engine):
     assert np.array_equal(found, (labels == 2) | (labels == 4))
 
 
-def test_options_reach_the_engine_as_what_they_stand_for(a_pair, a_known_engine):
-    fixed, moving = a_pair
-    options = {"prealign": "rigid", "refinement": {"steps": 5}, "device": "cpu", "new": 3}
-    run(RegisterJob(voxels(fixed), voxels(moving), "other", options=options), engine=a_known_engine)
-    asked = a_known_engine.asked
-    assert asked["prealign"] is Prealign.RIGID
-    assert asked["refinement"] == Refinement(steps=5)
-    assert (asked["model"], asked["device"], asked["new"]) == ("other", "cpu", 3)
+CHANGED = RegistrationOptions(
+    model="other",
+    model_options={"smoothness": 0.3},
+    linear=LinearAlignment.RIGID,
+    preset="lung CT",
+    refinement=FieldRefinement(similarity="lncc", steps=5, regularity=2.0, rate=0.7),
+    extract_brain=True,
+    device="cpu",
+    precision="bfloat16",
+    full_resolution=True,
+)
+
+
+def test_every_option_reaches_the_engine(a_pair, a_known_engine):
+    for option in dataclasses.fields(RegistrationOptions):  # a new one is not forgotten here
+        assert getattr(CHANGED, option.name) != getattr(RegistrationOptions(), option.name)
+    job = RegisterJob(*map(voxels, a_pair), options=CHANGED)
+    run(job, engine=a_known_engine)
+    assert a_known_engine.asked["options"] == CHANGED
+
+
+@pytest.mark.parametrize("refinement", [None, FieldRefinement(steps=3), WeightRefinement(steps=4)])
+def test_options_come_through_the_line_to_the_worker_as_they_were(tmp_path, refinement):
+    options = CHANGED.replace(refinement=refinement)
+    line = json.loads(json.dumps(at_once(packed({"options": options}, tmp_path))))
+    assert unpacked(line)["options"] == options
+
+
+def test_options_may_be_names_and_numbers_as_json_has_them(a_pair):
+    given = {"prealign": "rigid", "refinement": {"steps": 5}, "options": {"smoothness": 0.2}}
+    fixed, moving = map(voxels, a_pair)
+    arguments = {"fixed": fixed, "moving": moving, "model": "other", "options": given}
+    options = register_job(arguments).options
+    assert options.linear is LinearAlignment.RIGID
+    assert options.refinement == FieldRefinement(steps=5)
+    assert (options.model, options.model_options) == ("other", {"smoothness": 0.2})
 
 
 def test_a_start_is_taken_as_matrix_field_or_file(a_pair, a_known_engine, tmp_path):
@@ -191,10 +226,10 @@ def test_a_start_is_taken_as_matrix_field_or_file(a_pair, a_known_engine, tmp_pa
 @pytest.mark.parametrize(
     "options", [{"nonsense": 1}, {"prealign": "sideways"}, {"refinement": {"stepz": 1}}]
 )
-def test_an_option_that_nobody_knows_is_refused_before_anything_is_computed(a_pair, options):
-    fixed, moving = a_pair
+def test_an_unknown_option_is_refused_before_anything_is_computed(a_pair, options):
+    fixed, moving = map(voxels, a_pair)
     with pytest.raises(InvalidOption):
-        run(RegisterJob(voxels(fixed), voxels(moving), options=options))
+        register_job({"fixed": fixed, "moving": moving, "options": options})
 
 
 def test_fields_are_fine_enough_for_a_reader_that_takes_them_as_cubic(a_pair, a_known_engine):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from neuralreg.errors import InvalidImage, UnreadableFile, UnwritableOutput
 from neuralreg.geometry.grid import Grid
+from neuralreg.registration.options import FieldRefinement, RegistrationOptions
 from neuralreg.worker.messages import Field, RegisterJob, Voxels
 from neuralreg.worker.serialization import SLAB_BYTES, at_once, packed, slabs, unpacked
 
@@ -46,8 +47,8 @@ def test_a_view_that_is_not_in_order_arrives_in_order(tmp_path):
 def test_everything_of_a_job_arrives(tmp_path):
     field = Field(np.ones((*GRID.shape, 3), np.float32), GRID)
     image = Voxels(np.ones(GRID.shape), GRID, bend=field, straight=GRID, labels=True)
-    options = {"refinement": {"steps": 3}, "device": "cpu", "full_resolution": True, "x": None}
-    job = RegisterJob(image, image, "m", (image,), (), ((1.0, 0.0),), options, along=(image, image))
+    options = RegistrationOptions(refinement=FieldRefinement(steps=3), full_resolution=True)
+    job = RegisterJob(image, image, (image,), (), ((1.0, 0.0),), options, along=(image, image))
     found = sent(vars(job), tmp_path)
     assert found["options"] == options
     assert found["initial"] == ((1.0, 0.0),)

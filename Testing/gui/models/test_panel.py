@@ -208,12 +208,12 @@ def test_the_options_of_a_card_become_sliders_and_reach_the_job(panel, a_panel, 
     assert (slider.value, slider.minimum, slider.maximum) == (0.3, 0.0, 1.0)
     assert slider.toolTip == "How smooth."
     slider.value = 0.7
-    from NeuralRegistrationLib.Register.Parameters import settingsOf
+    from NeuralRegistrationLib.Register.Parameters import optionsOf
 
-    assert settingsOf(register.parameters)["options"] == {"smoothness": 0.7}
-    assert settingsOf(register.parameters)["model"] == "test.net"
+    assert optionsOf(register.parameters).model_options == {"smoothness": 0.7}
+    assert optionsOf(register.parameters).model == "test.net"
     register.ui.modelSelector.currentIndex = 0
-    assert "options" not in settingsOf(register.parameters)
+    assert optionsOf(register.parameters).model_options == {}
 
 
 CODE = """

@@ -48,11 +48,11 @@ def a_brain_network(tmp_path, monkeypatch):
 @pytest.mark.parametrize("spacing", [3.0, 1.5], ids=["as it is", "thinned"])
 @pytest.mark.parametrize("low", [0, -1000], ids=["MR", "CT"])
 def test_what_the_panel_sees_is_what_the_engine_sees(choice, a_scene, spacing, low):
-    from neuralreg.registration.model_choice import Content
+    from neuralreg.registration.model_choice import ImageContent
     from NeuralRegistrationLib.Scene import Volumes
 
     node = an_ellipsoid("head", spacing=spacing, low=low)
-    ours, engines = choice.content(node), Content.of(Volumes.imageFromVolumeNode(node))
+    ours, engines = choice.content(node), ImageContent.of(Volumes.imageFromVolumeNode(node))
     assert (ours.ct, ours.dimension, ours.is_brain) == (low < 0, 3, low == 0)
     assert (ours.ct, ours.is_brain, ours.cut) == (engines.ct, engines.is_brain, engines.cut)
     assert ours.liters == pytest.approx(engines.liters, rel=0.03)
@@ -82,7 +82,7 @@ def test_automatic_is_the_first_choice_and_says_what_it_would_take_and_why(panel
     assert panel.parameters.model == "auto"
     text = panel.ui.precheckLabel.text
     assert "Coupled convex search (no training) would be taken" in text
-    assert "no network that is here was made for these images" in text
+    assert "no available network was made for these images" in text
     panel.ui.modelSelector.currentIndex = panel.ui.modelSelector.findData("convex")
     assert "would be taken" not in panel.ui.precheckLabel.text
 
@@ -90,21 +90,21 @@ def test_automatic_is_the_first_choice_and_says_what_it_would_take_and_why(panel
 def test_brains_without_skull_get_the_network_that_was_made_for_them(
     a_brain_network, choice, a_scene, a_panel
 ):
-    from neuralreg.registration.model_choice import Content, candidates
+    from neuralreg.registration.model_choice import ImageContent, choose_model
     from neuralreg.zoo.registry import list_models
     from NeuralRegistrationLib.Scene import Volumes
 
     pair = [an_ellipsoid(name, spacing=4.0) for name in ("fixed", "moving")]
     a_panel.enter()
     parameters = a_panel.registerPanel.parameters
-    text = choice.expected(*pair, parameters)
+    text = choice.expectation(*pair, parameters)
     assert text.startswith("A network for brains would be taken: both images look like brains")
-    seen = [Content.of(Volumes.imageFromVolumeNode(node)) for node in pair]
-    assert candidates(list_models(available=True), *seen)[0].name == "brains.only"
+    seen = [ImageContent.of(Volumes.imageFromVolumeNode(node)) for node in pair]
+    assert choose_model(list_models(available=True), *seen).models[0] == "brains.only"
     from NeuralRegistrationLib.Register.Parameters import Preset
 
     parameters.preset = Preset.BRAIN
-    assert "an anatomy was chosen" in choice.expected(*pair, parameters)
+    assert "an anatomy was chosen" in choice.expectation(*pair, parameters)
 
 
 def test_brains_are_found_for_both_sides_and_become_the_masks(
@@ -176,11 +176,12 @@ def test_what_is_a_brain_already_is_not_looked_at(known_worker, a_scene, a_panel
 def test_the_summary_names_the_model_and_why_it_was_taken(panel, wait_until):
     panel.ui.applyButton.click()
     wait_until(lambda: not panel._jobs)
-    assert "it was known" in panel.ui.summaryLabel.text
+    assert "no available network was made" in panel.ui.summaryLabel.text
     panel.parameters.model = "convex"
     panel.ui.applyButton.click()
     wait_until(lambda: not panel._jobs)
     assert "Coupled convex search" in panel.ui.summaryLabel.text
+    assert "no available network" not in panel.ui.summaryLabel.text
 
 
 def test_the_example_of_the_module_runs(known_worker, a_scene, capsys):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import slicer
 from neuralreg.errors import Cancelled, InputsChanged, InvalidOption
+from neuralreg.registration.options import FieldRefinement, RegistrationOptions
 
 from Testing.support.paths import EXTENSION, ROOT
 
@@ -144,7 +145,7 @@ def test_a_registration_cancelled_in_any_state_leaves_the_scene_as_it_was(
         if job.state == state:
             job.cancel()
 
-    job = register(*pair, wait=False, onProgress=stop, seconds=1.0)
+    job = register(*pair, wait=False, onProgress=stop, model_options={"seconds": 1.0})
     if state == "waiting":
         job.cancel()
     wait_until(lambda: job.ended)
@@ -158,7 +159,7 @@ def test_a_progress_that_cancels_ends_a_registration_that_is_waited_for(register
             raise Cancelled("enough")
 
     with pytest.raises(Cancelled):
-        register(*pair, progress=stop, seconds=1.0)
+        register(*pair, progress=stop, model_options={"seconds": 1.0})
 
 
 def shift(node, a_scene):
@@ -187,7 +188,7 @@ CHANGES = {
 def test_a_result_is_dropped_when_a_volume_was_changed_meanwhile(
     register, pair, a_scene, wait_until, change, which
 ):
-    job = register(*pair, wait=False, seconds=0.5)
+    job = register(*pair, wait=False, model_options={"seconds": 0.5})
     wait_until(lambda: job.progress.stage == "stage 3")
     CHANGES[change](pair[which], a_scene)
     before = names_in(a_scene)
@@ -199,7 +200,7 @@ def test_a_result_is_dropped_when_a_volume_was_changed_meanwhile(
 def test_a_volume_that_is_changed_while_its_job_waits_is_not_registered(
     register, pair, a_scene, wait_until
 ):
-    register(*pair, wait=False, seconds=0.3)
+    register(*pair, wait=False, model_options={"seconds": 0.3})
     waiting = register(*pair, wait=False)
     shift(pair[0], a_scene)
     wait_until(lambda: waiting.ended)
@@ -219,7 +220,7 @@ def test_large_volumes_do_not_block_the_window(register, a_scene, late_ticks, wa
 
 def test_looking_at_a_volume_or_renaming_it_does_not_drop_its_result(register, pair, wait_until):
     fixed, moving = pair
-    job = register(fixed, moving, wait=False, seconds=0.3)
+    job = register(fixed, moving, wait=False, model_options={"seconds": 0.3})
     wait_until(lambda: job.progress.stage == "stage 3")
     fixed.GetDisplayNode().SetWindowLevel(50, 20)
     moving.SetName("renamed")
@@ -236,7 +237,7 @@ def test_what_was_to_come_along_and_was_deleted_or_changed_is_left_out_with_a_wo
     organs, extra = a_segmentation(pair[1]), a_volume("more")
     curve = a_scene.AddNewNodeByClass("vtkMRMLMarkupsCurveNode", "curve")
     wanted = {"segmentations": [organs], "volumes": [extra], "carried": [curve]}
-    job = register(*pair, wait=False, seconds=0.5, **wanted)
+    job = register(*pair, wait=False, model_options={"seconds": 0.5}, **wanted)
     wait_until(lambda: job.progress.stage == "stage 3")
     for node in (organs, curve):
         a_scene.RemoveNode(node)
@@ -252,7 +253,7 @@ def test_what_was_to_come_along_and_was_deleted_or_changed_is_left_out_with_a_wo
 
 
 def test_a_scene_that_is_closed_meanwhile_gets_nothing(register, pair, a_scene, wait_until):
-    job = register(*pair, wait=False, seconds=1.0)
+    job = register(*pair, wait=False, model_options={"seconds": 1.0})
     wait_until(lambda: job.progress.stage == "stage 3")
     a_scene.Clear(False)
     assert job.state == "cancelled"
@@ -329,14 +330,14 @@ def test_a_transform_above_an_input_is_never_overwritten(register, pair, a_scene
 
 
 def test_every_option_reaches_the_engine_through_the_worker(register, pair):
-    given = {"preset": "lung CT", "device": "cpu", "options": {"smoothness": 0.2}}
+    given = {"preset": "lung CT", "device": "cpu", "model_options": {"smoothness": 0.2}}
     done = register(*pair, model="other", refinement={"steps": 4}, prealign="rigid", **given)
     asked = done.result.provenance["asked"]
     assert done.result.model == "other"
     assert asked["preset"] == "'lung CT'"
-    assert asked["options"] == "{'smoothness': 0.2}"
+    assert asked["model_options"] == "{'smoothness': 0.2}"
     assert "steps=4" in asked["refinement"]
-    assert "RIGID" in asked["prealign"]
+    assert "RIGID" in asked["linear"]
 
 
 def test_masks_reach_the_engine_also_by_segment(register, pair):
@@ -405,36 +406,35 @@ def test_copy_as_python_gives_a_call_that_does_the_same(register, as_python, pai
     fixed, moving = pair
     organs = a_segmentation(moving)
     twin = a_volume("moving")  # the name alone would not do
+    refinement = FieldRefinement(similarity="lncc", steps=4)
+    options = RegistrationOptions(model="other", preset="lung CT", refinement=refinement)
     settings = {
-        "model": "other", "segmentations": [organs], "movingMask": organs, "preset": "lung CT",
-        "refinement": {"steps": 4, "similarity": "lncc"}, "inverse": True, "outputVolume": None,
+        "segmentations": [organs], "movingMask": organs, "inverse": True, "outputVolume": None,
     }  # fmt: skip
-    text = as_python(fixed, moving, **settings)
+    text = as_python(fixed, moving, options, **settings)
     asked = {}
 
-    class Logic:
-        def register(self, *nodes, **given):
-            asked.update(given, nodes=nodes)
-            return register(*nodes, **given)
+    def watched(*nodes, **given):
+        asked.update(given, nodes=nodes)
+        return register(*nodes, **given)
 
-    import types
-
-    module = types.SimpleNamespace(NeuralRegistrationLogic=Logic)
-    monkeypatch.setitem(sys.modules, "NeuralRegistration", module)
+    monkeypatch.setattr("NeuralRegistrationLib.Register.Logic.register", watched)
     made: dict = {"getNode": slicer.util.getNode}
     exec(text.replace("print(", "str("), made)
     assert asked.pop("nodes") == (fixed, moving)
     del settings["outputVolume"]
+    changes = {name: asked.pop(name) for name in ("model", "preset", "refinement")}
+    assert RegistrationOptions.from_record(changes) == options
     assert asked == settings
     assert twin is not moving
     assert made["done"].result.provenance["asked"]["preset"] == "'lung CT'"
 
 
 def test_copy_as_python_leaves_out_what_says_nothing(as_python, pair):
-    text = as_python(*pair, segmentations=[], fixedMask=None, options={})
+    text = as_python(*pair, segmentations=[], fixedMask=None)
     assert text == (
-        "from NeuralRegistration import NeuralRegistrationLogic\n\n"
-        "done = NeuralRegistrationLogic().register(\n"
+        "from NeuralRegistrationLib import register\n\n"
+        "done = register(\n"
         '    getNode("fixed"),\n    getNode("moving"),\n)\nprint(done.result.outcome)\n'
     ).replace('"', "'")
 

@@ -96,7 +96,7 @@ def test_revert_takes_all_of_it_away(panel, run, a_scene):
 
 CONTROLS = [
     (lambda ui: pick(ui.presetSelector, "Lung (CT)"), "preset", "lung CT"),
-    (lambda ui: pick(ui.prealignSelector, "Move and turn"), "prealign", "rigid"),
+    (lambda ui: pick(ui.prealignSelector, "Move and turn"), "linear", "rigid"),
     (lambda ui: pick(ui.deviceSelector, "Processor"), "device", "cpu"),
     (lambda ui: pick(ui.precisionSelector, "Half (float16)"), "precision", "float16"),
     (lambda ui: setattr(ui.fullResolutionCheckBox, "checked", True), "full_resolution", True),
@@ -120,13 +120,13 @@ def test_a_refinement_of_one_s_own_reaches_the_engine(panel, run):
     assert "similarity='lncc'" in found
     assert "steps=7" in found
     assert "regularity=2.5" in found
-    assert "of='field'" in found
+    assert "FieldRefinement" in found
 
 
 def test_fitting_the_network_reaches_the_engine(panel, run):
     panel.ui.ownRefinementCheckBox.checked = True
     panel.ui.fitWeightsCheckBox.checked = True
-    assert "of='weights'" in asked(run())["refinement"]
+    assert "WeightRefinement" in asked(run())["refinement"]
 
 
 def test_the_refinement_can_be_changed_only_where_it_counts(panel):
@@ -392,26 +392,22 @@ def test_a_python_without_torch_is_one_message_with_what_to_do(
     assert panel.ui.applyButton.enabled
 
 
-def test_copy_as_python_gives_the_call_that_repeats_the_settings(panel, run, the_application):
-    import NeuralRegistration
+def test_copy_as_python_gives_the_call_that_repeats_the_settings(
+    panel, run, the_application, monkeypatch
+):
+    from NeuralRegistrationLib.Register import Logic
 
     panel.ui.ownRefinementCheckBox.checked = True
     panel.ui.stepsSpinBox.value = 9
     first = run()
     panel.ui.copyButton.click()
     text = the_application.clipboard().text()
-    names = {"getNode": slicer.util.getNode, "slicer": slicer}
-    calls = []
+    calls, register = [], Logic.register
 
-    class Recording(NeuralRegistration.NeuralRegistrationLogic):
-        def register(self, *nodes, **settings):
-            calls.append(super().register(*nodes, **settings))
-            return calls[-1]
+    def watched(*nodes, **settings):
+        calls.append(register(*nodes, **settings))
+        return calls[-1]
 
-    original = NeuralRegistration.NeuralRegistrationLogic
-    NeuralRegistration.NeuralRegistrationLogic = Recording
-    try:
-        exec(text, names)
-    finally:
-        NeuralRegistration.NeuralRegistrationLogic = original
+    monkeypatch.setattr(Logic, "register", watched)
+    exec(text, {"getNode": slicer.util.getNode, "slicer": slicer})
     assert asked(calls[0]) == asked(first)

@@ -2,86 +2,99 @@
 
 from __future__ import annotations
 
-import inspect
+import dataclasses
 from contextlib import suppress
-from typing import get_args, get_type_hints
+from typing import get_args
 
 import pytest
+from neuralreg.registration import options
+from neuralreg.registration.options import (
+    PRESETS,
+    FieldRefinement,
+    LinearAlignment,
+    RegistrationOptions,
+    WeightRefinement,
+)
 
 
 @pytest.fixture
-def mirrored(the_application):
+def panel_parameters(the_application):
     from NeuralRegistrationLib.Register import Parameters
 
     return Parameters
+
+
+@pytest.fixture
+def parameters(a_panel):
+    return a_panel.registerPanel.parameters
 
 
 def values(enumeration) -> list[str]:
     return [item.value for item in enumeration]
 
 
-def test_the_presets_are_the_engine_s(mirrored):
-    from neuralreg.registration.presets import PRESETS
-
-    assert values(mirrored.Preset) == list(PRESETS)
-    for name, preset in PRESETS.items():
-        similarity, regularity = mirrored.SUITABLE[mirrored.Preset(name)]
-        assert similarity.value == preset.refinement.similarity
-        assert regularity == preset.refinement.regularity
-        assert preset.refinement.steps == mirrored.USUAL_STEPS
+def test_the_lists_are_those_of_the_options(panel_parameters):
+    assert values(panel_parameters.Preset) == list(PRESETS)
+    assert values(panel_parameters.Prealign) == [kind.value for kind in LinearAlignment]
+    assert values(panel_parameters.Similarity) == list(get_args(options.Similarity))
+    assert values(panel_parameters.Precision) == list(get_args(options.Precision))
 
 
-def test_the_choices_of_the_refinement_are_the_engine_s(mirrored):
-    from neuralreg.registration.refine import Refinement
-
-    offered = get_args(get_type_hints(Refinement)["similarity"])
-    assert set(values(mirrored.Similarity)) <= set(offered)
-    assert {"similarity", "steps", "regularity"} <= set(get_type_hints(Refinement))
-
-
-def test_the_pre_alignments_are_the_engine_s(mirrored):
-    from neuralreg.registration.prealign import Prealign
-
-    assert set(values(mirrored.Prealign)) == {item.value for item in Prealign}
+def test_scenes_keep_the_names_that_they_always_kept(panel_parameters):
+    names = [item.name for item in panel_parameters.Preset]
+    assert names == ["GENERIC", "BRAIN", "ABDOMEN", "LUNG", "CARDIAC", "PROSTATE"]
+    assert {item.name for item in panel_parameters.Prealign} == {
+        "AUTO", "NONE", "CENTER", "RIGID", "AFFINE",
+    }  # fmt: skip
 
 
-def test_the_precisions_are_the_engine_s(mirrored):
+def test_the_precisions_are_those_that_networks_compute_in():
     from neuralreg.devices import PRECISIONS
 
-    assert values(mirrored.Precision) == list(PRECISIONS)
+    assert get_args(options.Precision) == tuple(PRECISIONS)
 
 
-def test_the_devices_are_names_that_the_engine_understands(mirrored):
+def test_the_devices_are_names_that_the_engine_understands(panel_parameters):
     from neuralreg.devices import choose_device
     from neuralreg.errors import DeviceUnavailable
 
-    for name in values(mirrored.Device):
+    for name in values(panel_parameters.Device):
         with suppress(DeviceUnavailable):  # understood, but not on this machine
             choose_device(name)
 
 
-def test_each_setting_is_an_option_of_the_logic_or_the_engine(mirrored, a_panel):
-    from neuralreg import register as engine
-    from NeuralRegistrationLib.Register.Request import NAMES
-
-    known = {*inspect.signature(engine).parameters, *NAMES}
-    a_panel.registerPanel.parameters.modelOptions = '{"smoothness": 1}'
-    unknown = set(mirrored.settingsOf(a_panel.registerPanel.parameters)) - known
-    assert unknown == set()
+def test_the_defaults_are_the_engine_s(panel_parameters, parameters):
+    assert panel_parameters.optionsOf(parameters) == RegistrationOptions()
 
 
-def test_the_defaults_are_the_engine_s(mirrored, a_panel):
-    from neuralreg import register as engine
+def test_an_anatomy_brings_its_refinement(panel_parameters, parameters):
+    parameters.ownRefinement = True
+    for preset in panel_parameters.Preset:
+        parameters.preset = preset
+        panel_parameters.suit(parameters)
+        found = panel_parameters.optionsOf(parameters)
+        assert found.refinement == PRESETS[found.preset].refinement
 
-    settings = mirrored.settingsOf(a_panel.registerPanel.parameters)
-    for name, parameter in inspect.signature(engine).parameters.items():
-        if name in settings and name != "model":
-            wanted = getattr(parameter.default, "value", parameter.default)
-            assert settings[name] == wanted, name
+
+def test_every_option_can_be_set_in_the_panel(panel_parameters, parameters):
+    """All but the brains of heads, which the panel finds as masks that one can look at."""
+    p = panel_parameters
+    parameters.model, parameters.modelOptions = "other", '{"smoothness": 0.5}'
+    parameters.prealign, parameters.preset = p.Prealign("rigid"), p.Preset("lung CT")
+    parameters.device, parameters.precision = p.Device("cpu"), p.Precision("float16")
+    parameters.ownRefinement = parameters.fullResolution = True
+    parameters.similarity, parameters.steps, parameters.regularity = p.Similarity("mind"), 7, 2.5
+    found = p.optionsOf(parameters)
+    for option in dataclasses.fields(RegistrationOptions):
+        same = getattr(found, option.name) == getattr(RegistrationOptions(), option.name)
+        assert same == (option.name == "extract_brain"), option.name
+    assert found.refinement == FieldRefinement("mind", 7, 2.5)
+    parameters.fitWeights = True
+    assert p.optionsOf(parameters).refinement == WeightRefinement("mind", 7, 2.5)
 
 
-def test_every_choice_has_a_text_of_its_own(mirrored):
+def test_every_choice_has_a_text_of_its_own(panel_parameters):
     for name in ("Preset", "Prealign", "Similarity", "Device", "Precision"):
-        texts = [item.label() for item in getattr(mirrored, name)]
+        texts = [item.label() for item in getattr(panel_parameters, name)]
         assert len(set(texts)) == len(texts)
         assert all(texts)

@@ -33,8 +33,10 @@ def volume(name="v", shift=0.0, size=(20, 20, 20), spacing=(2.0, 2.0, 2.0), low=
 
 def card(**changes):
     made = {"modalities": ("any",), "dimensions": (2, 3), "content": "any", **changes}
-    inputs = SimpleNamespace(dimensions=made.pop("dimensions"), content=made.pop("content"))
-    return SimpleNamespace(input=inputs, **made)
+    inputs = SimpleNamespace(
+        dimensions=made.pop("dimensions"), content=made.pop("content"), spacing_mm=None
+    )
+    return SimpleNamespace(input=inputs, name="m", output=SimpleNamespace(kind="voxel"), **made)
 
 
 def test_a_good_pair_is_called_good_in_one_line(a_scene, check):

@@ -21,6 +21,7 @@ from neuralreg.errors import InvalidOption
 from neuralreg.geometry.grid import Grid
 from neuralreg.io.itk_images import write_itk_image
 from neuralreg.progress import Progress, silent, stage
+from neuralreg.registration.options import USUAL, RegistrationOptions
 from neuralreg.review.geometry.deformation import Deformation, placed
 from neuralreg.review.geometry.volumes import on_grid
 
@@ -52,7 +53,7 @@ class Robustness:
 def robustness(
     fixed: Image,
     moving: Image,
-    model: str = "auto",
+    options: RegistrationOptions | str = USUAL,
     *,
     starts: int = 4,
     shift_share: float = 0.04,
@@ -60,13 +61,13 @@ def robustness(
     seed: int = 0,
     engine: Engine | None = None,
     progress: Progress = silent,
-    **options: Any,
+    **changes: Any,
 ) -> Robustness:
     """Register once as usual and `starts` - 1 times from a moved start; the spread of the answers.
 
     shift_share: standard deviation of the shift in each axis, as a share of the extent.
     turn_degrees: that of the turn about each axis, around the middle of the image.
-    engine: `neuralreg.register` unless given. options: for the engine.
+    engine: `neuralreg.register` unless given. options, changes: as the engine takes them.
     Raises InvalidOption for fewer than two starts, and what the engine raises.
     """
     if starts < FEWEST:
@@ -75,17 +76,19 @@ def robustness(
         from neuralreg.registration.engine import register
 
         engine = register
+    named = USUAL.replace(model=options) if isinstance(options, str) else options
+    chosen = named.replace(**changes)
     began = time.perf_counter()
     random = np.random.default_rng(seed)
-    first = engine(fixed, moving, model, progress=stage(progress, 0.0, 1 / starts), **options)
+    part = stage(progress, 0.0, 1 / starts)
+    first = engine(fixed, moving, chosen, progress=part)
+    chosen = chosen.replace(model=first.model)
     grid = first.field.grid
     answers = [Deformation.of(first).on(grid)]
     for number in range(1, starts):
         moved = _moved(first.linear.matrix, fixed.grid, random, shift_share, turn_degrees)
         part = stage(progress, number / starts, (number + 1) / starts)
-        again = engine(
-            fixed, moving, first.model, **{**options, "initial": moved, "progress": part}
-        )
+        again = engine(fixed, moving, chosen, initial=moved, progress=part)
         answers.append(Deformation.of(again).on(grid))
     mean = np.mean(answers, axis=0)
     squares = [((answer - mean) ** 2).sum(-1) for answer in answers]

@@ -14,7 +14,7 @@ from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.geometry.sampling import at_grid, change_index, index_grid
-from neuralreg.registration.preprocess import network_grid, scaled
+from neuralreg.registration.preprocess import network_grid, scale_intensities
 from neuralreg.training.config import schema
 
 Space = Literal["own", "world"]
@@ -40,7 +40,9 @@ class Placement:
         """Where a network sees two images, as they are in their files."""
         if dataset.space == "world":
             return cls.of(fixed.grid, moving.grid, dataset.size, "world")
-        own = (seen_grid(i, scaled(i, dataset.intensity), dataset) for i in (fixed, moving))
+        own = (
+            seen_grid(i, scale_intensities(i, dataset.intensity), dataset) for i in (fixed, moving)
+        )
         return cls(*own)
 
     def field(self, voxels: Tensor) -> DisplacementField:

@@ -19,7 +19,7 @@ from torch.utils import data as torch_data
 from neuralreg.errors import InvalidOption
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
-from neuralreg.registration.preprocess import scaled
+from neuralreg.registration.preprocess import scale_intensities
 from neuralreg.training.config import schema
 from neuralreg.training.config.part_registry import AUGMENTATIONS, DATASETS
 from neuralreg.training.data.dataset_files import (
@@ -203,7 +203,7 @@ class _Loader:
     def __call__(self, case: Case) -> dict[str, Image]:
         d = len(self.config.size)
         image = read_case_image(case.image, d)
-        found = {"image": Image(scaled(image, self.config.intensity), image.grid)}
+        found = {"image": Image(scale_intensities(image, self.config.intensity), image.grid)}
         if case.labels is not None:
             raw = read_case_labels(case.labels, d)
             found["labels"] = label_channels(raw, self.labels)

@@ -195,7 +195,7 @@ class _Loop:
                 parts.scaler.scale(losses[TOTAL] / len(group)).backward()
                 means.add({name: value.detach() for name, value in losses.items()})
         except (RuntimeError, MemoryError) as error:
-            if not (isinstance(error, torch.OutOfMemoryError) or OutOfMemory.is_told_by(error)):
+            if not OutOfMemory.matches(error):
                 raise
             raise OutOfMemory(
                 "a step does not fit into memory",

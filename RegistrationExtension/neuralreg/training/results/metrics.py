@@ -16,7 +16,7 @@ from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
 from neuralreg.measures.jacobian import folding_percent, jacobian_determinant, sd_log_jacobian
 from neuralreg.measures.similarity import ncc, ssd
-from neuralreg.registration.preprocess import scaled
+from neuralreg.registration.preprocess import scale_intensities
 
 Row = dict[str, Any]
 OF_LABELS = ("dice_before", "dice", "hd95_mm", "asd_mm", "centroid_mm")
@@ -41,7 +41,7 @@ def image_figures(fixed: Image, before: Image, after: Image) -> Row:
 
     before, after: the moving image on the fixed grid without and with the deformation.
     """
-    one, *others = (scaled(image, "extremes")[None] for image in (fixed, before, after))
+    one, *others = (scale_intensities(image, "extremes")[None] for image in (fixed, before, after))
     row: Row = {}
     for name, other in zip(("_before", ""), others, strict=True):
         row[f"ssd{name}"] = float(ssd(one, other))

@@ -15,7 +15,7 @@ from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
 from neuralreg.networks import dirnet, lapirn, lku_net
 from neuralreg.networks.flow import identity
-from neuralreg.registration.preprocess import network_grid, scaled
+from neuralreg.registration.preprocess import network_grid, scale_intensities
 from neuralreg.training.config.schema import Configuration
 from neuralreg.training.configuration import read_configuration
 from neuralreg.training.data.network_grid import Placement
@@ -233,7 +233,7 @@ def test_brains_are_placed_as_the_card_wants_them(tmp_path, shapes):
     image = read_first(pairs)
     wanted = network_grid(
         ModelCard.model_validate_json(card.read_text()).input,
-        Image(scaled(image, "brain"), image.grid),
+        Image(scale_intensities(image, "brain"), image.grid),
     )
     place = Placement.of_images(image, image, config.dataset)
     assert place.fixed == wanted

@@ -17,8 +17,7 @@ from neuralreg.errors import UnreadableFile
 from neuralreg.io.image_files import read_image
 from neuralreg.io.transform_files import read_transform
 from neuralreg.registration.engine import register
-from neuralreg.registration.prealign import Prealign
-from neuralreg.registration.refine import Refinement
+from neuralreg.registration.options import LinearAlignment, WeightRefinement
 from neuralreg.training.configuration import read_configuration
 from neuralreg.training.data.pairs import PairData
 from neuralreg.training.loop.run import train
@@ -307,8 +306,8 @@ def test_the_card_of_a_run_says_how_it_is_fitted_to_a_pair(run, shapes):
     fixed, moving = (
         read_image(shapes / "test" / "images" / f"{n}.nii.gz") for n in pair_of(shapes)
     )
-    how = Refinement(of="weights", steps=5, rate=1e-3)
-    found = register(fixed, moving, network, prealign=Prealign.NONE, refinement=how)
+    how = WeightRefinement(steps=5, rate=1e-3)
+    found = register(fixed, moving, network, linear=LinearAlignment.NONE, refinement=how)
     losses = found.provenance["refined"]["losses"]
     assert losses[-1] < losses[0]
 

@@ -1,0 +1,81 @@
+"""Images and label maps through a transform, whatever they come as: `warp` and `warp_labels`."""
+
+from __future__ import annotations
+
+from neuralreg.geometry import warp as on_grids
+from neuralreg.geometry.grid import Grid
+from neuralreg.geometry.image import Image
+from neuralreg.geometry.warp import Interpolation, LabelMethod
+from neuralreg.io.arguments import ImageLike, TransformLike, as_field, as_image, as_labels
+
+
+def warp(
+    image: ImageLike,
+    field: TransformLike,
+    grid: Grid | ImageLike | None = None,
+    *,
+    interpolation: Interpolation = "linear",
+    outside: float = 0.0,
+) -> Image:
+    """The moving image as it looks on `grid` after `field`, resampled once.
+
+    Args:
+        image: a file, or an image of this package, SimpleITK or nibabel.
+        field: fixed to moving: a field, such as `result.field`, a linear transform, an ITK
+            transform, or a file. It may be much coarser than `grid`.
+        grid: of the fixed image, or the fixed image; the field's own grid unless given.
+        interpolation: "linear", "bspline" (cubic, exact at the samples) or "nearest".
+        outside: the value for points in no voxel of the image; within the outer half voxel the
+            last sample is repeated, as ITK does.
+
+    Returns:
+        An image of the same number type: integers are rounded and, where a spline overshoots,
+        clamped. Nothing here is differentiable.
+
+    Raises:
+        InvalidImage: when dimensions disagree, or an argument is no image.
+        InvalidTransform: for what is no transform, or has no grid where none is given.
+        InvalidOption: for an unknown interpolation, or an outside value that the number type of
+            the image does not have.
+    """
+    target = _grid_of(grid)
+    moving = as_image(image, "moving image")
+    return on_grids.warp(
+        moving, as_field(field, target), target, interpolation=interpolation, outside=outside
+    )
+
+
+def warp_labels(
+    labels: ImageLike,
+    field: TransformLike,
+    grid: Grid | ImageLike | None = None,
+    *,
+    method: LabelMethod = "nearest",
+    outside: int = 0,
+) -> Image:
+    """The moving label map as it looks on `grid` after `field`, resampled once.
+
+    Args:
+        labels: as `warp` takes an image.
+        field, grid: as `warp` takes them.
+        method: "nearest" takes the label of the nearest voxel; "smooth" lets labels vote, which
+            gives smooth contours, see `neuralreg.geometry.warp.warp_labels`.
+        outside: the label for points in no voxel of the label map.
+
+    Returns:
+        A label map of the same number type that holds only labels of the given one, and `outside`.
+
+    Raises:
+        InvalidImage, InvalidTransform, InvalidOption: as `warp`.
+    """
+    target = _grid_of(grid)
+    moving = as_labels(labels, "moving label map")
+    return on_grids.warp_labels(
+        moving, as_field(field, target), target, method=method, outside=outside
+    )
+
+
+def _grid_of(grid: Grid | ImageLike | None) -> Grid | None:
+    if grid is None or isinstance(grid, Grid):
+        return grid
+    return as_image(grid, "fixed image").grid

@@ -1,0 +1,205 @@
+"""One object holds what can be chosen, for Python, command line, worker, records and panel."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import fields
+
+import numpy as np
+import pytest
+import torch
+from neuralreg.errors import InvalidOption
+from neuralreg.registration import engine
+from neuralreg.registration.engine import register
+from neuralreg.registration.options import (
+    NAMES,
+    PRESETS,
+    FieldRefinement,
+    LinearAlignment,
+    RegistrationOptions,
+    WeightRefinement,
+    parse_refinement,
+)
+
+from Testing.support.phantom import SQUARE, seen
+
+CHANGED = RegistrationOptions(
+    model="convex",
+    model_options={"reach": 0.3},
+    linear=LinearAlignment.NONE,
+    preset="lung CT",
+    refinement=FieldRefinement(similarity="lncc", steps=3, regularity=2.0, rate=0.7),
+    extract_brain=True,
+    device="cpu",
+    precision="bfloat16",
+    full_resolution=True,
+)
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """The options with which a registration was started."""
+    options = []
+
+    class Stopped(Exception):
+        pass
+
+    def run(self, given):
+        options.append(self.options)
+        raise Stopped
+
+    monkeypatch.setattr(engine._Registration, "run", run)
+
+    def ask(*given, **changes):
+        fixed = seen(SQUARE)
+        with pytest.raises(Stopped):
+            register(fixed, fixed, *given, fixed_mask=fixed, moving_mask=fixed, **changes)
+        return options.pop()
+
+    return ask
+
+
+def test_keywords_are_shortcuts_for_every_option(asked):
+    changes = {name: getattr(CHANGED, name) for name in NAMES}
+    assert asked(**changes) == CHANGED
+    assert asked(CHANGED) == CHANGED
+    assert asked(RegistrationOptions(), **changes) == CHANGED
+    assert asked(CHANGED, preset="cardiac") == CHANGED.replace(preset="cardiac")
+
+
+def test_a_model_alone_may_stand_for_the_options(asked):
+    assert asked("convex") == RegistrationOptions(model="convex")
+    assert asked("convex", linear="rigid").linear is LinearAlignment.RIGID
+
+
+def test_an_unknown_keyword_names_the_options():
+    with pytest.raises(InvalidOption, match=r"'prealign'.*linear or preset"):
+        register(seen(SQUARE), seen(SQUARE), prealign="none")
+
+
+def test_numbers_of_a_model_in_the_place_of_the_options_are_refused_with_the_way_out():
+    with pytest.raises(InvalidOption, match="model_options"):
+        register(seen(SQUARE), seen(SQUARE), options={"smoothness": 0.3})
+
+
+def test_a_network_without_a_card_is_refused():
+    with pytest.raises(InvalidOption, match="a network with a card"):
+        register(seen(SQUARE), seen(SQUARE), torch.nn.Identity())
+
+
+def test_two_models_are_refused():
+    with pytest.raises(InvalidOption, match="one model"):
+        register(seen(SQUARE), seen(SQUARE), "convex", model="auto")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"linear": "sideways"},
+        {"preset": "teapot"},
+        {"precision": "float8"},
+        {"refinement": "lncc"},
+        {"model_options": 3},
+    ],
+)
+def test_values_that_are_no_choice_are_refused(wrong):
+    with pytest.raises(InvalidOption):
+        RegistrationOptions(**wrong)
+
+
+@pytest.mark.parametrize("refinement", [None, WeightRefinement(steps=7), CHANGED.refinement])
+def test_a_record_gives_the_same_options_again(refinement):
+    options = CHANGED.replace(refinement=refinement)
+    record = json.loads(json.dumps(options.as_record()))
+    assert RegistrationOptions.from_record(record) == options
+
+
+def test_a_record_of_the_first_command_line_is_read():
+    """The options of a result.json as they were before they had one type."""
+    record = {
+        "model": "auto",
+        "options": {"smoothness": 0.3},
+        "extract_brain": False,
+        "refine": "weights:lncc",
+        "preset": "brain MR",
+        "prealign": "rigid",
+        "device": "cpu",
+        "precision": "float32",
+        "full_resolution": True,
+        "refine_steps": 12,
+    }
+    assert RegistrationOptions.from_record(record) == RegistrationOptions(
+        model_options={"smoothness": 0.3},
+        linear=LinearAlignment.RIGID,
+        preset="brain MR",
+        refinement=WeightRefinement("lncc", 12),
+        device="cpu",
+        full_resolution=True,
+    )
+    plain = {**record, "refine": None, "refine_steps": None}
+    assert RegistrationOptions.from_record(plain).refinement is None
+
+
+def test_a_record_of_the_first_panel_is_read():
+    """What a transform node of an earlier scene remembers."""
+    refinement = {"similarity": "mind", "steps": 9, "regularity": 1.5, "of": "field"}
+    record = {"prealign": "affine", "refinement": refinement, "options": {"s": 1.0}}
+    assert RegistrationOptions.from_record(record) == RegistrationOptions(
+        model_options={"s": 1.0},
+        linear=LinearAlignment.AFFINE,
+        refinement=FieldRefinement("mind", 9, 1.5),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "steps", "refinement"),
+    [
+        (None, None, None),
+        ("auto", None, FieldRefinement()),
+        ("lncc", 5, FieldRefinement("lncc", 5)),
+        ("weights", None, WeightRefinement(steps=50)),
+        ("weights:mind", 4, WeightRefinement("mind", 4)),
+    ],
+)
+def test_the_command_line_spells_a_refinement(text, steps, refinement):
+    assert parse_refinement(text, steps) == refinement
+
+
+@pytest.mark.parametrize(("text", "steps"), [("ncc", None), ("weights:ncc", None), (None, 3)])
+def test_another_spelling_is_refused(text, steps):
+    with pytest.raises(InvalidOption):
+        parse_refinement(text, steps)
+
+
+def test_every_option_reaches_the_engine_from_the_command_line(tmp_path, monkeypatch):
+    from neuralreg.cli import register_job
+    from neuralreg.cli.main import app
+    from typer.testing import CliRunner
+
+    jobs = []
+    monkeypatch.setattr(register_job, "run", lambda job, *_: jobs.append(job) or 1 / 0)
+    arguments = """register f.nii m.nii --model convex --option reach=0.3 --prealign none --preset
+        cardiac --refine weights:lncc --refine-steps 3 --extract-brain --device cpu
+        --precision bfloat16 --full-resolution --quiet"""
+    CliRunner().invoke(app, [*arguments.split(), "-o", str(tmp_path / "out")])
+    (job,) = jobs
+    for option in fields(RegistrationOptions):  # a new one is not forgotten here
+        assert getattr(job.options, option.name) != getattr(RegistrationOptions(), option.name)
+    wanted = CHANGED.replace(preset="cardiac", refinement=WeightRefinement("lncc", 3))
+    assert job.options == wanted
+
+
+def test_the_options_load_neither_torch_nor_numpy():
+    code = "import sys, neuralreg.registration.options as o; o.RegistrationOptions(linear='none')"
+    code += "; print([m for m in ('torch', 'numpy', 'pydantic') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_preset_is_what_its_refinement_is():
+    fixed, moving = seen(SQUARE), seen(SQUARE, lambda p: p + [2.0, 1.0], seed=1)
+    by_name = register(fixed, moving, preset="cardiac").field.vectors
+    by_hand = register(fixed, moving, refinement=PRESETS["cardiac"].refinement).field.vectors
+    assert np.array_equal(by_name, by_hand)
