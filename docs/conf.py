@@ -1,7 +1,9 @@
 """How Sphinx builds the pages and the API reference: `make docs`."""
 
 import neuralreg
-import neuralreg.training.config.schema  # before autodoc looks into pydantic's classes, which breaks new ones
+
+# Before autodoc looks into pydantic's classes, after which new ones cannot be made.
+import neuralreg.training.config.schema
 
 project = "Neural Registration"
 author = "The Neural Registration contributors"

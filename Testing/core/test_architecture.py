@@ -23,7 +23,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("io", "measures"),
     ("networks",),
     ("zoo",),
-    ("composition", "registration", "resample"),
+    ("composition", "registration"),
     ("review", "training"),
     ("worker",),
     ("cli",),

@@ -1,4 +1,4 @@
-"""Draws the pictures of docs/tutorial-python.md by running it: `python -m Testing.demo.tutorial`."""
+"""Draws the pictures of docs/tutorial-python.md by running it."""
 
 from __future__ import annotations
 

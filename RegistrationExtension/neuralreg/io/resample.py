@@ -5,7 +5,7 @@ from __future__ import annotations
 from neuralreg.geometry import warp as on_grids
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
-from neuralreg.geometry.warp import Interpolation, LabelMethod
+from neuralreg.geometry.warp import Interpolation
 from neuralreg.io.arguments import ImageLike, TransformLike, as_field, as_image, as_labels
 
 
@@ -50,7 +50,6 @@ def warp_labels(
     field: TransformLike,
     grid: Grid | ImageLike | None = None,
     *,
-    method: LabelMethod = "nearest",
     outside: int = 0,
 ) -> Image:
     """The moving label map as it looks on `grid` after `field`, resampled once.
@@ -58,8 +57,6 @@ def warp_labels(
     Args:
         labels: as `warp` takes an image.
         field, grid: as `warp` takes them.
-        method: "nearest" takes the label of the nearest voxel; "smooth" lets labels vote, which
-            gives smooth contours, see `neuralreg.geometry.warp.warp_labels`.
         outside: the label for points in no voxel of the label map.
 
     Returns:
@@ -70,9 +67,7 @@ def warp_labels(
     """
     target = _grid_of(grid)
     moving = as_labels(labels, "moving label map")
-    return on_grids.warp_labels(
-        moving, as_field(field, target), target, method=method, outside=outside
-    )
+    return on_grids.warp_labels(moving, as_field(field, target), target, outside=outside)
 
 
 def _grid_of(grid: Grid | ImageLike | None) -> Grid | None:
