@@ -29,10 +29,23 @@ def digits(which: int) -> Tensor:
     return nn.functional.avg_pool2d(chosen, 3, 1, 1)
 
 
+class Displacement(nn.Module):
+    """The network's answer, in parts of the image, as a normalized displacement."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = MLP((SIZE, SIZE))
+
+    def forward(self, fixed: Tensor, moving: Tensor) -> Tensor:
+        """Two images (n, 1, y, x) to (n, 2, y, x)."""
+        answer: Tensor = self.network(fixed, moving)
+        return 2 * answer
+
+
 def trained(steps: int = 1000, weight: float = 40.0) -> nn.Module:
     """The network of fives, as in the example: alike, and forward and backward meet."""
     torch.manual_seed(0)
-    model = two_step(displacement(MLP((SIZE, SIZE))), displacement(MLP((SIZE, SIZE))))
+    model = two_step(displacement(Displacement()), displacement(Displacement()))
     fives = digits(5)[:400]
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
     for _ in range(steps):

@@ -3,20 +3,46 @@
 import re
 
 import neuralreg
+import torch
+from neuralreg import models
 from neuralreg.zoo.user_models import import_card
 
 from Testing.support.paths import ROOT
 
 
-def run(page: str) -> dict[str, object]:
-    """The names that the Python of a page makes."""
+def run(page: str, count: int | None = None) -> dict[str, object]:
+    """The names that the Python of a page makes, or its first `count` blocks."""
     text = (ROOT / page).read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     assert blocks
     names: dict[str, object] = {"__name__": page, "blocks": blocks}
-    for block in blocks:
+    for block in blocks[:count]:
         exec(compile(block, page, "exec"), names)
     return names
+
+
+def test_a_point_passes_composed_transforms_in_the_order_that_the_page_gives(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = run("docs/own-models.md", 1)
+    bend, shift, points = (names[name] for name in ("bend", "shift", "points"))
+    assert torch.allclose(names["both"](points)[:, 0], bend(points)[:, 0] + 0.2, atol=1e-6)
+    assert not torch.allclose(names["both"](points), bend(shift(points)), atol=1e-3)
+
+
+def test_the_last_channel_of_a_warped_image_is_1_where_the_page_says_interpolated(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    names = run("docs/own-models.md", 2)
+    image, warped = names["image"], names["warped"]
+    known = warped[:, -1] == 1
+    repeated = image[:, 0, :, -1:].expand(known.shape)  # the border, where the shift leads beyond
+    assert torch.allclose(warped[:, 0][~known], repeated[~known])
+    assert not torch.allclose(warped[:, 0][known], repeated[known], atol=0.1)
+    assert 0.85 < float(known.float().mean()) < 0.95
+    noise = torch.where(known[:, None], warped[:, :-1], torch.rand(1, 1, 32, 32))
+    changed = torch.cat((noise, warped[:, -1:]), 1)
+    assert models.ssd(image, changed) == models.ssd(image, warped)
 
 
 def test_a_model_of_ones_own_is_written_trained_imported_and_registers_by_name(
@@ -26,7 +52,7 @@ def test_a_model_of_ones_own_is_written_trained_imported_and_registers_by_name(
     monkeypatch.setenv("NEURALREG_MODELS", str(tmp_path / "own"))
     names = run("docs/own-models.md")
     build = "\n\ndef build():\n    return models.ComposedNetwork(my_model())\n"
-    (tmp_path / "disks.py").write_text(names["blocks"][1] + build, encoding="utf-8")
+    (tmp_path / "disks.py").write_text(names["blocks"][2] + build, encoding="utf-8")
     card = import_card(tmp_path / "disks.first.json")
     pair = names["fixed"], names["moving"]
     result = neuralreg.register(*pair, card.name, linear=neuralreg.LinearAlignment.NONE)

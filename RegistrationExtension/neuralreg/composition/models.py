@@ -1,9 +1,9 @@
 """Registration models put together from parts, in a page of Python.
 
 A model is a torch module that takes a fixed and a moving image (n, c, z, y, x) and gives the
-transform from fixed to moving: a function of unit coordinates, see `neuralreg.transforms`. What a
-network sees and what its numbers mean is said by the first group of functions, how models work
-together by the second, how good they are by the third:
+transform from fixed to moving: a function of normalized coordinates, see `neuralreg.transforms`.
+The first group of functions makes models of networks, the second combines them, the third measures
+how well they register:
 
     coarse = downsampled(repeated(displacement(UNet()), 2))
     model = two_step(coarse, velocity(UNet()))
@@ -37,7 +37,7 @@ from neuralreg.zoo.card import Input, ModelCard, Output
 from neuralreg.zoo.registry import register_model
 
 Similarity = Callable[[Tensor, Tensor], Tensor]
-Regularity = Callable[[Transform, Transform, tuple[int, ...]], Tensor]
+Regularity = Callable[[Transform, Transform, Tensor], Tensor]
 
 
 class _Model(nn.Module):
@@ -56,7 +56,7 @@ class _Model(nn.Module):
 def displacement(network: nn.Module) -> nn.Module:
     """The model of a network that answers `network(fixed, moving)` with a displacement.
 
-    Its answer: (n, d, z, y, x), components x y z in units of the cube, of any resolution.
+    Its answer: (n, d, z, y, x), normalized, components x y z, of any resolution.
     """
     return _Model(lambda p, fixed, moving: from_displacement(p[0](fixed, moving)), network)
 
@@ -67,7 +67,7 @@ def velocity(network: nn.Module, *, steps: int = 7) -> nn.Module:
 
 
 def affine(network: nn.Module) -> nn.Module:
-    """The model of a network whose answer is a matrix (n, d, d + 1) on unit coordinates."""
+    """The model of a network whose answer is a matrix (n, d, d + 1) on normalized coordinates."""
     return _Model(lambda p, fixed, moving: from_matrix(p[0](fixed, moving)), network)
 
 
@@ -77,7 +77,7 @@ def two_step(first: nn.Module, second: nn.Module) -> nn.Module:
     def rule(parts: nn.ModuleList, fixed: Tensor, moving: Tensor) -> Transform:
         there = parts[0](fixed, moving)
         seen = warp(moving, there, tuple(fixed.shape[2:]))[:, :-1]
-        return compose(there, parts[1](fixed, seen))
+        return compose(parts[1](fixed, seen), there)
 
     return _Model(rule, first, second)
 
@@ -146,51 +146,37 @@ def lncc(fixed: Tensor, warped: Tensor, *, sigma: float = 5.0) -> Tensor:
     return lncc_unigradicon(fixed, warped[:, :-1], sigma=sigma, weight=warped[:, -1:])
 
 
-# Regularities: functions of both directions and of the shape of the images.
+# Regularities: functions of both directions and of the coordinates of the samples.
 
 
-def icon(forward: Transform, backward: Transform, shape: tuple[int, ...]) -> Tensor:
-    """Inverse consistency: mean squared way, in cubes, of a sample there and back, both ways."""
-    here = identity_map(shape)
-    ways = (forward(backward(here)) - here, backward(forward(here)) - here)
-    return torch.stack([way.square().mean() for way in ways]).sum()
+def icon(forward: Transform, backward: Transform, points: Tensor) -> Tensor:
+    """Inverse consistency of both directions: see `regularity.inverse_consistency`."""
+    return _regularity.inverse_consistency(forward, backward, points)
 
 
-def gradicon(forward: Transform, backward: Transform, shape: tuple[int, ...]) -> Tensor:
-    """Mean squared derivative of that way, along each axis, in one order: GradICON.
+def gradicon(forward: Transform, backward: Transform, points: Tensor) -> Tensor:
+    """GradICON: see `regularity.gradient_inverse_consistency`."""
+    return _regularity.gradient_inverse_consistency(forward, backward, points)
 
-    Differences over a thousandth of the cube around the samples, as its authors take them.
+
+def diffusion(forward: Transform, backward: Transform, points: Tensor) -> Tensor:
+    """Mean squared gradient of the displacement, summed over both directions."""
+    return _of_both(_regularity.diffusion, forward, backward, points)
+
+
+def bending(forward: Transform, backward: Transform, points: Tensor) -> Tensor:
+    """Mean squared second derivatives of the displacement, summed over both directions.
+
+    Lengths are parts of the image, along each axis.
     """
-    here, step = identity_map(shape), 1e-3
-    way = forward(backward(here)) - here
-    total = torch.zeros((), device=way.device)
-    for axis in range(here.shape[1]):
-        beside = here.clone()
-        beside[:, axis] += step
-        along = (forward(backward(beside)) - beside - way) / step
-        total = total + along.square().mean()
-    return total
-
-
-def diffusion(forward: Transform, backward: Transform, shape: tuple[int, ...]) -> Tensor:
-    """Mean squared gradient of the displacement, both directions, in units of the cube."""
-    return _of_both(_regularity.diffusion, forward, backward, shape)
-
-
-def bending(forward: Transform, backward: Transform, shape: tuple[int, ...]) -> Tensor:
-    """Mean squared second derivatives of the displacement, both directions."""
-    return _of_both(_regularity.bending, forward, backward, shape)
+    return _of_both(_regularity.bending, forward, backward, points)
 
 
 def _of_both(
-    measure: Callable[..., Tensor],
-    forward: Transform,
-    backward: Transform,
-    shape: tuple[int, ...],
+    measure: Callable[..., Tensor], forward: Transform, backward: Transform, points: Tensor
 ) -> Tensor:
-    here = identity_map(shape)
-    spacing = [1 / max(n - 1, 1) for n in shape[::-1]]
-    parts = [measure(t(here) - here, spacing=spacing) for t in (forward, backward)]
+    spacing = [1 / max(n - 1, 1) for n in points.shape[:1:-1]]
+    parts = [measure((t(points) - points) / 2, spacing=spacing) for t in (forward, backward)]
     return torch.stack(parts).sum()
 
 
@@ -217,7 +203,8 @@ def assess(
     """How well a model registers a pair, both ways; differentiable."""
     forward, backward = model(fixed, moving), model(moving, fixed)
     alike = similarity(fixed, warp(moving, forward)) + similarity(moving, warp(fixed, backward))
-    rough = regularity(forward, backward, tuple(fixed.shape[2:]))
+    points = identity_map(tuple(fixed.shape[2:]), fixed)
+    rough = regularity(forward, backward, points)
     return Losses(alike + weight * rough, alike, rough, forward, backward)
 
 
@@ -232,9 +219,9 @@ class ComposedNetwork(nn.Module):
         self.model = model
 
     def forward(self, fixed: Tensor, moving: Tensor) -> Tensor:
-        """Unit coordinates (n, d, z, y, x), components x y z."""
+        """A unit map (n, d, z, y, x): 0 is the first sample and 1 the last, components x y z."""
         transform: Transform = self.model(fixed, moving)
-        return transform(identity_map(tuple(fixed.shape[2:]), fixed))
+        return (transform(identity_map(tuple(fixed.shape[2:]), fixed)) + 1) / 2
 
 
 def offer(

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neuralreg.geometry.sampling import index_to_unit
+from neuralreg.geometry.sampling import index_to_normalized
 
 Array = NDArray[Any]
 _ORDER = 3
@@ -33,7 +33,7 @@ class CubicSpline:
     def __init__(self, values: Tensor) -> None:
         self.like = values
         self.size = tuple(values.shape[:0:-1])
-        self.to_index = np.linalg.inv(index_to_unit(self.size))
+        self.to_index = np.linalg.inv(index_to_normalized(self.size))
         # ITK 5.4 reads beyond the two samples of such an axis: they are repeated around themselves.
         self.margin = [_MARGIN if n == 2 else 0 for n in self.size]
         self.coefficients = [self._decompose(channel) for channel in values.cpu().numpy()]
@@ -43,12 +43,12 @@ class CubicSpline:
         margin = [(m, m) for m in self.margin[::-1]]
         return sitk.GetImageFromArray(np.pad(sitk.GetArrayViewFromImage(image), margin, "wrap"))
 
-    def __call__(self, unit: Tensor) -> Tensor:
-        """The spline at coordinates (d, z', y', x') of `index_to_unit`: (c, z', y', x').
+    def __call__(self, coordinates: Tensor) -> Tensor:
+        """The spline at normalized coordinates (d, z', y', x'): (c, z', y', x').
 
         Beyond half a voxel outside of the image the value at that edge is repeated.
         """
-        points = self._displacements(unit.double().cpu().numpy())
+        points = self._displacements(coordinates.double().cpu().numpy())
         resampler = sitk.ResampleImageFilter()
         resampler.SetInterpolator(sitk.sitkBSplineResamplerOrder3)
         resampler.SetSize(points.GetSize())
@@ -57,12 +57,14 @@ class CubicSpline:
         read = [sitk.GetArrayFromImage(resampler.Execute(one)) for one in self.coefficients]
         return torch.from_numpy(np.stack(read)).to(self.like)
 
-    def _displacements(self, unit: Array) -> sitk.Image:
+    def _displacements(self, coordinates: Array) -> sitk.Image:
         """From the samples of a grid with unit spacing to the indices that points have."""
-        vectors = np.empty((*unit.shape[1:], len(unit)))
-        own = np.meshgrid(*(np.arange(n, dtype=float) for n in unit.shape[1:]), indexing="ij")
+        vectors = np.empty((*coordinates.shape[1:], len(coordinates)))
+        own = np.meshgrid(
+            *(np.arange(n, dtype=float) for n in coordinates.shape[1:]), indexing="ij"
+        )
         for axis, n in enumerate(self.size):
-            index = unit[axis] * self.to_index[axis, axis] + self.to_index[axis, -1]
+            index = coordinates[axis] * self.to_index[axis, axis] + self.to_index[axis, -1]
             index = index.clip(-0.5, n - 0.5 - _INSIDE) + self.margin[axis]
             vectors[..., axis] = index - own[-1 - axis]
         return sitk.GetImageFromArray(vectors, isVector=True)

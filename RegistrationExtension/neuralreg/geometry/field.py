@@ -60,6 +60,19 @@ class DisplacementField:
         )
         return cls(moved.movedim(-1, 0).float().contiguous(), grid)
 
+    @classmethod
+    def from_voxels(cls, voxels: Tensor, grid: Grid) -> DisplacementField:
+        """The field of displacements in voxels x y z of a grid, (d, z, y, x)."""
+        d = grid.dimension
+        matrix = torch.as_tensor(grid.index_to_world[:d, :d]).to(voxels)
+        return cls((matrix @ voxels.flatten(1)).view(voxels.shape), grid)
+
+    def to_voxels(self) -> Tensor:
+        """Displacements in voxels x y z of the field's own grid, (d, z, y, x)."""
+        d = self.grid.dimension
+        matrix = torch.as_tensor(self.grid.world_to_index[:d, :d]).to(self.vectors)
+        return (matrix @ self.vectors.flatten(1)).view(self.vectors.shape)
+
     def to(self, device: torch.device | str) -> DisplacementField:
         """The same field on another device."""
         return DisplacementField(self.vectors.to(device), self.grid)

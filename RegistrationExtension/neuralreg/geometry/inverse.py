@@ -11,12 +11,12 @@ from torch import Tensor
 from neuralreg.errors import InvalidOption, InvalidTransform
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid, Matrix
+from neuralreg.geometry.normalized import sample as normalized_sample
 from neuralreg.geometry.sampling import (
     change_index,
     index_grid,
-    index_to_unit,
+    index_to_normalized,
     sample,
-    sample_unit,
     slabs,
 )
 
@@ -87,19 +87,19 @@ def inverse_error(field: DisplacementField, inverse: DisplacementField) -> Tenso
 
 
 class _Problem:
-    """`x + u(x) = y` for points (n, d) in unit coordinates of the field's grid.
+    """`x + u(x) = y` for points (n, d) in normalized coordinates of the field's grid.
 
-    Those are the coordinates that `sample_unit` reads at, so that a sweep has nothing to convert.
+    A sweep then has nothing to convert.
     """
 
     def __init__(self, field: DisplacementField) -> None:
         d = field.grid.dimension
-        self.from_world = index_to_unit(field.grid.size) @ field.grid.world_to_index
+        self.from_world = index_to_normalized(field.grid.size) @ field.grid.world_to_index
         self.to_world: Matrix = np.linalg.inv(self.from_world)
         linear = torch.as_tensor(self.from_world[:d, :d]).to(field.vectors)
         self.displacement = (linear @ field.vectors.flatten(1)).view(field.vectors.shape)
-        unit_mm = np.linalg.norm(self.to_world[:d, :d], axis=0)
-        self.unit_mm = torch.as_tensor(unit_mm).to(field.vectors)
+        normalized_mm = np.linalg.norm(self.to_world[:d, :d], axis=0)
+        self.normalized_mm = torch.as_tensor(normalized_mm).to(field.vectors)
         forward = _linear_part(self.displacement)
         if abs(np.linalg.det(forward[:d, :d])) < _LEAST_VOLUME:
             raise InvalidTransform(
@@ -110,9 +110,9 @@ class _Problem:
         self.step = torch.as_tensor(self.backward[:d, :d].T.copy()).to(field.vectors)
 
     def residual(self, x: Tensor, targets: Tensor) -> Tensor:
-        """What is residual at points x (n, d)."""
-        shape = (-1, *[1] * (x.shape[1] - 1), x.shape[1])
-        return targets - x - sample_unit(self.displacement, x.view(shape)).flatten(1).T
+        """What is missing at points x (n, d)."""
+        points = x.T.reshape(1, x.shape[1], -1, *[1] * (x.shape[1] - 1))
+        return targets - x - normalized_sample(self.displacement[None], points)[0].flatten(1).T
 
     def slope(self, x: Tensor, targets: Tensor) -> Tensor:
         """Jacobian matrices of `x + u(x)` at points x (n, d), by central differences: (n, d, d)."""
@@ -126,22 +126,22 @@ class _Problem:
 
     def error_mm(self, residual: Tensor) -> Tensor:
         """Length of residuals (n, d) in mm."""
-        length: Tensor = torch.linalg.vector_norm(residual * self.unit_mm, dim=1)
+        length: Tensor = torch.linalg.vector_norm(residual * self.normalized_mm, dim=1)
         return length
 
 
 def _linear_part(displacement: Tensor) -> Matrix:
-    """Homogeneous matrix nearest to `x + u(x)` in unit coordinates, by least squares."""
+    """Homogeneous matrix nearest to `x + u(x)` in normalized coordinates, by least squares."""
     shape = tuple(displacement.shape[1:])
     d = len(shape)
     step = max(1, round((displacement[0].numel() / _FITTED) ** (1 / d)))
     every = tuple(slice(None, None, step) for _ in shape)
     index = index_grid(shape, like=displacement.new_zeros((), dtype=torch.float64))[every]
-    points = change_index(index.reshape(-1, d), index_to_unit(shape[::-1])).cpu().numpy()
+    points = change_index(index.reshape(-1, d), index_to_normalized(shape[::-1])).cpu().numpy()
     points = np.concatenate([points, np.ones((len(points), 1))], 1)
     u = displacement[(slice(None), *every)].reshape(d, -1).T.double().cpu().numpy()
     matrix = np.eye(d + 1)
-    # Along an axis of one sample nothing is points: least squares of least norm adds nothing there.
+    # Along an axis of one sample nothing is known: least squares of least norm adds nothing there.
     matrix[:d] += np.linalg.lstsq(points, u, rcond=1e-10)[0].T
     return matrix
 

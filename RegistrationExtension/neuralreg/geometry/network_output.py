@@ -13,20 +13,6 @@ from neuralreg.geometry.linear import LinearTransform
 from neuralreg.geometry.sampling import index_grid
 
 
-def from_voxels(voxels: Tensor, grid: Grid) -> DisplacementField:
-    """A field in mm from displacements in voxels x y z, (d, z, y, x), on the same grid."""
-    d = grid.dimension
-    matrix = torch.as_tensor(grid.index_to_world[:d, :d]).to(voxels)
-    return DisplacementField((matrix @ voxels.flatten(1)).view(voxels.shape), grid)
-
-
-def to_voxels(field: DisplacementField) -> Tensor:
-    """Displacements in voxels x y z of the field's own grid, (d, z, y, x)."""
-    d = field.grid.dimension
-    matrix = torch.as_tensor(field.grid.world_to_index[:d, :d]).to(field.vectors)
-    return (matrix @ field.vectors.flatten(1)).view(field.vectors.shape)
-
-
 def from_network(output: Tensor, grid: Grid, *, kind: str, order: str = "xyz") -> DisplacementField:
     """The field in mm that a network's output means on the grid that the network saw.
 
@@ -55,7 +41,7 @@ def from_network(output: Tensor, grid: Grid, *, kind: str, order: str = "xyz") -
         voxels = voxels * last - index_grid(grid.shape, like=output).movedim(-1, 0)
     elif kind != "voxel":
         raise InvalidTransform("unknown kind of network output", got=f"'{kind}'")
-    return from_voxels(voxels, grid)
+    return DisplacementField.from_voxels(voxels, grid)
 
 
 def _from_affine(output: Tensor, grid: Grid, order: str) -> DisplacementField:
@@ -65,8 +51,8 @@ def _from_affine(output: Tensor, grid: Grid, order: str) -> DisplacementField:
     if order == "zyx":
         turn = [*range(d - 1, -1, -1), d]
         matrix = matrix[np.ix_(turn, turn)]
-    to_unit = np.diag([*(2 / np.maximum(np.subtract(grid.size, 1), 1)), 1.0])
-    to_unit[:d, d] = -1
-    in_index = np.linalg.inv(to_unit) @ matrix @ to_unit
+    to_normalized = np.diag([*(2 / np.maximum(np.subtract(grid.size, 1), 1)), 1.0])
+    to_normalized[:d, d] = -1
+    in_index = np.linalg.inv(to_normalized) @ matrix @ to_normalized
     world = LinearTransform(grid.index_to_world @ in_index @ grid.world_to_index)
     return DisplacementField.from_linear(world, grid).to(output.device)

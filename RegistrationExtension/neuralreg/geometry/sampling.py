@@ -1,21 +1,20 @@
-"""Reading tensors between their samples: the one place that knows grid_sample's conventions.
+"""Tensors between their samples, at continuous indices.
 
-All coordinates are continuous indices in x y z order, (z, y, x, d): index 0 is the center of the
-first sample and n - 1 that of the last.
+Coordinates are in x y z order, (z, y, x, d): index 0 is the center of the first sample and n - 1
+that of the last.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
-from math import gcd
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from neuralreg.geometry.grid import Grid, Matrix
+from neuralreg.geometry.normalized import sample as normalized_sample
 
 _ALIGNED_TOLERANCE = 1e-4  # samples; far below what single precision coordinates resolve
 
@@ -43,11 +42,11 @@ def between(source: Grid, target: Grid) -> Matrix:
     return target.world_to_index @ source.index_to_world
 
 
-def index_to_unit(size: tuple[int, ...]) -> Matrix:
-    """Homogeneous matrix from an index x y z to what `sample_unit` takes: -1 and 1 at the ends.
+def index_to_normalized(size: tuple[int, ...]) -> Matrix:
+    """Homogeneous matrix from an index x y z to a normalized coordinate: -1 and 1 at the ends.
 
     Along an axis of one sample the edges of that sample become -1 and 1: grid_sample reads the
-    sample wherever it is asked on such an axis, and `unit_edges` still tells what lies outside.
+    sample wherever it is asked on such an axis, and `normalized_edges` still gives what is outside.
     """
     n = np.asarray(size, float)
     matrix = np.diag([*np.where(n > 1, 2 / np.maximum(n - 1, 1), 2), 1.0])
@@ -55,8 +54,8 @@ def index_to_unit(size: tuple[int, ...]) -> Matrix:
     return matrix
 
 
-def unit_edges(size: tuple[int, ...]) -> Matrix:
-    """Largest absolute unit coordinate per axis x y z that lies in a voxel of the image."""
+def normalized_edges(size: tuple[int, ...]) -> Matrix:
+    """Largest absolute normalized coordinate per axis x y z that is in a voxel of the image."""
     n = np.asarray(size, float)
     edges: Matrix = np.where(n > 1, n / np.maximum(n - 1, 1), 1.0)
     return edges
@@ -65,37 +64,19 @@ def unit_edges(size: tuple[int, ...]) -> Matrix:
 def sample(
     values: Tensor, coordinates: Tensor, *, mode: str = "bilinear", outside: str = "border"
 ) -> Tensor:
-    """Values (c, z, y, x) read at coordinates (z', y', x', d), giving (c, z', y', x').
+    """Values interpolated at continuous indices: (c, z', y', x').
 
-    mode: "bilinear" (also in 3D, as torch calls it) or "nearest".
-    outside: "border" repeats the nearest sample, "zeros" fades to zero over one voxel.
+    Args:
+        values: (c, z, y, x).
+        coordinates: indices x y z, (z', y', x', d).
+        mode: "bilinear" (also in 3D, as torch calls it) or "nearest".
+        outside: "border" repeats the nearest sample, "zeros" fades to zero over one voxel.
     """
-    matrix = torch.as_tensor(index_to_unit(tuple(values.shape[:0:-1]))).to(coordinates)
-    unit = coordinates * matrix.diagonal()[:-1] + matrix[:-1, -1]
-    return sample_unit(values, unit, mode=mode, outside=outside)
-
-
-def sample_unit(
-    values: Tensor, unit: Tensor, *, mode: str = "bilinear", outside: str = "border"
-) -> Tensor:
-    """Values (c, z, y, x) read at unit coordinates (z', y', x', d): see `index_to_unit`.
-
-    On a CPU grid_sample gives each thread whole batch entries, so the points are dealt out as a
-    batch over one and the same image, which is expanded without a copy.
-    """
-    points = unit.flatten(0, -3)
-    parts = 1
-    if unit.device.type == "cpu" and not values.requires_grad:
-        parts = gcd(len(points), torch.get_num_threads())
-    shape = (parts, -1, *[1] * (unit.dim() - 3), *points.shape[1:])
-    read = functional.grid_sample(
-        values.expand(parts, *values.shape),
-        points.reshape(shape),
-        mode=mode,
-        padding_mode=outside,
-        align_corners=True,
-    )
-    return read.transpose(0, 1).reshape(len(values), *unit.shape[:-1])
+    matrix = torch.as_tensor(index_to_normalized(tuple(values.shape[:0:-1]))).to(coordinates)
+    normalized = coordinates * matrix.diagonal()[:-1] + matrix[:-1, -1]
+    return normalized_sample(
+        values[None], normalized.movedim(-1, 0)[None], mode=mode, outside=outside
+    )[0]
 
 
 def sample_points(values: Tensor, index: Tensor) -> Tensor:

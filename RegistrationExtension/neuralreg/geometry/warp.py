@@ -14,8 +14,9 @@ from neuralreg.geometry.cubic_spline import CubicSpline
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid, Matrix
 from neuralreg.geometry.image import Image
+from neuralreg.geometry.normalized import sample
 from neuralreg.geometry.resampling_coordinates import SampleCoordinates
-from neuralreg.geometry.sampling import index_to_unit, sample_unit, slabs
+from neuralreg.geometry.sampling import index_to_normalized, slabs
 
 Interpolation = Literal["linear", "bspline", "nearest"]
 
@@ -56,12 +57,12 @@ def warp(
     _check_outside(outside, image.data.dtype)
     with torch.no_grad():
         read = _reader(image, interpolation)
-        coordinates = SampleCoordinates(field, image.grid, grid)
+        sample_coordinates = SampleCoordinates(field, image.grid, grid)
         output = image.data.new_empty(image.channels, *grid.shape)
         for rows in slabs(grid.shape, _SLAB):
-            unit = coordinates.unit(rows)
-            values = read(unit)
-            beyond = coordinates.beyond(unit)
+            coordinates = sample_coordinates.normalized(rows)
+            values = read(coordinates)
+            beyond = sample_coordinates.beyond(coordinates)
             if beyond is not None:
                 values.masked_fill_(beyond, outside)
             output[:, rows] = _as_type(values, image.data.dtype)
@@ -113,12 +114,12 @@ def _in_floating_point(data: Tensor) -> Tensor:
 
 
 def _reader(image: Image, interpolation: str) -> Reader:
-    """What reads the image at unit coordinates (d, z, y, x), giving (c, z, y, x)."""
+    """What reads the image at normalized coordinates (d, z, y, x), giving (c, z, y, x)."""
     if interpolation == "nearest":
-        return lambda unit: _nearest(image.data, unit)
+        return lambda coordinates: _nearest(image.data, coordinates)
     data = _in_floating_point(image.data)
     if interpolation == "linear":
-        return lambda unit: sample_unit(data, unit.movedim(0, -1).to(data.dtype))
+        return lambda coordinates: sample(data[None], coordinates[None].to(data.dtype))[0]
     if interpolation == "bspline":
         return CubicSpline(data)
     raise InvalidOption(
@@ -126,13 +127,13 @@ def _reader(image: Image, interpolation: str) -> Reader:
     )
 
 
-def _nearest(data: Tensor, unit: Tensor) -> Tensor:
+def _nearest(data: Tensor, coordinates: Tensor) -> Tensor:
     """Values of any number type at the nearest samples; halfway goes up, as in ITK."""
-    flat = torch.zeros(unit.shape[1:], dtype=torch.int64, device=unit.device)
+    flat = torch.zeros(coordinates.shape[1:], dtype=torch.int64, device=coordinates.device)
     size = tuple(data.shape[:0:-1])
-    to_index = np.linalg.inv(index_to_unit(size))
+    to_index = np.linalg.inv(index_to_normalized(size))
     for c in range(len(size) - 1, -1, -1):
-        index = unit[c] * float(to_index[c, c]) + float(to_index[c, -1] + 0.5)
+        index = coordinates[c] * float(to_index[c, c]) + float(to_index[c, -1] + 0.5)
         flat.mul_(size[c]).add_(index.floor_().clamp_(0, size[c] - 1).to(torch.int64))
     return data.flatten(1)[:, flat]
 

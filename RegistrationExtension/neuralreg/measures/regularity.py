@@ -6,14 +6,16 @@ Displacements are (b, d, z, y, x) or (b, d, y, x), components x y z, in the same
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations
 
 import torch
 from torch import Tensor
 
-from neuralreg.geometry.sampling import index_grid, sample
 from neuralreg.measures.jacobian import determinant
+
+_STEP = 0.002  # normalized: a thousandth of the image
+Transform = Callable[[Tensor], Tensor]
 
 
 def diffusion(displacement: Tensor, *, spacing: Sequence[float] | None = None) -> Tensor:
@@ -71,36 +73,37 @@ def jacobian_of(displacement: Tensor, *, spacing: Sequence[float] | None = None)
     return determinant(gradient.transpose(0, 2).transpose(1, 2))
 
 
-def inverse_consistency(forward: Tensor, backward: Tensor) -> Tensor:
-    """Mean squared way, in voxels, from a point by `forward` and `backward` back to itself.
+def inverse_consistency(forward: Transform, backward: Transform, points: Tensor) -> Tensor:
+    """Mean squared distance of points from where both transforms bring them back to: ICON.
 
-    Both displacements in voxels on one grid; outside of it the border value holds. Averaged over
-    samples and components.
+    Averaged over points and components, summed over both orders; a length is a part of the image.
+    0 for transforms that are inverse to each other.
+
+    Args:
+        forward: takes normalized coordinates (n, d, ...), x y z, to such.
+        backward: of the exchanged pair.
+        points: normalized coordinates (n, d, ...).
+
     Source: Greer et al. 2021, doi:10.48550/arXiv.2105.04459.
     """
-    return sum_of_squares([round_trip(forward, backward)])
+    returned = (forward(backward(points)), backward(forward(points)))
+    return sum_of_squares([(point - points) / 2 for point in returned])
 
 
-def gradient_inverse_consistency(forward: Tensor, backward: Tensor) -> Tensor:
-    """Sum over axes of the mean squared derivative of that way: GradICON.
+def gradient_inverse_consistency(forward: Transform, backward: Transform, points: Tensor) -> Tensor:
+    """Mean squared derivatives of the way from points by `backward` and `forward`: GradICON.
 
-    Differences of neighboring samples of the grid, where the authors use random points and steps of
-    0.001 of the image; derivatives have no unit, so both agree where all axes have as many samples.
+    Averaged over points and components, summed over the axes; differences over a thousandth of the
+    image, as the authors take them. Derivatives have no unit. 0 for transforms that are inverse to
+    each other up to a shift. Arguments as of `inverse_consistency`; points have two axes or more.
+
     Source: Tian et al. 2022, doi:10.48550/arXiv.2206.05897.
     """
-    way = round_trip(forward, backward)
-    axes = range(2, way.dim())
-    return torch.stack([way.diff(dim=a).square().mean() for a in axes if way.shape[a] > 1]).sum()
-
-
-def round_trip(forward: Tensor, backward: Tensor) -> Tensor:
-    """Where points are after `forward` and `backward`, minus where they were, in voxels."""
-    index = index_grid(tuple(forward.shape[2:]), like=forward)
-    ways = [
-        there + sample(back, index + there.movedim(0, -1))
-        for there, back in zip(forward, backward, strict=True)
-    ]
-    return torch.stack(ways)
+    steps = torch.eye(points.shape[1]).to(points) * _STEP
+    shifted = [points + step.view(1, -1, *[1] * (points.dim() - 2)) for step in steps]
+    start = torch.cat([points, *shifted], 2)  # side by side: each transform runs once for all
+    gaps = (start - forward(backward(start))).chunk(len(steps) + 1, 2)
+    return sum_of_squares([(gaps[0] - gap) / _STEP for gap in gaps[1:]])
 
 
 def sum_of_squares(parts: Sequence[Tensor]) -> Tensor:

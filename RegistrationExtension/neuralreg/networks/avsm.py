@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from neuralreg.geometry.normalized import compose, exponential, identity_map, warp
 from neuralreg.geometry.smoothing import gaussian
 from neuralreg.networks.blocks import CONVOLUTION, single
-from neuralreg.networks.flow import compose, exponential, identity, warp
 from neuralreg.networks.unet import UNet
 
 _FEATURES = ((16, 32, 32), (32, 32, 16))
@@ -88,7 +88,7 @@ class AVSM(nn.Module):
 
     def affine_displacement(self, fixed: Tensor, moving: Tensor) -> Tensor:
         """The displacement of all affine steps."""
-        places = identity(tuple(fixed.shape[2:]), fixed)
+        places = identity_map(tuple(fixed.shape[2:]), fixed)
         total = torch.zeros_like(places).expand(len(fixed), *places.shape[1:])
         for _ in range(self.affine_steps):
             change = self.affine(fixed, warp(moving, total))

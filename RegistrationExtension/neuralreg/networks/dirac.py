@@ -9,8 +9,8 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
+from neuralreg.geometry.normalized import compose
 from neuralreg.networks.conditional_lapirn import ConditionalLapIRN
-from neuralreg.networks.flow import compose
 
 _MARGIN = 0.015  # normalized units by which an absent place is worse than the mean
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from neuralreg.errors import InvalidImage
-from neuralreg.networks.flow import follow, identity, read, resized
+from neuralreg.geometry.normalized import displace, identity_map, resize, sample
 from neuralreg.networks.icon_unet import TallUNet
 
 # Where the authors' state dict keeps the four networks, coarse to fine.
@@ -40,46 +40,48 @@ class GradICON(nn.Module):
             _hang(self, path, TallUNet())
 
     def forward(self, fixed: Tensor, moving: Tensor) -> Tensor:
-        """Where each fixed sample lies in the moving image: (1, 3, z, y, x).
+        """Where each fixed sample is in the moving image: (1, 3, z, y, x).
 
-        In unit coordinates, 0 at the first sample center and 1 at the last, components z y x.
+        A unit map, 0 at the first sample center and 1 at the last, components z y x.
         """
-        return _unit(_places(self.fields(fixed, moving), fixed))
+        return _unit_map(self.fields(fixed, moving), fixed)
 
     def both(self, fixed: Tensor, moving: Tensor) -> tuple[Tensor, Tensor]:
         """Fixed to moving and moving to fixed, each from a run of its own."""
         sizes = _halves(fixed), _halves(moving)
-        there, back = self._fields(*sizes), self._fields(*sizes[::-1])
-        return _unit(_places(there, fixed)), _unit(_places(back, moving))
+        forward, backward = self._fields(*sizes), self._fields(*sizes[::-1])
+        return _unit_map(forward, fixed), _unit_map(backward, moving)
 
     def fields(self, fixed: Tensor, moving: Tensor) -> list[Tensor]:
-        """What is followed from fixed to moving, the last one first: the networks' answers.
+        """The networks' displacements from fixed to moving, in the order in which points pass.
 
-        Displacements (n, 3, z, y, x), each on its own grid, normalized, components x y z.
+        (n, 3, z, y, x), each on its own grid, normalized, components x y z.
         """
         return self._fields(_halves(fixed), _halves(moving))
 
     def _fields(self, fixed: Sequence[Tensor], moving: Sequence[Tensor]) -> list[Tensor]:
         fields: list[Tensor] = []
         for path, level in zip(_STAGES, (2, 1, 0, 0), strict=True):
-            seen = read(moving[level], _places(fields, fixed[level])) if fields else moving[level]
+            warped = moving[level]
+            if fields:
+                warped = sample(warped, _coordinates(fields, fixed[level]))
             network: TallUNet = self.get_submodule(path)  # type: ignore[assignment]
-            fields.append(2 * network(seen, fixed[level]).flip(1))
+            fields.insert(0, 2 * network(warped, fixed[level]).flip(1))
         return fields
 
 
-def _places(fields: Sequence[Tensor], image: Tensor) -> Tensor:
-    """Where the samples of an image are after all fields, the latest first: (n, 3, z, y, x)."""
+def _coordinates(fields: Sequence[Tensor], image: Tensor) -> Tensor:
+    """Where the samples of an image are after all fields: (n, 3, z, y, x)."""
     shape = tuple(image.shape[2:])
-    *before, latest = fields
-    if latest.shape[2:] != shape:  # as reading it at all samples, and quicker
-        latest = resized(latest, shape, aligned=True)
-    return follow(before, identity(shape, latest) + latest)
+    first, *rest = fields
+    if first.shape[2:] != shape:  # as sampling it at all samples, and quicker
+        first = resize(first, shape, aligned=True)
+    return displace(identity_map(shape, first) + first, rest)
 
 
-def _unit(places: Tensor) -> Tensor:
-    """From normalized places x y z to unit coordinates z y x."""
-    return places.flip(1) / 2 + 0.5
+def _unit_map(fields: Sequence[Tensor], image: Tensor) -> Tensor:
+    """The same as a unit map, components z y x."""
+    return _coordinates(fields, image).flip(1) / 2 + 0.5
 
 
 def _halves(image: Tensor) -> list[Tensor]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from neuralreg.geometry.normalized import upsample
 from neuralreg.networks.blocks import (
     CHANNELS_LAST,
     CONVOLUTION,
@@ -21,7 +22,6 @@ from neuralreg.networks.blocks import (
     channels_last,
     single,
 )
-from neuralreg.networks.flow import doubled
 
 _DOWN = (2, 16, 32, 64, 256, 512)
 _UP = (16, 32, 64, 128, 256)
@@ -63,7 +63,7 @@ class TallUNet(nn.Module):
         residual = values[:, : _UP[depth]].clone(memory_format=CHANNELS_LAST[values.dim()])
         values = functional.leaky_relu(values, inplace=True)
         if norm.training:
-            risen: Tensor = norm(convolve(values) + doubled(residual))
+            risen: Tensor = norm(convolve(values) + upsample(residual))
         else:
             risen = _risen(convolve, norm, values, residual)
         for axis in range(2, skip.dim()):
@@ -86,10 +86,10 @@ def _risen(
     bias = (cast("Tensor", convolve.bias) - mean) * scale + norm.bias
     transposed = functional.conv_transpose3d if axes == 3 else functional.conv_transpose2d
     if convolve.weight.numel() > len(scale) * 2**axes * values[0, 0].numel():
-        risen: Tensor = transposed(values, convolve.weight, None, 2, 1) + doubled(residual)
+        risen: Tensor = transposed(values, convolve.weight, None, 2, 1) + upsample(residual)
         return torch.addcmul(_each(bias, axes), risen, _each(scale, axes))
     risen = transposed(values, convolve.weight * _each(scale, axes), bias, 2, 1)
-    risen += doubled(residual * _each(scale, axes))
+    risen += upsample(residual * _each(scale, axes))
     return risen
 
 

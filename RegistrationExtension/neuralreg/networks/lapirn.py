@@ -11,7 +11,7 @@ from functools import partial
 from torch import Tensor, nn
 from torch.nn import functional
 
-from neuralreg.networks.flow import exponential
+from neuralreg.geometry.normalized import exponential
 from neuralreg.networks.pyramid import SLOPE, PyramidLevel, Widths, convolution, rectified
 
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from neuralreg.geometry.normalized import exponential
 from neuralreg.networks.blocks import CONVOLUTION, TRANSPOSED, Adapting, single
-from neuralreg.networks.flow import exponential
 from neuralreg.networks.symnet_unet import Ladder
 
 _LARGE = {"ec3", "ec5", "ec7", "ec9"}

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from neuralreg.geometry.normalized import exponential, upsample, warp
 from neuralreg.networks.blocks import CONVOLUTION, MEAN, TRANSPOSED, channels_last, single
-from neuralreg.networks.flow import doubled, exponential, warp
 
 SLOPE = 0.2
 _RANGE = 0.4  # the most that one level may add, in normalized units
@@ -108,10 +108,10 @@ class PyramidLevel(nn.Module):
             return self._said(torch.cat((moving, fixed), 1), None, code)
         coarser: PyramidLevel = self.get_submodule(f"model_lvl{self.level - 1}")  # type: ignore[assignment]
         found = coarser.answer(_halved(fixed), _halved(moving), code=code, velocity=velocity)
-        start = doubled(found.field)
+        start = upsample(found.field)
         if self.skipped:
             return Answer(start, found.features)
-        moved = doubled(exponential(found.field)) if velocity else start
+        moved = upsample(exponential(found.field)) if velocity else start
         field, features = self._said(
             torch.cat((warp(moving, moved), fixed, start), 1), found.features, code
         )

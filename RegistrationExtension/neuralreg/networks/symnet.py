@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from neuralreg.geometry.normalized import compose, exponential, from_voxels, to_voxels
 from neuralreg.networks.blocks import CONVOLUTION, TRANSPOSED, single
-from neuralreg.networks.flow import compose, exponential, from_voxels, to_voxels
 from neuralreg.networks.symnet_unet import Ladder
 
 _CONVOLVED: dict[int, Any] = {4: functional.conv2d, 5: functional.conv3d}

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from neuralreg.geometry.normalized import upsample
 from neuralreg.networks.blocks import Adapting, channels_last, single, unwrapped
-from neuralreg.networks.flow import doubled
 from neuralreg.networks.swin import Stage, Swin
 
 _GRID = "spatial_trans.grid"  # of one image size, in the authors' files
@@ -41,7 +41,7 @@ class Rise(nn.Module):
 
     def forward(self, values: Tensor, skip: Tensor) -> Tensor:
         """(1, c, z, y, x) and a skip of twice the size."""
-        risen = channels_last(torch.cat((doubled(channels_last(values)), skip), 1))
+        risen = channels_last(torch.cat((upsample(channels_last(values)), skip), 1))
         return self.conv2(self.conv1(risen))  # type: ignore[no-any-return]
 
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from neuralreg.errors import InvalidOption
+from neuralreg.geometry.normalized import exponential, from_voxels, resize, to_voxels
 from neuralreg.networks.blocks import CONVOLUTION, Adapting, single, unwrapped
-from neuralreg.networks.flow import exponential, from_voxels, resized, to_voxels
 from neuralreg.networks.unet import FEATURES, UNet
 
 # Names in files from before 2022, and what they are called since.
@@ -79,7 +79,7 @@ class VoxelMorph(Adapting):
         answer = single(self.flow(features)).contiguous()
         if self.int_downsize > 1 and not self.half_res:
             small = tuple(n // self.int_downsize for n in answer.shape[2:])
-            answer = resized(answer, small, aligned=True) / self.int_downsize
+            answer = resize(answer, small, aligned=True) / self.int_downsize
         return answer
 
     def _displacement(self, answer: Tensor) -> Tensor:
@@ -90,7 +90,7 @@ class VoxelMorph(Adapting):
         if self.int_downsize == 1:
             return field
         large = tuple(n * self.int_downsize for n in field.shape[2:])
-        return resized(field * self.int_downsize, large, aligned=True)
+        return resize(field * self.int_downsize, large, aligned=True)
 
     def adapted(self, state: Mapping[str, Any]) -> dict[str, Tensor]:
         """The tensors out of a checkpoint file, by today's names, without sampling grids."""

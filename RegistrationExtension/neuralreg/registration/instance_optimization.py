@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from math import isfinite
 
 import torch
@@ -17,18 +18,24 @@ from torch.nn import functional
 
 from neuralreg.devices import PRECISIONS
 from neuralreg.errors import IncompatibleModel, InvalidOption
+from neuralreg.geometry.normalized import (
+    displace,
+    exponential,
+    from_voxels,
+    identity_map,
+    sample,
+    to_voxels,
+)
 from neuralreg.measures import regularity as rough
 from neuralreg.measures.local_correlation import GaussianCorrelation, lncc
 from neuralreg.measures.mind import mind_ssc
 from neuralreg.measures.similarity import ssd
 from neuralreg.networks.blocks import CHANNELS_LAST, channels_last
-from neuralreg.networks.flow import exponential, follow, from_voxels, identity, read, to_voxels
 from neuralreg.progress import Progress
 from neuralreg.registration.options import WeightRefinement
 from neuralreg.zoo.card import Fitting, Output
 from neuralreg.zoo.network import LoadedNetwork, RegistrationNetwork, run_options
 
-_STEP = 0.002  # of the derivatives of GradICON, normalized: a thousandth of the image
 _NOISE = 4.0  # samples of the image around which its points scatter, normalized
 _SMALLEST_WINDOW = 3
 Similar = Callable[[Tensor], Tensor]
@@ -165,17 +172,17 @@ class _Loss:
 
     def __call__(self) -> Tensor:
         fields = self._fields()
-        *before, last = fields
-        here = identity(tuple(self.fixed.shape[2:]), last)
-        places = follow(before, here + last)
-        alike = self.similar(read(self.moving, places, outside="zeros"))
+        first, *rest = fields
+        here = identity_map(tuple(self.fixed.shape[2:]), first)
+        places = displace(here + first, rest)
+        alike = self.similar(sample(self.moving, places, outside="zeros"))
         if self.fitting.regularity in ("icon", "gradicon"):
             return self.sides * alike + self.weight * self._inconsistency(fields)
         measure = rough.bending if self.fitting.regularity == "bending" else rough.diffusion
         return self.sides * (alike + self.weight * measure(to_voxels(places - here)))
 
     def _fields(self) -> list[Tensor]:
-        """Displacements to be followed, the last one first, normalized, x y z; a row per side."""
+        """Displacements in the order that points pass, normalized, x y z; a row per side."""
         short = PRECISIONS[self.network.precision]
         module, card = self.network.module, self.network.card
         with torch.autocast(self.fixed.device.type, dtype=short, enabled=short is not None):
@@ -190,26 +197,23 @@ class _Loss:
         return [_normalized_displacement(torch.cat(tuple(answers)).float(), card.output)]
 
     def _inconsistency(self, fields: list[Tensor]) -> Tensor:
-        """Of the way there and back its length (in cubes, both ways) or its derivatives, squared.
+        """ICON or GradICON of both directions, at every second sample, moved at random.
 
-        At every second sample, moved at random: what a network learns is the same between samples.
+        What a network learns is the same between samples.
         """
-        there, back = [f[:1] for f in fields], [f[1:] for f in fields]
-        here = identity(tuple(self.fixed.shape[2:]), there[-1])
-        for axis in range(2, here.dim()):
-            here = here.index_select(axis, torch.arange(0, here.shape[axis], 2).to(here.device))
-        noise = torch.randn(here.shape, generator=self.random).to(here)
-        first = here + _NOISE / self.fixed.shape[-1] * noise
+        points = identity_map(tuple(self.fixed.shape[2:]), fields[0])
+        for axis in range(2, points.dim()):
+            every_second = torch.arange(0, points.shape[axis], 2).to(points.device)
+            points = points.index_select(axis, every_second)
+        noise = torch.randn(points.shape, generator=self.random).to(points)
+        points = points + _NOISE / self.fixed.shape[-1] * noise
+        forward, backward = (
+            partial(displace, fields=[field[side] for field in fields])
+            for side in (slice(0, 1), slice(1, 2))
+        )
         if self.fitting.regularity == "icon":
-            ways = [
-                follow(*w) for w in ((there, follow(back, first)), (back, follow(there, first)))
-            ]
-            return rough.sum_of_squares([(way - first) / 2 for way in ways])
-        steps = torch.eye(here.shape[1]).to(here) * _STEP
-        points = [first, *(first + step.view(1, -1, *[1] * len(step)) for step in steps)]
-        start = torch.cat(points, 2)  # side by side: each field is read once for all
-        way, *beside = (start - follow(there, follow(back, start))).chunk(len(points), 2)
-        return rough.sum_of_squares([(way - w) / _STEP for w in beside])
+            return rough.inverse_consistency(forward, backward, points)
+        return rough.gradient_inverse_consistency(forward, backward, points)
 
 
 def _similarity_name(fitting: Fitting, how: WeightRefinement) -> str:
@@ -256,5 +260,5 @@ def _normalized_displacement(answer: Tensor, meaning: Output) -> Tensor:
     if meaning.kind == "voxel":
         said = from_voxels(said)
     elif meaning.kind == "unit_map":
-        said = 2 * said - 1 - identity(tuple(said.shape[2:]), said)
+        said = 2 * said - 1 - identity_map(tuple(said.shape[2:]), said)
     return exponential(said) if meaning.velocity else said

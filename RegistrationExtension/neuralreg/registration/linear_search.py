@@ -11,7 +11,7 @@ from torch import Tensor
 
 from neuralreg.geometry.grid import Grid, Matrix
 from neuralreg.geometry.image import Image
-from neuralreg.geometry.sampling import index_to_unit, sample_points, unit_edges
+from neuralreg.geometry.sampling import index_to_normalized, normalized_edges, sample_points
 from neuralreg.geometry.smoothing import gaussian
 from neuralreg.registration.adam import descend
 from neuralreg.registration.working_grid import resample_to, work_grid
@@ -73,16 +73,16 @@ class SampledImage:
     def read(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Values (b, n) at points (b, n, d) in mm from `center`, and 1 where they are inside."""
         d = self.grid.dimension
-        to_unit = index_to_unit(self.grid.size) @ self.grid.world_to_index
-        matrix = torch.as_tensor(to_unit[:d, :d]).to(points)
-        offset = torch.as_tensor(to_unit[:d, :d] @ self.center + to_unit[:d, d]).to(points)
-        unit = points @ matrix.T + offset
-        edges = torch.as_tensor(unit_edges(self.grid.size)).to(points)
-        inside = (unit.detach().abs() <= edges).all(-1).to(points)
+        scale = index_to_normalized(self.grid.size) @ self.grid.world_to_index
+        matrix = torch.as_tensor(scale[:d, :d]).to(points)
+        offset = torch.as_tensor(scale[:d, :d] @ self.center + scale[:d, d]).to(points)
+        normalized = points @ matrix.T + offset
+        edges = torch.as_tensor(normalized_edges(self.grid.size)).to(points)
+        inside = (normalized.detach().abs() <= edges).all(-1).to(points)
         shape = (len(points), -1, *[1] * (d - 1), d)
         values = torch.nn.functional.grid_sample(
             self.values.expand(len(points), *self.values.shape),
-            unit.view(shape),
+            normalized.view(shape),
             padding_mode="border",
             align_corners=True,
         )

@@ -29,7 +29,7 @@ from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.inverse import inverse_error, invert
 from neuralreg.geometry.linear import LinearTransform
-from neuralreg.geometry.network_output import from_network, from_voxels, to_voxels
+from neuralreg.geometry.network_output import from_network
 from neuralreg.geometry.velocity import exponentiate
 from neuralreg.measures.jacobian import folding_percent, jacobian_determinant
 from neuralreg.progress import Progress, Timer
@@ -233,7 +233,7 @@ def predict_field(
     fixed, moving, grid = network_pair(network.card, inputs.fixed, inputs.moving, initial, *masks)
     numbers = run_options(network.card, options)
     output = network.predict(fixed, moving, **numbers)
-    displacement = to_voxels(_displacement(network, output, grid))
+    displacement = _displacement(network, output, grid).to_voxels()
     voxels, smoothed_share = unfold_displacement(displacement)
     wide = extend_to_cover(grid, add_margin(inputs.fixed.grid))
     more_of = getattr(network, "maps", None)
@@ -243,7 +243,9 @@ def predict_field(
         name: Image(values[None].to("cpu", torch.uint8), inputs.fixed.grid)
         for name, values in maps.items()
     }
-    return Prediction(from_voxels(voxels, grid).resample(wide), smoothed_share, images)
+    return Prediction(
+        DisplacementField.from_voxels(voxels, grid).resample(wide), smoothed_share, images
+    )
 
 
 def fit_to_inputs(
@@ -296,7 +298,7 @@ def refine_velocity_field(
     progress: Progress,
 ) -> tuple[Velocity, RefinementRecord]:
     """The velocity that refinement makes of a first guess on the pair's grid."""
-    velocity = Velocity(to_voxels(guess))
+    velocity = Velocity(guess.to_voxels())
     record = refine_velocity(pair, velocity, refinement, progress)
     if record.kept == "linear":
         before, after = record.information[:2]
@@ -313,7 +315,7 @@ def integrate_without_folds(velocity: Velocity, grid: Grid) -> tuple[Displacemen
     pad = margin(grid)
     both_ends = [n for axis in pad for n in (axis, axis)]  # x first, as pad wants it
     padded = functional.pad(voxels[None], both_ends, mode="replicate")[0]
-    return from_voxels(padded, grid.pad(pad)), smoothed_share
+    return DisplacementField.from_voxels(padded, grid.pad(pad)), smoothed_share
 
 
 def compose_both_directions(

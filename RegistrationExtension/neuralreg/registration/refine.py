@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from neuralreg.geometry.sampling import index_grid, sample
-from neuralreg.geometry.velocity import exponential
+from neuralreg.geometry.velocity import exponentiate_voxels
 from neuralreg.measures.mind import mind_ssc
 from neuralreg.progress import Progress, stage
 from neuralreg.registration.adam import descend
@@ -91,7 +91,7 @@ class Velocity:
         """
         smooth = self.smooth()
         with torch.no_grad():
-            beyond = exponential(smooth / self.step, _SQUARINGS) * self.step - smooth
+            beyond = exponentiate_voxels(smooth / self.step, _SQUARINGS) * self.step - smooth
         return smooth + beyond
 
     def roughness(self) -> Tensor:
@@ -106,7 +106,7 @@ class Velocity:
     def at_full_size(self, sign: float = 1.0) -> Tensor:
         """Displacement in voxels x y z at every voxel of the work grid, integrated there."""
         with torch.no_grad():
-            return exponential(sign * enlarge(self.smooth(), self.shape), _SQUARINGS + 3)
+            return exponentiate_voxels(sign * enlarge(self.smooth(), self.shape), _SQUARINGS + 3)
 
 
 def _cell(shape: Sequence[int], factor: int) -> tuple[int, ...]:

@@ -10,10 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from neuralreg.composition.transforms import identity_map
+from neuralreg.composition.transforms import warp_to
+from neuralreg.geometry.normalized import identity_map
 from neuralreg.io.files import write_whole
 from neuralreg.training.data.pairs import Batch
-from neuralreg.training.model.methods import Conditional, warp_to
+from neuralreg.training.model.methods import Conditional
 
 Picture = NDArray[np.uint8]
 
@@ -92,28 +93,34 @@ def _conditional(model: nn.Module, pair: Batch) -> Picture:
 
 def _pair(model: nn.Module, pair: Batch) -> Picture:
     shape = tuple(pair["fixed"].shape[2:])
-    places = model(pair["fixed"], pair["moving"])(identity_map(shape, pair["fixed"]))
-    warped, _ = warp_to(places, pair["moving"])
+    coordinates = model(pair["fixed"], pair["moving"])(identity_map(shape, pair["fixed"]))
+    warped, _ = warp_to(coordinates, pair["moving"])
     shown = [pair["fixed"], pair["moving"], warped]
     panels = [enlarged(gray(middle_slice(values[0, 0]))) for values in shown]
     left = middle_slice((warped - pair["fixed"])[0, 0])
     panels.append(enlarged(gray(left, -1.0, 1.0)))
-    plane = places[0] if len(shape) == 2 else places[0, :2, shape[0] // 2]
+    plane = coordinates[0] if len(shape) == 2 else coordinates[0, :2, shape[0] // 2]
     panels.append(grid_picture(plane, panels[0].shape[:2]))
     return side_by_side(panels)
 
 
-def grid_picture(places: Tensor, size: tuple[int, ...]) -> Picture:
-    """Lines of a regular grid where a plane of unit coordinates (2, y, x) leads, `size` y x."""
+def grid_picture(coordinates: Tensor, size: tuple[int, ...]) -> Picture:
+    """A regular grid where a plane of normalized coordinates (2, y, x) leads, `size` y x."""
     from PIL import Image, ImageDraw
 
     height, width = size
     picture = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(picture)
     fine = torch.nn.functional.interpolate(
-        places[None].detach().cpu().float(), (height, width), mode="bilinear", align_corners=True
+        coordinates[None].detach().cpu().float(),
+        (height, width),
+        mode="bilinear",
+        align_corners=True,
     )[0]
-    x, y = (fine[0] * (width - 1)).numpy(), (fine[1] * (height - 1)).numpy()
+    x, y = (
+        ((fine[axis] + 1) / 2 * (samples - 1)).numpy()
+        for axis, samples in enumerate((width, height))
+    )
     for row in range(0, height, _LINE_EVERY):
         draw.line(list(zip(x[row].tolist(), y[row].tolist(), strict=True)), fill=(60, 60, 60))
     for column in range(0, width, _LINE_EVERY):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from monai.losses import BendingEnergyLoss, DiffusionLoss
+from neuralreg.geometry.normalized import displace, identity_map
 from neuralreg.measures.regularity import (
     bending,
     diffusion,
@@ -76,33 +79,47 @@ def test_the_penalty_is_the_shortfall_of_the_determinant(spacing):
     assert float(jacobian_penalty(u, spacing=spacing, least=0.5)) == pytest.approx(1.7)
 
 
+def linear(*factors: float, shift: float = 0.0):
+    """The transform that scales normalized coordinates, axis by axis, and shifts the first."""
+
+    def transform(points: torch.Tensor) -> torch.Tensor:
+        view = (1, -1, *[1] * (points.dim() - 2))
+        offset = torch.zeros(len(factors)).to(points)
+        offset[0] = shift
+        return points * torch.tensor(factors).to(points).view(view) + offset.view(view)
+
+    return transform
+
+
+POINTS = identity_map((8, 9, 10), torch.zeros((), dtype=torch.float64))
+
+
 def test_a_map_and_its_exact_inverse_are_consistent():
-    shape, d = (8, 9, 10), 3
-    matrix = np.eye(d) * 0.8
-    forward = affine(matrix, shape, (1.0,) * d)
-    backward = affine(np.linalg.inv(matrix), shape, (1.0,) * d)
-    assert float(inverse_consistency(forward, backward)) == pytest.approx(0, abs=1e-12)
-    assert float(gradient_inverse_consistency(forward, backward)) == pytest.approx(0, abs=1e-12)
+    forward, backward = linear(0.8, 0.8, 0.5), linear(1.25, 1.25, 2.0)
+    for measure in (inverse_consistency, gradient_inverse_consistency):
+        assert float(measure(forward, backward, POINTS)) == pytest.approx(0, abs=1e-12)
 
 
 def test_a_shift_left_over_costs_in_inverse_consistency_only():
-    forward, backward = torch.zeros(1, 2, 6, 6), torch.zeros(1, 2, 6, 6)
-    forward[:, 0], backward[:, 0] = 2.0, -1.5
-    assert float(inverse_consistency(forward, backward)) == pytest.approx(0.25 / 2)
-    assert float(gradient_inverse_consistency(forward, backward)) == 0
+    """A quarter of the image is left, in one of three components, in both orders."""
+    forward, backward = linear(1, 1, 1, shift=1.0), linear(1, 1, 1, shift=-0.5)
+    assert float(inverse_consistency(forward, backward, POINTS)) == pytest.approx(2 * 0.25**2 / 3)
+    gradient = gradient_inverse_consistency(forward, backward, POINTS)
+    assert float(gradient) == pytest.approx(0, abs=1e-12)
 
 
 def test_a_stretch_left_over_costs_its_square_in_gradient_inverse_consistency():
-    matrix = np.diag([1.1, 1.0])
-    forward = affine(matrix, (6, 7), (1.0, 1.0))
-    nothing = torch.zeros_like(forward)
-    assert float(gradient_inverse_consistency(forward, nothing)) == pytest.approx(0.01 / 2)
+    nothing = linear(1, 1, 1)
+    found = gradient_inverse_consistency(linear(1.1, 1, 1), nothing, POINTS)
+    assert float(found) == pytest.approx(0.01 / 3)
 
 
 def test_each_pair_of_a_batch_is_composed_by_itself():
-    forward = torch.zeros(2, 2, 6, 6)
-    forward[0, 0], forward[1, 1] = 1.0, 2.0
-    assert float(inverse_consistency(forward, -forward)) == 0
+    shifts = torch.zeros(2, 2, 6, 6)
+    shifts[0, 0], shifts[1, 1] = 0.1, 0.2
+    points = identity_map((6, 6))
+    forward, backward = (partial(displace, fields=[sign * shifts]) for sign in (1, -1))
+    assert float(inverse_consistency(forward, backward, points)) == pytest.approx(0, abs=1e-12)
 
 
 @pytest.mark.parametrize("measure", [diffusion, bending, jacobian_penalty])
@@ -114,4 +131,9 @@ def test_gradients_of_roughness_reach_the_field(measure, a_displacement):
 @pytest.mark.parametrize("measure", [inverse_consistency, gradient_inverse_consistency])
 def test_gradients_of_consistency_reach_both_fields(measure):
     fields = [torch.rand(1, 2, 4, 4, dtype=torch.float64, requires_grad=True) for _ in range(2)]
-    assert torch.autograd.gradcheck(measure, fields)
+    points = 0.3 * identity_map((5, 3), fields[0].detach()) + 0.02
+
+    def of_fields(*pair: torch.Tensor) -> torch.Tensor:
+        return measure(*(partial(displace, fields=[field]) for field in pair), points)
+
+    assert torch.autograd.gradcheck(of_fields, fields)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from neuralreg.errors import IncompatibleModel, InvalidImage, InvalidOption
+from neuralreg.geometry.normalized import compose, from_voxels, warp
 from neuralreg.networks import (
     conditional_lapirn,
     deepreg,
@@ -13,7 +14,6 @@ from neuralreg.networks import (
     symnet,
     voxelmorph,
 )
-from neuralreg.networks.flow import compose, from_voxels, warp
 
 from Testing.support.authors_networks import NETWORKS
 from Testing.support.seeded import seeded_pair, seeded_weights

@@ -2,14 +2,14 @@
 
 import pytest
 import torch
+from neuralreg.geometry.normalized import from_voxels, identity_map, warp
 from neuralreg.networks import avsm, dirnet, lku_net
-from neuralreg.networks.flow import from_voxels, identity, warp
 from scipy.interpolate import BSpline
 
 
 def blobs(shape, shift, scale=1.0):
     """An ellipsoid and a smaller one beside it, in normalized coordinates x y z."""
-    places = identity(shape, torch.zeros(1)) * scale
+    places = identity_map(shape, torch.zeros(1)) * scale
     d = len(shape)
     total = torch.zeros(1, 1, *shape)
     for center, size, value in ((0.0, 0.45, 0.7), (0.3, 0.15, 0.3)):

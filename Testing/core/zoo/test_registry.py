@@ -5,9 +5,10 @@ import json
 import pytest
 import torch
 from neuralreg.errors import IncompatibleModel, InvalidOption, InvalidTransform
+from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
-from neuralreg.geometry.network_output import from_network, from_voxels, to_voxels
+from neuralreg.geometry.network_output import from_network
 from neuralreg.registration.engine import register
 from neuralreg.zoo.card import ModelCard
 from neuralreg.zoo.registry import (
@@ -96,7 +97,9 @@ def test_an_affine_on_normalized_coordinates_scales_about_the_center(a_grid, ord
 
 def test_voxels_and_millimeters_are_two_views_of_one_field(a_grid, smooth_field):
     field = smooth_field(a_grid)
-    assert torch.allclose(from_voxels(to_voxels(field), a_grid).vectors, field.vectors, atol=1e-5)
+    assert torch.allclose(
+        DisplacementField.from_voxels(field.to_voxels(), a_grid).vectors, field.vectors, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize(

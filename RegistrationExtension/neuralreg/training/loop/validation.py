@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from neuralreg.composition.transforms import identity_map
+from neuralreg.composition.transforms import warp_to
+from neuralreg.geometry.normalized import identity_map
 from neuralreg.measures.regularity import jacobian_of
 from neuralreg.training.data.pairs import Batch, Batches
 from neuralreg.training.losses.label_losses import dice
 from neuralreg.training.losses.training_step import TrainingStep
-from neuralreg.training.model.methods import Conditional, voxels_of, warp_to
+from neuralreg.training.model.methods import Conditional, voxels_of
 
 
 class Validation:
@@ -42,11 +43,11 @@ class Validation:
                 said = model(batch["fixed"], batch["moving"], batch["moving_labels"])
                 return figures | {"dice": _overlap(batch["fixed_labels"], said)}
             found = self.step.find(batch)
-            places = found.forward(identity_map(found.shape, found.like))
+            coordinates = found.forward(identity_map(found.shape, found.like))
             if "fixed_labels" in batch:
-                warped, _ = warp_to(places, batch["moving_labels"])
+                warped, _ = warp_to(coordinates, batch["moving_labels"])
                 figures["dice"] = _overlap(batch["fixed_labels"], warped)
-            folded = jacobian_of(voxels_of(places)) <= 0
+            folded = jacobian_of(voxels_of(coordinates)) <= 0
             return figures | {"folding_percent": 100 * float(folded.double().mean())}
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from neuralreg.composition import models
+from neuralreg.geometry.normalized import identity_map
 from neuralreg.measures import regularity
 from neuralreg.training.config.part_registry import register_loss
 from neuralreg.training.model.methods import Found
@@ -44,13 +44,15 @@ def jacobian(found: Found, *, least: float = 0.0) -> Tensor:
 @register_loss("deformation", "icon")
 def icon(found: Found) -> Tensor:
     """Inverse consistency of the transforms of both orders, in units of the cube."""
-    return models.icon(found.forward, found.backward, found.shape)
+    points = identity_map(found.shape, found.like)
+    return regularity.inverse_consistency(found.forward, found.backward, points)
 
 
 @register_loss("deformation", "gradicon")
 def gradicon(found: Found) -> Tensor:
     """Mean squared derivative of the way there and back."""
-    return models.gradicon(found.forward, found.backward, found.shape)
+    points = identity_map(found.shape, found.like)
+    return regularity.gradient_inverse_consistency(found.forward, found.backward, points)
 
 
 @register_loss("deformation", "magnitude")

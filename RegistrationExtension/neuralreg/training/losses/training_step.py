@@ -8,12 +8,13 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from neuralreg.composition.transforms import Transform, identity_map
+from neuralreg.composition.transforms import Transform, warp_to
 from neuralreg.errors import InvalidOption
+from neuralreg.geometry.normalized import identity_map
 from neuralreg.training.config import schema
 from neuralreg.training.config.part_registry import LOSSES
 from neuralreg.training.data.pairs import Batch
-from neuralreg.training.model.methods import Conditional, Found, warp_to
+from neuralreg.training.model.methods import Conditional, Found
 
 Term = tuple[str, float, Callable[..., Tensor]]
 TOTAL = "loss"
@@ -69,25 +70,25 @@ class TrainingStep(nn.Module):
     def _of_transform(self, batch: Batch) -> dict[str, Tensor]:
         found = self.find(batch)
         with torch.autocast(found.like.device.type, enabled=False):
-            losses = self._alike(batch, found.places, "fixed", "moving")
+            losses = self._alike(batch, found.coordinates, "fixed", "moving")
             if self.symmetric:
                 back = found.backward(identity_map(found.shape, found.like))
                 other = self._alike(batch, back, "moving", "fixed")
                 losses = {name: (value + other[name]) / 2 for name, value in losses.items()}
             return losses | {name: loss(found) for name, _, loss in self.deformation}
 
-    def _alike(self, batch: Batch, places: Tensor, onto: str, from_: str) -> dict[str, Tensor]:
+    def _alike(self, batch: Batch, coordinates: Tensor, onto: str, from_: str) -> dict[str, Tensor]:
         """The image and label losses of one direction."""
         losses = {}
         if self.image:
-            warped, counted = warp_to(places, batch[from_])
+            warped, counted = warp_to(coordinates, batch[from_])
             if f"{from_}_mask" in batch:
                 counted = counted * batch[f"{onto}_mask"]
-                counted = counted * warp_to(places, batch[f"{from_}_mask"])[0]
+                counted = counted * warp_to(coordinates, batch[f"{from_}_mask"])[0]
             losses = {n: loss(batch[onto], warped, weight=counted) for n, _, loss in self.image}
         if self.label:
             labels = dict(zip(("fixed", "moving"), _labels(batch), strict=True))
-            warped, _ = warp_to(places, labels[from_])
+            warped, _ = warp_to(coordinates, labels[from_])
             losses |= {name: loss(labels[onto], warped) for name, _, loss in self.label}
         return losses
 

@@ -12,9 +12,9 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from neuralreg.errors import InvalidOption
+from neuralreg.geometry.normalized import identity_map
 from neuralreg.networks import avsm as avsm_file
 from neuralreg.networks import deepreg, dirnet, lapirn, lku_net, transmorph, voxelmorph
-from neuralreg.networks.flow import identity
 from neuralreg.networks.icon_unet import TallUNet
 from neuralreg.networks.mlp import MLP
 from neuralreg.networks.unet import FEATURES
@@ -306,7 +306,7 @@ class _Affine(nn.Module):
 
     def forward(self, fixed: Tensor, moving: Tensor) -> Tensor:
         change: Tensor = self.network(fixed, moving)
-        places = identity(tuple(fixed.shape[2:]), fixed)
+        places = identity_map(tuple(fixed.shape[2:]), fixed)
         moved = change[:, :, :-1] @ places.flatten(2) + change[:, :, -1:]
         return moved.view(len(fixed), *places.shape[1:])
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from neuralreg.composition import models
-from neuralreg.composition.transforms import Transform, identity_map, read
+from neuralreg.composition.transforms import Transform
+from neuralreg.geometry.normalized import identity_map, to_voxels
 from neuralreg.networks.blocks import single
 from neuralreg.training.config import schema
 from neuralreg.training.config.part_registry import BACKBONES
@@ -21,8 +22,8 @@ from neuralreg.training.model.pad_to_size import AnySize
 class Found:
     """What a model says about a pair, for losses to judge.
 
-    forward: the transform from fixed to moving, on unit coordinates. swapped: gives the transform
-    of the exchanged pair; it is only computed where somebody asks. shape: z y x.
+    forward: the transform from fixed to moving. swapped: gives the transform of the exchanged pair;
+    it is only computed where it is used. shape: z y x.
     """
 
     forward: Transform
@@ -36,34 +37,26 @@ class Found:
         return self.swapped()
 
     @cached_property
-    def places(self) -> Tensor:
-        """Where the samples go, unit coordinates x y z, (n, d, z, y, x)."""
+    def coordinates(self) -> Tensor:
+        """Where the samples go, normalized, x y z, (n, d, z, y, x)."""
         return self.forward(identity_map(self.shape, self.like))
 
     @cached_property
     def displacement(self) -> Tensor:
         """How far the samples go, in voxels x y z, (n, d, z, y, x)."""
-        return voxels_of(self.places)
+        return voxels_of(self.coordinates)
 
 
-def voxels_of(places: Tensor) -> Tensor:
-    """Displacement in voxels x y z of samples that go to unit coordinates."""
-    shape = tuple(places.shape[2:])
-    last = torch.tensor([n - 1 for n in shape[::-1]]).to(places)
-    return (places - identity_map(shape, places)) * last.view(-1, *[1] * len(shape))
-
-
-def warp_to(places: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-    """Values of the moving side read at unit coordinates, and 1 where they lie inside of it."""
-    inside = ((places >= 0) & (places <= 1)).all(1, keepdim=True)
-    return read(values, places), inside.to(values.dtype)
+def voxels_of(coordinates: Tensor) -> Tensor:
+    """Displacement in voxels x y z of the samples that go to normalized coordinates."""
+    return to_voxels(coordinates - identity_map(tuple(coordinates.shape[2:]), coordinates))
 
 
 def build_model(config: schema.Model, shape: tuple[int, ...]) -> nn.Module:
     """The model of a configuration, for images of a shape (z y x).
 
-    `model(fixed, moving)` gives a transform on unit coordinates; a conditional one is called with
-    the moving label, too, and gives the fixed one.
+    `model(fixed, moving)` gives a transform of normalized coordinates; a conditional one is called
+    with the moving label, too, and gives the fixed one.
     Raises InvalidOption for a backbone or an option that does not exist.
     """
     if config.method == "conditional":
@@ -117,7 +110,7 @@ def _stage(step: schema.Step, config: schema.Model, shape: tuple[int, ...]) -> n
 
 
 class Matrix(nn.Module):
-    """The linear motion that a network's displacement shows at the corners of the cube.
+    """The linear motion that a network's displacement shows at the corners of the image.
 
     Exact where the network answers with an affine motion; else its answer counts there only.
     """
@@ -127,14 +120,14 @@ class Matrix(nn.Module):
         self.network = network
 
     def forward(self, fixed: Tensor, moving: Tensor) -> Tensor:
-        """A matrix (n, d, d + 1) on unit coordinates x y z."""
+        """A matrix (n, d, d + 1) on normalized coordinates x y z."""
         displacement: Tensor = self.network(fixed, moving)
         d = displacement.shape[1]
         start = _corner(displacement, None)
         ends = [_corner(displacement, 2 + d - 1 - component) for component in range(d)]
-        linear = torch.stack([end - start for end in ends], 2)
-        linear = linear + torch.eye(d, dtype=linear.dtype, device=linear.device)
-        return torch.cat((linear, start[:, :, None]), 2)
+        slopes = torch.stack([(end - start) / 2 for end in ends], 2)
+        linear = slopes + torch.eye(d, dtype=slopes.dtype, device=slopes.device)
+        return torch.cat((linear, (start + slopes.sum(2))[:, :, None]), 2)
 
 
 def _corner(values: Tensor, far: int | None) -> Tensor:

@@ -42,7 +42,7 @@ def padded(shape: Shape, divisor: int, least: int = 1) -> Shape:
 
 
 class AnySize(nn.Module):
-    """A network for images of any size, whose answer is in units of the cube, components x y z.
+    """A network for images of any size, whose answer is a normalized displacement, x y z.
 
     The border is repeated at the far ends until the sizes divide; the answer is cut again.
     raw: leave the numbers alone, for an answer that is no displacement.
@@ -71,14 +71,14 @@ class AnySize(nn.Module):
             )
         for axis, n in enumerate(shape, start=2):
             answer = answer.narrow(axis, 0, n)
-        return answer if self.raw else self._in_cubes(answer, wide)
+        return answer if self.raw else self._normalize(answer, wide)
 
-    def _in_cubes(self, answer: Tensor, wide: Shape) -> Tensor:
+    def _normalize(self, answer: Tensor, wide: Shape) -> Tensor:
         about = self.convention
         if about.order == "zyx":
             answer = answer.flip(1)
-        lengths = {"voxel": [1.0] * len(wide), "unit": [float(n - 1) for n in wide]}
-        lengths["normalized"] = [(n - 1) / 2 for n in wide]
+        lengths = {"voxel": [2.0] * len(wide), "unit": [2.0 * (n - 1) for n in wide]}
+        lengths["normalized"] = [float(n - 1) for n in wide]
         last = [max(n - 1, 1) for n in answer.shape[2:]]
         factor = [a / b for a, b in zip(lengths[about.kind], last, strict=True)][::-1]
         return answer * torch.tensor(factor).to(answer).view(-1, *[1] * len(wide))

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from neuralreg.networks.flow import identity
+from neuralreg.geometry.normalized import identity_map
 from neuralreg.training.config.part_registry import register_backbone
 from neuralreg.training.model.pad_to_size import Shape, with_convention
 from neuralreg.zoo.registry import built
@@ -33,7 +33,7 @@ class Published(nn.Module):
         answer: Tensor = self.network(fixed, moving, **self.run)
         if self.kind != "unit_map":
             return answer
-        here = (identity(tuple(fixed.shape[2:]), answer) + 1) / 2
+        here = (identity_map(tuple(fixed.shape[2:]), answer) + 1) / 2
         return answer - (here.flip(1) if self.order == "zyx" else here)
 
 

@@ -67,11 +67,11 @@ class PairFiles:
         if self.velocity is not None:
             write_velocity(self.velocity, folder / VELOCITY)
 
-    def draw(self, folder: Path, places: Tensor) -> Picture:
+    def draw(self, folder: Path, coordinates: Tensor) -> Picture:
         """A PNG of the middle slice of each image, and all of them in pair.png, which comes back.
 
-        It shows fixed, moving, warped, and the deformed grid. places: where the network's samples
-        go, unit coordinates (d, z, y, x).
+        It shows fixed, moving, warped, and the deformed grid. coordinates: where the network's
+        samples go, normalized, (d, z, y, x).
         """
         folder.mkdir(parents=True, exist_ok=True)
         panels = []
@@ -85,7 +85,9 @@ class PairFiles:
                 plane = middle_slice(labels.data[0]).float()
                 shown = gray(plane, 0.0, max(float(labels.data.max()), 1.0))
                 write_png(shown, folder / f"{role}_{_label_name(value)}.png")
-        plane = places if places.dim() == 3 else places[:2, places.shape[1] // 2]
+        plane = (
+            coordinates[:2] if coordinates.dim() == 3 else coordinates[:2, len(coordinates[0]) // 2]
+        )
         size = enlarged(panels[0]).shape[:2]
         row = [*(at_height(panel, size[0]) for panel in panels), grid_picture(plane, size)]
         whole = side_by_side(row)

@@ -11,17 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from neuralreg.composition.transforms import Transform, identity_map, velocity_of
+from neuralreg.composition.transforms import Transform, velocity_of
 from neuralreg.devices import choose_device
 from neuralreg.errors import InvalidOption
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
-from neuralreg.geometry.network_output import from_voxels
+from neuralreg.geometry.normalized import identity_map, resize, to_voxels
 from neuralreg.geometry.warp import warp
 from neuralreg.io.itk import linear_to_itk
 from neuralreg.io.transform_files import write_transform
-from neuralreg.networks.flow import resized
 from neuralreg.progress import Progress, silent
 from neuralreg.training.config import schema
 from neuralreg.training.data.dataset_files import Case, read_case_image, read_case_labels
@@ -136,28 +135,27 @@ def _transform_of(
     with torch.no_grad():
         shape = tuple(seen["fixed"].shape[2:])
         transform = model(seen["fixed"], seen["moving"])
-        places = transform(identity_map(shape, seen["fixed"]))
+        coordinates = transform(identity_map(shape, seen["fixed"]))
     took = time.monotonic() - start
     place = Placement.of_images(*images, pairs.config)
-    field = place.field(voxels_of(places)[0].cpu())
+    field = place.field(voxels_of(coordinates)[0].cpu())
     files = _registered(fixed, moving, images, field, pairs)
     files = replace(files, velocity=_velocity(transform, place.fixed))
     if options.nifti:
         files.write(folder)
         _write_linear(model, field, folder)
     if options.png:
-        files.draw(folder, places[0].cpu())
+        files.draw(folder, coordinates[0].cpu())
     return [{**row, "seconds": took} for row in figures_of_pair(files)]
 
 
 def _velocity(transform: Transform, grid: Grid) -> DisplacementField | None:
-    """The velocity in mm behind a transform of unit coordinates, at the samples of a grid."""
+    """The velocity in mm behind a transform of normalized coordinates, at the samples of a grid."""
     velocity = velocity_of(transform)
     if velocity is None:
         return None
-    at_samples = resized(velocity, grid.shape, aligned=True)[0].cpu()
-    last = torch.tensor([n - 1.0 for n in grid.size]).view(-1, *[1] * grid.dimension)
-    return from_voxels(at_samples * last, grid)
+    voxels = to_voxels(resize(velocity, grid.shape, aligned=True))[0].cpu()
+    return DisplacementField.from_voxels(voxels, grid)
 
 
 def _registered(

@@ -9,8 +9,8 @@ import torch
 import yaml
 from neuralreg.cli.main import app
 from neuralreg.errors import InvalidOption
+from neuralreg.geometry.normalized import upsample
 from neuralreg.networks import lapirn
-from neuralreg.networks.flow import doubled
 from neuralreg.training.configuration import read_configuration
 from neuralreg.training.loop.checkpoint import read_checkpoint
 from neuralreg.training.loop.run import train
@@ -96,7 +96,7 @@ def test_the_coarse_levels_answer_as_a_network_of_their_own():
         grown = network(*seeded_pair((64, 48)))
         network.use_levels(None)
         whole = network(*seeded_pair((64, 48)))
-    assert torch.allclose(grown, doubled(alone))
+    assert torch.allclose(grown, upsample(alone))
     assert not torch.allclose(whole, grown)
 
 

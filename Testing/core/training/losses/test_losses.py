@@ -6,7 +6,8 @@ import monai.losses
 import pytest
 import torch
 from monai.losses.image_dissimilarity import kernel_dict
-from neuralreg.composition.transforms import from_displacement, identity_map
+from neuralreg.composition.transforms import from_displacement
+from neuralreg.geometry.normalized import from_voxels, identity_map
 from neuralreg.measures import local_correlation as home
 from neuralreg.measures.local_correlation import lncc
 from neuralreg.training.config.part_registry import DEFORMATION_LOSSES, IMAGE_LOSSES, LABEL_LOSSES
@@ -161,11 +162,9 @@ def test_several_scales_are_the_mean_over_smoothed_labels(kernel):
 
 def found_with(displacement):
     """What a model would say whose displacement (voxels x y z) this is."""
-    shape = tuple(displacement.shape[2:])
-    last = torch.tensor([n - 1 for n in shape[::-1]]).view(1, -1, *[1] * len(shape))
-    forward = from_displacement(displacement / last)
-    back = from_displacement(-displacement / last)
-    return Found(forward, lambda: back, shape, displacement)
+    forward = from_displacement(from_voxels(displacement))
+    backward = from_displacement(from_voxels(-displacement))
+    return Found(forward, lambda: backward, tuple(displacement.shape[2:]), displacement)
 
 
 def deformation(name, displacement, **options):
@@ -202,7 +201,7 @@ def test_bending_is_monais_and_far_from_deepregs_on_noise():
         for b in (2, 3, 4)
     )
     assert 6 < float(wanted) / deepregs < 10
-    x = identity_map(SHAPE) * 12
+    x = (identity_map(SHAPE) + 1) * 6
     smooth = torch.sin(x / 4)
     wide = sum(
         float((derivative(derivative(smooth, a), b) ** 2).mean())
@@ -214,7 +213,7 @@ def test_bending_is_monais_and_far_from_deepregs_on_noise():
 
 def test_an_affine_motion_costs_no_bending_and_a_shift_nothing():
     shift = torch.ones(1, 3, *SHAPE)
-    linear = identity_map(SHAPE) * 3
+    linear = (identity_map(SHAPE) + 1) * 1.5
     for name in ("bending", "gradient", "jacobian"):
         assert deformation(name, shift) == pytest.approx(0, abs=1e-9)
     assert deformation("bending", linear) == pytest.approx(0, abs=1e-9)
@@ -222,7 +221,7 @@ def test_an_affine_motion_costs_no_bending_and_a_shift_nothing():
 
 
 def test_folds_cost_and_stretching_does_not():
-    x = identity_map(SHAPE)
+    x = (identity_map(SHAPE) + 1) / 2
     turned = torch.zeros(1, 3, *SHAPE)
     turned[:, 0] = -2 * x[:, 0] * (SHAPE[2] - 1)  # x becomes -x: determinant -1 everywhere
     assert deformation("jacobian", turned) == pytest.approx(1, rel=1e-3)
@@ -234,7 +233,7 @@ def test_a_way_back_that_fits_costs_nothing():
     for name in ("icon", "gradicon"):
         assert deformation(name, shift) == pytest.approx(0, abs=1e-6)
         assert deformation(name, NOISE[:1]) > 1e-3
-    assert torch.allclose(voxels_of(found_with(shift).places), shift, atol=1e-4)
+    assert torch.allclose(voxels_of(found_with(shift).coordinates), shift, atol=1e-4)
 
 
 def test_losses_take_two_dimensions_too():

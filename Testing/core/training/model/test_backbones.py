@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from neuralreg.composition.transforms import identity_map
 from neuralreg.errors import InvalidOption
+from neuralreg.geometry.normalized import identity_map, to_voxels
 from neuralreg.training.config.part_registry import BACKBONES
 from neuralreg.training.config.schema import Model
 from neuralreg.training.model.methods import build_model, voxels_of
@@ -116,8 +116,7 @@ class Constant(nn.Module):
 def test_each_convention_means_the_same_displacement(kind, order, vector):
     network = with_convention(Constant(*vector), kind=kind, order=order, divisor=4)
     image = torch.rand(1, 1, 5, 9)
-    unit = AnySize(network)(image, image)
-    found = unit * torch.tensor([8.0, 4.0]).view(1, 2, 1, 1)
+    found = to_voxels(AnySize(network)(image, image))
     wanted = torch.tensor([2.0, 1.0]).view(1, 2, 1, 1).expand(found.shape)
     assert torch.allclose(found, wanted, atol=1e-6)
     assert network.convention == Convention(kind, order, 4)

@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from neuralreg.composition.transforms import identity_map
 from neuralreg.errors import IncompatibleModel, InvalidOption, UnreadableFile, WeightsUnavailable
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
+from neuralreg.geometry.normalized import identity_map
 from neuralreg.networks import dirnet, lapirn, lku_net
-from neuralreg.networks.flow import identity
 from neuralreg.registration.preprocess import network_grid, scale_intensities
 from neuralreg.training.config.schema import Configuration
 from neuralreg.training.configuration import read_configuration
@@ -49,7 +48,7 @@ class MapOfADirnet(torch.nn.Module):
         self.inner = dirnet.build(2, width=4)
 
     def forward(self, fixed: torch.Tensor, moving: torch.Tensor) -> torch.Tensor:
-        here = identity(tuple(fixed.shape[2:]), fixed)
+        here = identity_map(tuple(fixed.shape[2:]), fixed)
         return ((here + self.inner(fixed, moving)).flip(1) + 1) / 2
 
 
@@ -131,9 +130,9 @@ def test_a_model_that_was_taken_over_answers_as_the_zoo_s_own(tmp_path, network,
     last = torch.tensor([n - 1.0 for n in shape[::-1]]).view(-1, *[1] * len(shape))
     here = identity_map(shape, fixed)[0]
     expected = {
-        "voxel": lambda: here + said / last,
-        "normalized": lambda: here + said / 2,
-        "unit_map": lambda: said,
+        "voxel": lambda: here + 2 * said / last,
+        "normalized": lambda: here + said,
+        "unit_map": lambda: 2 * said - 1,
     }[kind]()
     assert (expected - here).abs().max() > 1e-3
     assert torch.allclose(places, expected, atol=1e-5)
@@ -167,7 +166,7 @@ def test_published_weights_answer_as_the_engine_has_them_and_learn(name, monkeyp
     run = {option: about.default for option, about in card.options.items()}
     said = load_card(card).predict(fixed[0], moving[0], **run)
     last = torch.tensor([n - 1.0 for n in shape[::-1]]).view(-1, 1, 1, 1)
-    said = said / (last if card.output.kind == "voxel" else 2)
+    said = said / (last / 2 if card.output.kind == "voxel" else 1)
     assert card.output.order == "xyz"
     assert torch.allclose(places[0], here[0] + said, atol=1e-5)
     assert said.abs().max() > 0.01

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from neuralreg.composition.transforms import identity_map
+from neuralreg.composition.transforms import warp_to
 from neuralreg.errors import InvalidOption
+from neuralreg.geometry.normalized import identity_map
 from neuralreg.measures.regularity import jacobian_of
 from neuralreg.training.config.schema import Loss, Model
 from neuralreg.training.losses.training_step import TOTAL, TrainingStep, found_by
-from neuralreg.training.model.methods import Conditional, build_model, voxels_of, warp_to
+from neuralreg.training.model.methods import Conditional, build_model, voxels_of
 from neuralreg.training.model.pad_to_size import AnySize
 from torch import nn
 
@@ -17,7 +18,7 @@ from Testing.core.training.model.test_backbones import awake, model_of
 
 SHAPE = (20, 24)
 PAIR = torch.rand(2, 1, *SHAPE), torch.rand(2, 1, *SHAPE)
-_X, _Y = identity_map(SHAPE)[0]
+_X, _Y = (identity_map(SHAPE)[0] + 1) / 2
 WAVES = torch.sin(9 * _X)[None, None] + 0.5, torch.sin(8 * _Y + 1)[None, None] + 0.5
 
 
@@ -35,7 +36,7 @@ def test_an_affine_backbone_gives_an_affine_motion_everywhere(name, shape):
     second = [field.diff(n=2, dim=a).abs().max() for a in range(2, field.dim())]
     assert float(max(second)) < 1e-4
     assert float(field.abs().max()) > 0.01
-    outside = torch.full((1, len(shape), 1), 3.0)  # beyond the cube as well
+    outside = torch.full((1, len(shape), 1), 3.0)  # beyond the image as well
     along = model(fixed, moving)(torch.cat((outside, outside + 1, outside + 2), 2))
     assert torch.allclose(along.diff(n=2, dim=2), torch.zeros(1), atol=1e-4)
 
@@ -67,7 +68,7 @@ def test_an_inverse_consistent_model_goes_back_where_it_came_from():
         there, back = model(*WAVES), model(*WAVES[::-1])
         gap = (back(there(here)) - here).abs().mean()
         way = (there(here) - here).abs().mean()
-    assert float(way) > 0.02
+    assert float(way) > 0.04
     assert float(gap) < 0.05 * float(way)
 
 
@@ -177,7 +178,7 @@ def test_a_symmetric_loss_is_the_mean_of_both_directions():
 def test_what_the_moving_image_did_not_show_does_not_count():
     class Shift(nn.Module):
         def forward(self, fixed, moving):
-            return lambda places: places + torch.tensor([0.5, 0.0]).view(1, 2, *[1] * 2)
+            return lambda points: points + torch.tensor([1.0, 0.0]).view(1, 2, *[1] * 2)
 
     fixed = torch.zeros(1, 1, 8, 9)
     moving = torch.ones(1, 1, 8, 9)
@@ -193,7 +194,7 @@ class Still(nn.Module):
     """The model that moves nothing."""
 
     def forward(self, fixed, moving):
-        return lambda places: places
+        return lambda points: points
 
 
 def test_losses_keep_their_digits_where_networks_compute_in_short_numbers():

@@ -156,10 +156,10 @@ def test_a_known_shift_comes_back_in_millimeters(shapes, tmp_path, monkeypatch):
     class Shift(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.by = torch.nn.Parameter(torch.tensor([2.0 / 23, 0.0]))
+            self.by = torch.nn.Parameter(torch.tensor([2 * 2.0 / 23, 0.0]))
 
         def forward(self, fixed, moving):
-            return lambda places: places + self.by.view(1, 2, 1, 1)
+            return lambda points: points + self.by.view(1, 2, 1, 1)
 
     monkeypatch.setattr(module, "load_trained", lambda *_: Shift())
     predict(config, tmp_path, tmp_path / "out", PredictOptions(png=False))
