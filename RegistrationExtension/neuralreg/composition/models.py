@@ -33,6 +33,8 @@ from neuralreg.composition.transforms import (
     warp,
 )
 from neuralreg.measures import regularity as _regularity
+from neuralreg.networks.network import Output as Meaning
+from neuralreg.networks.network import RegistrationModule
 from neuralreg.zoo.card import Input, ModelCard, Output
 from neuralreg.zoo.registry import register_model
 
@@ -208,11 +210,13 @@ def assess(
     return Losses(alike + weight * rough, alike, rough, forward, backward)
 
 
-class ComposedNetwork(nn.Module):
+class ComposedNetwork(RegistrationModule):
     """A model as the engine wants a network: its transform, read at every sample.
 
     What `build` in a file of your own gives back, for `neuralreg models import`.
     """
+
+    output = Meaning("coordinates", "unit", "xyz")
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()

@@ -13,13 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from neuralreg.networks.blocks import Adapting, channels_last, single
+from neuralreg.networks.blocks import channels_last, single
+from neuralreg.networks.network import Network
 
 _COMPILED = "_orig_mod."  # put before all names by torch.compile
 _POOLS = {"max": nn.MaxPool3d, "average": nn.AvgPool3d}
 
 
-class Anatomix(Adapting):
+class Anatomix(Network):
     """A U-Net that describes each voxel by some numbers.
 
     levels: halvings. start: channels at full resolution. outputs: numbers per voxel.
@@ -82,9 +83,9 @@ class Anatomix(Adapting):
 
     features = forward
 
-    def adapted(self, state: Mapping[str, Any]) -> dict[str, Tensor]:
+    def adapt_weights(self, weights: Mapping[str, Any]) -> dict[str, Tensor]:
         """The tensors, also of a network that was compiled when it was saved."""
-        return {name.removeprefix(_COMPILED): tensor for name, tensor in state.items()}
+        return {name.removeprefix(_COMPILED): tensor for name, tensor in weights.items()}
 
 
 build = Anatomix

@@ -29,24 +29,6 @@ def single(values: Tensor) -> Tensor:
     return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
 
 
-class Adapting(nn.Module):
-    """A network that first turns the tensors of a file into its own key layout.
-
-    Loading stays as strict as it was asked for: what `adapted` cannot place is left for it to name.
-    """
-
-    def adapted(self, state: Mapping[str, Any]) -> dict[str, Tensor]:
-        """The same tensors under the names and in the shapes of this network."""
-        raise NotImplementedError
-
-    def load_state_dict(
-        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
-    ) -> Any:
-        """Takes the authors' files, and what this network itself has saved."""
-        return super().load_state_dict(self.adapted(state_dict), strict, assign)
-
-
-def unwrapped(state: Mapping[str, Any], key: str) -> dict[str, Tensor]:
-    """The tensors of a checkpoint that holds them under `key`, beside other things, or directly."""
-    inner = state.get(key, state)
-    return dict(inner)
+def unwrap(weights: Mapping[str, Any], key: str) -> dict[str, Tensor]:
+    """The tensors of a checkpoint that holds them under a key, beside other things, or directly."""
+    return dict(weights.get(key, weights))

@@ -11,13 +11,13 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from neuralreg.networks.pyramid import SLOPE, PyramidLevel, Widths, convolution, rectified
+from neuralreg.networks.pyramid import SLOPE, PyramidLevel, Widths, convolution, rectify
 
 _CODE = 64  # numbers that the smoothness is mapped to
 
 
 class StyledRectifier(nn.Module):
-    """Channels normalized on request, scaled and shifted as the code says, then rectified."""
+    """Channels normalized on request, scaled and shifted as the code says, then rectify."""
 
     def __init__(self, channels: int, *, normalize: bool) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class StyledRectifier(nn.Module):
             )
             scale = scale * (variance + 1e-5).rsqrt()
             shift = shift - mean * scale
-        return rectified(torch.addcmul(shift, values, scale))
+        return rectify(torch.addcmul(shift, values, scale))
 
 
 class ConditionalBlock(nn.Module):
@@ -87,7 +87,7 @@ class ConditionalLapIRN(PyramidLevel):
 
         smoothness: 0 (follows every detail, may fold) to 1 (stiff).
         """
-        return self.answer(fixed, moving, code=fixed.new_full((1, 1), smoothness)).field
+        return self.predict(fixed, moving, code=fixed.new_full((1, 1), smoothness)).field
 
 
 build = ConditionalLapIRN

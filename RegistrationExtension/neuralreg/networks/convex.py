@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -12,9 +12,7 @@ from torch.nn import functional
 from neuralreg.errors import IncompatibleModel
 from neuralreg.geometry.sampling import index_grid, sample
 from neuralreg.measures.mind import Describe, box_mean, mind_ssc, stride_of
-
-if TYPE_CHECKING:
-    from neuralreg.zoo.card import ModelCard
+from neuralreg.networks.network import Output, RegistrationModule
 
 _COUPLINGS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 _COST_SCALE = 12.0  # squared feature differences against squared cells
@@ -54,30 +52,32 @@ def couple(costs: Tensor, reach: tuple[int, ...]) -> Tensor:
     labels = displacements(reach).to(costs).T  # d, L
     flat = costs.flatten(1)
 
-    def smoothed(best: Tensor) -> Tensor:
+    def smooth(best: Tensor) -> Tensor:
         field = labels[:, best].view(1, d, *spatial)
         return box_mean(field, 1)[0]
 
-    field = smoothed(flat.argmin(0))
+    field = smooth(flat.argmin(0))
     square = labels.square().sum(0)[:, None]
     for weight in _COUPLINGS:
         pull = square - 2 * labels.T @ field.flatten(1)
-        field = smoothed((flat + weight * pull).argmin(0))
+        field = smooth((flat + weight * pull).argmin(0))
     return field
 
 
-def consistent(forward: Tensor, backward: Tensor, iterations: int = 15) -> tuple[Tensor, Tensor]:
+def make_consistent(
+    forward: Tensor, backward: Tensor, iterations: int = 15
+) -> tuple[Tensor, Tensor]:
     """Both fields (d, z, y, x), array order, in samples, made inverse to each other."""
     for _ in range(iterations):
         new = tuple(
-            0.5 * (a - _follow(b, a)) for a, b in ((forward, backward), (backward, forward))
+            0.5 * (a - _sample_ahead(b, a)) for a, b in ((forward, backward), (backward, forward))
         )
         forward, backward = new
     return forward, backward
 
 
-def _follow(then: Tensor, first: Tensor) -> Tensor:
-    """`then` read where `first` leads."""
+def _sample_ahead(then: Tensor, first: Tensor) -> Tensor:
+    """`then` sampled where `first` leads."""
     at = index_grid(tuple(first.shape[1:]), like=first) + first.flip(0).movedim(0, -1)
     return sample(then, at)
 
@@ -96,58 +96,67 @@ def search(fixed: Tensor, moving: Tensor, reach: int) -> Tensor:
     sides = tuple(reach if n > 1 else 0 for n in fixed.shape[1:])
     forward = couple(cost_volume(fixed, moving, sides), sides)
     backward = couple(cost_volume(moving, fixed, sides), sides)
-    found, _ = consistent(forward, backward)
-    return found
+    return make_consistent(forward, backward)[0]
 
 
-class ConvexSearch:
-    """The model "convex": features compared over a discrete displacement space.
+class ConvexSearch(RegistrationModule):
+    """Descriptions compared over a discrete displacement space.
 
     It searches twice: cells find where things went, halves of cells, moved there, the rest.
 
-    card: its arguments are `cell`, voxels of the work grid per cell, and `reach`, cells searched
-    to each side. describe: features whose differences are in the scale of those of MIND-SSC,
-    which it is unless given.
+    Args:
+        describe: makes descriptions whose differences are in the scale of those of MIND-SSC, which
+            it is unless given.
+        cell: voxels of the grid per cell.
+        reach: cells searched to each side.
     """
 
-    def __init__(
-        self,
-        card: ModelCard,
-        describe: Describe = mind_ssc,
-        cell: int = 4,
-        reach: int = 3,
-    ) -> None:
-        self.card, self.describe = card, describe
-        self.cell = card.arguments.get("cell", cell)
-        self.reach = card.arguments.get("reach", reach)
+    output = Output("displacement", "voxel", "xyz")
+    trainable: ClassVar[bool] = False
 
-    def predict(self, fixed: Tensor, moving: Tensor, **options: float) -> Tensor:
-        """Displacement in voxels x y z (d, z, y, x) of images (1, z, y, x) on one grid.
+    def __init__(self, describe: Describe = mind_ssc, *, cell: int = 4, reach: int = 3) -> None:
+        super().__init__()
+        self.describe, self.cell, self.reach = describe, cell, reach
 
-        Raises IncompatibleModel when half a cell is not a whole number of descriptions.
+    def forward(self, fixed: Tensor, moving: Tensor) -> Tensor:
+        """Displacement (1, d, z, y, x), fixed to moving, in voxels, components x y z.
+
+        In the precision of the images, also under autocast.
+
+        Args:
+            fixed: (1, 1, z, y, x).
+            moving: (1, 1, z, y, x).
+
+        Raises:
+            IncompatibleModel: half a cell is not a whole number of descriptions.
         """
-        shape = tuple(fixed.shape[1:])
-        one, two = (self.describe(image[None])[0] for image in (fixed, moving))
+        with torch.autocast(fixed.device.type, enabled=False):
+            return self._search(fixed, moving)[None]
+
+    def _search(self, fixed: Tensor, moving: Tensor) -> Tensor:
+        shape = tuple(fixed.shape[2:])
+        one, two = (self.describe(image)[0] for image in (fixed, moving))
         stride = stride_of(one, shape)
         self._require_halves(max(stride))
         large = tuple(n >= 2 * _FEWEST for n in shape)
-        half = tuple(
-            self.cell // (2 * s) if whole else 1 for s, whole in zip(stride, large, strict=True)
-        )
-        pair = tuple(2 if whole else 1 for whole in large)
+        half = tuple(self.cell // (2 * s) if n else 1 for s, n in zip(stride, large, strict=True))
+        pair = tuple(2 if n else 1 for n in large)
         one, two = cells(one, half), cells(two, half)
-        found = search(cells(one, pair), cells(two, pair), self.reach)
-        found = enlarge(found, tuple(one.shape[1:]), pair)
-        rest = search(one, _follow(two, found), _REACH_AGAIN)
-        found = rest + _follow(found, rest)
+        coarse = search(cells(one, pair), cells(two, pair), self.reach)
+        coarse = enlarge(coarse, tuple(one.shape[1:]), pair)
+        fine = search(one, _sample_ahead(two, coarse), _REACH_AGAIN)
+        field = fine + _sample_ahead(coarse, fine)
         voxels = tuple(h * s for h, s in zip(half, stride, strict=True))
-        return enlarge(found, shape, voxels).flip(0)
+        return enlarge(field, shape, voxels).flip(0)
 
     def _require_halves(self, stride: int) -> None:
         if self.cell % (2 * stride):
             raise IncompatibleModel(
                 "half a cell of the search is not a whole number of descriptions",
-                where=self.card.name,
+                where="convex search",
                 got=f"cell {self.cell}",
                 wanted=f"a multiple of {2 * stride} voxels",
             )
+
+
+build = ConvexSearch

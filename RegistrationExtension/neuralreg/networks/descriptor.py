@@ -1,8 +1,8 @@
 """Descriptions of any gray image, 2D or 3D: MIND-SSC, corrected and extended by a small U-Net.
 
-What MIND says does not depend on contrast, so the network need not learn that; it sees two scales
-of it and learns which differences tell places apart and which are noise. Without training its
-answer is MIND-SSC itself. Layers see their surroundings only, so the rest of an image changes
+MIND does not depend on contrast, so the network need not learn that; it sees two scales of it and
+learns which differences tell locations apart and which are noise. Without training it gives
+MIND-SSC itself. Layers see their surroundings only, so the rest of an image changes
 nothing.
 """
 
@@ -23,21 +23,27 @@ _MIDDLE = 0.4  # about the mean of MIND-SSC
 
 
 class Descriptor(nn.Module):
-    """dimension: of the images. widths: channels per level. extra: numbers beside MIND's own."""
+    """MIND-SSC of an image, corrected and extended.
+
+    Args:
+        dimension: of the images.
+        widths: channels per level.
+        extra: numbers beside MIND's own.
+    """
 
     def __init__(
         self, *, dimension: int = 3, widths: tuple[int, ...] = (32, 48, 64), extra: int = 12
     ) -> None:
         super().__init__()
         self.dimension, self.levels = dimension, len(widths)
-        self.told = _MIND_CHANNELS[dimension]
-        before = (2 * self.told, *widths)
+        self.mind_channels = _MIND_CHANNELS[dimension]
+        before = (2 * self.mind_channels, *widths)
         self.down = nn.ModuleList(
             _block(dimension, a, b) for a, b in zip(before, widths, strict=False)
         )
         steps = list(pairwise(widths))[::-1]
         self.up = nn.ModuleList(_block(dimension, fine + coarse, fine) for fine, coarse in steps)
-        self.last = _CONVOLUTIONS[dimension](widths[0], self.told + extra, 1)
+        self.last = _CONVOLUTIONS[dimension](widths[0], self.mind_channels + extra, 1)
         for values in self.last.parameters():
             nn.init.zeros_(values)
 
@@ -49,25 +55,26 @@ class Descriptor(nn.Module):
         """
         odd = [side for n in image.shape[:1:-1] for side in (0, n % 2)]
         image = functional.pad(image, odd, mode="replicate")
-        fine, coarse = _pooled(mind_ssc(image)), mind_ssc(_pooled(image))
+        fine, coarse = _pool(mind_ssc(image)), mind_ssc(_pool(image))
         now = torch.cat((fine, coarse), 1) - _MIDDLE
         skips = []
         for n, block in enumerate(self.down):
-            now = block(now if n == 0 else _pooled(now))
+            now = block(now if n == 0 else _pool(now))
             skips.append(now)
         skips.pop()
         for block in self.up:
             skip = skips.pop()
             wide = functional.interpolate(now, tuple(skip.shape[2:]), mode=_MODES[self.dimension])
             now = block(torch.cat((wide, skip), 1))
-        said = self.last(now)
-        both = torch.cat((fine + said[:, : self.told], said[:, self.told :]), 1)
-        scaled: Tensor = both * (said.shape[1] / self.told) ** 0.5
+        learned = self.last(now)
+        count = self.mind_channels
+        described = torch.cat((fine + learned[:, :count], learned[:, count:]), 1)
+        scaled: Tensor = described * (learned.shape[1] / count) ** 0.5
         return scaled
 
 
 class _Length(nn.Module):
-    """Brings what is said about each place to one length: no statistics of the whole image."""
+    """Scales the description of each location to one length: no statistics of the whole image."""
 
     def __init__(self, dimension: int, channels: int) -> None:
         super().__init__()
@@ -85,7 +92,7 @@ def _block(dimension: int, inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def _pooled(values: Tensor) -> Tensor:
+def _pool(values: Tensor) -> Tensor:
     """Means of pairs along each axis; the last one of an odd axis stays alone."""
     pool = functional.avg_pool3d if values.dim() == 5 else functional.avg_pool2d
     sides = tuple(min(n, 2) for n in values.shape[2:])

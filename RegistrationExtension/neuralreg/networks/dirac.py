@@ -21,6 +21,8 @@ class DIRAC(ConditionalLapIRN):
     width: channels of all layers. Images are (1, 1, z, y, x) in 0..1; sizes divide by 8.
     """
 
+    dimensions = (3,)
+
     def __init__(self, width: int = 24) -> None:
         super().__init__(((width,) * 4,) * 3, normalize=False)
 
@@ -35,20 +37,17 @@ class DIRAC(ConditionalLapIRN):
         self,
         fixed: Tensor,
         moving: Tensor,
-        answer: Tensor,
+        output: Tensor,
         shape: tuple[int, ...],
         **options: float,
     ) -> dict[str, Tensor]:
-        """ "absent": where the fixed image, of this shape, shows what the moving one lacks.
-
-        answer: of `forward` for the same images. The map is (1, 1, z, y, x), bool.
-        """
-        back = self(moving, fixed, **options)
-        there, back, seen = (
+        """ "absent", bool: where the fixed image shows what the moving one lacks."""
+        backward = self(moving, fixed, **options)
+        forward, backward, large = (
             functional.interpolate(values, shape, mode="trilinear", align_corners=True)
-            for values in (answer, back, fixed)
+            for values in (output, backward, fixed)
         )
-        return {"absent": absent(there, back, seen > 0)}
+        return {"absent": absent(forward, backward, large > 0)}
 
 
 def absent(fixed_to_moving: Tensor, moving_to_fixed: Tensor, foreground: Tensor) -> Tensor:

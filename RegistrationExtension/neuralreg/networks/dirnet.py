@@ -10,17 +10,20 @@ import torch
 from torch import Tensor, nn
 
 from neuralreg.networks.blocks import CONVOLUTION, single
+from neuralreg.networks.network import Output, RegistrationModule
 
 _POOL = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
 
 
-class DIRNet(nn.Module):
+class DIRNet(RegistrationModule):
     """The classic of 2D registration; also for 3D.
 
     dimension: of the images. width: channels of all layers. halvings: a control point stands for
     two to this power of samples along each axis.
     Images are (n, 1, y, x), or (n, 1, z, y, x), in 0..1, of any size above 2 to the `halvings`.
     """
+
+    output = Output("displacement", "voxel", "xyz")
 
     def __init__(self, dimension: int = 2, *, width: int = 16, halvings: int = 3) -> None:
         super().__init__()
@@ -37,17 +40,17 @@ class DIRNet(nn.Module):
 
     def forward(self, fixed: Tensor, moving: Tensor) -> Tensor:
         """Displacement (n, d, z, y, x), fixed to moving, in voxels, components x y z."""
-        return spread(self.control_points(fixed, moving), tuple(fixed.shape[2:]))
+        return interpolate_spline(self.control_points(fixed, moving), tuple(fixed.shape[2:]))
 
     def control_points(self, fixed: Tensor, moving: Tensor) -> Tensor:
         """Displacements of the control points, (n, d, …), in voxels of the images."""
         return single(self.control(self.regressor(torch.cat((fixed, moving), 1))))
 
 
-def spread(control: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """The cubic B-spline with these coefficients, read at all samples of an array of `shape`.
+def interpolate_spline(control: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The cubic B-spline with these coefficients, at all samples of an array of `shape`.
 
-    Control points stand in the middle of equal parts of the array; the outer ones go on forever.
+    Control points are in the middle of equal parts of the array; the outer ones go on forever.
     """
     for axis, samples in enumerate(shape, start=2):
         weights = _weights(samples, control.shape[axis]).to(control)
@@ -56,7 +59,7 @@ def spread(control: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def _weights(samples: int, points: int) -> Tensor:
-    """How much each point says at each sample: (samples, points), rows sum to 1."""
+    """The share of each point at each sample: (samples, points), rows sum to 1."""
     at = (torch.arange(samples) + 0.5) * (points / samples) - 0.5
     weights = torch.zeros(samples, points)
     for offset in range(-1, 3):

@@ -14,6 +14,7 @@ from torch.nn import functional
 from neuralreg.errors import InvalidImage
 from neuralreg.geometry.normalized import displace, identity_map, resize, sample
 from neuralreg.networks.icon_unet import TallUNet
+from neuralreg.networks.network import Output, RegistrationModule
 
 # Where the authors' state dict keeps the four networks, coarse to fine.
 _STAGES = (
@@ -25,7 +26,7 @@ _STAGES = (
 _SMALLEST = 65  # samples along an axis: a quarter of them is halved five times
 
 
-class GradICON(nn.Module):
+class GradICON(RegistrationModule):
     """The multi-resolution, two-step composition of uniGradICON.
 
     Under autocast to bfloat16 the U-Nets are faster where the processor has it; positions stay in
@@ -34,10 +35,14 @@ class GradICON(nn.Module):
     weights.
     """
 
+    output = Output("coordinates", "unit", "zyx")
+    smallest = _SMALLEST
+    dimensions = (3,)
+
     def __init__(self) -> None:
         super().__init__()
         for path in _STAGES:
-            _hang(self, path, TallUNet())
+            _attach(self, path, TallUNet())
 
     def forward(self, fixed: Tensor, moving: Tensor) -> Tensor:
         """Where each fixed sample is in the moving image: (1, 3, z, y, x).
@@ -46,13 +51,13 @@ class GradICON(nn.Module):
         """
         return _unit_map(self.fields(fixed, moving), fixed)
 
-    def both(self, fixed: Tensor, moving: Tensor) -> tuple[Tensor, Tensor]:
+    def both(self, fixed: Tensor, moving: Tensor, **options: float) -> tuple[Tensor, Tensor]:
         """Fixed to moving and moving to fixed, each from a run of its own."""
         sizes = _halves(fixed), _halves(moving)
         forward, backward = self._fields(*sizes), self._fields(*sizes[::-1])
         return _unit_map(forward, fixed), _unit_map(backward, moving)
 
-    def fields(self, fixed: Tensor, moving: Tensor) -> list[Tensor]:
+    def fields(self, fixed: Tensor, moving: Tensor, **options: float) -> list[Tensor]:
         """The networks' displacements from fixed to moving, in the order in which points pass.
 
         (n, 3, z, y, x), each on its own grid, normalized, components x y z.
@@ -96,13 +101,14 @@ def _halves(image: Tensor) -> list[Tensor]:
     return [image, half, functional.avg_pool3d(half, 2, ceil_mode=True)]
 
 
-def _hang(root: nn.Module, path: str, leaf: nn.Module) -> None:
+def _attach(root: nn.Module, path: str, leaf: nn.Module) -> None:
     """Puts a module at a dotted path, through plain modules that hold nothing else."""
-    *way, name = path.split(".")
-    for step in way:
-        if not hasattr(root, step):
-            root.add_module(step, nn.Module())
-        root = getattr(root, step)
+    *parents, name = path.split(".")
+    for parent in parents:
+        children = dict(root.named_children())
+        if parent not in children:
+            root.add_module(parent, nn.Module())
+        root = root.get_submodule(parent)
     root.add_module(name, leaf)
 
 

@@ -22,6 +22,7 @@ from neuralreg.networks.blocks import (
     channels_last,
     single,
 )
+from neuralreg.networks.network import Output, RegistrationModule
 
 _DOWN = (2, 16, 32, 64, 256, 512)
 _UP = (16, 32, 64, 128, 256)
@@ -50,7 +51,7 @@ class TallUNet(nn.Module):
         skips = []
         for layer in self.downConvs:
             skips.append(now)
-            now = _down(layer, now)
+            now = _step_down(layer, now)
         for depth in reversed(range(len(_UP))):
             now = self._up(depth, now, skips.pop())
         return single(self.lastConv(now)).contiguous() / _SCALE
@@ -93,7 +94,7 @@ def _risen(
     return risen
 
 
-def _down(layer: nn.Module, values: Tensor) -> Tensor:
+def _step_down(layer: nn.Module, values: Tensor) -> Tensor:
     """One level down, the pooled input added to the last of the new channels."""
     now: Tensor = layer(functional.leaky_relu(values))
     pooled = MEAN[values.dim() - 2](values, 2, ceil_mode=True)
@@ -104,3 +105,22 @@ def _down(layer: nn.Module, values: Tensor) -> Tensor:
 def _each(numbers: Tensor, axes: int) -> Tensor:
     """One number per channel, for (n, c, z, y, x)."""
     return numbers.view(-1, *[1] * axes)
+
+
+class IconUNet(RegistrationModule):
+    """`TallUNet` as a network of its own; several of them make those of ICON and GradICON."""
+
+    output = Output("displacement", "unit", "zyx")
+
+    def __init__(self, dimension: int = 3) -> None:
+        super().__init__()
+        self.network = TallUNet(dimension)
+        self.smallest = 17 if dimension == 3 else 1  # pooling in 3D refuses a single sample
+
+    def forward(self, fixed: Tensor, moving: Tensor) -> Tensor:
+        """Displacement (n, d, z, y, x), fixed to moving, in parts of the image, z y x."""
+        displacement: Tensor = self.network(moving, fixed)
+        return displacement
+
+
+build = IconUNet

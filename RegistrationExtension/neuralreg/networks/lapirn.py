@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from neuralreg.geometry.normalized import exponential
-from neuralreg.networks.pyramid import SLOPE, PyramidLevel, Widths, convolution, rectified
+from neuralreg.networks.pyramid import SLOPE, PyramidLevel, Widths, convolution, rectify
 
 
 class ResidualBlock(nn.Module):
@@ -25,7 +25,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, values: Tensor, _code: Tensor | None = None) -> Tensor:
         """(n, c, z, y, x) to the same shape."""
-        inner = rectified(self.conv1(functional.leaky_relu(values, SLOPE)))
+        inner = rectify(self.conv1(functional.leaky_relu(values, SLOPE)))
         return self.conv2(inner) + values  # type: ignore[no-any-return]
 
 
@@ -46,14 +46,14 @@ class LapIRN(PyramidLevel):
 
     def forward(self, fixed: Tensor, moving: Tensor) -> Tensor:
         """Displacement (1, d, z, y, x), fixed to moving, normalized, components x y z."""
-        field = self.answer(fixed, moving, velocity=self.diffeomorphic).field
+        field = self.predict(fixed, moving, velocity=self.diffeomorphic).field
         return exponential(field) if self.diffeomorphic else field
 
-    def both(self, fixed: Tensor, moving: Tensor) -> tuple[Tensor, Tensor]:
+    def both(self, fixed: Tensor, moving: Tensor, **options: float) -> tuple[Tensor, Tensor]:
         """Fixed to moving, moving to fixed: one pass, where the field is a velocity, else two."""
         if not self.diffeomorphic:
-            return self(fixed, moving), self(moving, fixed)
-        velocity = self.answer(fixed, moving, velocity=True).field
+            return super().both(fixed, moving, **options)
+        velocity = self.predict(fixed, moving, velocity=True).field
         return exponential(velocity), exponential(-velocity)
 
 

@@ -7,14 +7,16 @@ doi:10.48550/arXiv.2208.04939.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from neuralreg.geometry.normalized import exponential
-from neuralreg.networks.blocks import CONVOLUTION, TRANSPOSED, Adapting, single
-from neuralreg.networks.symnet_unet import Ladder
+from neuralreg.networks.blocks import CONVOLUTION, TRANSPOSED, single
+from neuralreg.networks.network import Output
+from neuralreg.networks.symnet_unet import SYMNetUNet
 
 _LARGE = {"ec3", "ec5", "ec7", "ec9"}
 
@@ -77,20 +79,20 @@ class LargeKernel(nn.Module):
         """Kernel and bias of the convolution that the branches and the input add up to."""
         named = [f"layer_{name}Kernel.0." for name in self.sizes]
         size = self.sizes["large"]
-        kernels = [_centered(parts[name + "weight"], size) for name in named]
+        kernels = [_center(parts[name + "weight"], size) for name in named]
         channels, axes = len(kernels[0]), kernels[0].dim() - 2
         same = torch.eye(channels).to(kernels[0]).view(channels, channels, *[1] * axes)
-        weight = torch.stack([*kernels, _centered(same, size)]).sum(0)
+        weight = torch.stack([*kernels, _center(same, size)]).sum(0)
         return weight, torch.stack([parts[name + "bias"] for name in named]).sum(0)
 
 
-def _centered(kernel: Tensor, size: int) -> Tensor:
+def _center(kernel: Tensor, size: int) -> Tensor:
     """A kernel in the middle of a larger one."""
     margin = (size - kernel.shape[-1]) // 2
     return functional.pad(kernel, [margin] * 2 * (kernel.dim() - 2))
 
 
-class LKUNet(Adapting, Ladder):
+class LKUNet(SYMNetUNet):
     """Displacement or velocity from a U-Net with large kernels.
 
     start_channel: at full resolution. kernel: samples along each axis of the large kernels.
@@ -98,6 +100,9 @@ class LKUNet(Adapting, Ladder):
     `LargeKernel`.
     Images are (1, 1, z, y, x), or (1, 1, y, x), in 0..1; sizes divide by 16.
     """
+
+    output = Output("displacement", "normalized", "zyx")
+    training_defaults: ClassVar = {"start_channel": 8, "diffeomorphic": False, "parallel": True}
 
     def __init__(
         self,
@@ -130,21 +135,21 @@ class LKUNet(Adapting, Ladder):
         field = self._field(fixed, moving)
         return exponential(field).flip(1) if self.diffeomorphic else field.flip(1)
 
-    def both(self, fixed: Tensor, moving: Tensor) -> tuple[Tensor, Tensor]:
+    def both(self, fixed: Tensor, moving: Tensor, **options: float) -> tuple[Tensor, Tensor]:
         """Fixed to moving, moving to fixed: one pass, where the field is a velocity, else two."""
         if not self.diffeomorphic:
-            return self(fixed, moving), self(moving, fixed)
+            return super().both(fixed, moving, **options)
         velocity = self._field(fixed, moving)
         return exponential(velocity).flip(1), exponential(-velocity).flip(1)
 
     def _field(self, fixed: Tensor, moving: Tensor) -> Tensor:
-        """What the network says, components x y z."""
-        said: Tensor = self.dc9(self.features(moving, fixed))
-        return single(said).flip(1).contiguous()
+        """Displacement or velocity, components x y z."""
+        values: Tensor = self.dc9(self.features(moving, fixed))
+        return single(values).flip(1).contiguous()
 
-    def adapted(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def adapt_weights(self, weights: Mapping[str, Any]) -> dict[str, Tensor]:
         """The authors' tensors with all kernels merged."""
-        state = dict(state)
+        state = dict(weights)
         for name in sorted(_LARGE):
             own = {k: state.pop(k) for k in list(state) if k.startswith(f"{name}.")}
             block: LargeKernel = self.get_submodule(name)  # type: ignore[assignment]

@@ -13,14 +13,17 @@ import torch
 from torch import Tensor, nn
 
 from neuralreg.networks.blocks import single
+from neuralreg.networks.network import Output, RegistrationModule
 
 
-class MLP(nn.Module):
+class MLP(RegistrationModule):
     """Displacement from all samples of both images at once.
 
     shape: samples z y x, the same for all images. widths: of the hidden layers.
     Starts from the identity.
     """
+
+    output = Output("displacement", "unit", "xyz")
 
     def __init__(self, shape: Sequence[int], *, widths: Sequence[int] = (256, 256)) -> None:
         super().__init__()
@@ -29,15 +32,15 @@ class MLP(nn.Module):
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise((2 * count, *widths)):
             layers += [nn.Linear(inputs, outputs), nn.ReLU(inplace=True)]
-        answer = nn.Linear((2 * count, *widths)[-1], len(self.shape) * count)
-        nn.init.zeros_(answer.weight)
-        nn.init.zeros_(answer.bias)
-        self.layers = nn.Sequential(*layers, answer)
+        last = nn.Linear((2 * count, *widths)[-1], len(self.shape) * count)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.layers = nn.Sequential(*layers, last)
 
     def forward(self, fixed: Tensor, moving: Tensor) -> Tensor:
-        """Displacement (n, d, z, y, x), fixed to moving, in units of the cube, components x y z."""
-        seen = torch.cat((fixed, moving), 1).flatten(1)
-        return single(self.layers(seen)).view(len(seen), len(self.shape), *self.shape)
+        """Displacement (n, d, z, y, x), fixed to moving, in parts of the image, x y z."""
+        pair = torch.cat((fixed, moving), 1).flatten(1)
+        return single(self.layers(pair)).view(len(pair), len(self.shape), *self.shape)
 
 
 build = MLP

@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from neuralreg.geometry.normalized import exponential, upsample, warp
 from neuralreg.networks.blocks import CONVOLUTION, MEAN, TRANSPOSED, channels_last, single
+from neuralreg.networks.network import Output, RegistrationModule
 
 SLOPE = 0.2
 _RANGE = 0.4  # the most that one level may add, in normalized units
@@ -34,15 +35,15 @@ class Widths(NamedTuple):
     output: int
 
 
-class Answer(NamedTuple):
-    """What a level says: displacement or velocity (1, d, z, y, x), and the features behind it."""
+class LevelOutput(NamedTuple):
+    """Displacement or velocity (n, d, z, y, x) of a level, and the features behind it."""
 
     field: Tensor
     features: Tensor
 
 
-def rectified(values: Tensor) -> Tensor:
-    """Leaky rectifier in place, for what nobody else reads."""
+def rectify(values: Tensor) -> Tensor:
+    """Leaky rectifier in place, for values that nothing else reads."""
     return functional.leaky_relu(values, SLOPE, inplace=True)
 
 
@@ -52,12 +53,15 @@ def convolution(dimension: int, inputs: int, outputs: int, stride: int = 1) -> n
     return layer
 
 
-class PyramidLevel(nn.Module):
+class PyramidLevel(RegistrationModule):
     """One level of the pyramid, with the coarser ones inside.
 
     dimension: of the images. block: makes a residual block for a number of channels; it is called
-    with its input and with the `code` that `answer` got. coarser: None for the coarsest level.
+    with its input and with the `code` that `predict` got. coarser: None for the coarsest level.
     """
+
+    output = Output("displacement", "normalized", "xyz")
+    divisor = 8
 
     def __init__(
         self,
@@ -67,68 +71,68 @@ class PyramidLevel(nn.Module):
         coarser: PyramidLevel | None = None,
     ) -> None:
         super().__init__()
-        convolved = partial(convolution, dimension)
-        self.level: int = coarser.level + 1 if coarser else 1
+        make = partial(convolution, dimension)
+        self.levels = coarser.levels + 1 if coarser else 1
         inputs = 2 + dimension if coarser else 2
         w = widths
         rectifier = nn.LeakyReLU(SLOPE, inplace=True)
-        last = convolved(w.output, dimension)
+        last = make(w.output, dimension)
         self.input_encoder_lvl1 = nn.Sequential(
-            convolved(inputs, w.encoder), rectifier, convolved(w.encoder, w.encoder)
+            make(inputs, w.encoder), rectifier, make(w.encoder, w.encoder)
         )
-        self.down_conv = convolved(w.encoder, w.inner, stride=2)
+        self.down_conv = make(w.encoder, w.inner, stride=2)
         blocks = {str(2 * n): block(w.inner) for n in range(_BLOCKS)}
         self.resblock_group_lvl1 = nn.ModuleDict(blocks)
         self.up = TRANSPOSED[dimension](w.inner, w.up, 2, 2, bias=False)
         self.output_lvl1 = nn.Sequential(
-            convolved(w.up + w.encoder, w.output),
+            make(w.up + w.encoder, w.output),
             rectifier,
             last,
             nn.Softsign(),
         )
         self.skipped = False
         if coarser:
-            self.add_module(f"model_lvl{coarser.level}", coarser)
+            self.add_module(f"model_lvl{coarser.levels}", coarser)
             nn.init.zeros_(cast("Tensor", last.weight))  # it begins by adding nothing
 
     def use_levels(self, count: int | None) -> None:
         """Let the `count` coarsest levels answer, and the finer ones pass that on; None: all."""
         for part in self.modules():
             if isinstance(part, PyramidLevel):
-                part.skipped = count is not None and part.level > max(count, 1)
+                part.skipped = count is not None and part.levels > max(count, 1)
 
-    def answer(
+    def predict(
         self, fixed: Tensor, moving: Tensor, *, code: Tensor | None = None, velocity: bool = False
-    ) -> Answer:
-        """What this level and the coarser ones say about two images (1, 1, z, y, x).
+    ) -> LevelOutput:
+        """What this level and the coarser ones predict for two images (n, 1, z, y, x).
 
         velocity: whether the field is a velocity, to be integrated wherever it displaces.
         """
-        if self.level == 1:
-            return self._said(torch.cat((moving, fixed), 1), None, code)
-        coarser: PyramidLevel = self.get_submodule(f"model_lvl{self.level - 1}")  # type: ignore[assignment]
-        found = coarser.answer(_halved(fixed), _halved(moving), code=code, velocity=velocity)
-        start = upsample(found.field)
+        if self.levels == 1:
+            return self._run(torch.cat((moving, fixed), 1), None, code)
+        coarser: PyramidLevel = self.get_submodule(f"model_lvl{self.levels - 1}")  # type: ignore[assignment]
+        below = coarser.predict(_halve(fixed), _halve(moving), code=code, velocity=velocity)
+        start = upsample(below.field)
         if self.skipped:
-            return Answer(start, found.features)
-        moved = upsample(exponential(found.field)) if velocity else start
-        field, features = self._said(
-            torch.cat((warp(moving, moved), fixed, start), 1), found.features, code
+            return LevelOutput(start, below.features)
+        moved = upsample(exponential(below.field)) if velocity else start
+        field, features = self._run(
+            torch.cat((warp(moving, moved), fixed, start), 1), below.features, code
         )
-        return Answer(field + start, features)
+        return LevelOutput(field + start, features)
 
-    def _said(self, seen: Tensor, coarser: Tensor | None, code: Tensor | None) -> Answer:
-        skip = self.input_encoder_lvl1(channels_last(seen))
+    def _run(self, images: Tensor, coarser: Tensor | None, code: Tensor | None) -> LevelOutput:
+        skip = self.input_encoder_lvl1(channels_last(images))
         inner = self.down_conv(skip)
         if coarser is not None:
             inner = inner + coarser
         for block in self.resblock_group_lvl1.values():
-            inner = rectified(block(inner, code))
+            inner = rectify(block(inner, code))
         features = self.up(inner)
         field = self.output_lvl1(torch.cat((features, skip), 1)) * _RANGE
-        return Answer(single(field).contiguous(), features)
+        return LevelOutput(single(field).contiguous(), features)
 
 
-def _halved(image: Tensor) -> Tensor:
+def _halve(image: Tensor) -> Tensor:
     halved: Tensor = MEAN[image.dim() - 2](image, 3, 2, 1, count_include_pad=False)
     return halved

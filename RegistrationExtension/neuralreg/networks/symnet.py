@@ -15,7 +15,8 @@ from torch.nn import functional
 
 from neuralreg.geometry.normalized import compose, exponential, from_voxels, to_voxels
 from neuralreg.networks.blocks import CONVOLUTION, TRANSPOSED, single
-from neuralreg.networks.symnet_unet import Ladder
+from neuralreg.networks.network import Output
+from neuralreg.networks.symnet_unet import SYMNetUNet
 
 _CONVOLVED: dict[int, Any] = {4: functional.conv2d, 5: functional.conv3d}
 _VOXELS = 100.0  # the longest velocity along an axis
@@ -35,12 +36,14 @@ def _head(dimension: int, channels: int) -> nn.Sequential:
     return nn.Sequential(kernels, nn.Softsign())
 
 
-class SYMNet(Ladder):
+class SYMNet(SYMNetUNet):
     """Symmetric diffeomorphic registration.
 
     start_channel: at full resolution. Images are (1, 1, z, y, x), or (1, 1, y, x), in 0..1; sizes
     divide by 16.
     """
+
+    output = Output("displacement", "voxel", "xyz")
 
     def __init__(self, start_channel: int = 7, *, dimension: int = 3) -> None:
         super().__init__(start_channel, 16, partial(_layer, dimension), partial(_rise, dimension))
@@ -52,27 +55,27 @@ class SYMNet(Ladder):
         heads = cast("list[Tensor]", [self.dc9[0].weight, self.dc10[0].weight])
         kernels = torch.cat(heads)  # one run takes half the time of two
         features = self.features(fixed, moving)
-        said = _CONVOLVED[features.dim()](features, kernels, padding=2)
-        velocities = functional.softsign(single(said)) * _VOXELS
+        convolved = _CONVOLVED[features.dim()](features, kernels, padding=2)
+        velocities = functional.softsign(single(convolved)) * _VOXELS
         first, second = velocities.contiguous().chunk(2, 1)
         return first, second
 
     def forward(self, fixed: Tensor, moving: Tensor) -> Tensor:
         """Displacement (1, d, z, y, x), fixed to moving, in voxels, components x y z."""
         first, second = self.velocities(fixed, moving)
-        return _met(second, first)
+        return _meet(second, first)
 
-    def both(self, fixed: Tensor, moving: Tensor) -> tuple[Tensor, Tensor]:
+    def both(self, fixed: Tensor, moving: Tensor, **options: float) -> tuple[Tensor, Tensor]:
         """Fixed to moving, and moving to fixed, from one pass of the network."""
         first, second = self.velocities(fixed, moving)
-        return _met(second, first), _met(first, second)
+        return _meet(second, first), _meet(first, second)
 
 
-def _met(there: Tensor, back: Tensor) -> Tensor:
-    """Against the flow `back`, then along the flow `there`: displacement in voxels."""
-    start = exponential(from_voxels(-back), outside="zeros")
-    flow = exponential(from_voxels(there), outside="zeros")
-    return to_voxels(compose(start, flow, outside="zeros"))
+def _meet(first: Tensor, second: Tensor) -> Tensor:
+    """Against the velocity `second`, then along `first`: displacement in voxels."""
+    backward = exponential(from_voxels(-second), outside="zeros")
+    forward = exponential(from_voxels(first), outside="zeros")
+    return to_voxels(compose(backward, forward, outside="zeros"))
 
 
 build = SYMNet

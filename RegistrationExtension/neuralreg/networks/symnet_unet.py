@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from neuralreg.networks.blocks import channels_last
+from neuralreg.networks.network import RegistrationModule
 
 # Layer: channels in and out, in units of the start channels, and stride.
 _DOWN = {
@@ -35,13 +36,15 @@ _UP = {
 _RISE = {"up1": 8, "up2": 4, "up3": 2, "up4": 2}
 
 
-class Ladder(nn.Module):
+class SYMNetUNet(RegistrationModule):
     """Features of an image pair, at its own resolution.
 
     start: channels at full resolution. bottom: channels at the lowest one, in units of `start`.
     layer: makes a convolution with its activation from name, channels in and out, and stride.
     rise: makes what doubles the size, from a number of channels.
     """
+
+    divisor = 16
 
     def __init__(
         self,
@@ -60,19 +63,19 @@ class Ladder(nn.Module):
 
     def features(self, first: Tensor, second: Tensor) -> Tensor:
         """Two images (1, 1, z, y, x), whose sizes divide by 16, to features (1, c, z, y, x)."""
-        now = self._through("eninput ec1", channels_last(torch.cat((first, second), 1)))
+        now = self._run("eninput ec1", channels_last(torch.cat((first, second), 1)))
         skips = [now]
         for step in ("ec2 ec3", "ec4 ec5", "ec6 ec7"):
-            now = self._through(step, now)
+            now = self._run(step, now)
             skips.append(now)
-        now = self._through("ec8 ec9", now)
+        now = self._run("ec8 ec9", now)
         for step in ("dc1 dc2", "dc3 dc4", "dc5 dc6", "dc7 dc8"):
             # Small convolutions may answer in the other layout, which would last to the end.
-            now = self._through(f"up{5 - len(skips)}", channels_last(now))
-            now = self._through(step, torch.cat((now, skips.pop()), 1))
+            now = self._run(f"up{5 - len(skips)}", channels_last(now))
+            now = self._run(step, torch.cat((now, skips.pop()), 1))
         return now
 
-    def _through(self, names: str, values: Tensor) -> Tensor:
+    def _run(self, names: str, values: Tensor) -> Tensor:
         for name in names.split():
             values = self.get_submodule(name)(values)
         return values

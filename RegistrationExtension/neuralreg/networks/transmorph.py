@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from neuralreg.geometry.normalized import upsample
-from neuralreg.networks.blocks import Adapting, channels_last, single, unwrapped
+from neuralreg.networks.blocks import channels_last, single, unwrap
+from neuralreg.networks.network import Output, RegistrationModule
 from neuralreg.networks.swin import Stage, Swin
 
 _GRID = "spatial_trans.grid"  # of one image size, in the authors' files
@@ -45,7 +46,7 @@ class Rise(nn.Module):
         return self.conv2(self.conv1(risen))  # type: ignore[no-any-return]
 
 
-class TransMorph(Adapting):
+class TransMorph(RegistrationModule):
     """Displacement from a transformer that sees both images.
 
     width: channels of the first stage; 96 is the authors' base model, 48 their small one.
@@ -53,6 +54,10 @@ class TransMorph(Adapting):
     resolution. head: channels before the answer. Stochastic depth, which the authors use in
     training, is left out. Images are (1, 1, z, y, x) in 0..1; sizes divide by 32.
     """
+
+    output = Output("displacement", "voxel", "zyx")
+    divisor = 32
+    dimensions = (3,)
 
     def __init__(
         self,
@@ -77,10 +82,10 @@ class TransMorph(Adapting):
         self.up4 = Rise(half, head, head)
         self.c1 = NormalizedConvolution(2, half)
         self.c2 = NormalizedConvolution(2, head)
-        answer = nn.Conv3d(head, 3, 3, 1, 1)
-        nn.init.normal_(answer.weight, 0, 1e-5)
-        nn.init.zeros_(answer.bias)  # type: ignore[arg-type]
-        self.reg_head = nn.Sequential(answer)
+        last = nn.Conv3d(head, 3, 3, 1, 1)
+        nn.init.normal_(last.weight, 0, 1e-5)
+        nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+        self.reg_head = nn.Sequential(last)
 
     def forward(self, fixed: Tensor, moving: Tensor) -> Tensor:
         """Displacement (1, 3, z, y, x), fixed to moving, in voxels, components z y x."""
@@ -91,9 +96,9 @@ class TransMorph(Adapting):
         values = self.up4(values, self.c2(pair))
         return single(self.reg_head(values)).contiguous()
 
-    def adapted(self, state: Mapping[str, Any]) -> dict[str, Tensor]:
+    def adapt_weights(self, weights: Mapping[str, Any]) -> dict[str, Tensor]:
         """The tensors out of a checkpoint file, without the sampling grid."""
-        return {k: v for k, v in unwrapped(state, "state_dict").items() if k != _GRID}
+        return {k: v for k, v in unwrap(weights, "state_dict").items() if k != _GRID}
 
 
 build = TransMorph

@@ -21,7 +21,6 @@ from neuralreg.errors import IncompatibleModel, InvalidOption
 from neuralreg.geometry.normalized import (
     displace,
     exponential,
-    from_voxels,
     identity_map,
     sample,
     to_voxels,
@@ -31,10 +30,11 @@ from neuralreg.measures.local_correlation import GaussianCorrelation, lncc
 from neuralreg.measures.mind import mind_ssc
 from neuralreg.measures.similarity import ssd
 from neuralreg.networks.blocks import CHANNELS_LAST, channels_last
+from neuralreg.networks.network import to_normalized
 from neuralreg.progress import Progress
 from neuralreg.registration.options import WeightRefinement
-from neuralreg.zoo.card import Fitting, Output
-from neuralreg.zoo.network import LoadedNetwork, RegistrationNetwork, run_options
+from neuralreg.zoo.card import Fitting
+from neuralreg.zoo.network import LoadedNetwork, RegistrationNetwork, meaning_of, run_options
 
 _NOISE = 4.0  # samples of the image around which its points scatter, normalized
 _SMALLEST_WINDOW = 3
@@ -186,15 +186,16 @@ class _Loss:
         short = PRECISIONS[self.network.precision]
         module, card = self.network.module, self.network.card
         with torch.autocast(self.fixed.device.type, dtype=short, enabled=short is not None):
-            if hasattr(module, "fields"):  # both sides in one pass
-                return list(module.fields(self.fixed, self.moving, **self.numbers))
-            sides = self.fixed.chunk(self.sides), self.moving.chunk(self.sides)
-            pairs = list(zip(*sides, strict=True))
-            if self.sides == 2 and hasattr(module, "both"):
-                answers = module.both(*pairs[0], **self.numbers)
+            fields = module.fields(self.fixed, self.moving, **self.numbers)
+            if fields is not None:  # both sides in one pass
+                return fields
+            fixed, moving = self.fixed[:1], self.moving[:1]
+            if self.sides == 2:
+                outputs = torch.cat(module.both(fixed, moving, **self.numbers))
             else:
-                answers = [module(*pair, **self.numbers) for pair in pairs]
-        return [_normalized_displacement(torch.cat(tuple(answers)).float(), card.output)]
+                outputs = module(fixed, moving, **self.numbers)
+        field = to_normalized(outputs.float(), meaning_of(card.output))
+        return [exponential(field) if card.output.velocity else field]
 
     def _inconsistency(self, fields: list[Tensor]) -> Tensor:
         """ICON or GradICON of both directions, at every second sample, moved at random.
@@ -252,13 +253,3 @@ def _at_scales(fixed: Tensor, warped: Tensor, weight: Tensor | None, fitting: Fi
         size = max(fitting.size - 2 * n, _SMALLEST_WINDOW)
         total = total + lncc(fixed, warped, weight=weight, size=size) / 2**n
     return total
-
-
-def _normalized_displacement(answer: Tensor, meaning: Output) -> Tensor:
-    """What a network said, (n, d, z, y, x), as a normalized displacement x y z."""
-    said = answer.flip(1) if meaning.order == "zyx" else answer
-    if meaning.kind == "voxel":
-        said = from_voxels(said)
-    elif meaning.kind == "unit_map":
-        said = 2 * said - 1 - identity_map(tuple(said.shape[2:]), said)
-    return exponential(said) if meaning.velocity else said

@@ -29,8 +29,6 @@ from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.inverse import inverse_error, invert
 from neuralreg.geometry.linear import LinearTransform
-from neuralreg.geometry.network_output import from_network
-from neuralreg.geometry.velocity import exponentiate
 from neuralreg.measures.jacobian import folding_percent, jacobian_determinant
 from neuralreg.progress import Progress, Timer
 from neuralreg.registration.image_checks import Inputs
@@ -62,7 +60,7 @@ from neuralreg.registration.working_grid import (
     resample_to,
     work_grid,
 )
-from neuralreg.zoo.network import RegistrationNetwork, run_options
+from neuralreg.zoo.network import MappingNetwork, RegistrationNetwork, field_of, run_options
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -211,15 +209,7 @@ def predict(
 ) -> DisplacementField:
     """What the network predicts for two images (1, z, y, x) on one grid, in mm."""
     output = network.predict(fixed, moving, **run_options(network.card, options))
-    return _displacement(network, output, grid)
-
-
-def _displacement(network: RegistrationNetwork, output: Tensor, grid: Grid) -> DisplacementField:
-    """The displacement in mm that an output stands for."""
-    meaning = network.card.output
-    kind = "voxel" if meaning.kind == "features" else meaning.kind
-    field = from_network(output, grid, kind=kind, order=meaning.order)
-    return exponentiate(field) if meaning.velocity else field
+    return field_of(output, network.card.output, grid)
 
 
 def predict_field(
@@ -233,12 +223,12 @@ def predict_field(
     fixed, moving, grid = network_pair(network.card, inputs.fixed, inputs.moving, initial, *masks)
     numbers = run_options(network.card, options)
     output = network.predict(fixed, moving, **numbers)
-    displacement = _displacement(network, output, grid).to_voxels()
+    displacement = field_of(output, network.card.output, grid).to_voxels()
     voxels, smoothed_share = unfold_displacement(displacement)
     wide = extend_to_cover(grid, add_margin(inputs.fixed.grid))
-    more_of = getattr(network, "maps", None)
-    shape = inputs.fixed.grid.shape
-    maps = more_of(fixed, moving, output, shape, **numbers) if more_of else {}
+    maps = {}
+    if isinstance(network, MappingNetwork):
+        maps = network.maps(fixed, moving, output, inputs.fixed.grid.shape, **numbers)
     images = {
         name: Image(values[None].to("cpu", torch.uint8), inputs.fixed.grid)
         for name, values in maps.items()

@@ -36,14 +36,13 @@ def state_of(path: Path, format: str = "state_dict") -> dict[str, Tensor]:
     return dict(found)
 
 
-def filled(network: nn.Module, state: Mapping[str, Tensor], where: str) -> nn.Module:
+def fill_weights(network: nn.Module, state: Mapping[str, Tensor], where: str) -> nn.Module:
     """The network with the weights, every one of them, ready to predict.
 
     Raises IncompatibleModel when a tensor is missing, left over, or of another shape.
     """
-    adapted = getattr(network, "adapted", None)
     try:
-        network.load_state_dict(adapted(dict(state)) if adapted else state, strict=True)
+        network.load_state_dict(state, strict=True)
     except (RuntimeError, KeyError) as error:
         raise IncompatibleModel(
             "the weights do not fit the architecture",

@@ -1,55 +1,99 @@
-"""What the engine asks of a model, and the networks of the cards that answer it."""
+"""What the engine asks of a model, and the networks of the cards behind it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from neuralreg.devices import PRECISIONS, require_precision
-from neuralreg.errors import IncompatibleModel, InvalidOption
-from neuralreg.zoo.card import ModelCard
+from neuralreg.errors import IncompatibleModel, InvalidOption, InvalidTransform
+from neuralreg.geometry.field import DisplacementField
+from neuralreg.geometry.grid import Grid
+from neuralreg.geometry.linear import LinearTransform
+from neuralreg.geometry.velocity import exponentiate
+from neuralreg.measures.mind import Describe
+from neuralreg.networks.network import Output as Meaning
+from neuralreg.networks.network import PlainModule, RegistrationModule, to_voxels
+from neuralreg.zoo.card import ModelCard, Output
+
+_MEANINGS = {
+    "voxel": ("displacement", "voxel"),
+    "normalized": ("displacement", "normalized"),
+    "unit_map": ("coordinates", "unit"),
+    "features": ("displacement", "voxel"),  # of the search that compares them
+}
 
 
 @runtime_checkable
 class RegistrationNetwork(Protocol):
     """A model that aligns two images on one grid.
 
-    card: says which grid, which intensities, and what the output means.
-    predict: fixed and moving, each (c, z, y, x) on that grid, and the card's options, to the
-    output that the card names.
+    Attributes:
+        card: says which grid, which intensities, and what the output means.
     """
 
     card: ModelCard
 
     def predict(self, fixed: Tensor, moving: Tensor, **options: float) -> Tensor:
-        """The raw output for one pair."""
+        """The raw output for one pair, as the card names it.
+
+        Args:
+            fixed: (c, z, y, x) on the grid of the card.
+            moving: on the same grid.
+            options: those of the card.
+        """
+        ...
+
+
+@runtime_checkable
+class MappingNetwork(Protocol):
+    """A model that finds more about a pair than where points go, such as what is absent."""
+
+    def maps(
+        self,
+        fixed: Tensor,
+        moving: Tensor,
+        output: Tensor,
+        shape: tuple[int, ...],
+        **options: float,
+    ) -> dict[str, Tensor]:
+        """Maps by name, (z, y, x) of that shape. output: of `predict` for the same images."""
         ...
 
 
 class LoadedNetwork:
     """A torch module behind a card.
 
-    module: called with fixed and moving (1, c, z, y, x) and the options.
-    precision: "float32", or a shorter type that torch chooses for what it suits (autocast).
+    Args:
+        card: what the module wants to see and what its numbers mean.
+        module: called with fixed and moving (1, c, z, y, x) and the options.
+        device: where it is.
+        precision: "float32", or a shorter type that torch chooses for what it suits (autocast).
     """
 
     def __init__(
         self, card: ModelCard, module: Any, device: torch.device, precision: str = "float32"
     ) -> None:
         require_precision(precision)
-        self.card, self.module, self.device, self.precision = card, module, device, precision
+        self.card, self.device, self.precision = card, device, precision
+        known = isinstance(module, RegistrationModule)
+        self.module: RegistrationModule = module if known else PlainModule(module)
 
     @torch.no_grad()
     def predict(self, fixed: Tensor, moving: Tensor, **options: float) -> Tensor:
-        """The raw output (d, z, y, x), or (d, d + 1) for an affine matrix, in float32."""
-        pair = (image.to(self.device, torch.float32)[None] for image in (fixed, moving))
+        """The raw output (d, z, y, x), or (d, d + 1) for an affine matrix, in float32.
+
+        Raises:
+            IncompatibleModel: the output has NaN or infinite numbers.
+        """
         short = PRECISIONS[self.precision]
         with torch.autocast(self.device.type, dtype=short, enabled=short is not None):
-            output = self.module(*pair, **options)
+            output = self.module(*self._batches(fixed, moving), **options)
         if not bool(torch.isfinite(output).all()):
             raise IncompatibleModel(
                 "a network answered with NaN or infinite numbers",
@@ -57,48 +101,105 @@ class LoadedNetwork:
                 got=f"precision {self.precision}",
                 remedy="Use float32, and check that the images suit the model.",
             )
-        answer: Tensor = output[0].float()
-        return answer
+        single: Tensor = output[0].float()
+        return single
 
     @torch.no_grad()
     def maps(
         self,
         fixed: Tensor,
         moving: Tensor,
-        answer: Tensor,
+        output: Tensor,
         shape: tuple[int, ...],
         **options: float,
     ) -> dict[str, Tensor]:
-        """What else the network can tell of a pair, by name: (z, y, x) of the fixed image's shape.
+        """What else the network finds about a pair, by name: (z, y, x) of that shape.
 
-        answer: what `predict` said about the same images. Only modules with a `maps` tell more.
+        output: of `predict` for the same images.
         """
-        if not hasattr(self.module, "maps"):
-            return {}
-        pair = (image.to(self.device, torch.float32)[None] for image in (fixed, moving))
-        told = self.module.maps(*pair, answer.to(self.device)[None], shape, **options)
-        return {name: values[0, 0] for name, values in told.items()}
+        first, second, result = self._batches(fixed, moving, output)
+        maps = self.module.maps(first, second, result, shape, **options)
+        return {name: values[0, 0] for name, values in maps.items()}
+
+    def _batches(self, *images: Tensor) -> list[Tensor]:
+        return [image.to(self.device, torch.float32)[None] for image in images]
+
+
+def describe_by(module: Any, device: torch.device, *, weighted: bool) -> Describe:
+    """What the search compares: an image (1, 1, z, y, x) to descriptions (1, f, z, y, x).
+
+    As the module gives them when weighted; else at a common length: the mean squared difference of
+    two is a quarter of that of unit vectors, which is about what descriptors such as MIND give.
+    """
 
     @torch.no_grad()
-    def features(self, image: Tensor) -> Tensor:
-        """What a network says about each place of an image (1, 1, z, y, x): (1, f, z, y, x).
-
-        As it is when weighted; else at a common length: the mean squared difference of two is a
-        quarter of that of unit vectors, which is about what descriptors such as MIND give.
-        """
-        found: Tensor = self.module(image.to(self.device, torch.float32)).float()
-        if self.card.output.weighted:
-            return found
-        scaled: Tensor = functional.normalize(found, dim=1) * (0.5 * found.shape[1] ** 0.5)
+    def describe(image: Tensor) -> Tensor:
+        features: Tensor = module(image.to(device, torch.float32)).float()
+        if weighted:
+            return features
+        scaled: Tensor = functional.normalize(features, dim=1) * (0.5 * features.shape[1] ** 0.5)
         return scaled
 
+    return describe
 
-def run_options(card: ModelCard, given: Mapping[str, float] | None) -> dict[str, float]:
+
+def meaning_of(output: Output) -> Meaning:
+    """What the numbers of a card's network mean, in the words of `networks.network`.
+
+    Raises:
+        InvalidTransform: they are an affine matrix.
+    """
+    if output.kind == "affine":
+        raise InvalidTransform("an affine matrix is no displacement", got="kind affine")
+    kind, unit = _MEANINGS[output.kind]
+    return Meaning(kind, unit, output.order)  # type: ignore[arg-type]
+
+
+def field_of(values: Tensor, output: Output, grid: Grid) -> DisplacementField:
+    """The field in mm that a network's output means on the grid that the network saw.
+
+    Args:
+        values: (d, z, y, x), or (d, d + 1) for kind "affine": a matrix on normalized coordinates.
+        output: of the card. A velocity is integrated.
+        grid: of the images.
+
+    Raises:
+        InvalidTransform: the shape does not fit the card.
+    """
+    d = grid.dimension
+    shape = (d, d + 1) if output.kind == "affine" else (d, *grid.shape)
+    if tuple(values.shape) != shape:
+        raise InvalidTransform(
+            "a network's output does not fit its card",
+            got=f"shape {tuple(values.shape)}",
+            wanted=f"shape {shape}",
+        )
+    if output.kind == "affine":
+        return _affine_field(values, output.order, grid)
+    field = DisplacementField.from_voxels(to_voxels(values[None], meaning_of(output))[0], grid)
+    return exponentiate(field) if output.velocity else field
+
+
+def _affine_field(values: Tensor, order: str, grid: Grid) -> DisplacementField:
+    d = grid.dimension
+    matrix = np.eye(d + 1)
+    matrix[:d] = values.detach().double().cpu().numpy()
+    if order == "zyx":
+        swap = [*range(d - 1, -1, -1), d]
+        matrix = matrix[np.ix_(swap, swap)]
+    to_normalized = np.diag([*(2 / np.maximum(np.subtract(grid.size, 1), 1)), 1.0])
+    to_normalized[:d, d] = -1
+    in_index = np.linalg.inv(to_normalized) @ matrix @ to_normalized
+    world = LinearTransform(grid.index_to_world @ in_index @ grid.world_to_index)
+    return DisplacementField.from_linear(world, grid).to(values.device)
+
+
+def run_options(card: ModelCard, options: Mapping[str, float] | None) -> dict[str, float]:
     """All options of a run: those given, the card's defaults for the rest.
 
     Raises InvalidOption for a name that the card does not have or a value outside of its range.
     """
-    for name, value in (given or {}).items():
+    for name, value in (options or {}).items():
         if name not in card.options:
             raise InvalidOption(
                 "the model has no such option",
@@ -114,4 +215,4 @@ def run_options(card: ModelCard, given: Mapping[str, float] | None) -> dict[str,
                 got=f"{value:g}",
                 wanted=f"{low:g} to {high:g}",
             )
-    return {name: option.default for name, option in card.options.items()} | dict(given or {})
+    return {name: option.default for name, option in card.options.items()} | dict(options or {})

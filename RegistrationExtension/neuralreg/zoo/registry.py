@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
+import pkgutil
 from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
@@ -180,21 +181,22 @@ def load_card(
     """
     from neuralreg.devices import choose_device
     from neuralreg.networks.convex import ConvexSearch
-    from neuralreg.zoo.load_weights import filled, program_of, state_of
-    from neuralreg.zoo.network import LoadedNetwork
+    from neuralreg.zoo.load_weights import fill_weights, program_of, state_of
+    from neuralreg.zoo.network import LoadedNetwork, describe_by
 
-    if card.architecture == "convex":
-        return ConvexSearch(card)
-    place = choose_device(device)
+    chosen = choose_device(device)
     path = None if card.weights is None else require(card, cache)
     if path is None or card.weights is None:
-        module = _build(card, cache)
+        module = build_network(card.architecture, card.arguments, beside=cache, where=card.name)
     elif card.weights.format in ("torchscript", "exported"):
         module = program_of(path, card.weights.format)
     else:
-        module = filled(_build(card, cache), state_of(path, card.weights.format), card.name)
-    network = LoadedNetwork(card, module.to(place), place, precision)
-    return ConvexSearch(card, network.features) if card.output.kind == "features" else network
+        module = build_network(card.architecture, card.arguments, beside=cache, where=card.name)
+        module = fill_weights(module, state_of(path, card.weights.format), card.name)
+    module = module.to(chosen)
+    if card.output.kind == "features":
+        module = ConvexSearch(describe_by(module, chosen, weighted=card.output.weighted))
+    return LoadedNetwork(card, module, chosen, precision)
 
 
 def _file(architecture: str, beside: Path | None) -> Any:
@@ -210,30 +212,58 @@ def _file(architecture: str, beside: Path | None) -> Any:
     return importlib.import_module(f"neuralreg.networks.{architecture}")
 
 
-def built(
-    architecture: str, arguments: dict[str, Any], *, beside: Path | None = None, where: str = ""
-) -> Any:
-    """A network without its weights. beside: a folder whose Python files may build it, too.
+def architecture_names() -> list[str]:
+    """Names of the architectures that need no file of the user's own."""
+    from neuralreg import networks
 
-    Raises IncompatibleModel for an unknown architecture or arguments that it does not take.
+    ours = [module.name for module in pkgutil.iter_modules(networks.__path__)]
+    return sorted({*ours, *_own_architectures})
+
+
+def find_architecture(
+    name: str, *, beside: Path | None = None, where: str = ""
+) -> Callable[..., Any]:
+    """What builds the networks of an architecture.
+
+    Args:
+        name: of a file, or given to `register_architecture`.
+        beside: a folder whose Python files may build it, too.
+        where: for messages: the name of the card.
+
+    Raises:
+        IncompatibleModel: an unknown architecture.
     """
     try:
-        build = _own_architectures.get(architecture) or _file(architecture, beside).build
+        build: Callable[..., Any] = _own_architectures.get(name) or _file(name, beside).build
     except (ModuleNotFoundError, AttributeError) as error:
         raise IncompatibleModel(
             "this version does not know the model's architecture",
             where=where,
-            got=f"'{architecture}'",
+            got=f"'{name}'",
             wanted="a file of neuralreg.networks, a file beside your own cards, or a name given to "
             "register_architecture",
         ) from error
+    return build
+
+
+def build_network(
+    architecture: str, arguments: dict[str, Any], *, beside: Path | None = None, where: str = ""
+) -> Any:
+    """A network without its weights.
+
+    Args:
+        architecture: see `find_architecture`.
+        arguments: of the card.
+        beside: a folder whose Python files may build it, too.
+        where: for messages: the name of the card.
+
+    Raises:
+        IncompatibleModel: an unknown architecture, or arguments that it does not take.
+    """
+    build = find_architecture(architecture, beside=beside, where=where)
     try:
         return build(**arguments)
     except TypeError as error:
         raise IncompatibleModel(
             "the architecture does not take the card's arguments", where=where, got=str(error)
         ) from error
-
-
-def _build(card: ModelCard, beside: Path | None) -> Any:
-    return built(card.architecture, card.arguments, beside=beside, where=card.name)

@@ -10,10 +10,10 @@ import torch
 
 from neuralreg.errors import ChecksumMismatch, IncompatibleModel, WeightsUnavailable
 from neuralreg.geometry.grid import Grid
-from neuralreg.geometry.network_output import from_network
 from neuralreg.io.files import draft_folder
 from neuralreg.zoo.cache_paths import own_folder
 from neuralreg.zoo.card import ModelCard
+from neuralreg.zoo.network import field_of
 from neuralreg.zoo.registry import load_card, read_card
 from neuralreg.zoo.weights import file_hash, made
 
@@ -63,8 +63,7 @@ def answer_to_a_shift(card: ModelCard, folder: Path) -> float:
         body = _blob(shape, [0.0] * d)
         offset = [_SHIFT * float(a == axis) for a in range(d)]  # x first
         output = network.predict(body, _blob(shape, offset))
-        meaning = card.output
-        field = from_network(output, grid, kind=meaning.kind, order=meaning.order)
+        field = field_of(output, card.output, grid)
         inside = body[0] > 0.3
         found.append(float(field.vectors[axis][inside].mean()) / _SHIFT)
     return min(found, key=lambda share: -abs(share - 1))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pooch
 import pytest
 import torch
-from neuralreg.zoo.load_weights import filled, state_of
+from neuralreg.zoo.load_weights import fill_weights, state_of
 from neuralreg.zoo.registry import list_models
 from neuralreg.zoo.weights import verify
 
@@ -59,7 +59,7 @@ def test_published_weights_fit_their_card(name):
         pytest.skip(f"{NO_SHARED}, and {card.weights.file} was not downloaded")
     verify(card, path)
     assert card.weights.bytes in (None, path.stat().st_size)
-    filled(built(card), state_of(path), name)
+    fill_weights(built(card), state_of(path), name)
 
 
 @pytest.mark.parametrize("name", CARDS)

@@ -71,11 +71,11 @@ def test_the_spline_of_dirnet_is_scipys_away_from_the_ends():
     inner = (at > 1.5) & (at < 6.5)
     basis = BSpline(torch.arange(-2, 11).numpy(), control[0, 0, :, 0].numpy(), 3)
     expected = torch.from_numpy(basis(at[inner].numpy()))
-    assert torch.allclose(dirnet.spread(control, (36, 1))[0, 0, inner, 0], expected)
+    assert torch.allclose(dirnet.interpolate_spline(control, (36, 1))[0, 0, inner, 0], expected)
 
 
 def test_a_spline_through_equal_points_is_flat():
-    flat = dirnet.spread(torch.full((1, 2, 5, 4), 0.7), (33, 30))
+    flat = dirnet.interpolate_spline(torch.full((1, 2, 5, 4), 0.7), (33, 30))
     assert torch.allclose(flat, torch.tensor(0.7), atol=1e-6)
 
 

@@ -370,8 +370,8 @@ def test_auto_says_what_it_took_and_why():
 
 def test_what_else_a_network_tells_comes_as_an_image_on_the_fixed_grid():
     class Teller(Answers):
-        def maps(self, fixed, moving, answer, shape, **options):
-            assert answer.shape[1:] == fixed.shape[1:]
+        def maps(self, fixed, moving, output, shape, **options):
+            assert output.shape[1:] == fixed.shape[1:]
             told = torch.zeros(shape, dtype=torch.bool)
             told[3, 4, 5] = True
             return {"absent": told}

@@ -20,7 +20,6 @@ from neuralreg.registration.working_grid import (
     unit_intensities,
     work_grid,
 )
-from neuralreg.zoo.registry import model_card
 from scipy import ndimage
 
 from Testing.support.phantom import CUBE, SQUARE, seen
@@ -110,7 +109,7 @@ def test_coupling_takes_the_cheapest_label_where_all_agree():
 @pytest.mark.parametrize(("grid", "shift"), [(CUBE, (6.0, -4.0, 2.0)), (SQUARE, (6.0, -4.5))])
 def test_the_search_finds_a_shift_in_voxels_x_y_z(grid, shift):
     fixed, moving = (unit_intensities(seen(grid, f)) for f in (lambda p: p, lambda p: p - shift))
-    found = ConvexSearch(model_card("convex")).predict(fixed, moving)
+    found = ConvexSearch()(fixed[None], moving[None])[0]
     body = unit_intensities(seen(grid))[0] > 0.4
     mean = found[:, body].mean(1) * torch.tensor(grid.spacing)
     assert (mean - torch.tensor(shift)).abs().max() < 0.3 * 4 * min(grid.spacing)  # of a cell
@@ -127,12 +126,11 @@ def halved(image):
 def test_descriptions_may_be_one_for_two_voxels(shape):
     one, two = noise(*shape), noise(*shape, seed=1)
     assert stride_of(halved(one[None]), shape[1:]) == (2,) * (len(shape) - 1)
-    card = model_card("convex")
-    whole, half = (ConvexSearch(card, d).predict(one, two) for d in (mind_ssc, halved))
+    one, two = one[None], two[None]
+    whole, half = (ConvexSearch(describe)(one, two) for describe in (mind_ssc, halved))
     assert torch.allclose(whole, half, atol=1e-4)
-    card = card.model_copy(update={"arguments": {"cell": 6}})
     with pytest.raises(IncompatibleModel, match="cell 6, wanted a multiple of 4 voxels"):
-        ConvexSearch(card, halved).predict(one, two)
+        ConvexSearch(halved, cell=6)(one, two)
 
 
 def a_pair(grid, through, **how) -> WorkingPair:

@@ -8,17 +8,19 @@ from neuralreg.errors import IncompatibleModel, InvalidOption, InvalidTransform
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
-from neuralreg.geometry.network_output import from_network
 from neuralreg.registration.engine import register
-from neuralreg.zoo.card import ModelCard
+from neuralreg.zoo.card import ModelCard, Output
+from neuralreg.zoo.network import field_of, meaning_of
 from neuralreg.zoo.registry import (
     broken_cards,
+    build_network,
     cards_folders,
     list_models,
     load_model,
     model_card,
     read_card,
 )
+from pydantic import ValidationError
 
 
 def test_every_card_in_the_repository_is_valid_and_named_as_its_file():
@@ -77,7 +79,8 @@ def test_a_known_shift_in_mm_comes_out_of_every_output_convention(a_grid, kind, 
         "normalized": 2 * voxels / last,
         "unit_map": (index + voxels) / last,
     }[kind]
-    field = from_network(output.flip(0) if order == "zyx" else output, grid, kind=kind, order=order)
+    output = output.flip(0) if order == "zyx" else output
+    field = field_of(output, Output(kind=kind, order=order), grid)
     assert torch.allclose(field.vectors, shift, atol=1e-3)
 
 
@@ -87,7 +90,7 @@ def test_an_affine_on_normalized_coordinates_scales_about_the_center(a_grid, ord
     matrix = torch.eye(d, d + 1)
     along = 0 if order == "xyz" else d - 1  # 10 % along x
     matrix[along, along] = 1.1
-    field = from_network(matrix, a_grid, kind="affine", order=order)
+    field = field_of(matrix, Output(kind="affine", order=order), a_grid)
     points = a_grid.points_at(torch.rand(20, d).numpy() * [n - 1 for n in a_grid.size])
     from_center = a_grid.indices_at(field(points)) - (torch.tensor(a_grid.size).numpy() - 1) / 2
     before = a_grid.indices_at(points) - (torch.tensor(a_grid.size).numpy() - 1) / 2
@@ -102,18 +105,35 @@ def test_voxels_and_millimeters_are_two_views_of_one_field(a_grid, smooth_field)
     )
 
 
-@pytest.mark.parametrize(
-    ("shape", "kind", "order"),
-    [
-        ((3, 4, 4, 5), "voxel", "xyz"),
-        ((3, 4, 4, 4), "furlong", "xyz"),
-        ((3, 4, 4, 4), "voxel", "yxz"),
-    ],
-)
-def test_an_output_that_does_not_fit_its_card_is_refused(shape, kind, order):
+@pytest.mark.parametrize(("kind", "shape"), [("voxel", (3, 4, 4, 5)), ("affine", (3, 3))])
+def test_an_output_that_does_not_fit_its_card_is_refused(kind, shape):
     grid = Grid((4, 4, 4), (1, 1, 1), (0, 0, 0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
     with pytest.raises(InvalidTransform):
-        from_network(torch.zeros(shape), grid, kind=kind, order=order)
+        field_of(torch.zeros(shape), Output(kind=kind), grid)
+
+
+@pytest.mark.parametrize(("kind", "order"), [("furlong", "xyz"), ("voxel", "yxz")])
+def test_a_card_knows_few_kinds_and_orders(kind, order):
+    with pytest.raises(ValidationError):
+        Output(kind=kind, order=order)
+
+
+def test_the_velocity_of_a_card_is_integrated(a_grid):
+    d = a_grid.dimension
+    velocity = torch.ones(d, *a_grid.shape)
+    field = field_of(velocity, Output(kind="voxel", velocity=True), a_grid)
+    assert torch.allclose(field.to_voxels(), velocity, atol=1e-5)
+
+
+OF_CARDS = [card for card in list_models() if card.output.kind not in ("features", "affine")]
+
+
+@pytest.mark.parametrize("card", OF_CARDS, ids=lambda card: card.name)
+def test_a_card_says_of_its_network_what_the_network_says_of_itself(card):
+    network = build_network(card.architecture, card.arguments)
+    assert network.output == meaning_of(card.output)
+    shape = card.input.shape or ()
+    assert all(n % network.divisor == 0 and n >= network.smallest for n in shape)
 
 
 def card_text(**changes):

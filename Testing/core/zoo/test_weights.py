@@ -21,7 +21,7 @@ from neuralreg.errors import (
 )
 from neuralreg.zoo import download, weights
 from neuralreg.zoo.card import ModelCard
-from neuralreg.zoo.load_weights import filled, program_of, state_of
+from neuralreg.zoo.load_weights import fill_weights, program_of, state_of
 from neuralreg.zoo.registry import load_model, read_card
 
 from Testing.support.file_server import serving
@@ -270,7 +270,7 @@ def test_weights_must_fit_exactly(spoil):
     else:
         state["bias"] = torch.zeros(5)
     with pytest.raises(IncompatibleModel, match="do not fit"):
-        filled(torch.nn.Linear(3, 2), state, "probe")
+        fill_weights(torch.nn.Linear(3, 2), state, "probe")
 
 
 def test_safetensors_and_nested_state_dicts_are_read(tmp_path):

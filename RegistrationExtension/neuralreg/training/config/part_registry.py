@@ -8,11 +8,14 @@ import sys
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
-from neuralreg.errors import InvalidOption
+from neuralreg.errors import IncompatibleModel, InvalidOption
+
+if TYPE_CHECKING:
+    from neuralreg.networks.network import RegistrationModule
 
 Part = TypeVar("Part", bound=Callable[..., Any])
 
@@ -49,19 +52,23 @@ class Registry:
 
     def names(self) -> list[str]:
         """All names that may be used."""
+        return sorted(self._registered())
+
+    def _registered(self) -> Mapping[str, Callable[..., Any]]:
         importlib.import_module(self.home)
-        return sorted(self._parts)
+        return self._parts
 
     def find(self, name: str) -> Callable[..., Any]:
         """The part of a name, or at a dotted path such as "my_package.my_file.MyNet".
 
-        Raises InvalidOption when there is none.
+        Raises:
+            InvalidOption: there is none.
         """
-        names = self.names()
-        if name in self._parts:
+        if name in self._registered():
             return self._parts[name]
         if "." in name:
-            return _at(name, self.kind)
+            return _import_part(name, self.kind)
+        names = self.names()
         near = get_close_matches(name, names, 1)
         raise InvalidOption(
             f"there is no {self.kind} of that name",
@@ -120,7 +127,7 @@ def _signature_model(part: Callable[..., Any], given: tuple[str, ...]) -> type[B
     )
 
 
-def _at(path: str, kind: str) -> Callable[..., Any]:
+def _import_part(path: str, kind: str) -> Callable[..., Any]:
     """What lies at a dotted path; modules beside where the program was started are seen too."""
     module, _, attribute = path.rpartition(".")
     here = str(Path.cwd())
@@ -144,7 +151,72 @@ def _same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
     return len(set(names)) == 1
 
 
-BACKBONES = Registry(
+class BackboneRegistry(Registry):
+    """Networks by name: those that were registered, and every trainable architecture of the zoo.
+
+    What a configuration may set are the arguments of the class; `dimension`, `shape`, `inputs` and
+    `outputs` are filled in where it takes them.
+    """
+
+    def names(self) -> list[str]:
+        """All names that may be used; files of the user's own beside their cards may be, too."""
+        from neuralreg.zoo.registry import architecture_names
+
+        known = {name for name in architecture_names() if _trainable_architecture(name)}
+        return sorted({*super().names(), *known})
+
+    def find(self, name: str) -> Callable[..., Any]:
+        """The network of a name, or at a dotted path.
+
+        Raises:
+            InvalidOption: there is none.
+        """
+        if name in self._registered():
+            return self._parts[name]
+        return _trainable_architecture(name) or super().find(name)
+
+    def build(self, name: str, given: Mapping[str, Any], **filled: Any) -> Any:
+        """A network from its options, and from what the program fills in.
+
+        Raises:
+            InvalidOption: an option of a wrong type, or a network for other images or channels.
+        """
+        part = self.find(name)
+        takes = inspect.signature(part).parameters
+        if "inputs" not in takes and filled["inputs"] != 2:
+            raise InvalidOption(
+                f"{name} sees two images and no label",
+                wanted="a backbone that takes `inputs` and `outputs`, such as unet or local",
+            )
+        network_class = _as_network_class(part)
+        if network_class is not None:
+            if filled["dimension"] not in network_class.dimensions:
+                raise InvalidOption(
+                    f"{name} is a network for volumes", got=f"{filled['dimension']} axes"
+                )
+            given = {**network_class.training_defaults, **given}
+        needed = {key: value for key, value in filled.items() if key in takes}
+        return super().build(name, given, **needed)
+
+
+def _trainable_architecture(name: str) -> type[RegistrationModule] | None:
+    """The class of an architecture of the zoo; None where there is none, or it is not trained."""
+    from neuralreg.zoo.registry import find_architecture
+
+    try:
+        network_class = _as_network_class(find_architecture(name))
+    except IncompatibleModel:
+        return None
+    return network_class if network_class is not None and network_class.trainable else None
+
+
+def _as_network_class(part: Callable[..., Any]) -> type[RegistrationModule] | None:
+    from neuralreg.networks.network import RegistrationModule
+
+    return part if inspect.isclass(part) and issubclass(part, RegistrationModule) else None
+
+
+BACKBONES = BackboneRegistry(
     "backbone", "neuralreg.training.model.backbones", ("dimension", "shape", "inputs", "outputs")
 )
 FEATURES = Registry("feature network", "neuralreg.training.descriptors.features", ("dimension",))
@@ -163,10 +235,12 @@ AUGMENTATIONS = Registry(
 
 
 def register_backbone(name: str, *, force: bool = False) -> Callable[[Part], Part]:
-    """Offer a network: called with dimension, shape, inputs, outputs and the YAML's options.
+    """Offer a network: called with the options of a configuration.
 
-    What it makes is a torch module: `network(fixed, moving)` gives a displacement (n, d, z, y, x)
-    in voxels, components x y z, or says otherwise by attributes, see `any_size.Convention`.
+    Of `dimension`, `shape` (z y x), `inputs` and `outputs` (channels) it gets those that it takes.
+    What it makes is a `RegistrationModule`, or any module whose `network(fixed, moving)` gives a
+    displacement (n, d, z, y, x) in voxels, components x y z. Architectures of the zoo, also your
+    own, need not be registered.
     """
     return BACKBONES.register(name, force=force)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from itertools import accumulate
-from typing import Any
 
 from torch import nn
 
 from neuralreg.errors import InvalidOption
+from neuralreg.networks.network import RegistrationModule
 from neuralreg.training.config import schema
 
 
@@ -37,11 +37,12 @@ class Stages:
                 raise InvalidOption(
                     "no backbone of this model grows by levels",
                     where=f"training.stages.{number}.levels",
-                    wanted="lapirn, or a network of your own with `use_levels(count)`",
+                    wanted="lapirn, or a network of your own with `levels`",
                 )
 
-    def _growing(self) -> list[Any]:
-        return [part for part in self.model.modules() if hasattr(part, "use_levels")]
+    def _growing(self) -> list[RegistrationModule]:
+        parts = self.model.modules()
+        return [part for part in parts if isinstance(part, RegistrationModule) and part.levels]
 
     def enter(self, epoch: int) -> bool:
         """Prepare the model for an epoch, from 0; whether another stage begins with it."""

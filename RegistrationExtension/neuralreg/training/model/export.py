@@ -69,14 +69,14 @@ def load_weights(network: nn.Module, path: Path) -> None:
 
     Raises IncompatibleModel when they belong to another network.
     """
-    from neuralreg.zoo.load_weights import filled, state_of
+    from neuralreg.zoo.load_weights import fill_weights, state_of
 
     state = state_of(path)
     trained = network.training
     head = "model."
     if state and all(name.startswith(head) for name in state):
         state = {name.removeprefix(head): values for name, values in state.items()}
-    filled(network, state, str(path))
+    fill_weights(network, state, str(path))
     network.requires_grad_(True).train(trained)
 
 

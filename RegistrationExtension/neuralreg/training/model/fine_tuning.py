@@ -15,9 +15,9 @@ from torch import nn
 from neuralreg.errors import IncompatibleModel, InvalidOption, UnreadableFile
 from neuralreg.training.config import schema
 from neuralreg.training.model.pad_to_size import AnySize
-from neuralreg.training.model.zoo_backbone import Published
+from neuralreg.training.model.zoo_backbone import ZooBackbone
 from neuralreg.zoo.card import ModelCard
-from neuralreg.zoo.load_weights import filled, state_of
+from neuralreg.zoo.load_weights import fill_weights, state_of
 from neuralreg.zoo.registry import model_card, read_card
 from neuralreg.zoo.weights import require
 
@@ -101,11 +101,11 @@ def begin_from(model: nn.Module, name: str) -> None:
 
         load_weights(model, start.weights)
         return
-    networks = [part for part in model.modules() if isinstance(part, Published)]
+    networks = [part for part in model.modules() if isinstance(part, ZooBackbone)]
     assert len(networks) == 1  # `taken_over` saw to it
     assert start.card.weights is not None
     state = state_of(start.weights, start.card.weights.format)
-    filled(networks[0].network, state, start.card.name).requires_grad_(True).train()
+    fill_weights(networks[0].network, state, start.card.name).requires_grad_(True).train()
 
 
 def begin_with(model: nn.Module, weights: str) -> None:
@@ -137,7 +137,7 @@ def _fill_backbone(model: nn.Module, path: Path, name: str) -> None:
         raise IncompatibleModel(
             "weights of the zoo go into one backbone", where=name, got=f"{len(networks)} backbones"
         )
-    filled(networks[0].network, state_of(path), name)
+    fill_weights(networks[0].network, state_of(path), name)
     networks[0].requires_grad_(True).train()
 
 

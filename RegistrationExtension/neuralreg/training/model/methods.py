@@ -96,7 +96,7 @@ def _network(
 def _stage(step: schema.Step, config: schema.Model, shape: tuple[int, ...]) -> nn.Module:
     network = _network(step, shape, 2, len(shape))
     answer = step.answer or config.method
-    if network.convention.affine:
+    if network.affine_motion:
         answer = "affine"
     if config.inverse_consistent:
         model = models.inverse_consistent(network, steps=config.integration_steps)

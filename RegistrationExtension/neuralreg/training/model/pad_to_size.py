@@ -1,84 +1,62 @@
-"""One meaning for what networks say, whatever their units and the sizes that they take."""
+"""Networks that take some sizes only, for images of any size."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from math import ceil
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from neuralreg.errors import InvalidOption
+from neuralreg.networks.network import Output, RegistrationModule, to_normalized
 
 Shape = tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Convention:
-    """What a network's numbers mean, and which sizes it takes.
-
-    kind: displacements in "voxel", "normalized" (2 from the first to the last sample) or "unit"
-    (1 from the first to the last). order: of the components. divisor: of all sizes; least: the
-    smallest one. affine: whether the answer is an affine motion.
-    """
-
-    kind: Literal["voxel", "normalized", "unit"] = "voxel"
-    order: Literal["xyz", "zyx"] = "xyz"
-    divisor: int = 1
-    least: int = 1
-    affine: bool = False
-
-
-def with_convention(network: nn.Module, **about: Any) -> nn.Module:
-    """The network, which now says what its numbers mean."""
-    setattr(network, "convention", Convention(**about))  # noqa: B010 - nn.Module types its own
-    return network
-
-
-def padded(shape: Shape, divisor: int, least: int = 1) -> Shape:
-    """The next larger shape whose sizes divide and are large enough."""
-    return tuple(-(-max(n, least) // divisor) * divisor for n in shape)
-
-
 class AnySize(nn.Module):
-    """A network for images of any size, whose answer is a normalized displacement, x y z.
+    """A network for images of any size, which gives a normalized displacement x y z.
 
-    The border is repeated at the far ends until the sizes divide; the answer is cut again.
-    raw: leave the numbers alone, for an answer that is no displacement.
+    The border is repeated at the far ends until the sizes divide; the displacement is cut again.
+
+    Args:
+        network: a `RegistrationModule`, or a module that gives a displacement in voxels x y z.
+        raw: leave the numbers alone, for an output that is no displacement.
     """
 
     def __init__(self, network: nn.Module, *, raw: bool = False) -> None:
         super().__init__()
         self.network, self.raw = network, raw
-        about = getattr(network, "convention", Convention())
-        self.convention: Convention = about
+        known = network if isinstance(network, RegistrationModule) else RegistrationModule()
+        self.output: Output = known.output
+        self.divisor, self.smallest = known.divisor, known.smallest
+        self.affine_motion = known.affine_motion
 
     def forward(self, *images: Tensor) -> Tensor:
         """Images (n, 1, z, y, x), fixed first, to (n, d, z, y, x)."""
         shape = tuple(images[0].shape[2:])
-        wide = padded(shape, self.convention.divisor, self.convention.least)
-        grow = [part for a, b in zip(wide[::-1], shape[::-1], strict=True) for part in (0, a - b)]
-        if any(grow):
-            images = tuple(functional.pad(image, grow, mode="replicate") for image in images)
-        answer: Tensor = self.network(*images)
-        if tuple(answer.shape[2:]) != wide:
+        wide = tuple(ceil(max(n, self.smallest) / self.divisor) * self.divisor for n in shape)
+        beyond = [side for a, b in zip(wide[::-1], shape[::-1], strict=True) for side in (0, a - b)]
+        if any(beyond):
+            images = tuple(functional.pad(image, beyond, mode="replicate") for image in images)
+        output: Tensor = self.network(*images)
+        if tuple(output.shape[2:]) != wide:
             raise InvalidOption(
                 "a backbone answers at the resolution of its images",
                 where=type(self.network).__name__,
-                got=f"{tuple(answer.shape[2:])}",
+                got=f"{tuple(output.shape[2:])}",
                 wanted=f"{wide}",
             )
-        for axis, n in enumerate(shape, start=2):
-            answer = answer.narrow(axis, 0, n)
-        return answer if self.raw else self._normalize(answer, wide)
+        if self.raw:
+            return _cut(output, shape)
+        displacement = _cut(to_normalized(output, self.output), shape)
+        lengths = [max(a - 1, 1) / max(b - 1, 1) for a, b in zip(wide, shape, strict=True)]
+        scale = torch.tensor(lengths[::-1]).to(output).view(-1, *[1] * len(wide))
+        return displacement * scale
 
-    def _normalize(self, answer: Tensor, wide: Shape) -> Tensor:
-        about = self.convention
-        if about.order == "zyx":
-            answer = answer.flip(1)
-        lengths = {"voxel": [2.0] * len(wide), "unit": [2.0 * (n - 1) for n in wide]}
-        lengths["normalized"] = [float(n - 1) for n in wide]
-        last = [max(n - 1, 1) for n in answer.shape[2:]]
-        factor = [a / b for a, b in zip(lengths[about.kind], last, strict=True)][::-1]
-        return answer * torch.tensor(factor).to(answer).view(-1, *[1] * len(wide))
+
+def _cut(values: Tensor, shape: Shape) -> Tensor:
+    """The first samples of (n, c, z, y, x) along each axis."""
+    for axis, n in enumerate(shape, start=2):
+        values = values.narrow(axis, 0, n)
+    return values

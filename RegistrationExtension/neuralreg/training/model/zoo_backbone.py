@@ -6,51 +6,42 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from neuralreg.geometry.normalized import identity_map
+from neuralreg.networks.network import RegistrationModule
 from neuralreg.training.config.part_registry import register_backbone
-from neuralreg.training.model.pad_to_size import Shape, with_convention
-from neuralreg.zoo.registry import built
-
-# By what the sizes that an architecture takes can be divided; others take any size.
-_DIVISORS = {
-    "conditional_lapirn": 8, "dirac": 8, "lapirn": 8, "lku_net": 16, "symnet": 16,
-    "transmorph": 32, "voxelmorph": 32,
-}  # fmt: skip
-
-
-class Published(nn.Module):
-    """A network of a card, whose answer is a displacement.
-
-    kind: of its numbers, as the card's `Output` has it. run: the options of each call.
-    """
-
-    def __init__(self, network: nn.Module, kind: str, order: str, run: dict[str, float]) -> None:
-        super().__init__()
-        self.network, self.kind, self.order, self.run = network, kind, order, run
-
-    def forward(self, fixed: Tensor, moving: Tensor) -> Tensor:
-        """Images (n, 1, z, y, x) to (n, d, z, y, x), in the order of the card."""
-        answer: Tensor = self.network(fixed, moving, **self.run)
-        if self.kind != "unit_map":
-            return answer
-        here = (identity_map(tuple(fixed.shape[2:]), answer) + 1) / 2
-        return answer - (here.flip(1) if self.order == "zyx" else here)
+from neuralreg.zoo.card import Output
+from neuralreg.zoo.network import meaning_of
+from neuralreg.zoo.registry import build_network
 
 
 @register_backbone("published")
-def published(
-    dimension: int,
-    shape: Shape,
-    inputs: int,
-    outputs: int,
-    *,
-    architecture: str,
-    arguments: dict[str, Any] = {},  # noqa: B006 - never changed
-    kind: Literal["voxel", "normalized", "unit_map"] = "voxel",
-    order: Literal["xyz", "zyx"] = "xyz",
-    run: dict[str, float] = {},  # noqa: B006 - never changed
-) -> nn.Module:
-    """The network of a card, without its weights; `model.start_from` writes this."""
-    network = Published(built(architecture, arguments), kind, order, run)
-    unit = "unit" if kind == "unit_map" else kind
-    return with_convention(network, kind=unit, order=order, divisor=_DIVISORS.get(architecture, 1))
+class ZooBackbone(RegistrationModule):
+    """The network of a card, without its weights; `model.start_from` writes this.
+
+    Args:
+        architecture: of the card.
+        arguments: of the card.
+        kind: of its numbers, as on the card.
+        order: of their components, as on the card.
+        run: the options of each call.
+    """
+
+    def __init__(
+        self,
+        *,
+        architecture: str,
+        arguments: dict[str, Any] = {},  # noqa: B006 - never changed
+        kind: Literal["voxel", "normalized", "unit_map"] = "voxel",
+        order: Literal["xyz", "zyx"] = "xyz",
+        run: dict[str, float] = {},  # noqa: B006 - never changed
+    ) -> None:
+        super().__init__()
+        self.network: nn.Module = build_network(architecture, arguments)
+        self.run = run
+        self.output = meaning_of(Output(kind=kind, order=order))
+        if isinstance(self.network, RegistrationModule):
+            self.divisor, self.smallest = self.network.divisor, self.network.smallest
+
+    def forward(self, fixed: Tensor, moving: Tensor) -> Tensor:
+        """Images (n, 1, z, y, x) to (n, d, z, y, x), as the card says."""
+        output: Tensor = self.network(fixed, moving, **self.run)
+        return output

@@ -174,7 +174,7 @@ def test_the_recipe_trains_resumes_and_its_features_register(tmp_path, monkeypat
 
     card = import_card(whole.card)
     model = load_model(card.name)
-    assert isinstance(model, ConvexSearch)
+    assert isinstance(model.module, ConvexSearch)
     fixed = seen(CUBE)
     moving = seen(CUBE, lambda p: p + [3.0, 0.0, 0.0], contrast=lambda v: 80 - 70 * v)
     result = register(fixed, moving, card.name)

@@ -91,7 +91,7 @@ def test_the_coarse_levels_answer_as_a_network_of_their_own():
     pair = [torch.nn.functional.avg_pool2d(i, 3, 2, 1, count_include_pad=False)
             for i in seeded_pair((64, 48))]  # fmt: skip
     with torch.no_grad():
-        alone = network.model_lvl2.answer(*pair).field
+        alone = network.model_lvl2.predict(*pair).field
         network.use_levels(2)
         grown = network(*seeded_pair((64, 48)))
         network.use_levels(None)

@@ -1,4 +1,4 @@
-"""Each backbone: its convention, sizes that do not divide, batches, gradients."""
+"""Each backbone: what its numbers mean, sizes that do not divide, batches, gradients."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import pytest
 import torch
 from neuralreg.errors import InvalidOption
 from neuralreg.geometry.normalized import identity_map, to_voxels
+from neuralreg.networks.network import Output, RegistrationModule
 from neuralreg.training.config.part_registry import BACKBONES
 from neuralreg.training.config.schema import Model
 from neuralreg.training.model.methods import build_model, voxels_of
-from neuralreg.training.model.pad_to_size import AnySize, Convention, with_convention
+from neuralreg.training.model.pad_to_size import AnySize
 from torch import nn
 
 SMALL = {
@@ -26,9 +27,13 @@ SMALL = {
     "affine": {"width": 4, "halvings": 2},
     "icon_unet": {},
     "mlp": {"widths": [8]},
+    "symnet": {"start_channel": 1},
+    "conditional_lapirn": {"widths": [[2, 2, 2, 2]] * 3},
+    "dirac": {"width": 2},
 }  # fmt: skip
 SHAPES = {2: (21, 30), 3: (13, 18, 15)}  # nothing divides
-CASES = [(name, d) for name in SMALL for d in (2, 3) if (name, d) != ("transmorph", 2)]
+VOLUMES_ONLY = ("transmorph", "dirac")
+CASES = [(name, d) for name in SMALL for d in (2, 3) if d == 3 or name not in VOLUMES_ONLY]
 
 
 def model_of(name: str, shape, method: str = "displacement", **more) -> nn.Module:
@@ -49,7 +54,8 @@ def awake(model: nn.Module) -> nn.Module:
 
 
 def test_all_registered_backbones_are_tried_here():
-    elsewhere = {"mine", "published"}  # of the documentation; of test_starting_point.py
+    # Of the documentation; of test_fine_tuning.py; as large as volumes of 65 samples.
+    elsewhere = {"mine", "published", "gradicon"}
     assert set(BACKBONES.names()) - elsewhere == set(SMALL)
 
 
@@ -89,11 +95,14 @@ def test_training_starts_from_the_identity(name):
     assert float(voxels_of(places).abs().max()) < 0.01
 
 
-class Constant(nn.Module):
-    """Answers the same vector everywhere."""
+class Constant(RegistrationModule):
+    """Gives the same vector everywhere."""
 
-    def __init__(self, *vector: float) -> None:
+    divisor = 4
+
+    def __init__(self, output: Output, *vector: float) -> None:
         super().__init__()
+        self.output = output
         self.vector = nn.Parameter(torch.tensor(vector))
 
     def forward(self, fixed, moving):
@@ -103,7 +112,7 @@ class Constant(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("kind", "order", "vector"),
+    ("unit", "order", "vector"),
     [
         # 2 voxels along x, 1 along y, of an image 9 x 5 that is padded to 12 x 8
         ("voxel", "xyz", (2.0, 1.0)),
@@ -113,13 +122,12 @@ class Constant(nn.Module):
         ("unit", "xyz", (2 / 11, 1 / 7)),
     ],
 )
-def test_each_convention_means_the_same_displacement(kind, order, vector):
-    network = with_convention(Constant(*vector), kind=kind, order=order, divisor=4)
+def test_each_unit_and_order_means_the_same_displacement(unit, order, vector):
+    network = Constant(Output("displacement", unit, order), *vector)
     image = torch.rand(1, 1, 5, 9)
     found = to_voxels(AnySize(network)(image, image))
     wanted = torch.tensor([2.0, 1.0]).view(1, 2, 1, 1).expand(found.shape)
     assert torch.allclose(found, wanted, atol=1e-6)
-    assert network.convention == Convention(kind, order, 4)
 
 
 def test_a_network_of_another_resolution_is_refused():
