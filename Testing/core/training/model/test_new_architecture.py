@@ -9,7 +9,7 @@ import torch
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
 from neuralreg.registration.engine import register
-from neuralreg.registration.prealign import Prealign
+from neuralreg.registration.options import LinearAlignment
 from neuralreg.training.configuration import read_configuration
 from neuralreg.training.loop.run import train
 from neuralreg.zoo.registry import load_model
@@ -74,7 +74,7 @@ def test_it_registers_by_its_card(own_models):
     torch.manual_seed(0)
     grid = Grid((20, 24), (1.0, 2.0), (3.0, 4.0), (1, 0, 0, 1))
     fixed, moving = (Image(torch.rand(1, 24, 20), grid) for _ in range(2))
-    result = register(fixed, moving, "tiny.untrained", prealign=Prealign.NONE)
+    result = register(fixed, moving, "tiny.untrained", linear=LinearAlignment.NONE)
     assert result.model == "tiny.untrained"
     network = load_model("tiny.untrained")
     assert (network.module.divisor, len(network.module.layers[0].weight)) == (4, 3)
