@@ -37,7 +37,7 @@ def test_the_last_channel_of_a_warped_image_is_1_where_the_page_says_interpolate
     image, warped = names["image"], names["warped"]
     known = warped[:, -1] == 1
     repeated = image[:, 0, :, -1:].expand(known.shape)  # the border, where the shift leads beyond
-    assert torch.allclose(warped[:, 0][~known], repeated[~known])
+    assert torch.allclose(warped[:, 0][~known], repeated[~known], atol=1e-4)
     assert not torch.allclose(warped[:, 0][known], repeated[known], atol=0.1)
     assert 0.85 < float(known.float().mean()) < 0.95
     noise = torch.where(known[:, None], warped[:, :-1], torch.rand(1, 1, 32, 32))
