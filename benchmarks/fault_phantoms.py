@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import SimpleITK as sitk
 from neuralreg.geometry.grid import Grid
-from neuralreg.review.geometry.consistency import inverted
-from neuralreg.review.geometry.deformation import Deformation, placed
+from neuralreg.review.geometry.consistency import invert
+from neuralreg.review.geometry.deformation import Deformation, place_on_grid
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -176,7 +176,7 @@ def seam(base: Candidate, random: np.random.Generator, _: Candidate) -> Candidat
 
 def swapped(base: Candidate, _: np.random.Generator, __: Candidate) -> Candidate:
     """The transform of the other direction."""
-    back, _left = inverted(base.transform, base.pair.grid)
+    back, _left = invert(base.transform, base.pair.grid)
     return replace(base, transform=back, fault="swapped direction")
 
 
@@ -250,4 +250,4 @@ def _at(u: Array, grid: Grid, points: Array) -> Array:
 
 
 def _image(values: Array, grid: Grid) -> sitk.Image:
-    return placed(sitk.GetImageFromArray(values.astype(np.float32)), grid)
+    return place_on_grid(sitk.GetImageFromArray(values.astype(np.float32)), grid)

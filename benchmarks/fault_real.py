@@ -14,7 +14,7 @@ from neuralreg.geometry.grid import Grid
 from neuralreg.io.itk_images import read_volume
 from neuralreg.review.case import body
 from neuralreg.review.geometry.deformation import Deformation
-from neuralreg.review.geometry.volumes import limited, on_grid
+from neuralreg.review.geometry.volumes import limit_samples, on_grid
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.interpolate import RBFInterpolator
@@ -55,7 +55,7 @@ def real_pairs(half: str) -> Iterator[Pair]:
 def real_pair(name: str) -> Pair:
     folder = PAIRS / name
     fixed, moving = (read_volume(next(folder.glob(f"{k}.n*")), []) for k in ("fixed", "moving"))
-    grid = limited(Grid.of(fixed), 1 << 20)
+    grid = limit_samples(Grid.of(fixed), 1 << 20)
     truth = true_deformation(np.loadtxt(folder / "points.csv", delimiter=","), grid)
     centers = organs(on_grid(fixed, grid), grid, np.random.default_rng(len(name)))
     sizes = np.full((len(centers), 3), _ORGAN_MM)

@@ -13,7 +13,7 @@ from neuralreg.composition.models import assess, displacement, icon, two_step
 from neuralreg.composition.transforms import to_field
 from neuralreg.geometry.grid import Grid
 from neuralreg.networks.mlp import MLP
-from neuralreg.review.geometry.deformation import Deformation, placed
+from neuralreg.review.geometry.deformation import Deformation, place_on_grid
 from torch import Tensor, nn
 
 SIZE = 28
@@ -64,4 +64,4 @@ def registered(model: nn.Module, fixed: Tensor, moving: Tensor) -> Deformation:
 
 
 def image(digit: Tensor) -> sitk.Image:
-    return placed(sitk.GetImageFromArray(digit[0].numpy().astype(np.float32)), GRID)
+    return place_on_grid(sitk.GetImageFromArray(digit[0].numpy().astype(np.float32)), GRID)

@@ -10,7 +10,7 @@ from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.registration.options import NAMES
 from neuralreg.registration.result import Outcome, RegistrationResult
-from neuralreg.review.report_model import Line, Place, QualityReport, SegmentOverlap
+from neuralreg.review.report_model import Finding, Location, QualityReport, SegmentOverlap
 from neuralreg.worker import jobs, server
 from neuralreg.worker.messages import Field, Review, ReviewJob, Voxels
 from neuralreg.worker.register_job import run
@@ -69,9 +69,9 @@ def brain_found(arguments, progress):
     return {"mask": mask, "grid": head.grid, "liters": 1.25, "warnings": ("look at it",)}
 
 
-def line(name, verdict, value, group, **more) -> Line:
+def line(name, verdict, value, group, **more) -> Finding:
     """A line of a report."""
-    return Line(
+    return Finding(
         name=name,
         title=name.capitalize(),
         value=value,
@@ -105,8 +105,8 @@ def reviewed(arguments, progress):
         line("consistency", "pass", 0.4, "consistency", limit=3.0),
     )
     worst = (
-        Place("folding", (10.0, 12.0, 8.0), -0.2, "", "the body", "Folded here", 2.0),
-        Place("residual", (14.0, 8.0, 6.0), 4.0, "mm", "", "Edges are apart", 1.1),
+        Location("folding", (10.0, 12.0, 8.0), -0.2, "", "the body", "Folded here", 2.0),
+        Location("residual", (14.0, 8.0, 6.0), 4.0, "mm", "", "Edges are apart", 1.1),
     )
     report = QualityReport(
         "fail",

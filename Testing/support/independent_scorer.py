@@ -16,7 +16,7 @@ import SimpleITK as sitk
 from neuralreg.geometry.grid import Grid
 from neuralreg.io.itk_images import read_volume
 from neuralreg.review.assess import assess
-from neuralreg.review.geometry.deformation import placed
+from neuralreg.review.geometry.deformation import place_on_grid
 from neuralreg.review.measures.landmarks import read_pairs
 from neuralreg.review.report_model import QualityReport
 
@@ -53,7 +53,7 @@ def write_transform_of(pair: dict[str, Any], folder: Path) -> Path:
         u = u + points_of_grid @ affine[:d] + affine[d] - points_of_grid
     vectors = np.ascontiguousarray(u.transpose(*range(d - 1, -1, -1), d), np.float32)
     path = folder / f"{pair['id']}.nrrd"
-    sitk.WriteImage(placed(sitk.GetImageFromArray(vectors, isVector=True), grid), str(path))
+    sitk.WriteImage(place_on_grid(sitk.GetImageFromArray(vectors, isVector=True), grid), str(path))
     return path
 
 
@@ -69,7 +69,7 @@ def mask_of(pair: dict[str, Any]) -> sitk.Image:
         inside = labels > 0 if (labels > 0).mean() > 0.03 else inside
     if inside.sum() < 10:
         inside = np.ones_like(inside)
-    return placed(sitk.GetImageFromArray(inside.astype(np.uint8)), Grid.of(fixed))
+    return place_on_grid(sitk.GetImageFromArray(inside.astype(np.uint8)), Grid.of(fixed))
 
 
 def review(pair: dict[str, Any], transform: Path) -> QualityReport:

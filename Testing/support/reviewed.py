@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import SimpleITK as sitk
 from neuralreg.geometry.grid import Grid
-from neuralreg.review.geometry.deformation import Deformation, placed
+from neuralreg.review.geometry.deformation import Deformation, place_on_grid
 
 
 def itk(values: np.ndarray, grid: Grid) -> sitk.Image:
     """Values (z, y, x) as an image on a grid."""
-    return placed(sitk.GetImageFromArray(np.ascontiguousarray(values)), grid)
+    return place_on_grid(sitk.GetImageFromArray(np.ascontiguousarray(values)), grid)
 
 
 def places(grid: Grid) -> np.ndarray:

@@ -76,9 +76,9 @@ class FileCases:
 
     def cases(self) -> list[Case]:
         """Those that are not decided yet, and among them those at risk, first."""
-        from neuralreg.review.workflow.worklist import ranked
+        from neuralreg.review.workflow.worklist import sort_by_risk
 
-        entries = ranked(self._entries.values())
+        entries = sort_by_risk(self._entries.values())
         return [Case(e.case, e.case, e.verdict, e.decision) for e in entries]
 
     def take(self, key: str) -> dict:
@@ -134,12 +134,12 @@ class FileCases:
 
     def keep(self, transformNode, report, decision) -> None:
         """Write what was found, and what was decided, into the CSV."""
-        from neuralreg.review.workflow.worklist import reviewed, write_worklist
+        from neuralreg.review.workflow.worklist import record_review, write_worklist
 
         key = self.keyOf(transformNode)
         if not key:
             return
-        entry = reviewed(self._entries[key], report)
+        entry = record_review(self._entries[key], report)
         if decision is not None and decision.transform_hash == report.transform_hash:
             made = {"by": decision.by, "note": decision.note, "time": decision.time}
             entry = replace(entry, decision=decision.verdict, **made)

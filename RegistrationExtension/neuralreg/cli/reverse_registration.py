@@ -17,22 +17,32 @@ if TYPE_CHECKING:
     from neuralreg.cli.register_job import Job
 
 
-def own_inverse(transform: Path, inverse: Path | None) -> bool:
+def is_own_inverse(transform: Path, inverse: Path | None) -> bool:
     """Whether a file is the inverse that was written with a transform, computed from it."""
     if inverse is None or inverse.parent.resolve() != transform.parent.resolve():
         return False
-    made = registration_of(transform)
-    return made is not None and inverse.name in made["files"]
+    record = registration_of(transform)
+    return record is not None and inverse.name in record["files"]
 
 
-def registered_other_way(
+def register_reverse(
     transform: Path, fixed: Path | None, moving: Path | None, model: str | None, progress: Progress
 ) -> tuple[Deformation, str]:
     """The registration of the fixed onto the moving image, and the model that made it.
 
     By the record beside the transform, with its model and options, where there is one; else
-    `model` with its usual options. Raises InvalidOption when nothing says how it was made, and
-    what a registration raises.
+    `model` with its usual options.
+
+    Args:
+        transform: File of the transform, fixed to moving.
+        fixed: File of the fixed image; needed without a record.
+        moving: File of the moving image; needed without a record.
+        model: For a transform without a record.
+        progress: Called with a fraction and a stage.
+
+    Raises:
+        InvalidOption: There is neither a record nor a model.
+        RegistrationError: What a registration raises.
     """
     from neuralreg.cli.register_job import FIXED_TO_MOVING, run
 
@@ -40,7 +50,7 @@ def registered_other_way(
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         start = _inverse_of(job.initial, folder) if job.initial else None
-        summary = run(_turned(job, start), folder, progress)
+        summary = run(_exchange_sides(job, start), folder, progress)
         return Deformation.of(folder / FIXED_TO_MOVING), summary.result.model
 
 
@@ -62,8 +72,8 @@ def _job(transform: Path, fixed: Path | None, moving: Path | None, model: str | 
     return Job(fixed, moving, None, None, None, None, None, options)
 
 
-def _turned(job: Job, start: Path | None) -> Job:
-    """The same job with both sides exchanged; segmentations stay behind."""
+def _exchange_sides(job: Job, start: Path | None) -> Job:
+    """The same job with both sides exchanged, without segmentations."""
     return replace(
         job,
         fixed=job.moving,
@@ -77,7 +87,7 @@ def _turned(job: Job, start: Path | None) -> Job:
 
 
 def _inverse_of(initial: Path, folder: Path) -> Path:
-    """The transform that the job began with, the other way round, as a file."""
+    """The inverse of the transform that the job began with, as a file."""
     import SimpleITK as sitk
 
     from neuralreg.io.transform_files import read_itk_transform

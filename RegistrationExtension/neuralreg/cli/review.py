@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,121 +12,172 @@ from neuralreg.cli.options import AsJson, Overwrite, Quiet
 
 if TYPE_CHECKING:
     from neuralreg.review.case import Case
-    from neuralreg.review.report_model import Line, QualityReport
+    from neuralreg.review.geometry.deformation import TransformLike
+    from neuralreg.review.report_model import Finding, QualityReport
 
-Given = Path | None
+File = Path | None
 
 
 def review(
     transform: Annotated[Path, typer.Argument(help="A transform file, fixed to moving.")],
-    fixed: Annotated[Given, typer.Option(help="The fixed image.")] = None,
-    moving: Annotated[Given, typer.Option(help="The moving image.")] = None,
-    inverse: Annotated[Given, typer.Option(help="The transform of the other direction.")] = None,
+    fixed: Annotated[File, typer.Option(help="The fixed image.")] = None,
+    moving: Annotated[File, typer.Option(help="The moving image.")] = None,
+    inverse: Annotated[File, typer.Option(help="The transform of the other direction.")] = None,
     consistency: Annotated[
         bool,
         typer.Option(
             "--consistency",
-            help="Register the other way too, as the record beside the transform says.",
+            help="Register the other way too, as in the record beside the transform.",
         ),
     ] = False,
     model: Annotated[
         str | None, typer.Option(help="For --consistency, where there is no record.")
     ] = None,
-    fixed_seg: Annotated[Given, typer.Option(help="Label map of the fixed image.")] = None,
-    moving_seg: Annotated[Given, typer.Option(help="Label map of the moving image.")] = None,
+    fixed_seg: Annotated[File, typer.Option(help="Label map of the fixed image.")] = None,
+    moving_seg: Annotated[File, typer.Option(help="Label map of the moving image.")] = None,
     names: Annotated[
-        Given, typer.Option(help='Names of the labels: JSON such as {"1": "Liver"}.')
+        File, typer.Option(help='Names of the labels: JSON such as {"1": "Liver"}.')
     ] = None,
     landmarks: Annotated[
-        Given, typer.Option(help="Pairs of landmarks (CSV), or those of the fixed image.")
+        File, typer.Option(help="Pairs of landmarks (CSV), or those of the fixed image.")
     ] = None,
     moving_landmarks: Annotated[
-        Given, typer.Option(help="Their partners in the moving image (.mrk.json or CSV).")
+        File, typer.Option(help="Their partners in the moving image (.mrk.json or CSV).")
     ] = None,
-    mask: Annotated[Given, typer.Option(help="Where it counts, on the fixed image.")] = None,
-    profile: Annotated[Given, typer.Option(help="Limits to use instead of TG-132's.")] = None,
+    mask: Annotated[File, typer.Option(help="Region that counts, on the fixed image.")] = None,
+    profile: Annotated[File, typer.Option(help="Limits to use instead of TG-132's.")] = None,
     report: Annotated[
-        Given, typer.Option(help="Write this .html, and .pdf, .csv and .json beside it.")
+        File, typer.Option(help="Write this .html, and .pdf, .csv and .json beside it.")
     ] = None,
     subject: Annotated[
-        str, typer.Option(help="What the report is headed with; no patient is named by itself.")
+        str, typer.Option(help="Title of the report; a patient is named only by it.")
     ] = "",
     overwrite: Overwrite = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Say where a transform can be trusted and where not.
+    """Show where a transform can be trusted and where not.
 
-    Works with whatever is given; without segmentations and landmarks it says what images and field
+    Works with whatever is given; without segmentations and landmarks it shows what images and field
     alone can tell. Exit codes: 0 nothing needs attention, 1 something does, 2 it could not be
     reviewed.
     """
     from neuralreg.cli.outputs import require_free
-    from neuralreg.cli.reverse_registration import own_inverse
     from neuralreg.cli.terminal import answer, shown_progress, warn
     from neuralreg.progress import stage
-    from neuralreg.review.assess import case_of
-    from neuralreg.review.assess import review as reviewed
+    from neuralreg.review.assess import review as run_review
     from neuralreg.review.limits import read_profile
-    from neuralreg.review.measures.landmarks import read_pairs
 
+    files = ReviewFiles(
+        transform=transform,
+        fixed=fixed,
+        moving=moving,
+        inverse=inverse,
+        fixed_seg=fixed_seg,
+        moving_seg=moving_seg,
+        names=names,
+        landmarks=landmarks,
+        moving_landmarks=moving_landmarks,
+        mask=mask,
+        profile=profile,
+    )
     if report is not None:
         require_free(report, overwrite)
     limits = read_profile(profile)
-    back: object = inverse
-    way: dict[str, str] = {}
-    if consistency:
-        back, way = _other_way(transform, fixed, moving, inverse, model, quiet)
-    case = case_of(
-        transform,
-        fixed=fixed,
-        moving=moving,
-        fixed_labels=fixed_seg,
-        moving_labels=moving_seg,
-        names=label_names(names),
-        landmarks=None if landmarks is None else read_pairs(landmarks, moving_landmarks),
-        mask=mask,
-        inverse=back,
-        own_inverse=own_inverse(transform, inverse),
-    )
+    case, facts = _case(files, consistency, model, quiet)
     with shown_progress(quiet) as progress:
-        found = reviewed(case, limits, stage(progress, 0.05, 0.8 if report else 1.0))
+        result = run_review(case, limits, stage(progress, 0.05, 0.8 if report else 1.0))
         if report is not None:
-            given = {
-                "transform": transform,
-                "fixed": fixed,
-                "moving": moving,
-                "inverse": inverse,
-                "fixed segmentation": fixed_seg,
-                "moving segmentation": moving_seg,
-                "landmarks": landmarks,
-                "mask": mask,
-                "profile": profile,
-            }
-            _write(found, case, report, subject, given, way)
-    warn(list(found.notes))
-    answer(found.as_record(), as_json, lambda: in_words(found))
-    if found.verdict != "pass":
+            _write(result, case, report, subject, {**_provenance(files), **facts})
+    warn(list(result.notes))
+    answer(result.as_record(), as_json, lambda: in_words(result))
+    if result.verdict != "pass":
         raise typer.Exit(1)
 
 
-def _other_way(
-    transform: Path, fixed: Given, moving: Given, inverse: Given, model: str | None, quiet: bool
-) -> tuple[object, dict[str, str]]:
-    """The other direction, registered now, and what the report says of it."""
-    from neuralreg.cli.reverse_registration import registered_other_way
+@dataclass(frozen=True)
+class ReviewFiles:
+    """The files of the command; see its options."""
+
+    transform: Path
+    fixed: File
+    moving: File
+    inverse: File
+    fixed_seg: File
+    moving_seg: File
+    names: File
+    landmarks: File
+    moving_landmarks: File
+    mask: File
+    profile: File
+
+    def by_role(self) -> dict[str, Path]:
+        """Those that a report records, by what they are to the reader."""
+        roles = {
+            "transform": self.transform,
+            "fixed": self.fixed,
+            "moving": self.moving,
+            "inverse": self.inverse,
+            "fixed segmentation": self.fixed_seg,
+            "moving segmentation": self.moving_seg,
+            "landmarks": self.landmarks,
+            "mask": self.mask,
+            "profile": self.profile,
+        }
+        return {role: path for role, path in roles.items() if path is not None}
+
+
+def _case(
+    files: ReviewFiles, consistency: bool, model: str | None, quiet: bool
+) -> tuple[Case, dict[str, str]]:
+    """What is to be reviewed, and what the report records of a registration made for it."""
+    from neuralreg.cli.reverse_registration import is_own_inverse
+    from neuralreg.review.assess import case_of
+    from neuralreg.review.measures.landmarks import read_pairs
+
+    inverse: TransformLike | None = files.inverse
+    facts: dict[str, str] = {}
+    if consistency:
+        inverse, facts = _reverse(files, model, quiet)
+    pairs = None if files.landmarks is None else read_pairs(files.landmarks, files.moving_landmarks)
+    case = case_of(
+        files.transform,
+        fixed=files.fixed,
+        moving=files.moving,
+        fixed_labels=files.fixed_seg,
+        moving_labels=files.moving_seg,
+        names=label_names(files.names),
+        landmarks=pairs,
+        mask=files.mask,
+        inverse=inverse,
+        own_inverse=is_own_inverse(files.transform, files.inverse),
+    )
+    return case, facts
+
+
+def _reverse(
+    files: ReviewFiles, model: str | None, quiet: bool
+) -> tuple[TransformLike, dict[str, str]]:
+    """The other direction, registered now, and what the report records of it."""
+    from neuralreg.cli.reverse_registration import register_reverse
     from neuralreg.cli.terminal import shown_progress
     from neuralreg.errors import InvalidOption
 
-    if inverse is not None:
+    if files.inverse is not None:
         raise InvalidOption("one transform of the other direction is enough", got="two of them")
     with shown_progress(quiet) as progress:
-        back, made_by = registered_other_way(transform, fixed, moving, model, progress)
-    return back, {"other way registered by": made_by}
+        inverse, made_by = register_reverse(
+            files.transform, files.fixed, files.moving, model, progress
+        )
+    return inverse, {"other way registered by": made_by}
 
 
 def label_names(path: Path | None) -> dict[int, str]:
-    """The names of labels in a JSON file. Raises UnreadableFile when it holds something else."""
+    """The names of labels in a JSON file.
+
+    Raises:
+        UnreadableFile: The file holds something else.
+    """
     import json
 
     from neuralreg.errors import UnreadableFile
@@ -133,43 +185,45 @@ def label_names(path: Path | None) -> dict[int, str]:
     if path is None:
         return {}
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return {int(label): str(name) for label, name in found.items()}
+        names = json.loads(path.read_text(encoding="utf-8"))
+        return {int(label): str(name) for label, name in names.items()}
     except (OSError, ValueError, AttributeError) as error:
         raise UnreadableFile(
             f"{path} holds no names of labels", got=str(error), wanted='{"1": "Liver", ...}'
         ) from error
 
 
+def _provenance(files: ReviewFiles) -> dict[str, object]:
+    from neuralreg.review.workflow.provenance import provenance_of, registration_of
+
+    provenance: dict[str, object] = provenance_of(files.by_role())
+    registration = registration_of(files.transform)
+    if registration:
+        provenance["registration"] = registration
+    return provenance
+
+
 def _write(
-    found: QualityReport,
-    case: Case,
-    path: Path,
-    subject: str,
-    given: dict[str, Path | None],
-    way: dict[str, str],
+    report: QualityReport, case: Case, path: Path, subject: str, provenance: dict[str, object]
 ) -> None:
     from neuralreg.review.report.formats import write_report
     from neuralreg.review.report.slice_pictures import pictures_of
-    from neuralreg.review.workflow.provenance import provenance_of, registration_of
 
-    provenance = {**provenance_of({name: file for name, file in given.items() if file}), **way}
-    if given["transform"] and (made := registration_of(given["transform"])):
-        provenance["registration"] = made
-    write_report(
-        found, path, pictures=pictures_of(case, found), provenance=provenance, title=subject
-    )
+    pictures = pictures_of(case, report)
+    write_report(report, path, pictures=pictures, provenance=provenance, title=subject)
 
 
 def in_words(report: QualityReport) -> str:
     """The report as lines for a terminal."""
-    rows = [f"{line.verdict:<13} {_with_title(line)}" for line in report.lines]
-    for place in report.worst[:8]:
-        at = ", ".join(f"{value:.1f}" for value in place.point_lps)
-        rows.append(f"{'look at':<13} LPS ({at}): {place.words}")
+    rows = [f"{finding.verdict:<13} {_sentence(finding)}" for finding in report.lines]
+    for location in report.worst[:8]:
+        at = ", ".join(f"{value:.1f}" for value in location.point_lps)
+        rows.append(f"{'look at':<13} LPS ({at}): {location.words}")
     return "\n".join([*rows, "", f"{report.verdict}, by the limits of {report.profile}"])
 
 
-def _with_title(line: Line) -> str:
-    told = line.words.casefold().startswith(line.title.casefold().partition(",")[0])
-    return line.words if told else f"{line.title}: {line.words}"
+def _sentence(finding: Finding) -> str:
+    """The words; of what was not measured they do not name it."""
+    if finding.verdict == "not measured":
+        return f"{finding.title}: {finding.words}"
+    return finding.words

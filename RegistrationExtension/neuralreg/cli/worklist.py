@@ -22,18 +22,22 @@ def worklist(
     ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="The CSV to write; the given one, or worklist.csv."),
+        typer.Option(
+            "--output",
+            "-o",
+            help="The CSV to write; the source, or worklist.csv in it, unless given.",
+        ),
     ] = None,
     profile: Annotated[Path | None, typer.Option(help="Limits instead of TG-132's.")] = None,
     again: Annotated[
-        bool, typer.Option("--again", help="Review what was reviewed before.")
+        bool, typer.Option("--again", help="Review all, also those reviewed before.")
     ] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Review many transforms and list them, the riskiest first.
 
-    The CSV is written after each one: what was stopped goes on where it was, decisions are kept.
+    The CSV is written after each one: stopped work resumes there, and decisions are kept.
     Exit codes: 0 nothing needs attention, 1 something does, 2 nothing could be reviewed.
     """
     from dataclasses import asdict, replace
@@ -41,15 +45,15 @@ def worklist(
     from neuralreg.cli.terminal import answer, shown_progress
     from neuralreg.review.limits import read_profile
     from neuralreg.review.workflow.worklist import (
-        found_in,
+        entries_in,
         read_worklist,
         work_through,
         write_worklist,
     )
 
     target = output or (source / "worklist.csv" if source.is_dir() else source)
-    entries = found_in(source) if source.is_dir() else read_worklist(source)
-    entries = _resumed(entries, target)
+    entries = entries_in(source) if source.is_dir() else read_worklist(source)
+    entries = _resume(entries, target)
     if again:
         entries = [replace(entry, verdict="") for entry in entries]
     limits = read_profile(profile)
@@ -57,7 +61,7 @@ def worklist(
         done = work_through(
             entries,
             lambda entry: _review(entry, limits),
-            lambda found: write_worklist(found, target),
+            lambda entries: write_worklist(entries, target),
             progress,
         )
     write_worklist(done, target)
@@ -67,14 +71,14 @@ def worklist(
         raise typer.Exit(1)
 
 
-def _resumed(entries: list[Entry], path: Path) -> list[Entry]:
-    """The entries, with what an earlier list of theirs knows."""
+def _resume(entries: list[Entry], path: Path) -> list[Entry]:
+    """The entries, with what an earlier list of them knows."""
     from neuralreg.review.workflow.worklist import read_worklist
 
     if not path.is_file():
         return entries
-    known = {entry.transform: entry for entry in read_worklist(path)}
-    return [known.get(entry.transform, entry) for entry in entries]
+    earlier = {entry.transform: entry for entry in read_worklist(path)}
+    return [earlier.get(entry.transform, entry) for entry in entries]
 
 
 def _review(entry: Entry, limits: Profile) -> QualityReport:

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import SimpleITK as sitk
-
 from neuralreg.errors import UnreadableFile, UnwritableOutput
 
 
@@ -68,6 +66,8 @@ def write_whole(path: Path) -> Iterator[Path]:
 @contextmanager
 def quiet_itk() -> Iterator[None]:
     """ITK's own warnings kept off the terminal, for what is checked here in our words."""
+    import SimpleITK as sitk  # the rest of this file is for panels too, which start without it
+
     display = sitk.ProcessObject.GetGlobalWarningDisplay()
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,20 +15,21 @@ from neuralreg.progress import Progress, silent
 from neuralreg.review.case import Case
 from neuralreg.review.findings import measurements, worst_places
 from neuralreg.review.findings.detectors import suspicions
-from neuralreg.review.findings.segment_measurements import segment_lines
+from neuralreg.review.findings.segment_measurements import segment_findings
 from neuralreg.review.findings.verdicts import Judge
-from neuralreg.review.geometry.deformation import Deformation
-from neuralreg.review.geometry.volumes import labels_of, volume_of
+from neuralreg.review.geometry.deformation import Deformation, ResultData, TransformLike
+from neuralreg.review.geometry.volumes import ImageLike, labels_of, volume_of
 from neuralreg.review.limits import Profile, read_profile
 from neuralreg.review.measures.landmarks import Pairs, read_pairs
 from neuralreg.review.measures.segment_overlap import overlaps
-from neuralreg.review.measures.target_registration_error import errors
+from neuralreg.review.measures.target_registration_error import landmark_errors
 from neuralreg.review.report_model import (
+    Detail,
+    Finding,
     Histogram,
     JacobianStatistics,
     LandmarkErrors,
-    Line,
-    Place,
+    Location,
     QualityReport,
     SegmentOverlap,
     worst_of,
@@ -36,97 +37,100 @@ from neuralreg.review.report_model import (
 
 Array = NDArray[Any]
 
-_USUAL_MM = 3.0  # where a profile has no limit to compare places with
+_USUAL_MM = 3.0  # where a profile has no limit to compare locations with
 _BINS = 60
 _NARROW = 0.01  # a histogram of equal values has a width all the same
 
 
+class ReviewInputs(TypedDict, total=False):
+    """What belongs to a transform under review; everything may be left out.
+
+    Images and label maps are those of the core, of SimpleITK, or files.
+
+    Attributes:
+        fixed: The fixed image.
+        moving: The moving image.
+        fixed_labels: Label map of the fixed image.
+        moving_labels: Label map of the moving image.
+        mask: On the fixed side; only what is above 0 counts.
+        names: Of the labels.
+        landmarks: Pairs, or a CSV of pairs.
+        inverse: The transform of the other direction; a registration of its own, as consistency
+            asks for.
+        own_inverse: Whether the inverse was computed from the transform instead, as a result's own
+            is: then only its exactness is shown.
+    """
+
+    fixed: ImageLike | None
+    moving: ImageLike | None
+    fixed_labels: ImageLike | None
+    moving_labels: ImageLike | None
+    mask: ImageLike | None
+    names: Mapping[int, str] | None
+    landmarks: Pairs | str | Path | None
+    inverse: TransformLike | None
+    own_inverse: bool
+
+
 def assess(
-    result_or_field: object,
+    transform: TransformLike,
     *,
-    fixed: object = None,
-    moving: object = None,
-    fixed_labels: object = None,
-    moving_labels: object = None,
-    names: Mapping[int, str] | None = None,
-    landmarks: Pairs | str | Path | None = None,
-    mask: object = None,
-    inverse: object = None,
-    own_inverse: bool = False,
     profile: Profile | str | Path | None = None,
-    detail: str = "full",
+    detail: Detail = "full",
     compare_on: str = "finer",
     progress: Progress = silent,
+    **inputs: Unpack[ReviewInputs],
 ) -> QualityReport:
-    """Where a deformation can be trusted and where not, as far as what is given can tell.
+    """Where a deformation can be trusted and where not, as far as the inputs can tell.
 
-    result_or_field: a RegistrationResult (which brings its inverse), a DisplacementField, a
-    SimpleITK transform, or a transform file; fixed to moving.
-    fixed, moving, fixed_labels, moving_labels, mask (on the fixed side): images of the core, of
-    SimpleITK, or files. names: of the labels. landmarks: pairs, or a CSV of pairs.
-    inverse: the transform of the other direction, like result_or_field; a registration of its own,
-    as consistency asks for. own_inverse: whether it was computed from the transform instead, as a
-    result's own is: then only its exactness is shown.
-    profile: the limits; those of TG-132 unless given. detail: "quick" looks at fewer samples.
-    compare_on: segmentations are compared on the "finer" of both grids, or on the "fixed" one.
+    Args:
+        transform: A RegistrationResult (which brings its inverse), a DisplacementField, a SimpleITK
+            transform, or a transform file; fixed to moving.
+        profile: The limits; those of TG-132 unless given.
+        detail: "quick" looks at fewer samples.
+        compare_on: Segmentations are compared on the "finer" of both grids, or on the "fixed" one.
+        progress: Called with a fraction and a stage.
+        **inputs: What else is known, by name: `fixed`, `moving`, `fixed_labels`, `moving_labels`,
+            `mask`, `names`, `landmarks`, `inverse` and `own_inverse`; see `ReviewInputs`.
 
-    Raises RegistrationError: InvalidTransform, InvalidImage, UnreadableFile, InvalidOption.
+    Raises:
+        RegistrationError: As InvalidTransform, InvalidImage, UnreadableFile or InvalidOption.
     """
-    case = case_of(
-        result_or_field,
-        fixed=fixed,
-        moving=moving,
-        fixed_labels=fixed_labels,
-        moving_labels=moving_labels,
-        names=names,
-        landmarks=landmarks,
-        mask=mask,
-        inverse=inverse,
-        own_inverse=own_inverse,
-        detail=detail,
-        compare_on=compare_on,
-    )
+    case = case_of(transform, detail=detail, compare_on=compare_on, **inputs)
     limits = profile if isinstance(profile, Profile) else read_profile(profile)
     return review(case, limits, progress)
 
 
 def case_of(
-    result_or_field: object,
+    transform: TransformLike,
     *,
-    fixed: object = None,
-    moving: object = None,
-    fixed_labels: object = None,
-    moving_labels: object = None,
-    names: Mapping[int, str] | None = None,
-    landmarks: Pairs | str | Path | None = None,
-    mask: object = None,
-    inverse: object = None,
-    own_inverse: bool = False,
-    detail: str = "full",
+    detail: Detail = "full",
     compare_on: str = "finer",
+    **inputs: Unpack[ReviewInputs],
 ) -> Case:
-    """What is to be reviewed, read and checked; see `assess`."""
+    """What is to be reviewed, read and checked; the arguments are those of `assess`."""
     notes: list[str] = []
 
-    def labels(source: object, role: str) -> Any:
-        return None if source is None else labels_of(source, role, notes)
-
-    def image(source: object, role: str) -> Any:
+    def read(source: ImageLike | None, role: str) -> Any:
         return None if source is None else volume_of(source, role, notes)
 
-    if inverse is None:
-        inverse = getattr(result_or_field, "inverse_field", None)
-        own_inverse = inverse is not None
+    def read_labels(source: ImageLike | None, role: str) -> Any:
+        return None if source is None else labels_of(source, role, notes)
+
+    landmarks = inputs.get("landmarks")
+    inverse, own_inverse = inputs.get("inverse"), inputs.get("own_inverse", False)
+    if inverse is None and isinstance(transform, ResultData):
+        inverse, own_inverse = transform.inverse_field, True
     return Case(
-        deformation=Deformation.of(result_or_field),
-        fixed=image(fixed, "fixed image"),
-        moving=image(moving, "moving image"),
-        fixed_labels=labels(fixed_labels, "fixed segmentation"),
-        moving_labels=labels(moving_labels, "moving segmentation"),
-        mask=image(mask, "mask"),
+        deformation=Deformation.of(transform),
+        fixed=read(inputs.get("fixed"), "fixed image"),
+        moving=read(inputs.get("moving"), "moving image"),
+        fixed_labels=read_labels(inputs.get("fixed_labels"), "fixed segmentation"),
+        moving_labels=read_labels(inputs.get("moving_labels"), "moving segmentation"),
+        mask=read(inputs.get("mask"), "mask"),
         landmarks=read_pairs(landmarks) if isinstance(landmarks, str | Path) else landmarks,
         inverse=None if inverse is None else Deformation.of(inverse),
-        names=dict(names or {}),
+        names=dict(inputs.get("names") or {}),
         quick=detail == "quick",
         compare_on=compare_on,
         own_inverse=own_inverse,
@@ -136,43 +140,43 @@ def case_of(
 
 def review(case: Case, profile: Profile, progress: Progress = silent) -> QualityReport:
     """The report of a case, held against a profile."""
-    clock, found = _Clock(progress), _Findings(case, profile)
+    timer, findings = _Timer(progress), _Findings(case, profile)
     for stage, fraction, look in (
-        ("landmarks", 0.0, found.landmarks),
-        ("segmentations", 0.05, found.segmentations),
-        ("volume changes", 0.3, found.volume_changes),
-        ("forward and back", 0.5, found.forward_and_back),
-        ("the images", 0.65, found.images),
-        ("looking for signs of trouble", 0.75, found.signs_of_trouble),
+        ("landmarks", 0.0, findings.landmarks),
+        ("segmentations", 0.05, findings.segmentations),
+        ("volume changes", 0.3, findings.volume_changes),
+        ("forward and back", 0.5, findings.forward_and_back),
+        ("the images", 0.65, findings.images),
+        ("looking for signs of trouble", 0.75, findings.signs_of_trouble),
     ):
-        clock.start(stage, fraction)
+        timer.start(stage, fraction)
         look()
-    clock.end()
+    timer.end()
     return QualityReport(
-        verdict=worst_of([line.verdict for line in found.lines]),
+        verdict=worst_of([finding.verdict for finding in findings.all]),
         detail="quick" if case.quick else "full",
-        lines=tuple(found.lines),
-        overlaps=found.overlaps,
-        landmarks=found.errors,
-        jacobian=found.regions,
-        worst=worst_places.ranked(found.places),
+        lines=tuple(findings.all),
+        overlaps=findings.overlaps,
+        landmarks=findings.errors,
+        jacobian=findings.regions,
+        worst=worst_places.most_severe(findings.locations),
         notes=tuple(case.notes),
-        histograms=_histograms(case, found.error_map),
+        histograms=_histograms(case, findings.error_map),
         transform_hash=case.deformation.sha256,
         profile=profile.name,
         version=__version__,
-        seconds=clock.seconds,
+        seconds=timer.seconds,
     )
 
 
 class _Findings:
-    """What one look after the other brings together."""
+    """Collects what one look after the other finds."""
 
     def __init__(self, case: Case, profile: Profile) -> None:
         self._case, self._profile = case, profile
         self._judge = Judge(profile, max(case.fixed_grid.spacing))
-        self.lines: list[Line] = []
-        self.places: list[Place] = []
+        self.all: list[Finding] = []
+        self.locations: list[Location] = []
         self.errors: LandmarkErrors | None = None
         self.overlaps: tuple[SegmentOverlap, ...] = ()
         self.regions: tuple[JacobianStatistics, ...] = ()
@@ -181,63 +185,64 @@ class _Findings:
     def landmarks(self) -> None:
         case = self._case
         if case.landmarks is not None:
-            self.errors = errors(case.landmarks, case.deformation, case.moving_grid)
+            self.errors = landmark_errors(case.landmarks, case.deformation, case.moving_grid)
             bound = self._judge.bound("tre", _USUAL_MM)
-            self.places += worst_places.landmarks(case, self.errors, bound)
-        self.lines += measurements.landmark_lines(self._judge, self.errors)
+            self.locations += worst_places.landmarks(case, self.errors, bound)
+        self.all += measurements.landmark_findings(self._judge, self.errors)
 
     def segmentations(self) -> None:
         case = self._case
-        given = case.fixed_labels is not None and case.moving_labels is not None
-        if case.fixed_labels is not None and case.moving_labels is not None:
+        fixed, moving = case.fixed_labels, case.moving_labels
+        if fixed is not None and moving is not None:
             self.overlaps = overlaps(
-                case.fixed_labels,
-                case.moving_labels,
+                fixed,
+                moving,
                 case.deformation,
                 names=case.names,
                 grid=case.overlap_grid,
                 surfaces=not case.quick,
             )
-        self.lines += segment_lines(self._judge, self.overlaps, given)
+        both_given = fixed is not None and moving is not None
+        self.all += segment_findings(self._judge, self.overlaps, both_given)
 
     def volume_changes(self) -> None:
         self.regions = measurements.jacobian_statistics(self._case)
-        self.lines += measurements.jacobian_lines(self._judge, self._case, self.regions)
-        self.places += worst_places.folds(self._case)
-        self.places += worst_places.volume_changes(self._case, self._profile)
+        self.all += measurements.jacobian_findings(self._judge, self._case, self.regions)
+        self.locations += worst_places.folds(self._case)
+        self.locations += worst_places.volume_changes(self._case, self._profile)
 
     def forward_and_back(self) -> None:
         case = self._case
-        lines, error = measurements.consistency_lines(self._judge, case)
-        self.lines += lines
+        findings, error = measurements.consistency_findings(self._judge, case)
+        self.all += findings
         if error is not None and case.inverse is not None:
             self.error_map = error
             bound = self._judge.bound("consistency", _USUAL_MM)
             kind = "forward-backward"
-            self.places += worst_places.largest(case, kind, error, case.coarse, bound)
+            self.locations += worst_places.largest(case, kind, error, case.coarse, bound)
 
     def images(self) -> None:
-        self.lines += measurements.agreement_lines(self._case)
-        self.lines += measurements.deformation_lines(self._case)
+        self.all += measurements.similarity_findings(self._case)
+        self.all += measurements.deformation_findings(self._case)
 
     def signs_of_trouble(self) -> None:
         for suspicion in suspicions(self._case):
-            self.lines.append(suspicion.line)
-            self.places += suspicion.places
+            self.all.append(suspicion.finding)
+            self.locations += suspicion.locations
 
 
 def _histograms(case: Case, error: Array | None) -> tuple[Histogram, ...]:
     inside = case.inside if case.inside.any() else np.ones(case.grid.shape, bool)
     coarse = case.within(case.coarse)
     length = np.linalg.norm(case.coarse_u, axis=-1)
-    found = [
+    histograms = [
         _histogram(f"Jacobian in {case.region}", "", np.clip(case.determinant[inside], -0.5, 3)),
         _histogram(f"Displacement in {case.region}", "mm", length[coarse]),
     ]
     if error is not None:
         title = f"Forward-backward error in {case.region}"
-        found.append(_histogram(title, "mm", error[coarse]))
-    return tuple(found)
+        histograms.append(_histogram(title, "mm", error[coarse]))
+    return tuple(histograms)
 
 
 def _histogram(title: str, unit: str, values: Array) -> Histogram:
@@ -247,7 +252,7 @@ def _histogram(title: str, unit: str, values: Array) -> Histogram:
     return Histogram(title, unit, tuple(edges.tolist()), tuple(counts.tolist()))
 
 
-class _Clock:
+class _Timer:
     """Seconds per stage, and the progress."""
 
     def __init__(self, progress: Progress) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import SimpleITK as sitk
@@ -14,11 +14,12 @@ from scipy import ndimage
 
 from neuralreg.errors import InvalidImage, InvalidOption
 from neuralreg.geometry.grid import Grid
-from neuralreg.review.geometry.consistency import inverted
-from neuralreg.review.geometry.deformation import Deformation
+from neuralreg.review.geometry.consistency import invert
+from neuralreg.review.geometry.deformation import Deformation, place_on_grid
 from neuralreg.review.geometry.local_deformation import jacobian_determinant, without_border
-from neuralreg.review.geometry.volumes import limited, on_grid, seen, warped
+from neuralreg.review.geometry.volumes import limit_samples, on_grid, valid_mask, warp
 from neuralreg.review.measures.landmarks import Pairs
+from neuralreg.review.report_model import WHOLE_IMAGE
 
 Array = NDArray[Any]
 Mask = NDArray[np.bool_]
@@ -28,13 +29,68 @@ _LEAST_PART = 0.05  # of the largest part of the body
 _BODY_SHARES = (0.02, 0.97)  # of the image: beyond, a threshold found no body
 
 
+class SampledPair(NamedTuple):
+    """Both images on one grid, (z, y, x).
+
+    Attributes:
+        fixed: The fixed image.
+        moving: The moving image without the transform.
+        warped: The moving image through the transform.
+        valid: Where the warped image shows a voxel of the moving one.
+    """
+
+    fixed: Array
+    moving: Array
+    warped: Array
+    valid: Mask
+
+
+@dataclass(frozen=True, eq=False)
+class ImagePair:
+    """The fixed and the moving image."""
+
+    fixed: sitk.Image
+    moving: sitk.Image
+
+    @cached_property
+    def darkest(self) -> float:
+        """The smallest value of the moving image, which stands for what lies beyond it."""
+        return float(sitk.GetArrayViewFromImage(self.moving).min())
+
+    def on_grid(self, grid: Grid, u: Array) -> SampledPair:
+        """Both images on a grid over the fixed image, in single precision.
+
+        Args:
+            grid: Where they are sampled.
+            u: Displacements at the samples of the grid, (z, y, x, d) mm.
+        """
+        return SampledPair(
+            on_grid(self.fixed, grid).astype(np.float32, copy=False),
+            on_grid(self.moving, grid, outside=self.darkest).astype(np.float32, copy=False),
+            warp(self.moving, u, grid, outside=self.darkest),
+            valid_mask(Grid.of(self.moving), u, grid),
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class Case:
     """A deformation with the images, segmentations, landmarks and the mask that are there.
 
-    quick: whether few samples are enough. compare_on: "finer" or "fixed", the grid on which
-    segmentations are compared. own_inverse: whether the inverse was computed from the deformation,
-    instead of by a registration of its own. notes: what was assumed, in words.
+    Attributes:
+        deformation: The transform under review, fixed to moving.
+        fixed: The fixed image.
+        moving: The moving image.
+        fixed_labels: Label map of the fixed image.
+        moving_labels: Label map of the moving image.
+        mask: On the fixed side; only what is above 0 counts.
+        landmarks: Pairs in both images.
+        inverse: The transform of the other direction.
+        names: Of the labels.
+        quick: Whether few samples are enough.
+        compare_on: "finer" or "fixed", the grid on which segmentations are compared.
+        own_inverse: Whether the inverse was computed from the deformation, instead of by a
+            registration of its own.
+        notes: What was assumed, in words.
     """
 
     deformation: Deformation
@@ -66,21 +122,32 @@ class Case:
 
     @cached_property
     def fixed_grid(self) -> Grid:
-        """Where the fixed side lies. Raises InvalidImage when nothing says that."""
+        """The grid of the fixed side.
+
+        Raises:
+            InvalidImage: Nothing tells where it is.
+        """
         for image in (self.fixed, self.fixed_labels, self.mask):
             if image is not None:
                 return Grid.of(image)
         if self.deformation.grid is not None:
             return self.deformation.grid
         raise InvalidImage(
-            "nothing says where the fixed image lies",
+            "the position of the fixed image is unknown",
             got="a transform without a grid of its own",
             remedy="Give the fixed image (--fixed).",
         )
 
     @cached_property
+    def pair(self) -> ImagePair | None:
+        """Both images; None when one of them is missing."""
+        if self.fixed is None or self.moving is None:
+            return None
+        return ImagePair(self.fixed, self.moving)
+
+    @cached_property
     def moving_grid(self) -> Grid | None:
-        """Where the moving side lies, if anything says that."""
+        """The grid of the moving side, if anything tells where it is."""
         for image in (self.moving, self.moving_labels):
             if image is not None:
                 return Grid.of(image)
@@ -89,12 +156,12 @@ class Case:
     @cached_property
     def grid(self) -> Grid:
         """Where the deformation is measured: the fixed grid, or a coarser one where that is big."""
-        return limited(self.fixed_grid, QUICK if self.quick else FULL)
+        return limit_samples(self.fixed_grid, QUICK if self.quick else FULL)
 
     @cached_property
     def coarse(self) -> Grid:
         """A grid over the same field of view for what is smooth or costly."""
-        return limited(self.fixed_grid, QUICK if self.quick else COARSE)
+        return limit_samples(self.fixed_grid, QUICK if self.quick else COARSE)
 
     @property
     def overlap_grid(self) -> Grid | None:
@@ -121,16 +188,16 @@ class Case:
         return jacobian_determinant(self.u, self.grid)
 
     @cached_property
-    def made_inverse(self) -> tuple[Deformation, Array]:
-        """An inverse made for this review on `coarse`, and what it is off, in mm."""
-        return inverted(self.deformation, self.coarse)
+    def estimated_inverse(self) -> tuple[Deformation, Array]:
+        """An inverse estimated for this review on `coarse`, and its error in mm."""
+        return invert(self.deformation, self.coarse)
 
     @cached_property
     def region(self) -> str:
-        """How the part of the fixed image that counts is called."""
+        """What the part of the fixed image that counts is called."""
         if self.mask is not None:
             return "the mask"
-        return "the body" if self._body is not None else "the whole image"
+        return "the body" if self._body is not None else WHOLE_IMAGE
 
     @cached_property
     def inside(self) -> Mask:
@@ -138,7 +205,11 @@ class Case:
         return self.within(self.grid) & without_border(self.grid)
 
     def within(self, grid: Grid) -> Mask:
-        """The mask, else the body, at the samples of a grid; everything where there is neither."""
+        """The mask, else the body, at the samples of a grid; everything where there is neither.
+
+        Raises:
+            InvalidImage: The mask has no voxel above 0 within the fixed image.
+        """
         if self.mask is not None:
             chosen = on_grid(self.mask, grid, labels=True) > 0
             if not chosen.any():
@@ -155,27 +226,11 @@ class Case:
         """The body in the fixed image on a coarse grid; None where a threshold finds none."""
         if self.fixed is None:
             return None
-        grid = limited(Grid.of(self.fixed), COARSE)
-        found = body(on_grid(self.fixed, grid))
-        if found is None:
+        grid = limit_samples(Grid.of(self.fixed), COARSE)
+        mask = body(on_grid(self.fixed, grid))
+        if mask is None:
             return None
-        image = sitk.GetImageFromArray(found.astype(np.uint8))
-        image.SetSpacing(grid.spacing)
-        image.SetOrigin(grid.origin)
-        image.SetDirection(grid.direction)
-        return image
-
-    def images_on(self, grid: Grid, u: Array) -> tuple[Array, Array, Array, Mask]:
-        """Fixed, moving as it came, moving warped, and where both show something, on a grid."""
-        assert self.fixed is not None
-        assert self.moving is not None
-        dark = float(sitk.GetArrayViewFromImage(self.moving).min())
-        return (
-            on_grid(self.fixed, grid).astype(np.float32, copy=False),
-            on_grid(self.moving, grid, outside=dark).astype(np.float32, copy=False),
-            warped(self.moving, u, grid, outside=dark),
-            seen(Grid.of(self.moving), u, grid),
-        )
+        return place_on_grid(sitk.GetImageFromArray(mask.astype(np.uint8)), grid)
 
     def name_at(self, point: Array) -> str:
         """The structure at an LPS mm point of the fixed side, or which part of the image it is."""
@@ -190,7 +245,7 @@ class Case:
 
 
 def body(values: Array) -> Mask | None:
-    """Where the body is, (z, y, x): bright, without crumbs and holes; None where it is all.
+    """The mask of the body, (z, y, x): bright, without crumbs and holes; None where it is all.
 
     Otsu's threshold of the clipped values (1979, doi:10.1109/TSMC.1979.4310076), halfway to the
     darker class's mean: dark tissue is worth more than a little background.
@@ -203,20 +258,19 @@ def body(values: Array) -> Mask | None:
     centers = (edges[:-1] + edges[1:]) / 2
     below, moment = counts.cumsum(), (counts * centers).cumsum()
     with np.errstate(divide="ignore", invalid="ignore"):
-        spread = (moment[-1] * below / below[-1] - moment) ** 2 / (below * (below[-1] - below))
-    split = int(np.nan_to_num(spread, posinf=0).argmax())
+        variance = (moment[-1] * below / below[-1] - moment) ** 2 / (below * (below[-1] - below))
+    split = int(np.nan_to_num(variance, posinf=0).argmax())
     bright = values > 0.5 * (centers[split] + moment[split] / below[split])
     parts, n = ndimage.label(bright)
     if not n:
         return None
     sizes = np.bincount(parts.ravel())
     large = (sizes >= _LEAST_PART * sizes[1:].max()) & (np.arange(n + 1) > 0)
-    whole = ndimage.binary_fill_holes(
-        ndimage.binary_closing(large[parts], iterations=2) | large[parts]
-    )
+    closed = ndimage.binary_closing(large[parts], iterations=2) | large[parts]
+    mask = ndimage.binary_fill_holes(closed)
     least, most = _BODY_SHARES
-    share = float(np.mean(whole))
-    return np.asarray(whole) if least < share < most else None
+    share = float(np.mean(mask))
+    return np.asarray(mask) if least < share < most else None
 
 
 def _value_at(image: sitk.Image, point: Array) -> float:

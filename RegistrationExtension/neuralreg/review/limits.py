@@ -32,9 +32,14 @@ _DEFAULT = "tg132.json"
 
 @dataclass(frozen=True)
 class Limit:
-    """One bound: of a quantity's statistic, and what it means to miss it.
+    """One bound, and what it means to miss it.
 
-    bound: None stands for the largest voxel dimension, within the profile's range.
+    Attributes:
+        quantity: One of `QUANTITIES`.
+        statistic: One of the quantity's statistics.
+        bound: None stands for the largest voxel dimension, within the profile's range.
+        otherwise: The verdict on a value that misses the bound.
+        source: Where the bound comes from.
     """
 
     quantity: str
@@ -43,7 +48,7 @@ class Limit:
     otherwise: Verdict
     source: str
 
-    def missed(self, value: float, bound: float) -> bool:
+    def is_missed(self, value: float, bound: float) -> bool:
         """Whether a value is beyond the bound."""
         most = QUANTITIES[self.quantity][1] == "most"
         return not (value <= bound if most else value >= bound)
@@ -51,7 +56,14 @@ class Limit:
 
 @dataclass(frozen=True)
 class Profile:
-    """A set of limits. voxel_mm: the least and most that "voxel" may stand for."""
+    """A set of limits.
+
+    Attributes:
+        name: What reports call it.
+        source: Where it comes from.
+        voxel_mm: The least and most that the bound "voxel" may stand for.
+        limits: All bounds.
+    """
 
     name: str
     source: str
@@ -60,12 +72,12 @@ class Profile:
 
     def of(self, quantity: str, statistic: str | None = None) -> list[Limit]:
         """The limits of a quantity, the ones that fail first."""
-        found = [
+        limits = [
             limit
             for limit in self.limits
             if limit.quantity == quantity and statistic in (None, limit.statistic)
         ]
-        return sorted(found, key=lambda limit: limit.otherwise != "fail")
+        return sorted(limits, key=lambda limit: limit.otherwise != "fail")
 
     def bound(self, limit: Limit, voxel_mm: float) -> float:
         """The number that a limit stands for. voxel_mm: the largest voxel dimension."""
@@ -78,8 +90,9 @@ class Profile:
 def read_profile(path: str | Path | None = None) -> Profile:
     """The limits in a file; those of TG-132 unless given.
 
-    Raises UnreadableFile when the file is missing or no JSON, InvalidOption when a limit in it
-    means nothing; the message names it.
+    Raises:
+        UnreadableFile: The file is missing or no JSON.
+        InvalidOption: A limit in it is not valid; the message names it.
     """
     path = Path(path) if path else default_profile()
     try:
@@ -92,16 +105,17 @@ def read_profile(path: str | Path | None = None) -> Profile:
 
 
 def default_profile() -> Path:
-    """Where the profile of TG-132 lies: with the package, the extension, or in a checkout.
+    """The path of the profile of TG-132: in the package, the extension, or a checkout.
 
-    Raises UnreadableFile when the installation lacks it.
+    Raises:
+        UnreadableFile: The installation lacks it.
     """
-    places = [folder / _DEFAULT for folder in resource_folders("Review")]
-    for place in places:
-        if place.is_file():
-            return place
+    paths = [folder / _DEFAULT for folder in resource_folders("Review")]
+    for path in paths:
+        if path.is_file():
+            return path
     raise UnreadableFile(
-        "the profile of limits is missing", where=str(places[0]), remedy="Install again."
+        "the profile of limits is missing", where=str(paths[0]), remedy="Install again."
     )
 
 
@@ -122,12 +136,12 @@ def _profile(content: Any, where: str) -> Profile:
 def _limit(one: Mapping[str, Any], where: str) -> Limit:
     quantity, statistic = one["quantity"], one["statistic"]
     if quantity not in QUANTITIES or statistic not in QUANTITIES[quantity][0]:
-        known = "; ".join(f"{name}: {', '.join(has[0])}" for name, has in QUANTITIES.items())
+        wanted = "; ".join(f"{name}: {', '.join(has[0])}" for name, has in QUANTITIES.items())
         raise InvalidOption(
             "only quantities of TG-132 have limits",
             where=where,
             got=f"{quantity} {statistic}",
-            wanted=known,
+            wanted=wanted,
         )
     if one["otherwise"] not in ("fail", "attention"):
         raise InvalidOption(

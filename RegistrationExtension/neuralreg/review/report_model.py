@@ -9,23 +9,40 @@ from typing import Any, Literal
 import numpy as np
 
 Verdict = Literal["pass", "attention", "fail", "not measured", "shown"]
+Detail = Literal["quick", "full"]
 Group = Literal[
     "landmarks", "segments", "jacobian", "consistency", "agreement", "suspicion", "deformation"
 ]
+OverlapStatus = Literal[
+    "measured",
+    "missing in the fixed segmentation",
+    "missing in the moving segmentation",
+    "empty after the deformation: it left the fixed image",
+]
 Point = tuple[float, ...]
 
+WHOLE_IMAGE = "the whole image"  # the region where there is neither a mask nor a body
 _RANK = {"fail": 2, "attention": 1}
 
 
 @dataclass(frozen=True)
-class Line:
+class Finding:
     """One number of a review, and what it means.
 
-    name: for programs. title: for people. value: None where nothing could be measured.
-    before: the same number without the deformation, where that makes sense.
-    where: the region it was measured in. count, counted: on how many points, voxels or segments.
-    limit: what it is held against. source: where the limit, or the measure, comes from.
-    words: the line as a sentence.
+    Attributes:
+        name: For programs.
+        title: For people.
+        value: None where nothing could be measured.
+        unit: Of the value, the limit and the value before; "" for a number without unit.
+        where: The region in which it was measured.
+        count: On how many points, voxels or segments.
+        counted: What was counted: "points", "voxels" or "segments".
+        verdict: "shown" for numbers without a tolerance.
+        source: Where the limit, or the measure, comes from.
+        words: The finding as a sentence.
+        group: The part of the report that it belongs to.
+        before: The same number without the deformation, where that makes sense.
+        limit: The bound that decided the verdict.
     """
 
     name: str
@@ -44,11 +61,18 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """A place in the fixed image that deserves a look.
 
-    kind: "folding", "compression", "expansion", "forward-backward", "residual", "landmark",
-    "seam", "noise". point_lps: mm. severity: 1 at the limit of its kind, more is worse.
+    Attributes:
+        kind: "folding", "compression", "expansion", "forward-backward", "residual", "landmark",
+            "roughness" or "coverage".
+        point_lps: In mm.
+        value: The number that is remarkable there.
+        unit: Of the value.
+        region: The structure, or the part of the image, in which the point lies.
+        words: The location as a sentence.
+        severity: 1 at the limit of its kind, more is worse.
     """
 
     kind: str
@@ -62,11 +86,16 @@ class Place:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How well one structure agrees on both sides.
+    """How well one structure agrees on both sides; None where a side is empty.
 
-    dice, jaccard: 0 to 1. mean_mm, hd95_mm, max_mm: distances between the surfaces.
-    volume_change_percent: of the moving structure, as brought, against the fixed one.
-    center_shift_mm: between the centers of mass. None where a side is empty.
+    Attributes:
+        dice: 0 to 1.
+        jaccard: 0 to 1.
+        mean_mm: Mean distance between the surfaces.
+        hd95_mm: 95 % Hausdorff distance of the surfaces.
+        max_mm: Hausdorff distance of the surfaces.
+        volume_change_percent: Of the warped moving structure against the fixed one.
+        center_shift_mm: Distance between the centers of mass.
     """
 
     dice: float | None
@@ -82,22 +111,35 @@ class Agreement:
 class SegmentOverlap:
     """One structure, before and after the deformation.
 
-    status: "measured", or what is missing, in words.
+    Attributes:
+        label: Its number in both label maps.
+        name: What it is called.
+        status: "measured", or why it could not be.
+        before: Without the transform; None when it was not measured.
+        after: With the transform; None when it was not measured.
     """
 
     label: int
     name: str
-    status: str
+    status: OverlapStatus
     before: Agreement | None
     after: Agreement | None
 
 
 @dataclass(frozen=True)
 class JacobianStatistics:
-    """What the deformation does to volume in one region; 1 is no change.
+    """What the deformation does to volume in one region; a determinant of 1 is no change.
 
-    folding_percent, folding_ml: where the determinant is 0 or less (or no number); ml in the fixed
-    image, mm2 x 1e-3 in the plane. sd_log: standard deviation of the logarithm.
+    Attributes:
+        region: What the region is called.
+        count: Voxels.
+        minimum: Smallest determinant.
+        p1: First percentile.
+        p99: 99th percentile.
+        maximum: Largest determinant.
+        folding_percent: Share of voxels whose determinant is 0 or less (or no number).
+        folding_ml: Their volume in the fixed image, in ml; mm2 x 1e-3 in the plane.
+        sd_log: Standard deviation of the logarithm.
     """
 
     region: str
@@ -126,8 +168,12 @@ class Summary:
 class LandmarkErrors:
     """How far landmarks are from their partners, point by point.
 
-    before_mm, after_mm: without and with the transform. after_voxels: in samples of the moving
-    image, along its axes.
+    Attributes:
+        names: Of the landmarks.
+        fixed_lps: Their positions in the fixed image, mm.
+        before_mm: Errors without the transform.
+        after_mm: Errors with the transform.
+        after_voxels: The same in samples of the moving image, along its axes.
     """
 
     names: tuple[str, ...]
@@ -137,7 +183,7 @@ class LandmarkErrors:
     after_voxels: tuple[float, ...]
 
     def summary(self, which: Literal["before", "after", "voxels"]) -> Summary:
-        """Mean, median, 95 % and largest of one column."""
+        """Mean, median, 95th percentile and largest of one column."""
         column = {
             "before": self.before_mm,
             "after": self.after_mm,
@@ -167,19 +213,29 @@ class Histogram:
 class QualityReport:
     """Everything that a review found.
 
-    verdict: the worst of the lines that are held against a limit or raise a suspicion.
-    detail: "quick" has looked at fewer samples. worst: ranked, the most severe first.
-    transform_hash: of what was reviewed; see `hash_of`. notes: what was assumed or could not be
-    done. seconds: per stage.
+    Attributes:
+        verdict: The worst of the findings that have a limit or raise a suspicion.
+        detail: "quick" has looked at fewer samples.
+        lines: The findings, by group.
+        overlaps: One entry per structure.
+        landmarks: Errors point by point; None without landmarks.
+        jacobian: Of the whole image, the region that counts, and each structure.
+        worst: Locations to look at, the most severe first.
+        notes: What was assumed or could not be done.
+        histograms: Of the Jacobian, the displacement and the forward-backward error.
+        transform_hash: Of the transform that was reviewed; see `Deformation.sha256`.
+        profile: The name of the limits.
+        version: Of this program.
+        seconds: Time per stage.
     """
 
     verdict: Verdict
-    detail: str
-    lines: tuple[Line, ...]
+    detail: Detail
+    lines: tuple[Finding, ...]
     overlaps: tuple[SegmentOverlap, ...]
     landmarks: LandmarkErrors | None
     jacobian: tuple[JacobianStatistics, ...]
-    worst: tuple[Place, ...]
+    worst: tuple[Location, ...]
     notes: tuple[str, ...]
     histograms: tuple[Histogram, ...]
     transform_hash: str
@@ -194,37 +250,38 @@ class QualityReport:
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> QualityReport:
         """The report that was written by `as_record`, whether it went through JSON or not."""
-        made = dict(record)
-        marks = made["landmarks"]
-        made["landmarks"] = None if marks is None else LandmarkErrors(**_tuples(marks))
-        made["overlaps"] = tuple(map(_overlap, made["overlaps"]))
+        parts = dict(record)
+        errors = parts["landmarks"]
+        parts["landmarks"] = None if errors is None else LandmarkErrors(**_tuples(errors))
+        parts["overlaps"] = tuple(map(_overlap, parts["overlaps"]))
         for name, kind in _LISTS.items():
-            made[name] = tuple(kind(**_tuples(one)) for one in made[name])
-        return cls(**_tuples(made))
+            parts[name] = tuple(kind(**_tuples(one)) for one in parts[name])
+        return cls(**_tuples(parts))
 
-    def line(self, name: str) -> Line:
-        """The line of this name. Raises KeyError when there is none."""
-        for line in self.lines:
-            if line.name == name:
-                return line
+    def line(self, name: str) -> Finding:
+        """The finding of this name.
+
+        Raises:
+            KeyError: There is none.
+        """
+        for finding in self.lines:
+            if finding.name == name:
+                return finding
         raise KeyError(name)
 
 
 _LISTS: dict[str, Any] = {
-    "lines": Line,
+    "lines": Finding,
     "jacobian": JacobianStatistics,
-    "worst": Place,
+    "worst": Location,
     "histograms": Histogram,
 }
 
 
 def worst_of(verdicts: list[Verdict]) -> Verdict:
     """The most serious of some verdicts; "pass" when none is serious."""
-    return (
-        max(verdicts, key=lambda v: _RANK.get(v, 0), default="pass")
-        if ({"fail", "attention"} & set(verdicts))
-        else "pass"
-    )
+    serious: list[Verdict] = [verdict for verdict in verdicts if verdict in _RANK]
+    return max(serious, key=_RANK.__getitem__, default="pass")
 
 
 def _overlap(record: Mapping[str, Any]) -> SegmentOverlap:

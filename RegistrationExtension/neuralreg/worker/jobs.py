@@ -145,7 +145,7 @@ def spread_found(arguments: Mapping[str, Any], progress: Progress) -> object:
     fixed, moving: what was handed over, or image files. starts, seed: see `robustness`.
     model, options: those of a registration.
     """
-    from neuralreg.review.workflow.robustness import robustness
+    from neuralreg.review.workflow.robustness import Perturbation, robustness
     from neuralreg.worker.messages import Voxels
     from neuralreg.worker.shared_images import image_of, voxels_of
 
@@ -156,7 +156,7 @@ def spread_found(arguments: Mapping[str, Any], progress: Progress) -> object:
         image_of(voxels_of(arguments["moving"])),
         options,
         starts=int(arguments.get("starts", 4)),
-        seed=int(arguments.get("seed", 0)),
+        perturbation=Perturbation(seed=int(arguments.get("seed", 0))),
         progress=progress,
     )
     return {

@@ -8,7 +8,7 @@ import SimpleITK as sitk
 from neuralreg.errors import InvalidOption
 from neuralreg.progress import Progress, silent
 from neuralreg.review.assess import case_of, review
-from neuralreg.review.geometry.deformation import Deformation, placed
+from neuralreg.review.geometry.deformation import Deformation, place_on_grid
 from neuralreg.review.limits import read_profile
 from neuralreg.review.measures.landmarks import Pairs
 from neuralreg.review.report.maps import maps_of
@@ -30,7 +30,7 @@ def run(job: ReviewJob, progress: Progress = silent) -> Review:
         mask=_source(job.mask),
         inverse=None if job.inverse is None else _deformation(job.inverse),
         own_inverse=job.own_inverse,
-        detail=job.detail,
+        detail="quick" if job.detail == "quick" else "full",
     )
     report = review(case, read_profile(job.profile), progress)
     made = maps_of(case, job.maps)
@@ -49,7 +49,7 @@ def _source(source: Source | None) -> str | sitk.Image | None:
     if source is None or isinstance(source, str):
         return source
     if source.bend is None:
-        return placed(sitk.GetImageFromArray(_plain(source)), source.grid)
+        return place_on_grid(sitk.GetImageFromArray(_plain(source)), source.grid)
     from neuralreg.io.itk import image_to_itk  # a bent image is resampled, with torch
     from neuralreg.worker.shared_images import image_of
 

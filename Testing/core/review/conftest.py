@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from neuralreg.review.geometry.deformation import Deformation, placed
+from neuralreg.review.geometry.deformation import Deformation, place_on_grid
 
 from Testing.support.phantom import CUBE, body
 from Testing.support.reviewed import field, itk, places, structures, wavy
@@ -23,7 +23,7 @@ def a_case() -> dict[str, object]:
     fixed = 100 * body(at + u) + random.normal(0, 0.5, CUBE.shape)
     moving = 100 * body(at) + random.normal(0, 0.5, CUBE.shape)
     return {
-        "result_or_field": field(u, CUBE),
+        "transform": field(u, CUBE),
         "fixed": itk(fixed.astype(np.float32), CUBE),
         "moving": itk(moving.astype(np.float32), CUBE),
         "fixed_labels": itk(structures(at + u), CUBE),
@@ -35,9 +35,9 @@ def a_case() -> dict[str, object]:
 @pytest.fixture
 def files(tmp_path: Path, a_case: dict[str, object]) -> Callable[[str], Path]:
     """The case as files: files("fixed"), files("transform"), ..."""
-    deformation = a_case["result_or_field"]
+    deformation = a_case["transform"]
     assert isinstance(deformation, Deformation)
-    vectors = placed(sitk.GetImageFromArray(deformation.vectors, isVector=True), CUBE)
+    vectors = place_on_grid(sitk.GetImageFromArray(deformation.vectors, isVector=True), CUBE)
     sitk.WriteImage(vectors, str(tmp_path / "transform.nrrd"))
     for name in ("fixed", "moving", "fixed_labels", "moving_labels"):
         sitk.WriteImage(a_case[name], str(tmp_path / f"{name}.nrrd"))

@@ -16,7 +16,7 @@ from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.registration.result import Outcome, RegistrationResult
 from neuralreg.review.assess import assess
-from neuralreg.review.geometry.consistency import inverted
+from neuralreg.review.geometry.consistency import invert
 from neuralreg.review.geometry.deformation import Deformation
 from neuralreg.review.measures.landmarks import Pairs
 from neuralreg.review.report_model import QualityReport
@@ -30,17 +30,17 @@ def verdicts(report: QualityReport) -> dict[str, str]:
 
 
 def with_fault(case: dict, added: np.ndarray) -> dict:
-    u = case["result_or_field"].vectors + added
-    return {**case, "result_or_field": field(u, CUBE)}
+    u = case["transform"].vectors + added
+    return {**case, "transform": field(u, CUBE)}
 
 
 @pytest.fixture(scope="module")
 def the_truth(a_case):
-    true = a_case["result_or_field"]
+    true = a_case["transform"]
     fixed = landmarks(3, 40)
     names = tuple(f"F-{n}" for n in range(40))
     pairs = Pairs(names, tuple(map(tuple, fixed.tolist())), tuple(map(tuple, true(fixed).tolist())))
-    back, _ = inverted(true, CUBE)
+    back, _ = invert(true, CUBE)
     return assess(**a_case, landmarks=pairs, inverse=back)
 
 
@@ -91,7 +91,7 @@ def test_a_report_survives_json(the_truth):
 
 
 def test_what_is_not_given_is_said_to_be_not_measured(a_case):
-    report = assess(a_case["result_or_field"])
+    report = assess(a_case["transform"])
     found = verdicts(report)
     for name in ("tre_mean", "dice_value", "surface_distance_mean", "consistency_mean"):
         assert found[name] == "not measured"
@@ -126,7 +126,7 @@ def test_a_shifted_part_is_found_without_labels_and_landmarks(a_case):
     center = np.array([9.0, -12.0, 4.0])
     near = np.exp(-0.5 * (np.linalg.norm(places(CUBE) - center, axis=-1) / 12) ** 4)[..., None]
     spoiled = with_fault(a_case, near * [0.0, 7.0, 0.0])
-    images = {name: spoiled[name] for name in ("result_or_field", "fixed", "moving")}
+    images = {name: spoiled[name] for name in ("transform", "fixed", "moving")}
     report = assess(**images)
     assert verdicts(report)["residual"] == "attention"
     found = [np.array(p.point_lps) for p in report.worst if p.kind == "residual"]
@@ -141,7 +141,7 @@ def test_a_shifted_part_is_found_in_a_mouse_as_well(a_case):
     images = {n: itk(sitk.GetArrayFromImage(a_case[n]), small) for n in ("fixed", "moving")}
     center = np.array([0.9, -1.2, 0.4])
     near = np.exp(-0.5 * (np.linalg.norm(places(small) - center, axis=-1) / 1.2) ** 4)[..., None]
-    right = 0.1 * a_case["result_or_field"].vectors
+    right = 0.1 * a_case["transform"].vectors
     assert assess(field(right, small), **images).verdict == "pass"
     report = assess(field(right + near * [0.0, 0.7, 0.0], small), **images)
     found = [np.array(p.point_lps) for p in report.worst if p.kind == "residual"]
@@ -163,7 +163,7 @@ def test_the_other_direction_is_recognized(a_case):
 
     moving = itk((100 * body(at)).astype(np.float32), CUBE)
     fixed = itk((100 * body(at + far.vectors)).astype(np.float32), CUBE)
-    back, _ = inverted(far, CUBE)
+    back, _ = invert(far, CUBE)
     report = assess(back, fixed=fixed, moving=moving)
     assert verdicts(report)["similarity"] == "attention"
     assert "wrong direction" in report.line("similarity").words
@@ -171,7 +171,7 @@ def test_the_other_direction_is_recognized(a_case):
 
 def test_a_field_that_does_not_cover_the_body_is_found(a_case):
     small = Grid(CUBE.size, (1.0, 1.0, 1.0), CUBE.origin, CUBE.direction)
-    wrong = field(a_case["result_or_field"].vectors, small)
+    wrong = field(a_case["transform"].vectors, small)
     report = assess(wrong, fixed=a_case["fixed"], moving=a_case["moving"])
     assert verdicts(report)["coverage"] == "attention"
 
@@ -219,7 +219,7 @@ def test_a_large_image_is_measured_on_a_coarser_grid_and_the_line_says_so(a_case
         big.spacing,
         big.direction,
     )
-    report = assess(a_case["result_or_field"], fixed=fixed, detail="quick")
+    report = assess(a_case["transform"], fixed=fixed, detail="quick")
     assert report.line("folding_percent").count < 600_000
     assert "0.2 x" not in report.line("folding_percent").where
 
@@ -239,7 +239,7 @@ def test_a_plane_is_reviewed_too():
 def test_an_image_of_another_dimension_is_an_error(a_case):
     plane = itk(np.zeros((9, 9), np.float32), Grid((9, 9), (1, 1), (0, 0), (1, 0, 0, 1)))
     with pytest.raises(InvalidImage, match="axes"):
-        assess(a_case["result_or_field"], fixed=plane)
+        assess(a_case["transform"], fixed=plane)
 
 
 def test_a_matrix_without_an_image_says_what_is_missing():
@@ -258,7 +258,7 @@ def test_an_unknown_grid_to_compare_on_is_an_error(a_case):
 
 
 def test_a_result_of_a_registration_brings_its_inverse(a_case):
-    true = a_case["result_or_field"]
+    true = a_case["transform"]
     core = DisplacementField(torch.from_numpy(true.vectors).movedim(-1, 0).contiguous(), CUBE)
     result = RegistrationResult(
         field=core,
@@ -291,10 +291,10 @@ def test_whoever_wants_to_stop_is_heard(a_case):
 def test_inputs_are_not_changed(a_case):
     import SimpleITK as sitk
 
-    before = sitk.GetArrayFromImage(a_case["fixed"]), a_case["result_or_field"].vectors.copy()
+    before = sitk.GetArrayFromImage(a_case["fixed"]), a_case["transform"].vectors.copy()
     assess(**a_case, detail="quick")
     assert np.array_equal(sitk.GetArrayFromImage(a_case["fixed"]), before[0])
-    assert np.array_equal(a_case["result_or_field"].vectors, before[1])
+    assert np.array_equal(a_case["transform"].vectors, before[1])
 
 
 def test_a_review_needs_neither_torch_nor_pydantic(files):
@@ -314,7 +314,16 @@ def test_a_review_needs_neither_torch_nor_pydantic(files):
     assert done.stdout.strip() in ("pass", "attention", "fail")
 
 
-@pytest.mark.parametrize("module", ["records", "decision", "landmarks", "limits", "worklist"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "report_model",
+        "workflow.decision",
+        "measures.landmarks",
+        "limits",
+        "workflow.worklist",
+    ],
+)
 def test_what_a_panel_imports_is_light(module):
     heavy = ("torch", "SimpleITK", "scipy", "pydantic", "PIL", "fpdf")
     code = (

@@ -19,10 +19,10 @@ from neuralreg.review.assess import assess
 from neuralreg.review.report_model import QualityReport
 from neuralreg.review.workflow.worklist import (
     Entry,
-    ranked,
     read_worklist,
-    reviewed,
+    record_review,
     risk_of,
+    sort_by_risk,
     work_through,
     write_worklist,
 )
@@ -42,13 +42,13 @@ def run(*arguments: object):
 def spoiled(files, tmp_path: Path) -> Path:
     """A transform with a fold, as a file."""
     import SimpleITK as sitk
-    from neuralreg.review.geometry.deformation import Deformation, placed
+    from neuralreg.review.geometry.deformation import Deformation, place_on_grid
 
     u = Deformation.of(files("transform")).on(CUBE)
     offset = places(CUBE) - [8.0, -6.0, 2.0]
     near = np.exp(-0.5 * (np.linalg.norm(offset, axis=-1) / 7) ** 2)[..., None]
     image = sitk.GetImageFromArray((u - 2 * near * offset).astype(np.float32), isVector=True)
-    sitk.WriteImage(placed(image, CUBE), str(tmp_path / "bad.nrrd"))
+    sitk.WriteImage(place_on_grid(image, CUBE), str(tmp_path / "bad.nrrd"))
     return tmp_path / "bad.nrrd"
 
 
@@ -136,7 +136,7 @@ def two_entries():
 
 
 def test_work_that_is_stopped_keeps_what_was_done(two_entries, a_case, tmp_path):
-    report = assess(a_case["result_or_field"], detail="quick")
+    report = assess(a_case["transform"], detail="quick")
     kept: list[list[Entry]] = []
 
     def review(entry: Entry) -> QualityReport:
@@ -155,19 +155,19 @@ def test_decided_cases_sink_to_the_end():
         Entry("done", "t", verdict="fail", risk=30, decision="rejected"),
         Entry("bad", "t", verdict="fail", risk=20),
     ]
-    assert [entry.case for entry in ranked(entries)] == ["bad", "calm", "done"]
+    assert [entry.case for entry in sort_by_risk(entries)] == ["bad", "calm", "done"]
 
 
 def test_a_changed_transform_loses_its_decision(a_case):
-    report = assess(a_case["result_or_field"], detail="quick")
+    report = assess(a_case["transform"], detail="quick")
     old = Entry("a", "t", transform_sha256="old", decision="accepted", by="Dr. A")
-    assert reviewed(old, report).decision == ""
+    assert record_review(old, report).decision == ""
     same = replace(old, transform_sha256=report.transform_hash)
-    assert reviewed(same, report).decision == "accepted"
+    assert record_review(same, report).decision == "accepted"
 
 
 def test_risk_puts_missed_limits_before_suspicions(a_case):
-    report = assess(a_case["result_or_field"], detail="quick")
+    report = assess(a_case["transform"], detail="quick")
     line = report.lines[0]
     failed = replace(report, lines=(replace(line, verdict="fail"),))
     suspected = replace(report, lines=(replace(line, verdict="attention"),) * 3)
@@ -195,7 +195,7 @@ def review_job(case: dict, **more: object) -> ReviewJob:
         return Voxels(sitk.GetArrayFromImage(case[name]), CUBE)
 
     return ReviewJob(
-        transform=Field(case["result_or_field"].vectors, CUBE),
+        transform=Field(case["transform"].vectors, CUBE),
         fixed=voxels("fixed"),
         moving=voxels("moving"),
         fixed_labels=voxels("fixed_labels"),
@@ -229,7 +229,7 @@ def test_the_worker_gives_the_same_report_and_the_maps(a_case, tmp_path):
     assert report.landmarks is not None
     assert set(found.maps) == set(maps)
     magnitude = found.maps["magnitude"]
-    expected = np.linalg.norm(a_case["result_or_field"].vectors, axis=-1)
+    expected = np.linalg.norm(a_case["transform"].vectors, axis=-1)
     assert np.asarray(magnitude.data) == pytest.approx(expected, abs=1e-4)
     assert magnitude.grid == CUBE
 

@@ -21,7 +21,7 @@ def similarity_of(case, deformation, moving):
 def test_what_the_moving_image_does_not_show_is_told_and_is_no_alarm(a_case, share):
     moving = a_case["moving"]
     part = moving[:, :, : int(share * moving.GetDepth())]
-    line = similarity_of(a_case, a_case["result_or_field"], part)
+    line = similarity_of(a_case, a_case["transform"], part)
     assert line.verdict == "shown"
     assert "which shows no more of it" in line.words
 

@@ -1,7 +1,7 @@
-"""How far the warped image still is from the fixed one, block by block, by looking around.
+"""How far the warped image still is from the fixed one, block by block, by a local search.
 
-Around each block of the fixed image the warped one is searched for the place whose edges look most
-alike: images of two modalities share edges, not brightness. A block is suspicious when a shift
+Around each block of the fixed image the warped one is searched for the position whose edges look
+most alike: images of two modalities share edges, not brightness. A block is suspicious when a shift
 beyond what is tolerated explains it better than any tolerable one does, and when its neighbors are
 explained better by the same shift. This sees no error without structure, and along an edge only
 the part across it.
@@ -37,14 +37,20 @@ _GAIN, _GAIN_OF_NOISE, _ENOUGH = 0.08, 0.4, 0.24  # shares of the agreement wher
 
 @dataclass(frozen=True, eq=False)
 class Residual:
-    """What the search found, one value per block, in array order (z, y, x).
+    """The result of the search, one value per block, in array order (z, y, x).
 
-    centers: LPS mm of the blocks, (..., d). shift_mm: of the shifts beyond the tolerance the one
-    that explains a block best, components x y z along the grid's axes, in mm. gain: how much more
-    the edges agree than at the best tolerable shift, as a share of what they reach where the
-    images fit. support: the gain that the block and as many neighbors as a cube of two blocks a
-    side has share, all at the block's shift. unexplained: 1 minus the usual agreement of edges at
-    the best tolerable shift, 0 for equal images. usable: blocks that show enough to tell.
+    Attributes:
+        centers: LPS mm of the blocks, (..., d).
+        shift_mm: Of the shifts beyond the tolerance the one that explains a block best, components
+            x y z along the grid's axes, in mm.
+        gain: How much more the edges agree than at the best tolerable shift, as a share of what
+            they reach where the images fit.
+        support: The gain that the block shares with as many neighbors as a cube of two blocks a
+            side has, all at the block's shift.
+        unexplained: 1 minus the usual agreement of edges at the best tolerable shift, 0 for equal
+            images.
+        usable: Blocks that show enough to tell.
+        cell_mm: Sides of a cell, in array order.
     """
 
     centers: Array
@@ -62,22 +68,27 @@ class Residual:
 
 
 def residual(
-    fixed: Array, warped: Array, seen: Mask, inside: Mask, grid: Grid, tolerance_mm: float
+    fixed: Array, warped: Array, valid: Mask, inside: Mask, grid: Grid, tolerance_mm: float
 ) -> Residual:
-    """Search around each block of the fixed image, (z, y, x), on one grid with the warped one.
+    """Search around each block of the fixed image for a shift that explains it better.
 
-    seen: where the warped image shows something. inside: where it counts. tolerance_mm: shifts up
-    to this length, and those by one sample, mean nothing.
+    Args:
+        fixed: The fixed image (z, y, x).
+        warped: The warped moving image on the same grid.
+        valid: Where the warped image shows something.
+        inside: Where it counts.
+        grid: Of all of them.
+        tolerance_mm: Shifts up to this length, and those by one sample, mean nothing.
     """
     d, finest = grid.dimension, min(grid.spacing)
     cells = [_CELL if n >= 6 * _CELL else 2 if n >= 6 else 1 for n in grid.shape]
     samples = [max(1, round(_REACH[d] * finest / step)) for step in grid.spacing[::-1]]
     reach = [min(n, cell) if cell > 1 else 0 for n, cell in zip(samples, cells, strict=True)]
-    images = _centered(fixed, inside), _centered(warped, inside & seen)
+    images = _standardize(fixed, inside), _standardize(warped, inside & valid)
     blocks = _Blocks(grid.shape, cells, reach)
-    window = [2 * n + 1 for n in reach]  # edges beside what nobody sees are made up
-    known = ndimage.minimum_filter(seen, window, mode="constant", cval=0)
-    usable = _contrast(images[0], blocks) & blocks.share(inside) & blocks.share(known, least=0.999)
+    window = [2 * n + 1 for n in reach]  # edges beside what is not shown are artifacts
+    shown = ndimage.minimum_filter(valid, window, mode="constant", cval=0)
+    usable = _contrast(images[0], blocks) & blocks.share(inside) & blocks.share(shown, least=0.999)
     scores = _edge_agreements(*images, blocks)
     shifts_mm = np.array(blocks.shifts) * grid.spacing[::-1]
     lengths = np.linalg.norm(shifts_mm, axis=1)
@@ -91,7 +102,7 @@ def residual(
         centers=blocks.centers(grid),
         shift_mm=shifts_mm[chosen][..., ::-1],
         gain=_at(gains, chosen),
-        support=_shared(gains, chosen, usable),
+        support=_support(gains, chosen, usable),
         unexplained=1.0 - usual,
         usable=usable,
         cell_mm=np.multiply(cells, grid.spacing[::-1]),
@@ -110,29 +121,31 @@ def _at(values: Array, chosen: Array) -> Array:
     return np.asarray(np.take_along_axis(values, chosen[None], 0)[0])
 
 
-def _shared(gains: Array, chosen: Array, usable: Mask) -> Array:
+def _support(gains: Array, chosen: Array, usable: Mask) -> Array:
     """The gain that a block shares with enough neighbors, which are shifted as the block is."""
     d = usable.ndim
     wide = np.pad(gains, [(0, 0)] + [(1, 1)] * d, constant_values=_NOWHERE)
     wide_usable = np.pad(usable, 1)
-    found = []
+    shares = []
     for step in product((0, 1, 2), repeat=d):
         if step == (1,) * d:
             continue
         view = tuple(slice(s, s + n) for s, n in zip(step, usable.shape, strict=True))
-        found.append(np.where(wide_usable[view], _at(wide[(slice(None), *view)], chosen), _NOWHERE))
-    enough = np.sort(np.stack(found), axis=0)[-(2**d)]
+        shares.append(
+            np.where(wide_usable[view], _at(wide[(slice(None), *view)], chosen), _NOWHERE)
+        )
+    enough = np.sort(np.stack(shares), axis=0)[-(2**d)]
     return np.asarray(np.where(usable, np.minimum(_at(gains, chosen), enough), _NOWHERE))
 
 
-def suspicious(found: Residual) -> Mask:
-    """Blocks that are off by more than is tolerated, as their neighbors say too.
+def suspicious_blocks(search: Residual) -> Mask:
+    """Blocks that are off by more than is tolerated, together with their neighbors.
 
     What usually is left unexplained (noise, another modality) lets some shift explain more by
-    chance: the more of it, the more is asked for.
+    chance: the more of it, the higher the threshold.
     """
-    asked = min(_GAIN + _GAIN_OF_NOISE * found.unexplained, _ENOUGH)
-    return np.asarray(found.support >= asked)
+    threshold = min(_GAIN + _GAIN_OF_NOISE * search.unexplained, _ENOUGH)
+    return np.asarray(search.support >= threshold)
 
 
 def clusters(chosen: Mask) -> list[Mask]:
@@ -141,7 +154,7 @@ def clusters(chosen: Mask) -> list[Mask]:
     return [parts == k for k in range(1, n + 1)]
 
 
-def _centered(values: Array, inside: Mask) -> Array:
+def _standardize(values: Array, inside: Mask) -> Array:
     """Values with mean 0 and deviation 1 where they count, so that single precision is enough."""
     low, high = np.percentile(values[inside] if inside.any() else values, (0.5, 99.5))
     clipped = np.clip(values, low, high)  # before anything is measured: one voxel may be huge
@@ -172,7 +185,7 @@ class _Blocks:
         """Blocks of which at least this share lies in a mask."""
         return np.asarray(self.mean(mask.astype(np.float32)) >= least)
 
-    def padded(self, values: Array) -> Array:
+    def pad(self, values: Array) -> Array:
         """An array with room for the shifts."""
         return np.pad(values, [(r, r) for r in self.reach], mode="edge")
 
@@ -203,13 +216,13 @@ def _edge_agreements(fixed: Array, warped: Array, blocks: _Blocks) -> Array:
     modalities share edges, not brightness.
     """
     first = _edges(fixed)
-    second = [blocks.padded(part) for part in _edges(warped)]
+    second = [blocks.pad(part) for part in _edges(warped)]
     strength, other_strength = _sum_of_squares(first), _sum_of_squares(second)
     own = blocks.mean(strength * strength) + _FAINT
 
     def at(shift: tuple[int, ...]) -> Array:
-        there = [blocks.view(part, shift) for part in second]
-        along = np.sum([a * b for a, b in zip(first, there, strict=True)], axis=0)
+        shifted = [blocks.view(part, shift) for part in second]
+        along = np.sum([a * b for a, b in zip(first, shifted, strict=True)], axis=0)
         strong = blocks.view(other_strength, shift)
         shared = blocks.mean(along * along)
         return np.asarray(shared / np.sqrt(own * (blocks.mean(strong * strong) + _FAINT)))

@@ -1,18 +1,123 @@
-"""A number held against the limits of a profile, put in words."""
+"""Measurements, and the findings that come of holding them against the limits of a profile."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from neuralreg.review.limits import QUANTITIES, Limit, Profile
-from neuralreg.review.report_model import Group, Line, Verdict
+from neuralreg.review.report_model import Finding, Group, Verdict
 
 SHOWN = "no tolerance exists: shown only"
+_PHRASES: dict[Verdict, str] = {
+    "pass": "within the limit",
+    "attention": "needs a look",
+    "fail": "beyond the limit",
+    "shown": "no limit is set",
+}
+
+
+@dataclass(frozen=True)
+class Region:
+    """Where something was measured.
+
+    Attributes:
+        name: What the region is called.
+        count: On how many points, voxels or segments.
+        counted: Which of them: "points", "voxels" or "segments".
+    """
+
+    name: str
+    count: int
+    counted: str = "voxels"
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A number before it is held against anything.
+
+    Attributes:
+        name: For programs; see `Finding`.
+        title: For people.
+        group: The part of the report that it belongs to.
+        value: The number.
+        unit: Of the number; "" for none.
+        region: Where it was measured.
+        before: The same number without the deformation, where that makes sense.
+    """
+
+    name: str
+    title: str
+    group: Group
+    value: float
+    unit: str
+    region: Region
+    before: float | None = None
+
+    def show(self, words: str = "") -> Finding:
+        """The finding of a number without a tolerance.
+
+        Args:
+            words: The sentence; title and value unless given.
+        """
+        return self._finding("shown", SHOWN, words or self._title_and_value() + self._change())
+
+    def suspect(self, alarm: bool, words: str, source: str, limit: float | None = None) -> Finding:
+        """The finding of a detector: it asks for a look, and never passes or fails."""
+        return self._finding("attention" if alarm else "shown", source, words, limit)
+
+    def judge(
+        self, verdict: Verdict, limit: Limit | None, bound: float | None, opening: str = ""
+    ) -> Finding:
+        """The finding of a number that has a tolerance.
+
+        Args:
+            verdict: On the number.
+            limit: What decided it; None where the profile has none.
+            bound: The number that the limit stands for.
+            opening: Begins the sentence; title and value unless given.
+        """
+        words = f"{opening or self._title_and_value()}{self._change()}: {_PHRASES[verdict]}"
+        if limit is not None and bound is not None:
+            most = QUANTITIES[limit.quantity][1]
+            words += f" (at {most} {format_number(bound, self.unit)})"
+        return self._finding(verdict, limit.source if limit else SHOWN, words, bound)
+
+    def _title_and_value(self) -> str:
+        return f"{self.title} {format_number(self.value, self.unit)}"
+
+    def _change(self) -> str:
+        if self.before is None:
+            return ""
+        return f" ({format_number(self.before, self.unit)} before)"
+
+    def _finding(
+        self, verdict: Verdict, source: str, words: str, limit: float | None = None
+    ) -> Finding:
+        return Finding(
+            name=self.name,
+            title=self.title,
+            value=self.value,
+            unit=self.unit,
+            where=self.region.name,
+            count=self.region.count,
+            counted=self.region.counted,
+            verdict=verdict,
+            source=source,
+            words=words,
+            group=self.group,
+            before=self.before,
+            limit=limit,
+        )
 
 
 @dataclass(frozen=True)
 class Judge:
-    """The limits, and the largest voxel dimension of the fixed image that some stand for."""
+    """Holds measurements against limits.
+
+    Attributes:
+        profile: The limits.
+        voxel_mm: The largest voxel dimension of the fixed image, which some limits stand for.
+    """
 
     profile: Profile
     voxel_mm: float
@@ -26,7 +131,7 @@ class Judge:
             return "shown", None, None
         for limit in limits:
             bound = self.profile.bound(limit, self.voxel_mm)
-            if limit.missed(value, bound):
+            if limit.is_missed(value, bound):
                 return limit.otherwise, limit, bound
         return "pass", limits[0], self.profile.bound(limits[0], self.voxel_mm)
 
@@ -35,91 +140,37 @@ class Judge:
         limits = self.profile.of(quantity)
         return self.profile.bound(limits[0], self.voxel_mm) if limits else otherwise
 
-    def line(
-        self,
-        quantity: str,
-        statistic: str,
-        value: float,
-        title: str,
-        *,
-        unit: str,
-        where: str,
-        count: int,
-        counted: str,
-        group: Group,
-        before: float | None = None,
-        told: str = "",
-    ) -> Line:
-        """A line about a quantity that has a tolerance."""
-        verdict, limit, bound = self.verdict(quantity, statistic, value)
-        most = QUANTITIES[quantity][1]
-        allowed = "" if bound is None else f"at {most} {written(bound, unit)} is asked for"
-        opening = told or f"{title} {written(value, unit)}"
-        was = "" if before is None else f" ({written(before, unit)} before)"
-        words = f"{opening}{was}: {_PHRASE[verdict]}" + (f", {allowed}" if allowed else "")
-        return Line(
-            name=f"{quantity}_{statistic}",
-            title=title,
-            value=value,
-            unit=unit,
-            where=where,
-            count=count,
-            counted=counted,
-            verdict=verdict,
-            source=limit.source if limit else SHOWN,
-            words=words,
-            group=group,
-            before=before,
-            limit=bound,
-        )
+    def judge(
+        self, measurement: Measurement, quantity: str, statistic: str, opening: str = ""
+    ) -> Finding:
+        """The finding of a measurement that has a tolerance.
+
+        Args:
+            measurement: What was measured.
+            quantity: One of `QUANTITIES`.
+            statistic: One of the quantity's statistics.
+            opening: Begins the sentence; title and value unless given.
+        """
+        return measurement.judge(*self.verdict(quantity, statistic, measurement.value), opening)
 
 
-_PHRASE = {
-    "pass": "within the limit",
-    "attention": "look at it",
-    "fail": "beyond the limit",
-    "shown": "no limit is set",
-}
-
-
-def shown(
-    name: str,
-    title: str,
-    value: float,
-    unit: str,
-    where: str,
-    count: int,
-    group: Group,
-    *,
-    counted: str = "voxels",
-    before: float | None = None,
-    words: str = "",
-) -> Line:
-    """A line about a number that no limit exists for."""
-    was = "" if before is None else f" ({written(before, unit)} before)"
-    text = words or f"{title} {written(value, unit)}{was}"
-    return Line(
-        name, title, value, unit, where, count, counted, "shown", SHOWN, text, group, before
+def not_measured(name: str, title: str, group: Group, why: str, source: str = "") -> Finding:
+    """A finding that says what could not be measured, and why."""
+    return Finding(
+        name=name,
+        title=title,
+        value=None,
+        unit="",
+        where="nowhere",
+        count=0,
+        counted="",
+        verdict="not measured",
+        source=source,
+        words=f"not measured: {why}",
+        group=group,
     )
 
 
-def unmeasured(name: str, title: str, group: Group, why: str, source: str = "") -> Line:
-    """A line that says what could not be measured, and why."""
-    return Line(
-        name,
-        title,
-        None,
-        "",
-        "nowhere",
-        0,
-        "",
-        "not measured",
-        source,
-        f"not measured: {why}",
-        group,
-    )
-
-
-def written(value: float, unit: str) -> str:
+def format_number(value: float, unit: str) -> str:
     """A number for people: 2.35 mm, 0.87, 0.0031 %."""
     return f"{value:.3g}{' ' if unit else ''}{unit}"

@@ -9,22 +9,28 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from neuralreg.geometry.grid import Grid
-from neuralreg.review.geometry.deformation import Deformation, placed, read_through
+from neuralreg.review.geometry.deformation import Deformation, place_on_grid, sample_through
 
 Array = NDArray[Any]
 
 _SWEEPS = 30
 _TOLERANCE_MM = 0.01
-_PATIENCE, _SETTLED = 4, 0.95  # after so many sweeps this share of the error is still there
-_FITTED = 12  # samples per axis that the linear part is fitted to
-_LEAST_VOLUME = 0.05  # of a linear part that is worth to begin with
+_PATIENCE, _SETTLED = 4, 0.95  # stop where so many sweeps leave this share of the error
+_FIT_SAMPLES = 12  # per axis, for the fit of the linear part
+_LEAST_VOLUME = 0.05  # of a linear part that is worth starting from
 
 
 def forward_backward(u: Array, grid: Grid, inverse: Deformation) -> Array:
-    """How far, in mm, a sample of `grid` is from itself after u and the inverse: (z, y, x)."""
+    """How far a sample is from itself after the deformation and its inverse: (z, y, x), mm.
+
+    Args:
+        u: Displacements (z, y, x, d), mm.
+        grid: Of the displacements.
+        inverse: The deformation of the other direction.
+    """
     if inverse.vectors is not None and inverse.grid is not None:
-        back = carried(inverse.vectors, inverse.grid, u, grid)
-        return np.asarray(np.linalg.norm(u + back, axis=-1))
+        backward = sample_displaced(inverse.vectors, inverse.grid, u, grid)
+        return np.asarray(np.linalg.norm(u + backward, axis=-1))
     d = grid.dimension
     index = np.indices(grid.shape, float)[::-1].reshape(d, -1).T
     start = grid.points_at(index)
@@ -32,25 +38,30 @@ def forward_backward(u: Array, grid: Grid, inverse: Deformation) -> Array:
     return np.asarray(error.reshape(grid.shape), np.float32)
 
 
-def carried(vectors: Array, of: Grid, u: Array, grid: Grid) -> Array:
-    """Vectors (z, y, x, d) on the grid `of`, read where u leads to from the samples of `grid`.
+def sample_displaced(vectors: Array, of: Grid, u: Array, grid: Grid) -> Array:
+    """Vectors, sampled where displacements lead from the samples of a grid.
 
-    Beyond the grid `of` its border holds.
+    Args:
+        vectors: (z, y, x, d).
+        of: Their grid; beyond it its border is continued.
+        u: Displacements at the samples of `grid`, (z, y, x, d) mm.
+        grid: Of the displacements and of the result.
     """
-    field = placed(sitk.GetImageFromArray(np.asarray(u, np.float64), isVector=True), grid)
-    return read_through(vectors, of, grid, sitk.DisplacementFieldTransform(field))
+    field = place_on_grid(sitk.GetImageFromArray(np.asarray(u, np.float64), isVector=True), grid)
+    return sample_through(vectors, of, grid, sitk.DisplacementFieldTransform(field))
 
 
-def inverted(deformation: Deformation, grid: Grid) -> tuple[Deformation, Array]:
-    """The deformation that takes the points of `grid` back, and what is left, in mm (z, y, x).
+def invert(deformation: Deformation, grid: Grid) -> tuple[Deformation, Array]:
+    """The inverse deformation on a grid, and its error in mm (z, y, x).
 
-    Fixed points around the linear part, which is inverted exactly. Where they do not settle the
-    transform folds, or stretches much more than elsewhere: what is left says so.
+    Fixed points around the linear part, which is inverted exactly. Where they do not converge the
+    transform folds, or stretches much more than elsewhere: the error shows it.
+
     Source: Chen et al. 2008, doi:10.1118/1.2816107 (v <- -u(y + v)).
     """
     if deformation.matrix is not None:
-        back = Deformation(grid.dimension, matrix=np.linalg.inv(deformation.matrix))
-        return back, np.zeros(grid.shape, np.float32)
+        inverse = Deformation(grid.dimension, matrix=np.linalg.inv(deformation.matrix))
+        return inverse, np.zeros(grid.shape, np.float32)
     u = deformation.on(grid)
     vectors, of = (
         (u, grid)
@@ -63,8 +74,8 @@ def inverted(deformation: Deformation, grid: Grid) -> tuple[Deformation, Array]:
     left, best = np.full(grid.shape, np.inf, np.float32), v
     totals: list[float] = []
     for _ in range(_SWEEPS):
-        missing = -(v + carried(vectors, of, v, grid))
-        error = np.linalg.norm(missing, axis=-1)
+        correction = -(v + sample_displaced(vectors, of, v, grid))
+        error = np.linalg.norm(correction, axis=-1)
         better = error < left
         best = np.where(better[..., None], v, best)
         left = np.where(better, error, left)
@@ -72,22 +83,23 @@ def inverted(deformation: Deformation, grid: Grid) -> tuple[Deformation, Array]:
         stuck = len(totals) > _PATIENCE and totals[-1] > _SETTLED * totals[-1 - _PATIENCE]
         if stuck or float(left.max()) < _TOLERANCE_MM:
             break
-        v = v + missing @ step
+        v = v + correction @ step
     return Deformation(grid.dimension, vectors=best, grid=grid), left
 
 
 def _linear_part(deformation: Deformation, grid: Grid) -> Array:
     """The affine transform, homogeneous, that is nearest to the deformation on a few samples."""
     d = grid.dimension
-    few = grid.resize([min(n, _FITTED) for n in grid.size])
+    few = grid.resize([min(n, _FIT_SAMPLES) for n in grid.size])
     index = np.indices(few.shape, float)[::-1].reshape(d, -1).T
     points = few.points_at(index)
     center = points.mean(0)
-    known = np.hstack([points - center, np.ones((len(points), 1))])
-    fitted = np.linalg.lstsq(known, points + deformation.on(few).reshape(-1, d), rcond=None)[0].T
+    design = np.hstack([points - center, np.ones((len(points), 1))])
+    moved = points + deformation.on(few).reshape(-1, d)
+    affine = np.linalg.lstsq(design, moved, rcond=None)[0].T
     matrix = np.eye(d + 1)
-    matrix[:d, :d] = fitted[:, :d] if min(few.size) > 1 else np.eye(d)
-    matrix[:d, d] = fitted[:, d] - matrix[:d, :d] @ center
+    matrix[:d, :d] = affine[:, :d] if min(few.size) > 1 else np.eye(d)
+    matrix[:d, d] = affine[:, d] - matrix[:d, :d] @ center
     if abs(np.linalg.det(matrix)) < _LEAST_VOLUME:
         return np.eye(d + 1)
     return matrix

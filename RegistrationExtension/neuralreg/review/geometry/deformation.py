@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import SimpleITK as sitk
@@ -26,12 +26,44 @@ _SAME_AXES = 1e-6  # difference of cosines
 _HASH_DECIMALS = 4  # of mm: what a file in single precision keeps
 
 
+@runtime_checkable
+class FieldData(Protocol):
+    """A DisplacementField of the core (components first), or the worker's record of one (last)."""
+
+    @property
+    def vectors(self) -> Any:
+        """Displacements in mm."""
+
+    @property
+    def grid(self) -> Grid:
+        """Of the displacements."""
+
+
+@runtime_checkable
+class ResultData(Protocol):
+    """A RegistrationResult: the field, and the inverse that was computed from it."""
+
+    @property
+    def field(self) -> FieldData:
+        """Fixed to moving."""
+
+    @property
+    def inverse_field(self) -> FieldData:
+        """Moving to fixed."""
+
+
 @dataclass(frozen=True, eq=False)
 class Deformation:
     """`p_moving = p_fixed + u(p_fixed)` in LPS mm, as it was given.
 
-    Exactly one is there. vectors: u, (z, y, x, d), on `grid`, linear between samples and constant
-    beyond them. matrix: homogeneous. transform: anything else that ITK knows.
+    Exactly one of `vectors`, `matrix` and `transform` is there.
+
+    Attributes:
+        dimension: 2 or 3.
+        vectors: u, (z, y, x, d), on `grid`, linear between samples and constant beyond them.
+        grid: Of the vectors.
+        matrix: Homogeneous.
+        transform: Anything else that ITK knows.
     """
 
     dimension: int
@@ -41,10 +73,12 @@ class Deformation:
     transform: sitk.Transform | None = None
 
     @classmethod
-    def of(cls, source: object) -> Deformation:
+    def of(cls, source: TransformLike) -> Deformation:
         """From a file, a SimpleITK transform or image of vectors, or the core's own transforms.
 
-        Raises InvalidTransform for anything else, UnreadableFile for a file that is none.
+        Raises:
+            InvalidTransform: The source is something else, or not finite.
+            UnreadableFile: The file cannot be read.
         """
         if isinstance(source, Deformation):
             return source
@@ -56,13 +90,13 @@ class Deformation:
             return cls._from_transform(source.Downcast())
         if isinstance(source, LinearTransform):
             return cls(source.dimension, matrix=source.matrix)
-        field = getattr(source, "field", source)  # of a RegistrationResult
-        vectors, grid = getattr(field, "vectors", None), getattr(field, "grid", None)
-        if vectors is None or not isinstance(grid, Grid):
+        field = source.field if isinstance(source, ResultData) else source
+        if not isinstance(field, FieldData):
             raise InvalidTransform("this is no transform", got=type(source).__name__)
-        if not isinstance(vectors, np.ndarray):  # of a DisplacementField, components first
+        vectors = field.vectors
+        if not isinstance(vectors, np.ndarray):  # a tensor of the core, components first
             vectors = np.moveaxis(vectors.detach().cpu().numpy(), 0, -1)
-        return cls(grid.dimension, vectors=_finite(vectors), grid=grid)
+        return cls(field.grid.dimension, vectors=_require_finite(vectors), grid=field.grid)
 
     @classmethod
     def _from_file(cls, path: Path) -> Deformation:
@@ -100,16 +134,16 @@ class Deformation:
         if self.matrix is not None:
             return _linear_on(self.matrix, grid)
         if self.vectors is not None and self.grid is not None:
-            return resampled(self.vectors, self.grid, grid)
+            return resample(self.vectors, self.grid, grid)
         sampled = sitk.TransformToDisplacementField(
-            self.transform,
+            self._itk_transform(),
             sitk.sitkVectorFloat32,
             grid.size,
             grid.origin,
             grid.spacing,
             grid.direction,
         )
-        return _finite(sitk.GetArrayFromImage(sampled))
+        return _require_finite(sitk.GetArrayFromImage(sampled))
 
     def __call__(self, points: Sequence[Sequence[float]] | Matrix) -> Matrix:
         """Points (n, d) in LPS mm, moved; in double precision."""
@@ -126,26 +160,31 @@ class Deformation:
             ]
             moved: Matrix = at + np.stack(parts, -1)
             return moved
-        assert self.transform is not None
-        return np.array([self.transform.TransformPoint(p) for p in at.tolist()])
+        transform = self._itk_transform()
+        return np.array([transform.TransformPoint(p) for p in at.tolist()])
 
     @property
     def sha256(self) -> str:
-        """A hash of what it does, the same however it was stored.
+        """A hash of what the deformation does, the same however it was stored.
 
         Displacements are rounded to 1e-4 mm, so that single and double precision agree.
         """
         digest = hashlib.sha256()
         if self.matrix is not None:
-            digest.update(_rounded(self.matrix))
+            digest.update(_round_to_bytes(self.matrix))
         elif self.vectors is not None and self.grid is not None:
-            digest.update(repr(_place(self.grid)).encode())
+            digest.update(repr(_round_geometry(self.grid)).encode())
             for rows in self.vectors:
-                digest.update(_rounded(rows))
+                digest.update(_round_to_bytes(rows))
         else:
-            for part in _parts(self.transform):
+            for part in _parts(self._itk_transform()):
                 digest.update(_content(part))
         return digest.hexdigest()
+
+    def _itk_transform(self) -> sitk.Transform:
+        if self.transform is None:
+            raise InvalidTransform("a deformation has vectors, a matrix or a transform", got="none")
+        return self.transform
 
     def _require(self, grid: Grid) -> None:
         if grid.dimension != self.dimension:
@@ -156,26 +195,47 @@ class Deformation:
             )
 
 
-def resampled(values: Array, of: Grid, grid: Grid) -> Array:
-    """Vectors (z, y, x, d) on another grid, linear, single precision; the border holds beyond.
+TransformLike: TypeAlias = (
+    str
+    | Path
+    | sitk.Image
+    | sitk.Transform
+    | LinearTransform
+    | FieldData
+    | ResultData
+    | Deformation
+)
 
-    Grids with the same axes go one axis after the other, which is many times faster.
+
+def resample(values: Array, of: Grid, grid: Grid) -> Array:
+    """Vectors on another grid, linear, single precision.
+
+    Grids with the same axes are resampled axis by axis, which is many times faster.
+
+    Args:
+        values: (z, y, x, d).
+        of: Their grid; beyond it its border is continued.
+        grid: The grid of the result.
     """
     if of.is_close(grid):
         return np.ascontiguousarray(values, np.float32)
     if np.allclose(of.direction, grid.direction, atol=_SAME_AXES):
         return _along_axes(values.astype(np.float32, copy=False), of, grid)
-    return read_through(values, of, grid, sitk.Transform(grid.dimension, sitk.sitkIdentity))
+    return sample_through(values, of, grid, sitk.Transform(grid.dimension, sitk.sitkIdentity))
 
 
-def read_through(values: Array, of: Grid, grid: Grid, transform: sitk.Transform) -> Array:
-    """Vectors (z, y, x, d) on the grid `of`, read where a transform takes the samples of `grid`.
+def sample_through(values: Array, of: Grid, grid: Grid, transform: sitk.Transform) -> Array:
+    """Vectors, sampled where a transform maps the samples of a grid; linear, single precision.
 
-    Linear, single precision; beyond the grid `of` its border holds.
+    Args:
+        values: (z, y, x, d).
+        of: Their grid; beyond it its border is continued.
+        grid: Its samples are mapped.
+        transform: From the samples of `grid` to points in `of`.
     """
     image = sitk.GetImageFromArray(np.ascontiguousarray(values, np.float32), isVector=True)
     moved = sitk.Resample(
-        placed(image, of),
+        place_on_grid(image, of),
         grid.size,
         transform,
         sitk.sitkLinear,
@@ -184,14 +244,14 @@ def read_through(values: Array, of: Grid, grid: Grid, transform: sitk.Transform)
         grid.direction,
         0.0,
         sitk.sitkVectorFloat32,
-        True,  # beyond the samples the border holds
+        True,  # beyond the samples the border is continued
     )
     array: Array = sitk.GetArrayFromImage(moved)
     return array
 
 
-def placed(image: sitk.Image, grid: Grid) -> sitk.Image:
-    """The image, put where the grid lies."""
+def place_on_grid(image: sitk.Image, grid: Grid) -> sitk.Image:
+    """The same image, with the spacing, origin and direction of a grid."""
     image.SetSpacing(grid.spacing)
     image.SetOrigin(grid.origin)
     image.SetDirection(grid.direction)
@@ -229,7 +289,7 @@ def _linear_on(matrix: Matrix, grid: Grid) -> Array:
     return u.astype(np.float32)
 
 
-def _finite(vectors: Array) -> Array:
+def _require_finite(vectors: Array) -> Array:
     if not np.isfinite(vectors).all():
         raise InvalidTransform(
             "displacements are finite",
@@ -253,15 +313,15 @@ def _content(part: sitk.Transform) -> bytes:
         return Deformation.of(part).sha256.encode()
     numbers = np.array([*part.GetFixedParameters(), *part.GetParameters()])
     name: bytes = part.GetName().encode()
-    return name + _rounded(numbers)
+    return name + _round_to_bytes(numbers)
 
 
-def _rounded(values: Array) -> bytes:
-    whole = np.rint(np.asarray(values, np.float32).astype(float) * 10**_HASH_DECIMALS)
-    return bytes(whole.astype("<i4").data)
+def _round_to_bytes(values: Array) -> bytes:
+    rounded = np.rint(np.asarray(values, np.float32).astype(float) * 10**_HASH_DECIMALS)
+    return bytes(rounded.astype("<i4").data)
 
 
-def _place(grid: Grid) -> tuple[object, ...]:
+def _round_geometry(grid: Grid) -> tuple[object, ...]:
     rounded = [
         tuple(round(v, _HASH_DECIMALS) + 0.0 for v in part)
         for part in (grid.spacing, grid.origin, grid.direction)

@@ -22,11 +22,14 @@ _MOST_RANKED = 1 << 22  # samples are enough to know percentiles
 
 
 def jacobian_determinant(u: Array, grid: Grid) -> Array:
-    """Local change of volume det(I + du/dp) at the samples of `grid`: (z, y, x), 1 for no change.
+    """Local change of volume det(I + du/dp) at the samples of a grid: (z, y, x), 1 for no change.
 
-    u: (z, y, x, d), mm. Above 1 the moving image is larger there, 0 or less it folds. Central
-    differences, one-sided at the ends, so an affine transform is exact; an axis of one sample is
-    taken as constant.
+    Above 1 the moving image is larger there, at 0 or less it folds. Central differences, one-sided
+    at the ends, so an affine transform is exact; an axis of one sample is taken as constant.
+
+    Args:
+        u: Displacements (z, y, x, d), mm.
+        grid: Of the displacements.
     """
     determinant = np.empty(grid.shape, np.float32)
 
@@ -69,6 +72,11 @@ def stretches(u: Array, grid: Grid) -> Array:
 
 def bending_energy(u: Array, grid: Grid, inside: Mask) -> float:
     """Mean over samples of all squared second derivatives of u, in 1/mm2; 0 for an affine motion.
+
+    Args:
+        u: Displacements (z, y, x, d), mm.
+        grid: Of the displacements.
+        inside: The samples that count.
 
     Source: Rueckert et al. 1999, doi:10.1109/42.796284.
     """
@@ -159,13 +167,13 @@ def _determinant(gradient: list[list[Array]], axes: Array) -> Array:
         for row, line in zip(gradient, axes, strict=True)
     ]
     if len(g) == 2:
-        found = g[0][0] * g[1][1] - g[0][1] * g[1][0]
+        determinant = g[0][0] * g[1][1] - g[0][1] * g[1][0]
     else:
-        found = g[0][0] * (g[1][1] * g[2][2] - g[1][2] * g[2][1])
-        found -= g[0][1] * (g[1][0] * g[2][2] - g[1][2] * g[2][0])
-        found += g[0][2] * (g[1][0] * g[2][1] - g[1][1] * g[2][0])
-    found /= np.float32(np.linalg.det(axes))
-    return np.asarray(found)
+        determinant = g[0][0] * (g[1][1] * g[2][2] - g[1][2] * g[2][1])
+        determinant -= g[0][1] * (g[1][0] * g[2][2] - g[1][2] * g[2][0])
+        determinant += g[0][2] * (g[1][0] * g[2][1] - g[1][1] * g[2][0])
+    determinant /= np.float32(np.linalg.det(axes))
+    return np.asarray(determinant)
 
 
 def _slopes(values: Array, grid: Grid) -> list[Array]:

@@ -1,10 +1,9 @@
-"""Images of a review as ITK has them, and arrays brought from one grid to another."""
+"""Images of a review as ITK has them, and arrays resampled from one grid to another."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import SimpleITK as sitk
@@ -13,18 +12,39 @@ from numpy.typing import NDArray
 from neuralreg.errors import InvalidImage
 from neuralreg.geometry.grid import Grid
 from neuralreg.io.itk_images import read_volume
-from neuralreg.review.geometry.deformation import placed
+from neuralreg.review.geometry.deformation import place_on_grid
 
 Array = NDArray[Any]
 
-_WIDENED = {np.bool_: np.uint8, np.float16: np.float32}
+_WIDER_TYPES = {np.bool_: np.uint8, np.float16: np.float32}
 
 
-def volume_of(source: object, role: str, notes: list[str]) -> sitk.Image:
+@runtime_checkable
+class ImageData(Protocol):
+    """An Image of the core (a tensor, channels first), or the worker's record of one (an array)."""
+
+    @property
+    def data(self) -> Any:
+        """The values."""
+
+    @property
+    def grid(self) -> Grid:
+        """Of the values."""
+
+
+ImageLike: TypeAlias = str | Path | sitk.Image | ImageData
+
+
+def volume_of(source: ImageLike, role: str, notes: list[str]) -> sitk.Image:
     """The gray volume in a file, a SimpleITK image, or an image of the core.
 
-    role: how messages call it. notes: what had to be assumed, in words.
-    Raises InvalidImage for colors, vectors and what is no image.
+    Args:
+        source: What holds the volume.
+        role: What messages call it.
+        notes: Takes what had to be assumed, in words.
+
+    Raises:
+        InvalidImage: The source has colors or vectors, or is no image.
     """
     if isinstance(source, str | Path):
         image = read_volume(Path(source), notes)
@@ -41,8 +61,12 @@ def volume_of(source: object, role: str, notes: list[str]) -> sitk.Image:
     return image
 
 
-def labels_of(source: object, role: str, notes: list[str]) -> sitk.Image:
-    """A label map: whole numbers. Raises InvalidImage when the values are not whole."""
+def labels_of(source: ImageLike, role: str, notes: list[str]) -> sitk.Image:
+    """A label map: whole numbers; the arguments are those of `volume_of`.
+
+    Raises:
+        InvalidImage: Some values are not whole.
+    """
     image = volume_of(source, role, notes)
     values = sitk.GetArrayViewFromImage(image)
     if np.issubdtype(values.dtype, np.integer):
@@ -57,20 +81,27 @@ def labels_of(source: object, role: str, notes: list[str]) -> sitk.Image:
 
 
 def _from_core(source: object, role: str) -> sitk.Image:
-    data, grid = getattr(source, "data", None), getattr(source, "grid", None)
-    if data is None or not isinstance(grid, Grid):
+    if not isinstance(source, ImageData):
         raise InvalidImage(f"the {role} is no image", got=type(source).__name__)
+    data, grid = source.data, source.grid
     array = data if isinstance(data, np.ndarray) else data.detach().cpu().numpy()[0]
-    array = np.ascontiguousarray(array, _WIDENED.get(array.dtype.type, array.dtype))
-    return placed(sitk.GetImageFromArray(array, isVector=array.ndim > grid.dimension), grid)
+    array = np.ascontiguousarray(array, _WIDER_TYPES.get(array.dtype.type, array.dtype))
+    return place_on_grid(sitk.GetImageFromArray(array, isVector=array.ndim > grid.dimension), grid)
 
 
 def on_grid(image: sitk.Image, grid: Grid, *, labels: bool = False, outside: float = 0.0) -> Array:
-    """The image at the samples of a grid, linear, or nearest for labels: (z, y, x)."""
+    """The image at the samples of a grid, linear, or nearest for labels: (z, y, x).
+
+    Args:
+        image: What is resampled.
+        grid: Of the result.
+        labels: Whether the values are labels, which are never mixed.
+        outside: The value beyond the image.
+    """
     if Grid.of(image).is_close(grid):
         same: Array = sitk.GetArrayFromImage(image)
         return same
-    found = sitk.Resample(
+    resampled = sitk.Resample(
         image,
         grid.size,
         sitk.Transform(grid.dimension, sitk.sitkIdentity),
@@ -81,44 +112,58 @@ def on_grid(image: sitk.Image, grid: Grid, *, labels: bool = False, outside: flo
         outside,
         image.GetPixelID() if labels else sitk.sitkFloat32,
     )
-    array: Array = sitk.GetArrayFromImage(found)
+    array: Array = sitk.GetArrayFromImage(resampled)
     return array
 
 
-def warped(
+def warp(
     image: sitk.Image, u: Array, grid: Grid, *, labels: bool = False, outside: float = 0.0
 ) -> Array:
-    """The image where the displacements u (z, y, x, d) lead to from the samples of `grid`."""
-    field = placed(sitk.GetImageFromArray(u, isVector=True), grid)
-    carry = sitk.WarpImageFilter()
-    carry.SetInterpolator(sitk.sitkNearestNeighbor if labels else sitk.sitkLinear)
-    carry.SetOutputParameteresFromImage(field)
-    carry.SetEdgePaddingValue(outside)
+    """The image, sampled where displacements lead from the samples of a grid: (z, y, x).
+
+    Args:
+        image: What is warped.
+        u: Displacements at the samples of `grid`, (z, y, x, d) mm.
+        grid: Of the displacements and of the result.
+        labels: Whether the values are labels, which are never mixed.
+        outside: The value beyond the image.
+    """
+    field = place_on_grid(sitk.GetImageFromArray(u, isVector=True), grid)
+    warper = sitk.WarpImageFilter()
+    warper.SetInterpolator(sitk.sitkNearestNeighbor if labels else sitk.sitkLinear)
+    warper.SetOutputParameteresFromImage(field)
+    warper.SetEdgePaddingValue(outside)
     if labels:
-        return np.asarray(sitk.GetArrayFromImage(carry.Execute(image, field)))
+        return np.asarray(sitk.GetArrayFromImage(warper.Execute(image, field)))
     return np.asarray(
-        sitk.GetArrayFromImage(carry.Execute(sitk.Cast(image, sitk.sitkFloat32), field))
+        sitk.GetArrayFromImage(warper.Execute(sitk.Cast(image, sitk.sitkFloat32), field))
     )
 
 
-def seen(moving: Grid, u: Array, grid: Grid) -> NDArray[np.bool_]:
-    """Which samples of `grid` land in a voxel of the moving image: (z, y, x)."""
+def valid_mask(moving: Grid, u: Array, grid: Grid) -> NDArray[np.bool_]:
+    """Which samples of a grid are mapped into a voxel of the moving image: (z, y, x).
+
+    Args:
+        moving: The grid of the moving image.
+        u: Displacements at the samples of `grid`, (z, y, x, d) mm.
+        grid: Of the displacements.
+    """
     inside = np.ones(grid.shape, bool)
     to_index = moving.world_to_index @ grid.index_to_world
     d = grid.dimension
     turn = moving.world_to_index[:d, :d].astype(np.float32)
     for c in range(d):
-        place = np.einsum("...k,k->...", u, turn[c], dtype=np.float32)
-        place += np.float32(to_index[c, d])
+        index = np.einsum("...k,k->...", u, turn[c], dtype=np.float32)
+        index += np.float32(to_index[c, d])
         for k in range(d):
             shape = [1] * d
             shape[d - 1 - k] = -1
-            place += (to_index[c, k] * np.arange(grid.size[k])).reshape(shape).astype(np.float32)
-        inside &= (place >= -0.5) & (place <= moving.size[c] - 0.5)
+            index += (to_index[c, k] * np.arange(grid.size[k])).reshape(shape).astype(np.float32)
+        inside &= (index >= -0.5) & (index <= moving.size[c] - 0.5)
     return inside
 
 
-def limited(grid: Grid, most: int) -> Grid:
+def limit_samples(grid: Grid, most: int) -> Grid:
     """The same field of view with at most about this many samples; coarse axes stay as they are."""
     if grid.count <= most:
         return grid
@@ -130,18 +175,6 @@ def limited(grid: Grid, most: int) -> Grid:
     return grid.with_spacing(np.maximum(grid.spacing, high).tolist())
 
 
-def spacing_in_words(grid: Grid) -> str:
-    """For instance "1 x 1 x 2.5 mm"."""
+def format_spacing(grid: Grid) -> str:
+    """The spacing for people, such as "1 x 1 x 2.5 mm"."""
     return " x ".join(f"{s:.3g}" for s in grid.spacing) + " mm"
-
-
-def as_points(points: Sequence[Sequence[float]], dimension: int, role: str) -> Array:
-    """Points (n, d). Raises InvalidImage when they have another number of coordinates."""
-    array = np.asarray(points, float)
-    if not array.size:
-        return np.zeros((0, dimension))
-    if array.ndim != 2 or array.shape[1] < dimension:
-        raise InvalidImage(
-            f"the {role} have {dimension} coordinates each", got=f"array {array.shape}"
-        )
-    return array[:, :dimension]

@@ -15,7 +15,7 @@ _MOST = 1 << 21  # voxels are enough for a histogram
 
 
 def correlation(first: Array, second: Array) -> float | None:
-    """Pearson's correlation, -1 to 1; None for too few or constant values."""
+    """Pearson's correlation of paired values, -1 to 1; None for too few or constant values."""
     if not _usable(first, second):
         return None
     return float(np.corrcoef(_thin(first).astype(float), _thin(second).astype(float))[0, 1])
@@ -29,7 +29,7 @@ def mutual_information(first: Array, second: Array) -> float | None:
     """
     if not _usable(first, second):
         return None
-    joint, _, _ = np.histogram2d(_clipped(_thin(first)), _clipped(_thin(second)), _BINS)
+    joint, _, _ = np.histogram2d(_clip(_thin(first)), _clip(_thin(second)), _BINS)
     joint /= joint.sum()
     parts = _entropy(joint.sum(0)) + _entropy(joint.sum(1))
     return parts / max(_entropy(joint), 1e-9)
@@ -43,7 +43,7 @@ def _thin(values: Array) -> Array:
     return values[:: max(1, len(values) // _MOST)]
 
 
-def _clipped(values: Array) -> Array:
+def _clip(values: Array) -> Array:
     low, high = np.percentile(values, (0.5, 99.5))
     return np.asarray(np.clip(values, low, high))
 

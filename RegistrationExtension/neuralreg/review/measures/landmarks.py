@@ -29,8 +29,8 @@ class Landmarks:
     def __post_init__(self) -> None:
         if len(self.names) != len(self.points):
             raise InvalidOption(
-                "each landmark has a name and a place",
-                got=f"{len(self.names)} names and {len(self.points)} places",
+                "each landmark has a name and a position",
+                got=f"{len(self.names)} names and {len(self.points)} points",
             )
 
 
@@ -44,9 +44,10 @@ class Pairs:
 
     @classmethod
     def of(cls, fixed: Landmarks, moving: Landmarks) -> Pairs:
-        """Partners have one name; where all names are different, they stand in one order.
+        """Landmarks of the same name, or, where no name occurs on both sides, of the same order.
 
-        Raises InvalidOption when some have no partner.
+        Raises:
+            InvalidOption: Some have no partner.
         """
         shared = [name for name in fixed.names if name in set(moving.names)]
         unique = len(set(fixed.names)) == len(fixed.names) == len(set(moving.names))
@@ -56,16 +57,17 @@ class Pairs:
         if len(fixed.points) == len(moving.points) and not (unique and shared):
             return cls(fixed.names, fixed.points, moving.points)
         raise InvalidOption(
-            "each landmark has a partner of its name, or the same number stands in one order",
+            "each landmark has a partner of its name, or both lists have the same order and length",
             got=f"{len(fixed.points)} fixed and {len(moving.points)} moving landmarks, "
             f"{len(shared)} names on both sides",
         )
 
 
 def repeatability(first: Landmarks, second: Landmarks) -> tuple[float, ...]:
-    """How far two people (or one, twice) put each landmark apart, in mm.
+    """How far apart two people (or one, twice) placed each landmark, in mm.
 
-    Raises InvalidOption when the two sets do not belong together.
+    Raises:
+        InvalidOption: The two sets do not belong together.
     """
     pairs = Pairs.of(first, second)
     gap = np.subtract(pairs.fixed, pairs.moving)
@@ -75,7 +77,8 @@ def repeatability(first: Landmarks, second: Landmarks) -> tuple[float, ...]:
 def read_landmarks(path: str | Path) -> Landmarks:
     """The landmarks in a `.mrk.json` of 3D Slicer, or in a CSV with name, x, y, z in LPS mm.
 
-    Raises UnreadableFile when the file is missing or holds something else.
+    Raises:
+        UnreadableFile: The file is missing or holds something else.
     """
     path = Path(path)
     try:
@@ -88,11 +91,14 @@ def read_landmarks(path: str | Path) -> Landmarks:
 def write_landmarks(landmarks: Landmarks, path: str | Path) -> None:
     """Write a `.mrk.json` (LPS) that 3D Slicer opens, or a CSV.
 
-    Raises UnwritableOutput when the folder is closed or the ending is neither.
+    Raises:
+        UnwritableOutput: The folder is closed or the suffix is neither.
     """
     path = Path(path)
     if path.suffix not in (".json", ".csv"):
-        raise UnwritableOutput(f"{path} has no ending of landmarks", wanted=".mrk.json or .csv")
+        raise UnwritableOutput(
+            f"{path} has no suffix of landmark files", wanted=".mrk.json or .csv"
+        )
     try:
         if path.suffix == ".json":
             path.write_text(json.dumps(_as_markups(landmarks), indent=1) + "\n", encoding="utf-8")
@@ -106,8 +112,15 @@ def read_pairs(path: str | Path, partner: str | Path | None = None) -> Pairs:
     """Pairs in one CSV, or in two files of landmarks.
 
     One CSV: name and six numbers, or six (in the plane four) numbers, in a row: fixed x y z, then
-    moving x y z, LPS mm; a first row of words is skipped.
-    Raises UnreadableFile and InvalidOption as `read_landmarks` and `Pairs.of` do.
+    moving x y z, LPS mm; a header row is skipped.
+
+    Args:
+        path: The CSV, or the landmarks of the fixed image.
+        partner: The landmarks of the moving image.
+
+    Raises:
+        UnreadableFile: A file is missing or holds something else.
+        InvalidOption: Some landmarks have no partner.
     """
     path = Path(path)
     if partner is not None:
@@ -124,7 +137,11 @@ def read_pairs(path: str | Path, partner: str | Path | None = None) -> Pairs:
 
 
 def write_pairs(pairs: Pairs, path: str | Path) -> None:
-    """Write pairs as one CSV. Raises UnwritableOutput when the folder is closed."""
+    """Write pairs as one CSV.
+
+    Raises:
+        UnwritableOutput: The folder is closed or missing.
+    """
     header = ("name", "fixed_x", "fixed_y", "fixed_z", "moving_x", "moving_y", "moving_z")
     points = [f + m for f, m in zip(pairs.fixed, pairs.moving, strict=True)]
     try:
@@ -161,13 +178,13 @@ def _as_markups(landmarks: Landmarks) -> dict[str, object]:
 def _from_markups(path: Path, text: str) -> Landmarks:
     try:
         markup = json.loads(text)["markups"][0]
-        placed = [
+        defined = [
             point
             for point in markup["controlPoints"]
             if point.get("positionStatus", "defined") == "defined"
         ]
-        points = [tuple(float(v) for v in point["position"]) for point in placed]
-        names = tuple(str(p.get("label") or n) for n, p in enumerate(placed, start=1))
+        points = [tuple(float(v) for v in point["position"]) for point in defined]
+        names = tuple(str(p.get("label") or n) for n, p in enumerate(defined, start=1))
     except (ValueError, LookupError, TypeError) as error:
         raise UnreadableFile(
             f"{path} holds no markups", got=str(error), wanted="a .mrk.json of 3D Slicer"
@@ -187,7 +204,7 @@ def _from_csv(path: Path, text: str) -> Landmarks:
 
 
 def _numbers(path: Path, text: str) -> tuple[tuple[str, ...], list[Point]]:
-    """The rows of numbers in a CSV, and the names before them or their places in the order."""
+    """The rows of numbers in a CSV, and the names before them or their position in the order."""
     names: list[str] = []
     rows: list[Point] = []
     for cells in csv.reader(text.splitlines()):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,9 @@ from scipy import ndimage
 
 from neuralreg.geometry.grid import Grid
 from neuralreg.review.geometry.deformation import Deformation
-from neuralreg.review.geometry.volumes import on_grid, warped
+from neuralreg.review.geometry.volumes import on_grid, warp
 from neuralreg.review.measures.surfaces import SurfaceDistances
-from neuralreg.review.report_model import Agreement, SegmentOverlap
+from neuralreg.review.report_model import Agreement, OverlapStatus, SegmentOverlap
 
 Array = NDArray[Any]
 Mask = NDArray[np.bool_]
@@ -23,6 +24,18 @@ Box = tuple[slice, ...]
 _COARSER = 0.8  # times the volume of a voxel: less is a finer grid
 _MOST = 1 << 26  # samples of the finer grid
 _MOST_TABLED = 1 << 20  # labels that a table finds faster than sorting
+
+
+@dataclass(frozen=True, eq=False)
+class _Labels:
+    """A label map (z, y, x), and the box of each of its labels."""
+
+    array: Array
+    boxes: dict[int, Box]
+
+    @classmethod
+    def of(cls, array: Array) -> _Labels:
+        return cls(array, boxes_of(array))
 
 
 def overlaps(
@@ -36,25 +49,44 @@ def overlaps(
 ) -> tuple[SegmentOverlap, ...]:
     """The agreement of each label that either side has, the background 0 left out.
 
-    names: of the labels. grid: where both are compared (nearest voxels); the finer one of both
-    over the fixed side unless given. surfaces: whether distances are wanted.
+    Args:
+        fixed: Label map.
+        moving: Label map.
+        deformation: The transform, fixed to moving.
+        names: Of the labels.
+        grid: Where both are compared (nearest voxels); the finer one of both over the fixed side
+            unless given.
+        surfaces: Whether distances are wanted.
     """
-    grid = grid or finer(Grid.of(fixed), Grid.of(moving))
-    here = on_grid(fixed, grid, labels=True)
-    there = on_grid(moving, grid, labels=True)
-    brought = warped(moving, deformation.on(grid), grid, labels=True)
-    original = set(boxes_of(sitk.GetArrayViewFromImage(moving)))
-    sides = [(part, boxes_of(part)) for part in (here, there, brought)]
-    found = sorted(set(sides[0][1]) | original)
-    return tuple(
-        _compared(
-            label, (names or {}).get(label, f"label {label}"), sides, original, grid, surfaces
-        )
-        for label in found
-    )
+    grid = grid or finer_grid(Grid.of(fixed), Grid.of(moving))
+    in_moving = set(boxes_of(sitk.GetArrayViewFromImage(moving)))
+    fixed_labels = _Labels.of(on_grid(fixed, grid, labels=True))
+    before = _Labels.of(on_grid(moving, grid, labels=True))
+    after = _Labels.of(warp(moving, deformation.on(grid), grid, labels=True))
+    compared = []
+    for label in sorted(set(fixed_labels.boxes) | in_moving):
+        status = _status(label, fixed_labels, in_moving, after)
+        agreements: list[Agreement | None] = [None, None]
+        if label in fixed_labels.boxes and label in in_moving:
+            agreements = [
+                _agreement(label, fixed_labels, side, grid, surfaces) for side in (before, after)
+            ]
+        name = (names or {}).get(label, f"label {label}")
+        compared.append(SegmentOverlap(label, name, status, *agreements))
+    return tuple(compared)
 
 
-def finer(fixed: Grid, moving: Grid) -> Grid:
+def _status(label: int, fixed: _Labels, in_moving: set[int], after: _Labels) -> OverlapStatus:
+    if label not in fixed.boxes:
+        return "missing in the fixed segmentation"
+    if label not in in_moving:
+        return "missing in the moving segmentation"
+    if label not in after.boxes:
+        return "empty after the deformation: it left the fixed image"
+    return "measured"
+
+
+def finer_grid(fixed: Grid, moving: Grid) -> Grid:
     """The fixed grid, or one over the same field of view that is as fine as the moving one."""
     if np.prod(moving.spacing) >= _COARSER * np.prod(fixed.spacing):
         return fixed
@@ -69,58 +101,32 @@ def present(labels: Array) -> list[int]:
     """The labels above 0 in an array, in order."""
     values = np.maximum(labels, 0)
     if values.max(initial=0) < _MOST_TABLED:
-        found = np.flatnonzero(np.bincount(values.ravel().astype(np.int64, copy=False)))
+        labels_used = np.flatnonzero(np.bincount(values.ravel().astype(np.int64, copy=False)))
     else:
-        found = np.unique(values)
-    return [int(label) for label in found if label > 0]
+        labels_used = np.unique(values)
+    return [int(label) for label in labels_used if label > 0]
 
 
 def boxes_of(labels: Array) -> dict[int, Box]:
     """The box of each label above 0."""
-    found = present(labels)
-    if not found:
+    used = present(labels)
+    if not used:
         return {}
-    if found[-1] >= _MOST_TABLED:
-        labels = np.searchsorted(found, labels) + 1
-        labels = np.where(np.isin(labels, np.arange(1, len(found) + 1)), labels, 0)
-        return dict(zip(found, ndimage.find_objects(labels), strict=False))
+    if used[-1] >= _MOST_TABLED:
+        labels = np.searchsorted(used, labels) + 1
+        labels = np.where(np.isin(labels, np.arange(1, len(used) + 1)), labels, 0)
+        return dict(zip(used, ndimage.find_objects(labels), strict=False))
     boxes = ndimage.find_objects(labels.astype(np.int32, copy=False))
-    return {label: boxes[label - 1] for label in found}
-
-
-def _compared(
-    label: int,
-    name: str,
-    sides: Sequence[tuple[Array, dict[int, Box]]],
-    original: set[int],
-    grid: Grid,
-    surfaces: bool,
-) -> SegmentOverlap:
-    (here, here_boxes), (there, there_boxes), (brought, brought_boxes) = sides
-    if label not in here_boxes:
-        return SegmentOverlap(label, name, "missing in the fixed segmentation", None, None)
-    if label not in original:
-        return SegmentOverlap(label, name, "missing in the moving segmentation", None, None)
-    before = _agreement(label, here, there, here_boxes, there_boxes, grid, surfaces)
-    after = _agreement(label, here, brought, here_boxes, brought_boxes, grid, surfaces)
-    empty = label not in brought_boxes
-    status = "empty after the deformation: it left the fixed image" if empty else "measured"
-    return SegmentOverlap(label, name, status, before, after)
+    return {label: boxes[label - 1] for label in used}
 
 
 def _agreement(
-    label: int,
-    here: Array,
-    there: Array,
-    here_boxes: dict[int, Box],
-    there_boxes: dict[int, Box],
-    grid: Grid,
-    surfaces: bool,
+    label: int, fixed: _Labels, moving: _Labels, grid: Grid, surfaces: bool
 ) -> Agreement:
-    if label not in there_boxes:
+    if label not in moving.boxes:
         return Agreement(0.0, 0.0, None, None, None, None, None)
-    box = _around(here_boxes[label], there_boxes[label])
-    one, other = here[box] == label, there[box] == label
+    box = _around(fixed.boxes[label], moving.boxes[label])
+    one, other = fixed.array[box] == label, moving.array[box] == label
     shared, first, second = (int(part.sum()) for part in (one & other, one, other))
     distances = SurfaceDistances.between(one, other, grid.spacing[::-1]) if surfaces else None
     shift = np.subtract(ndimage.center_of_mass(one), ndimage.center_of_mass(other))

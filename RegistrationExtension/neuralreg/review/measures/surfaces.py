@@ -23,42 +23,51 @@ class SurfaceDistances:
 
     A surface voxel belongs to the structure and touches, face to face, a voxel that does not;
     distances go from center to center.
+
+    Attributes:
+        forward: From the first structure to the second.
+        backward: From the second structure to the first.
     """
 
-    there: Array
-    back: Array
+    forward: Array
+    backward: Array
 
     @classmethod
     def between(
         cls, first: Mask, second: Mask, spacing: Sequence[float]
     ) -> SurfaceDistances | None:
-        """None when a structure is empty. spacing: mm, in array order (z, y, x).
+        """The distances of two structures; None when one is empty.
 
         Only the box around both structures is looked at, and of it only surface voxels, by a
         k-d tree: the distances are those of a distance transform of the whole grid.
+
+        Args:
+            first: Mask (z, y, x).
+            second: Mask on the same grid.
+            spacing: In mm, in array order (z, y, x).
         """
         if not (first.any() and second.any()):
             return None
         box = _box(first, second)
         one, other = (surface(part[box]) * np.asarray(spacing) for part in (first, second))
-        there, _ = cKDTree(other).query(one, workers=_THREADS)
-        back, _ = cKDTree(one).query(other, workers=_THREADS)
-        return cls(there, back)
+        forward, _ = cKDTree(other).query(one, workers=_THREADS)
+        backward, _ = cKDTree(one).query(other, workers=_THREADS)
+        return cls(forward, backward)
 
     @property
     def mean(self) -> float:
         """Mean of all distances of both ways: TG-132's mean distance to agreement."""
-        return float(np.concatenate([self.there, self.back]).mean())
+        return float(np.concatenate([self.forward, self.backward]).mean())
 
     @property
     def hd95(self) -> float:
-        """The larger of the 95th percentiles of both ways."""
-        return float(max(np.percentile(self.there, 95), np.percentile(self.back, 95)))
+        """95 % Hausdorff distance: the larger of the 95th percentiles of both ways."""
+        return float(max(np.percentile(self.forward, 95), np.percentile(self.backward, 95)))
 
     @property
     def maximum(self) -> float:
         """The Hausdorff distance."""
-        return float(max(self.there.max(), self.back.max()))
+        return float(max(self.forward.max(), self.backward.max()))
 
 
 def surface(mask: Mask) -> Array:

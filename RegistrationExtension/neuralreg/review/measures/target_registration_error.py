@@ -10,11 +10,15 @@ from neuralreg.review.measures.landmarks import Pairs
 from neuralreg.review.report_model import LandmarkErrors
 
 
-def errors(pairs: Pairs, deformation: Deformation, moving: Grid | None) -> LandmarkErrors:
+def landmark_errors(pairs: Pairs, deformation: Deformation, moving: Grid | None) -> LandmarkErrors:
     """The target registration error of each pair, with and without the transform.
 
     A fixed landmark is moved by the transform; the error is its distance from the partner.
-    moving: the grid of the moving image, for errors in its voxels; 1 mm voxels unless given.
+
+    Args:
+        pairs: Landmarks in both images.
+        deformation: The transform, fixed to moving.
+        moving: The grid of the moving image, for errors in its voxels; 1 mm voxels unless given.
     """
     d = deformation.dimension
     fixed, partner = (np.asarray(side, float)[:, :d] for side in (pairs.fixed, pairs.moving))

@@ -1,4 +1,4 @@
-"""The report of a review that another person can read in a year: HTML, PDF, CSV and JSON."""
+"""The report of a review as files: HTML, PDF, CSV and JSON."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from neuralreg.errors import UnwritableOutput
 from neuralreg.io.files import write_whole
-from neuralreg.review.report.document import document_of
+from neuralreg.review.report.contents import document_of
 from neuralreg.review.report.html import as_html
 from neuralreg.review.report.pdf import as_pdf
-from neuralreg.review.report_model import Agreement, QualityReport
+from neuralreg.review.report_model import Agreement, JacobianStatistics, QualityReport
 from neuralreg.review.workflow.decision import Decision
 
 FORMATS = (".html", ".pdf", ".csv", ".json")
@@ -30,8 +29,7 @@ _COLUMNS = (
     "verdict",
     "count",
 )
-_OVERLAP = tuple(part.name for part in fields(Agreement))
-_JACOBIAN = ("minimum", "p1", "p99", "maximum", "folding_percent", "folding_ml", "sd_log")
+Cell = str | float | int | None
 
 
 def write_report(
@@ -46,10 +44,19 @@ def write_report(
 ) -> list[Path]:
     """Write a report, each file whole or not at all; the paths that were written.
 
-    path: of the .html, the others stand beside it; or a folder, then they are called "review".
-    pictures: PNGs by name, see `pictures_of`. provenance: see `provenance_of`.
-    title: names what was reviewed; a patient is only named by it.
-    Raises UnwritableOutput when the folder is closed, PackageMissing for a PDF without fpdf2.
+    Args:
+        report: Of the review.
+        path: Of the .html, the others are written beside it; or a folder, then they are called
+            "review".
+        pictures: PNGs by name; see `pictures_of`.
+        provenance: See `provenance_of`.
+        decision: Of a person, if there is one.
+        title: Names what was reviewed; a patient is only named by it.
+        formats: Which of `FORMATS`.
+
+    Raises:
+        UnwritableOutput: The folder is closed or missing, or a format is unknown.
+        PackageMissing: A PDF is wanted, and fpdf2 is missing.
     """
     path = Path(path)
     stem = path / "review" if path.is_dir() else path.with_suffix("")
@@ -65,7 +72,7 @@ def write_report(
         decision=decision,
         title=title,
     )
-    made = {
+    writers = {
         ".html": lambda: as_html(document).encode(),
         ".pdf": lambda: as_pdf(document),
         ".csv": lambda: as_csv(report).encode(),
@@ -75,7 +82,7 @@ def write_report(
     for ending in formats:
         target = stem.with_name(stem.name + ending)
         with write_whole(target) as draft:
-            draft.write_bytes(made[ending]())
+            draft.write_bytes(writers[ending]())
         written.append(target)
     return written
 
@@ -90,31 +97,97 @@ def as_csv(report: QualityReport) -> str:
     return file.getvalue()
 
 
-def _rows(report: QualityReport) -> Iterator[dict[str, object]]:
-    for line in report.lines:
-        row = {name: getattr(line, name) for name in _COLUMNS[1:] if name != "region"}
-        yield {"section": line.group, "region": line.where, **row}
-    for one in report.overlaps:
-        for name in _OVERLAP:
-            after, before = (getattr(side, name, None) for side in (one.after, one.before))
-            row = {"name": name, "region": one.name, "value": after, "before": before}
-            yield {"section": "structure", **row, "verdict": one.status}
+def _rows(report: QualityReport) -> Iterator[dict[str, Cell]]:
+    yield from _finding_rows(report)
+    yield from _structure_rows(report)
     for region in report.jacobian:
-        for name in _JACOBIAN:
-            row = {"name": name, "region": region.region, "value": getattr(region, name)}
-            yield {"section": "jacobian", **row, "count": region.count}
-    marks = report.landmarks
-    for n, name in enumerate(marks.names if marks else ()):
-        assert marks is not None
-        row = {"name": name, "value": marks.after_mm[n], "before": marks.before_mm[n]}
-        yield {"section": "landmark", **row, "unit": "mm"}
-    for place in report.worst:
-        at = " ".join(f"{v:.3f}" for v in place.point_lps)
-        row = {"name": place.kind, "region": f"{place.region} (LPS {at})", "value": place.value}
-        yield {"section": "place", **row, "unit": place.unit, "verdict": place.severity}
+        for name, value in _jacobian(region):
+            yield {
+                "section": "jacobian",
+                "name": name,
+                "region": region.region,
+                "value": value,
+                "count": region.count,
+            }
+    if report.landmarks is not None:
+        errors = report.landmarks
+        pairs = zip(errors.names, errors.after_mm, errors.before_mm, strict=True)
+        for name, after, before in pairs:
+            yield {
+                "section": "landmark",
+                "name": name,
+                "value": after,
+                "before": before,
+                "unit": "mm",
+            }
+    for location in report.worst:
+        at = " ".join(f"{v:.3f}" for v in location.point_lps)
+        yield {
+            "section": "place",
+            "name": location.kind,
+            "region": f"{location.region} (LPS {at})",
+            "value": location.value,
+            "unit": location.unit,
+            "verdict": location.severity,
+        }
 
 
-def _cell(value: object) -> str:
+def _finding_rows(report: QualityReport) -> Iterator[dict[str, Cell]]:
+    for finding in report.lines:
+        yield {
+            "section": finding.group,
+            "name": finding.name,
+            "region": finding.where,
+            "value": finding.value,
+            "before": finding.before,
+            "unit": finding.unit,
+            "limit": finding.limit,
+            "verdict": finding.verdict,
+            "count": finding.count,
+        }
+
+
+def _structure_rows(report: QualityReport) -> Iterator[dict[str, Cell]]:
+    for overlap in report.overlaps:
+        sides = zip(_agreement(overlap.after), _agreement(overlap.before), strict=True)
+        for (name, after), (_, before) in sides:
+            yield {
+                "section": "structure",
+                "name": name,
+                "region": overlap.name,
+                "value": after,
+                "before": before,
+                "verdict": overlap.status,
+            }
+
+
+def _agreement(agreement: Agreement | None) -> list[tuple[str, float | None]]:
+    """Names and numbers, in the order of the columns of a report."""
+    side = agreement or Agreement(None, None, None, None, None, None, None)
+    return [
+        ("dice", side.dice),
+        ("jaccard", side.jaccard),
+        ("mean_mm", side.mean_mm),
+        ("hd95_mm", side.hd95_mm),
+        ("max_mm", side.max_mm),
+        ("volume_change_percent", side.volume_change_percent),
+        ("center_shift_mm", side.center_shift_mm),
+    ]
+
+
+def _jacobian(region: JacobianStatistics) -> list[tuple[str, float]]:
+    return [
+        ("minimum", region.minimum),
+        ("p1", region.p1),
+        ("p99", region.p99),
+        ("maximum", region.maximum),
+        ("folding_percent", region.folding_percent),
+        ("folding_ml", region.folding_ml),
+        ("sd_log", region.sd_log),
+    ]
+
+
+def _cell(value: Cell) -> str:
     if value is None:
         return ""
     return f"{value:.9g}" if isinstance(value, float) else str(value)

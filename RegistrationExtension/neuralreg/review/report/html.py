@@ -8,8 +8,8 @@ from html import escape
 
 from PIL import Image as Picture
 
-from neuralreg.review.report.document import VERDICTS, Document, Figure, Section, Table
-from neuralreg.review.report_model import Histogram
+from neuralreg.review.report.document import Card, Document, Figure, Section, Table, VerdictCell
+from neuralreg.review.report_model import Histogram, Verdict
 
 _QUALITY = 88
 _SMALL = 60_000  # bytes: a PNG that is no larger stays one
@@ -62,12 +62,7 @@ box-shadow:none}.row.fit img{height:52mm}table{font-size:8.6pt}h2{margin-top:20p
 def as_html(document: Document) -> str:
     """The whole file; nothing is loaded from anywhere."""
     kind = _kind(document.verdict)
-    cards = "".join(
-        f'<div class="card {_kind(v)}"><b>{escape(value)}</b><span>{escape(title)}'
-        + ("" if v == "not measured" else f": {VERDICTS[v]}")
-        + "</span></div>"
-        for title, value, v in document.cards
-    )
+    cards = "".join(map(_card, document.cards))
     return (
         '<!doctype html>\n<html lang="en"><meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width,initial-scale=1">\n'
@@ -80,13 +75,20 @@ def as_html(document: Document) -> str:
     )
 
 
-def smaller(png: bytes) -> tuple[bytes, str]:
+def compress(png: bytes) -> tuple[bytes, str]:
     """The picture in fewer bytes, and its media type."""
     if len(png) <= _SMALL:
         return png, "image/png"
     file = io.BytesIO()
     Picture.open(io.BytesIO(png)).convert("RGB").save(file, "JPEG", quality=_QUALITY)
     return file.getvalue(), "image/jpeg"
+
+
+def _card(card: Card) -> str:
+    return (
+        f'<div class="card {_kind(card.verdict)}"><b>{escape(card.value)}</b>'
+        f"<span>{escape(card.caption)}</span></div>"
+    )
 
 
 def _section(section: Section) -> str:
@@ -112,7 +114,7 @@ def _table(table: Table) -> str:
     right = dict.fromkeys(table.numbers, ' class="n"')
     head = "".join(f"<th{right.get(n, '')}>{escape(t)}</th>" for n, t in enumerate(table.header))
     rows = "".join(
-        "<tr>" + "".join(_cell(table, n, text) for n, text in enumerate(row)) + "</tr>"
+        "<tr>" + "".join(_cell(table, n, cell) for n, cell in enumerate(row)) + "</tr>"
         for row in table.rows
     )
     title = f"<h3>{escape(table.title)}</h3>" if table.title else ""
@@ -122,16 +124,15 @@ def _table(table: Table) -> str:
     )
 
 
-def _cell(table: Table, column: int, text: str) -> str:
-    if column == table.verdict:
-        named = next((key for key, word in VERDICTS.items() if word == text), "shown")
-        return f'<td><span class="tag {_kind(named)}">{escape(text)}</span></td>'
+def _cell(table: Table, column: int, cell: str | VerdictCell) -> str:
+    if isinstance(cell, VerdictCell):
+        return f'<td><span class="tag {_kind(cell.verdict)}">{escape(cell.words)}</span></td>'
     right = ' class="n"' if column in table.numbers else ""
-    return f"<td{right}>{escape(text)}</td>"
+    return f"<td{right}>{escape(cell)}</td>"
 
 
 def _figure(figure: Figure) -> str:
-    data, media = smaller(figure.png)
+    data, media = compress(figure.png)
     source = f"data:{media};base64,{base64.b64encode(data).decode()}"
     caption = escape(figure.caption)
     return (
@@ -159,5 +160,5 @@ def _histogram(histogram: Histogram) -> str:
     )
 
 
-def _kind(verdict: str) -> str:
+def _kind(verdict: Verdict) -> str:
     return verdict.replace(" ", "-")

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from PIL import Image as Picture
 
 from neuralreg.errors import PackageMissing
-from neuralreg.review.report.document import VERDICTS, Document, Figure, Section, Table
-from neuralreg.review.report.html import smaller
-from neuralreg.review.report.pdf_fonts import Lettering, lettering, texts_of
-from neuralreg.review.report_model import Histogram
+from neuralreg.review.report.document import Document, Figure, Section, Table, VerdictCell
+from neuralreg.review.report.html import compress
+from neuralreg.review.report.pdf_fonts import Letters, choose_fonts, texts_of
+from neuralreg.review.report_model import Histogram, Verdict
 
 if TYPE_CHECKING:
     from fpdf import FPDF
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 _MARGIN, _WIDTH, _BOTTOM = 14.0, 182.0, 281.0  # mm on A4
 _TALLEST = 50.0  # mm, of a figure
+Color = tuple[int, int, int]
+
 _INK, _DIM, _LINE = (27, 35, 44), (91, 104, 117), (223, 228, 234)
-_COLORS = {  # of the text, and behind it
+_COLORS: dict[Verdict, tuple[Color, Color]] = {  # of the text, and behind it
     "pass": ((11, 107, 58), (229, 245, 236)),
     "attention": ((122, 77, 0), (255, 243, 214)),
     "fail": ((155, 28, 28), (253, 232, 232)),
@@ -30,7 +32,11 @@ _COLORS = {  # of the text, and behind it
 
 
 def as_pdf(document: Document) -> bytes:
-    """The whole file. Raises PackageMissing without fpdf2."""
+    """The whole file.
+
+    Raises:
+        PackageMissing: fpdf2 is not installed.
+    """
     try:
         from fpdf import FPDF
     except ModuleNotFoundError as error:
@@ -42,7 +48,7 @@ def as_pdf(document: Document) -> bytes:
     pdf.set_margins(_MARGIN, _MARGIN, _MARGIN)
     pdf.set_auto_page_break(True, 297 - _BOTTOM)
     pdf.add_page()
-    writer = _Writer(pdf, lettering(pdf, texts_of(document)))
+    writer = _Writer(pdf, choose_fonts(pdf, texts_of(document)))
     writer.head(document)
     for section in document.sections:
         writer.section(section)
@@ -52,7 +58,7 @@ def as_pdf(document: Document) -> bytes:
 class _Writer:
     """Puts the parts of a document on pages."""
 
-    def __init__(self, pdf: FPDF, letters: Lettering) -> None:
+    def __init__(self, pdf: FPDF, letters: Letters) -> None:
         self._pdf, self._letters = pdf, letters
 
     def head(self, document: Document) -> None:
@@ -73,20 +79,20 @@ class _Writer:
     def _cards(self, document: Document) -> None:
         pdf, top = self._pdf, self._pdf.get_y()
         width = _WIDTH / len(document.cards)
-        for n, (title, value, verdict) in enumerate(document.cards):
+        for n, card in enumerate(document.cards):
             left = _MARGIN + n * width
-            color, behind = _COLORS[verdict]
+            color, behind = _COLORS[card.verdict]
             pdf.set_fill_color(*behind)
             pdf.rect(left, top, width - 2, 15, style="F")
             pdf.set_fill_color(*color)
             pdf.rect(left, top, width - 2, 0.9, style="F")
             pdf.set_xy(left + 1.5, top + 2)
-            self._font(11 if value != "not measured" else 9, bold=value != "not measured")
-            pdf.cell(width - 4, 6, self._letters.printable(value))
+            measured = card.verdict != "not measured"
+            self._font(11 if measured else 9, bold=measured)
+            pdf.cell(width - 4, 6, self._letters.printable(card.value))
             pdf.set_xy(left + 1.5, top + 8.5)
             self._font(7, color=_DIM)
-            known = "" if verdict == "not measured" else f": {VERDICTS[verdict]}"
-            pdf.cell(width - 4, 4, self._letters.printable(title + known))
+            pdf.cell(width - 4, 4, self._letters.printable(card.caption))
         pdf.set_xy(_MARGIN, top + 18)
 
     def section(self, section: Section) -> None:
@@ -126,21 +132,16 @@ class _Writer:
             padding=(0.7, 1.2, 0.7, 0.5),
             headings_style=FontFace(emphasis="BOLD", color=_DIM),
             first_row_as_headings=True,
-        ) as made:
-            made.row([self._letters.printable(text) for text in table.header])
+        ) as body:
+            body.row([self._letters.printable(text) for text in table.header])
             for cells in table.rows:
-                row = made.row()
-                for n, text in enumerate(cells):
-                    style = self._tag(text) if n == table.verdict else None
-                    row.cell(self._letters.printable(text), style=style)
+                row = body.row()
+                for cell in cells:
+                    if isinstance(cell, VerdictCell):
+                        row.cell(self._letters.printable(cell.words), style=_tag(cell.verdict))
+                    else:
+                        row.cell(self._letters.printable(cell))
         pdf.ln(1)
-
-    def _tag(self, text: str) -> FontFace:
-        from fpdf.fonts import FontFace
-
-        named = next((key for key, word in VERDICTS.items() if word == text), "shown")
-        color, behind = _COLORS[named]
-        return FontFace(color=color, fill_color=behind)
 
     def _figures(self, figures: tuple[Figure, ...], across: int) -> None:
         for start in range(0, len(figures), across):
@@ -155,8 +156,8 @@ class _Writer:
         lowest = top
         for n, figure in enumerate(row):
             left = _MARGIN + n * width + pdf.c_margin
-            w, h = _fitted(figure.png, width - 3, height)
-            pdf.image(io.BytesIO(smaller(figure.png)[0]), left, top, w, h)
+            w, h = _fit(figure.png, width - 3, height)
+            pdf.image(io.BytesIO(compress(figure.png)[0]), left, top, w, h)
             pdf.set_xy(left - pdf.c_margin, top + height + 0.8)
             self._font(7, color=_DIM)
             pdf.multi_cell(width - 3, 3.2, self._letters.printable(figure.caption), align="L")
@@ -197,7 +198,7 @@ class _Writer:
         size: float,
         *,
         bold: bool = False,
-        color: tuple[int, int, int] = _INK,
+        color: Color = _INK,
         height: float = 5.0,
     ) -> None:
         self._font(size, bold=bold, color=color)
@@ -205,7 +206,7 @@ class _Writer:
             _WIDTH, height, self._letters.printable(text), align="L", new_x="LMARGIN", new_y="NEXT"
         )
 
-    def _font(self, size: float, *, bold: bool = False, color: tuple[int, int, int] = _INK) -> None:
+    def _font(self, size: float, *, bold: bool = False, color: Color = _INK) -> None:
         self._pdf.set_font(self._letters.family, "B" if bold else "", size)
         self._pdf.set_text_color(*color)
 
@@ -215,12 +216,19 @@ class _Writer:
             self._pdf.add_page()
 
 
+def _tag(verdict: Verdict) -> FontFace:
+    from fpdf.fonts import FontFace
+
+    color, behind = _COLORS[verdict]
+    return FontFace(color=color, fill_color=behind)
+
+
 def _row_height(row: tuple[Figure, ...], across: int) -> float:
     width = _WIDTH / across - 3
-    return max((_fitted(figure.png, width, _TALLEST)[1] for figure in row), default=0.0)
+    return max((_fit(figure.png, width, _TALLEST)[1] for figure in row), default=0.0)
 
 
-def _fitted(png: bytes, width: float, height: float) -> tuple[float, float]:
+def _fit(png: bytes, width: float, height: float) -> tuple[float, float]:
     """The size of a picture that fits."""
     w, h = Picture.open(io.BytesIO(png)).size
     scale = min(width / w, height / h)

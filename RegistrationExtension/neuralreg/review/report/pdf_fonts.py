@@ -29,20 +29,25 @@ _PACKAGE = "matplotlib"
 
 
 @dataclass(frozen=True)
-class Lettering:
-    """family: of the font that is set. missing: letters that stand as question marks."""
+class Letters:
+    """What a PDF can print.
+
+    Attributes:
+        family: Of the font.
+        missing: Letters that are printed as question marks.
+    """
 
     family: str
     missing: frozenset[str]
 
     def printable(self, text: str) -> str:
         """The text as it will be printed."""
-        kept = text.translate(_PLAIN) if self.family == "Helvetica" else text
-        return "".join("?" if letter in self.missing else letter for letter in kept)
+        plain = text.translate(_PLAIN) if self.family == "Helvetica" else text
+        return "".join("?" if letter in self.missing else letter for letter in plain)
 
     @property
     def note(self) -> str:
-        """What to say about letters that are missing; "" if none is."""
+        """A sentence about letters that are missing; "" if none is."""
         if not self.missing:
             return ""
         remedy = (
@@ -51,34 +56,34 @@ class Lettering:
             else "No font here has them: see"
         )
         return (
-            f"{len(self.missing)} letters of names in this report cannot be printed and stand as "
+            f"{len(self.missing)} letters of names in this report cannot be printed and appear as "
             f"question marks. {remedy} the HTML report, which has them all."
         )
 
 
-def lettering(pdf: FPDF, texts: Iterable[str]) -> Lettering:
+def choose_fonts(pdf: FPDF, texts: Iterable[str]) -> Letters:
     """Choose and add the fonts that these texts need."""
     letters = set("".join(texts).translate(_PLAIN)) - set("\n\t")
     foreign = {letter for letter in letters if not _is_latin(letter)}
     folder = font_folder()
     if not foreign or folder is None:
-        return Lettering("Helvetica", frozenset(foreign))
+        return Letters("Helvetica", frozenset(foreign))
     for style, name in _FILES.items():
         pdf.add_font("DejaVu", style, folder / name)
-    known = getattr(pdf.fonts["dejavu"], "cmap", {})
-    missing = {one for one in foreign if ord(one) not in known or _needs_shaping(one)}
-    return Lettering("DejaVu", frozenset(missing))
+    glyphs = getattr(pdf.fonts["dejavu"], "cmap", {})
+    missing = {one for one in foreign if ord(one) not in glyphs or _needs_shaping(one)}
+    return Letters("DejaVu", frozenset(missing))
 
 
 def font_folder() -> Path | None:
-    """Where the fonts lie; None without them. Nothing is imported."""
+    """The folder of the fonts; None without them. Nothing is imported."""
     try:
-        found = importlib.util.find_spec(_PACKAGE)
+        spec = importlib.util.find_spec(_PACKAGE)
     except (ImportError, ValueError):
         return None
-    for place in (found.submodule_search_locations or ()) if found else ():
-        if all((Path(place) / _FONTS / name).is_file() for name in _FILES.values()):
-            return Path(place) / _FONTS
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        if all((Path(folder) / _FONTS / name).is_file() for name in _FILES.values()):
+            return Path(folder) / _FONTS
     return None
 
 

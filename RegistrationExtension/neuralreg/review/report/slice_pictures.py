@@ -13,15 +13,15 @@ from PIL import Image as Picture
 from PIL import ImageDraw
 
 from neuralreg.geometry.grid import Grid
-from neuralreg.review.case import Case
-from neuralreg.review.geometry.volumes import limited
-from neuralreg.review.report_model import Place, QualityReport
+from neuralreg.review.case import Case, ImagePair
+from neuralreg.review.geometry.volumes import limit_samples
+from neuralreg.review.report_model import Location, QualityReport
 
 Array = NDArray[Any]
 Pictures = dict[str, bytes]
 
 _PIXELS = 420  # of the longer side
-_LOOK_MM, _LOOK_SHARE = 45.0, 0.25  # around a worst place, at most this share of the image
+_LOOK_MM, _LOOK_SHARE = 45.0, 0.25  # around a location, at most this share of the image
 _SAMPLES = 1 << 24
 _PLACES = 6
 _GREEN, _MAGENTA = (0.0, 1.0, 0.0), (1.0, 0.0, 1.0)
@@ -47,33 +47,33 @@ def pictures_of(case: Case, report: QualityReport) -> Pictures:
     agree; the grid is straight where the transform does no more than turn, stretch and shear.
     Empty without both images.
     """
-    if case.fixed is None or case.moving is None:
+    if case.pair is None:
         return {}
-    grid = limited(case.fixed_grid, _SAMPLES)
-    views = _Views(case, grid)
+    views = _Views(case, case.pair, limit_samples(case.fixed_grid, _SAMPLES))
     center = views.middle()
-    made: Pictures = {}
+    pictures: Pictures = {}
     for plane in views.planes:
-        made[f"before/{plane.name}"] = views.overlay(plane, center, views.moving)
+        pictures[f"before/{plane.name}"] = views.overlay(plane, center, views.moving)
     for plane in views.planes:
-        made[f"after/{plane.name}"] = views.overlay(plane, center, views.warped)
+        pictures[f"after/{plane.name}"] = views.overlay(plane, center, views.warped)
     for plane in views.planes:
-        made[f"grid/{plane.name}"] = views.bent_grid(plane, center)
+        pictures[f"grid/{plane.name}"] = views.deformed_grid(plane, center)
     for plane in views.planes:
-        made[f"jacobian/{plane.name}"] = views.volume_change(plane, center)
-    for number, place in enumerate(report.worst[:_PLACES], start=1):
-        made[f"place/{number}"] = views.around(place)
-    return made
+        pictures[f"jacobian/{plane.name}"] = views.volume_change(plane, center)
+    for number, location in enumerate(report.worst[:_PLACES], start=1):
+        pictures[f"place/{number}"] = views.around(location)
+    return pictures
 
 
 class _Views:
     """The images of a case, ready to be cut."""
 
-    def __init__(self, case: Case, grid: Grid) -> None:
+    def __init__(self, case: Case, pair: ImagePair, grid: Grid) -> None:
         u = case.u if case.grid == grid else case.deformation.on(grid)
-        fixed, moving, warped, _ = case.images_on(grid, u)
+        images = pair.on_grid(grid, u)
         self.grid, self._case = grid, case
-        self.fixed, self.moving, self.warped = _unit(fixed), _unit(moving), _unit(warped, moving)
+        self.fixed, self.moving = _unit(images.fixed), _unit(images.moving)
+        self.warped = _unit(images.warped, images.moving)
         self._u, self._linear = u, _linear_part(u, grid)
         self._determinant = case.determinant
         self.planes = _planes(grid)
@@ -88,75 +88,75 @@ class _Views:
 
     def overlay(self, plane: _Plane, at: Array, other: Array) -> bytes:
         """Fixed in green, the other in magenta."""
-        color = _mixed(self._cut(self.fixed, plane, at), self._cut(other, plane, at))
-        return _png(self._scaled(color, plane))
+        color = _blend(self._slice(self.fixed, plane, at), self._slice(other, plane, at))
+        return _png(self._scale(color, plane))
 
-    def bent_grid(self, plane: _Plane, at: Array) -> bytes:
-        """The fixed image, dim, with a grid that the transform bends."""
-        gray = 0.75 * self._scaled(self._cut(self.fixed, plane, at), plane)
+    def deformed_grid(self, plane: _Plane, at: Array) -> bytes:
+        """The fixed image, dim, with a grid that the transform deforms."""
+        gray = 0.75 * self._scale(self._slice(self.fixed, plane, at), plane)
         lines = np.zeros(gray.shape)
         for axis in (plane.across[0], plane.down[0]):
-            where = self._scaled(self._straightened(plane, at, axis), plane)
-            lines = np.maximum(lines, _lines(where, max(self.grid.extent_mm) / _GRID_LINES))
+            position = self._scale(self._nonlinear_position(plane, at, axis), plane)
+            lines = np.maximum(lines, _lines(position, max(self.grid.extent_mm) / _GRID_LINES))
         color = gray[..., None] * (1 - lines[..., None]) + lines[..., None] * _YELLOW
         return _png(color)
 
     def volume_change(self, plane: _Plane, at: Array) -> bytes:
         """The fixed image, blue where volume shrinks, red where it grows, yellow where it folds."""
-        gray = self._cut(self.fixed, plane, at)
+        gray = self._slice(self.fixed, plane, at)
         share = (at + 0.5) / self.grid.shape * self._determinant.shape
-        cut = self._cut(self._determinant, plane, share.astype(int))
-        determinant = _resized(cut, gray.shape)
+        cut = self._slice(self._determinant, plane, share.astype(int))
+        determinant = _resize(cut, gray.shape)
         change = np.log2(np.clip(determinant, 1e-3, 1e3)) / _RANGE
         strength = np.clip(np.abs(change), 0, 1)[..., None] * 0.85
         tint = np.where(change[..., None] > 0, [0.9, 0.15, 0.1], [0.1, 0.35, 0.95])
         color = gray[..., None] * (1 - strength) + tint * strength
         color = np.where(determinant[..., None] <= 0, [1.0, 0.95, 0.0], color)
-        return _png(self._scaled(color, plane))
+        return _png(self._scale(color, plane))
 
-    def around(self, place: Place) -> bytes:
-        """A worst place: before and after beside each other, with a ring around it."""
-        at = self.grid.indices_at(np.array(place.point_lps))[::-1]
+    def around(self, location: Location) -> bytes:
+        """A location to look at: before and after beside each other, with a ring around it."""
+        at = self.grid.indices_at(np.array(location.point_lps))[::-1]
         at = np.clip(np.rint(at), 0, np.subtract(self.grid.shape, 1)).astype(int)
         plane = self.planes[0]
         parts = []
         for other in (self.moving, self.warped):
-            color = _mixed(self._cut(self.fixed, plane, at), self._cut(other, plane, at))
-            parts.append(self._ringed(color, plane, at))
+            color = _blend(self._slice(self.fixed, plane, at), self._slice(other, plane, at))
+            parts.append(self._draw_ring(color, plane, at))
         gap = np.ones((parts[0].shape[0], 6, 3))
         return _png(np.concatenate([parts[0], gap, parts[1]], 1))
 
-    def _straightened(self, plane: _Plane, at: Array, axis: int) -> Array:
-        """Where the pixels of a cut go along an array axis, in mm, less the linear part."""
+    def _nonlinear_position(self, plane: _Plane, at: Array, axis: int) -> Array:
+        """Where the pixels of a cut are mapped along an array axis, in mm, less the linear part."""
         d = self.grid.dimension
         turn = np.reshape(self.grid.direction, (d, d))[:, d - 1 - axis]
-        parts = [self._cut(self._u[..., c], plane, at) * turn[c] for c in range(d)]
+        parts = [self._slice(self._u[..., c], plane, at) * turn[c] for c in range(d)]
         where = np.sum(parts, axis=0) - self._linear[d, axis]
         for other in range(d):
             shape = [1] * d
             shape[other] = -1
             index = np.arange(self.grid.shape[other], dtype=float).reshape(shape)
-            pixels = self._cut(np.broadcast_to(index, self.grid.shape), plane, at)
+            pixels = self._slice(np.broadcast_to(index, self.grid.shape), plane, at)
             own = self.grid.spacing[d - 1 - axis] if other == axis else 0.0
             where = where + pixels * (own - self._linear[other, axis])
         return np.asarray(where)
 
-    def _cut(self, values: Array, plane: _Plane, at: Array) -> Array:
+    def _slice(self, values: Array, plane: _Plane, at: Array) -> Array:
         """The pixels (down, across) of a cut."""
         if values.ndim == 3:
             values = values.take(int(at[plane.held]), axis=plane.held)
         pixels = values if plane.down[0] < plane.across[0] else values.T
         return pixels[:: plane.down[1], :: plane.across[1]]
 
-    def _scaled(self, color: Array, plane: _Plane) -> Array:
+    def _scale(self, color: Array, plane: _Plane) -> Array:
         spacing = self.grid.spacing[::-1]
         height = color.shape[0] * spacing[plane.down[0]]
         width = color.shape[1] * spacing[plane.across[0]]
         scale = _PIXELS / max(height, width)
         size = (max(round(height * scale), 1), max(round(width * scale), 1))
-        return _resized(color, size)
+        return _resize(color, size)
 
-    def _ringed(self, color: Array, plane: _Plane, at: Array) -> Array:
+    def _draw_ring(self, color: Array, plane: _Plane, at: Array) -> Array:
         spacing = np.array(self.grid.spacing[::-1])
         rows, columns = plane.down, plane.across
         middle = [
@@ -170,7 +170,7 @@ class _Views:
             middle[0] : middle[0] + 2 * reach[0] + 1, middle[1] : middle[1] + 2 * reach[1] + 1
         ]
         side = _PIXELS // 2
-        picture = _as_picture(_resized(box, (side, side)))
+        picture = _as_picture(_resize(box, (side, side)))
         drawing = ImageDraw.Draw(picture)
         c, r = side / 2, side / 9
         drawing.ellipse((c - r, c - r, c + r, c + r), outline=(255, 220, 60), width=2)
@@ -208,7 +208,7 @@ def _unit(values: Array, like: Array | None = None) -> Array:
     return np.asarray(unit, np.float32)
 
 
-def _mixed(fixed: Array, moving: Array) -> Array:
+def _blend(fixed: Array, moving: Array) -> Array:
     color = fixed[..., None] * np.array(_GREEN) + moving[..., None] * np.array(_MAGENTA)
     return np.asarray(np.clip(color * 0.95, 0, 1))
 
@@ -225,15 +225,15 @@ def _linear_part(u: Array, grid: Grid) -> Array:
     """The affine function of the index nearest to u along the array axes, in mm: (d + 1, d)."""
     d = grid.dimension
     turn = np.reshape(grid.direction, (d, d))[:, ::-1]
-    places = [np.arange(0, n, max(1, n // 12)) for n in grid.shape]
-    index = np.stack(np.meshgrid(*places, indexing="ij"), -1).reshape(-1, d)
-    own = u[tuple(index.T)] @ turn
-    known = np.hstack([index, np.ones((len(index), 1))])
-    fitted, *_ = np.linalg.lstsq(known, own, rcond=None)
-    return np.asarray(fitted)
+    samples = [np.arange(0, n, max(1, n // 12)) for n in grid.shape]
+    index = np.stack(np.meshgrid(*samples, indexing="ij"), -1).reshape(-1, d)
+    along_axes = u[tuple(index.T)] @ turn
+    design = np.hstack([index, np.ones((len(index), 1))])
+    solution, *_ = np.linalg.lstsq(design, along_axes, rcond=None)
+    return np.asarray(solution)
 
 
-def _resized(values: Array, size: Sequence[int]) -> Array:
+def _resize(values: Array, size: Sequence[int]) -> Array:
     """An image (rows, columns[, 3]) at another size."""
     if values.ndim == 2:
         picture = Picture.fromarray(values.astype(np.float32), mode="F")

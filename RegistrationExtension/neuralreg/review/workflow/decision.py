@@ -9,10 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from neuralreg.errors import InvalidOption, UnreadableFile, UnwritableOutput
+from neuralreg.errors import InvalidOption, UnreadableFile
+from neuralreg.io.files import write_whole
 
 ACCEPTED, REJECTED, NEEDS_WORK = "accepted", "rejected", "needs work"
-VERDICTS = (ACCEPTED, REJECTED, NEEDS_WORK)
+DECISIONS = (ACCEPTED, REJECTED, NEEDS_WORK)
 # Levels of TG-132's table of uncertainty (Brock et al. 2017, doi:10.1002/mp.12256), in this
 # program's words: check the report before quoting it.
 LEVELS: dict[int, str] = {
@@ -28,10 +29,17 @@ LEVELS: dict[int, str] = {
 class Decision:
     """A decision about a transform, or in `segments` about structures of it.
 
-    verdict: "accepted", "rejected" or "needs work". level: what it was accepted for, one of
-    `LEVELS`; None otherwise. by: who decided. time: ISO 8601, UTC. transform_hash: of what was
-    seen, see `Deformation.sha256`. segments: verdicts by name of the structure.
-    Raises InvalidOption for another verdict or level.
+    Attributes:
+        verdict: "accepted", "rejected" or "needs work".
+        by: Who decided.
+        transform_hash: Of the transform that was decided on; see `Deformation.sha256`.
+        level: What it was accepted for, one of `LEVELS`; None otherwise.
+        note: In the reviewer's words.
+        time: ISO 8601, UTC.
+        segments: Verdicts by name of the structure.
+
+    Raises:
+        InvalidOption: There is no such verdict or level.
     """
 
     verdict: str
@@ -44,9 +52,9 @@ class Decision:
 
     def __post_init__(self) -> None:
         for verdict in (self.verdict, *self.segments.values()):
-            if verdict not in VERDICTS:
+            if verdict not in DECISIONS:
                 raise InvalidOption(
-                    "unknown decision", got=f"'{verdict}'", wanted=", ".join(VERDICTS)
+                    "unknown decision", got=f"'{verdict}'", wanted=", ".join(DECISIONS)
                 )
         if self.level is not None and self.level not in LEVELS:
             raise InvalidOption(
@@ -58,7 +66,7 @@ class Decision:
         what = self.verdict
         if self.verdict == ACCEPTED and self.level is not None:
             what += f" (level {self.level}: {LEVELS[self.level]})"
-        return f"{what.capitalize()} by {self.by or 'somebody'} on {self.time}" + (
+        return f"{what.capitalize()} by {self.by or 'an unnamed reviewer'} on {self.time}" + (
             f": {self.note}" if self.note else "."
         )
 
@@ -73,7 +81,7 @@ def is_void(decision: Decision, transform_hash: str) -> bool:
 
 
 def decision_path(transform: Path) -> Path:
-    """Where the decision about a transform file is kept: beside it."""
+    """The file in which the decision about a transform file is kept: beside it."""
     name = transform.name
     for ending in (".nii.gz", transform.suffix):
         if ending and name.endswith(ending):
@@ -85,7 +93,8 @@ def decision_path(transform: Path) -> Path:
 def read_decision(path: Path) -> Decision | None:
     """The decision in a file; None when there is no file.
 
-    Raises UnreadableFile when the file holds something else.
+    Raises:
+        UnreadableFile: The file holds something else.
     """
     if not path.is_file():
         return None
@@ -96,10 +105,10 @@ def read_decision(path: Path) -> Decision | None:
 
 
 def write_decision(decision: Decision, path: Path) -> None:
-    """Keep a decision. Raises UnwritableOutput when the folder is closed."""
-    draft = path.with_name(f".{path.name}.writing")
-    try:
+    """Write a decision, whole or not at all.
+
+    Raises:
+        UnwritableOutput: The folder is closed or missing.
+    """
+    with write_whole(path) as draft:
         draft.write_text(json.dumps(decision.as_record(), indent=1) + "\n", encoding="utf-8")
-        draft.replace(path)
-    except OSError as error:
-        raise UnwritableOutput(f"{path} cannot be written", got=error.strerror or "") from error

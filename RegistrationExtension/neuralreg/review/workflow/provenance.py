@@ -24,12 +24,15 @@ _PACKAGES = ("numpy", "scipy", "SimpleITK", "torch")
 def provenance_of(inputs: Mapping[str, Path]) -> dict[str, Any]:
     """What was reviewed, with what, and when.
 
-    inputs: files by their roles. Each is told by its name, hash and geometry, a DICOM series by
-    its UID; never by what DICOM says about the patient.
-    Raises UnreadableFile when a file is missing.
+    Args:
+        inputs: Files by their roles. Each is recorded by its name, hash and geometry, a DICOM
+            series by its UID; never by what DICOM tags tell about the patient.
+
+    Raises:
+        UnreadableFile: A file is missing.
     """
     return {
-        "inputs": {role: described(path) for role, path in inputs.items()},
+        "inputs": {role: describe_file(path) for role, path in inputs.items()},
         "software": software(),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": f"{platform.system()} {platform.machine()}",
@@ -37,17 +40,17 @@ def provenance_of(inputs: Mapping[str, Path]) -> dict[str, Any]:
 
 
 def software() -> dict[str, str]:
-    """The versions of what computes; packages that are not there are left out."""
-    found = {"neuralreg": __version__, "Python": platform.python_version()}
+    """The versions of what computes; packages that are not installed are left out."""
+    versions = {"neuralreg": __version__, "Python": platform.python_version()}
     for name in _PACKAGES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
-def described(path: Path) -> dict[str, Any]:
+def describe_file(path: Path) -> dict[str, Any]:
     """A file's name and hash, and the geometry of an image."""
     facts: dict[str, Any] = {"name": require_existing(path).name, "sha256": sha256_of(path)}
     if path.is_dir():
@@ -70,9 +73,13 @@ def geometry(image: sitk.Image | sitk.ImageFileReader) -> dict[str, Any]:
 
 
 def registration_of(transform: Path) -> dict[str, Any] | None:
-    """What the record beside a transform says about how it was made; None without a record.
+    """How a transform was made, by the record beside it; None without a record.
 
-    The inputs are told by name and hash, without their folders, whose names may tell a patient.
+    The inputs are given by name and hash, without their folders, whose names may identify a
+    patient.
+
+    Raises:
+        UnreadableFile: The record is broken.
     """
     record = transform.parent / RECORD
     if not record.is_file():

@@ -1,4 +1,4 @@
-"""Many transforms to be looked at: the riskiest first, decisions kept, work resumed."""
+"""Many transforms to be reviewed: the riskiest first, decisions kept, work resumed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from neuralreg.errors import Cancelled, InvalidOption, RegistrationError, UnreadableFile
+from neuralreg.io.files import write_whole
 from neuralreg.progress import Progress, silent
 from neuralreg.review.report_model import QualityReport
 
@@ -23,17 +24,33 @@ _INPUTS = (
     "mask",
 )
 _WEIGHTS = {"fail": 10.0, "attention": 1.0}
-_RANKED = 5  # places that count
+_RANKED = 5  # locations that count
 
 
 @dataclass(frozen=True)
 class Entry:
     """A transform of a worklist, and what is known about it so far.
 
-    The first nine are files (only the transform must be there), as text. verdict: of the review;
-    "" not reviewed yet, "error" it could not be; risk: higher is to be looked at earlier.
-    findings: the most serious ones, in words. transform_sha256: of what was reviewed.
-    decision, by, note, time: of a person, see `Decision`.
+    Files are given as text; only the transform is required.
+
+    Attributes:
+        case: Names the entry.
+        transform: File of the transform, fixed to moving.
+        fixed: File of the fixed image.
+        moving: File of the moving image.
+        inverse: File of the transform of the other direction.
+        fixed_seg: File of the fixed label map.
+        moving_seg: File of the moving label map.
+        landmarks: File of pairs of landmarks.
+        mask: File of the mask on the fixed side.
+        verdict: Of the review; "" when not reviewed yet, "error" when it failed.
+        risk: Higher is to be reviewed earlier.
+        findings: The most serious ones, in words.
+        transform_sha256: Of the transform that was reviewed.
+        decision: Of a person; see `Decision`.
+        by: Who decided.
+        note: In the reviewer's words.
+        time: Of the decision.
     """
 
     case: str
@@ -66,18 +83,17 @@ Reviewer = Callable[[Entry], QualityReport]
 def risk_of(report: QualityReport) -> float:
     """One number to sort by: missed limits first, then suspicions, then how bad the worst is."""
     lines = sum(_WEIGHTS.get(line.verdict, 0.0) for line in report.lines)
-    places = sum(min(place.severity, 10.0) for place in report.worst[:_RANKED]) / (10 * _RANKED)
-    return round(lines + places, 4)
+    severities = [min(location.severity, 10.0) for location in report.worst[:_RANKED]]
+    return round(lines + sum(severities) / (10 * _RANKED), 4)
 
 
-def reviewed(entry: Entry, report: QualityReport) -> Entry:
-    """The entry with what its review found; a decision about another transform is dropped."""
+def record_review(entry: Entry, report: QualityReport) -> Entry:
+    """The entry with the results of its review; a decision about another transform is dropped."""
     serious = [line for line in report.lines if line.verdict in _WEIGHTS]
     serious.sort(key=lambda line: -_WEIGHTS[line.verdict])
     stale = entry.transform_sha256 not in ("", report.transform_hash)
-    kept = replace(entry, decision="", by="", note="", time="") if stale else entry
     return replace(
-        kept,
+        replace(entry, decision="", by="", note="", time="") if stale else entry,
         verdict=report.verdict,
         risk=risk_of(report),
         findings="; ".join(line.words for line in serious[:3]),
@@ -85,8 +101,8 @@ def reviewed(entry: Entry, report: QualityReport) -> Entry:
     )
 
 
-def ranked(entries: Iterable[Entry]) -> list[Entry]:
-    """Undecided before decided, the riskiest first, what could not be reviewed at the top."""
+def sort_by_risk(entries: Iterable[Entry]) -> list[Entry]:
+    """Undecided before decided, the riskiest first, failed reviews at the top."""
     return sorted(entries, key=lambda e: (bool(e.decision), e.verdict != "error", -e.risk, e.case))
 
 
@@ -96,10 +112,16 @@ def work_through(
     keep: Callable[[list[Entry]], None],
     progress: Progress = silent,
 ) -> list[Entry]:
-    """Review what has not been yet, handing the ranked list to `keep` after each one.
+    """Review what has not been reviewed yet.
 
-    Whoever stops in between loses one review at most. What cannot be reviewed becomes an entry
-    with the verdict "error" and the reason.
+    Stopping in between loses one review at most. What cannot be reviewed becomes an entry with the
+    verdict "error" and the reason.
+
+    Args:
+        entries: The worklist.
+        review: Reviews one entry.
+        keep: Takes the list, sorted by risk, after each review.
+        progress: Called with a fraction and a stage.
     """
     done = list(entries)
     for number, entry in enumerate(entries):
@@ -107,19 +129,20 @@ def work_through(
         if entry.is_reviewed:
             continue
         try:
-            done[number] = reviewed(entry, review(entry))
+            done[number] = record_review(entry, review(entry))
         except Cancelled:
             raise
         except RegistrationError as error:
             done[number] = replace(entry, verdict="error", risk=0.0, findings=str(error))
-        keep(ranked(done))
-    return ranked(done)
+        keep(sort_by_risk(done))
+    return sort_by_risk(done)
 
 
-def found_in(folder: Path) -> list[Entry]:
+def entries_in(folder: Path) -> list[Entry]:
     """An entry for each result of `neuralreg register` below a folder.
 
-    Raises UnreadableFile when there is none.
+    Raises:
+        UnreadableFile: There is none, or a record is broken.
     """
     import json
 
@@ -151,33 +174,38 @@ def found_in(folder: Path) -> list[Entry]:
 
 
 def read_worklist(path: Path) -> list[Entry]:
-    """The entries in a CSV: a column per field, of which only `transform` must be there.
+    """The entries in a CSV: a column per field, of which only `transform` is required.
 
-    Paths are taken from where the CSV lies. Raises UnreadableFile when the file is missing or has
-    no such column, InvalidOption for a column that means nothing.
+    Paths are relative to the folder of the CSV.
+
+    Raises:
+        UnreadableFile: The file is missing or lacks the column.
+        InvalidOption: A column is unknown.
     """
     try:
         rows = list(csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines()))
     except OSError as error:
         raise UnreadableFile(f"{path} cannot be opened", got=error.strerror or "") from error
-    known = {one.name for one in fields(Entry)}
+    names = {one.name for one in fields(Entry)}
     columns = set(rows[0]) if rows else set()
     if "transform" not in columns:
         raise UnreadableFile(f"{path} has no column 'transform'", got=", ".join(sorted(columns)))
-    if columns - known:
+    if columns - names:
         raise InvalidOption(
             "unknown columns",
             where=str(path),
-            got=", ".join(sorted(columns - known)),
-            wanted=", ".join(sorted(known)),
+            got=", ".join(sorted(columns - names)),
+            wanted=", ".join(sorted(names)),
         )
     return [_entry(row, number, path.parent) for number, row in enumerate(rows, start=1)]
 
 
 def write_worklist(entries: Sequence[Entry], path: Path) -> None:
-    """Write the CSV, whole or not at all. Raises UnwritableOutput when the folder is closed."""
-    from neuralreg.io.files import write_whole
+    """Write the CSV, whole or not at all.
 
+    Raises:
+        UnwritableOutput: The folder is closed or missing.
+    """
     with write_whole(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, [one.name for one in fields(Entry)])
         writer.writeheader()
@@ -185,10 +213,10 @@ def write_worklist(entries: Sequence[Entry], path: Path) -> None:
 
 
 def _entry(row: dict[str, str], number: int, folder: Path) -> Entry:
-    made = {name: value or "" for name, value in row.items()}
+    values = {name: value or "" for name, value in row.items()}
     for name in _INPUTS[1:]:
-        if made.get(name):
-            made[name] = str((folder / made[name]).resolve())
-    risk = float(made.pop("risk", "") or 0.0)
-    made["case"] = made.get("case") or f"case {number}"
-    return Entry(**made, risk=risk)
+        if values.get(name):
+            values[name] = str((folder / values[name]).resolve())
+    risk = float(values.pop("risk", "") or 0.0)
+    values["case"] = values.get("case") or f"case {number}"
+    return Entry(**values, risk=risk)

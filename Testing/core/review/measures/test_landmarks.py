@@ -1,4 +1,4 @@
-"""Landmarks: their files, their errors, and how well two people agree."""
+"""Landmarks: their files, their landmark_errors, and how well two people agree."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from neuralreg.review.measures.landmarks import (
     write_landmarks,
     write_pairs,
 )
-from neuralreg.review.measures.target_registration_error import errors
+from neuralreg.review.measures.target_registration_error import landmark_errors
 
 POINTS = Landmarks(("apex", "base"), ((1.5, -2.0, 3.25), (10.0, 20.0, -30.0)))
 SHIFTED = Pairs(("a", "b"), ((0, 0, 0), (5, 5, 5)), ((3, 4, 0), (5, 5, 17)))
@@ -74,7 +74,7 @@ def test_a_landmark_without_a_partner_is_an_error():
 
 
 def test_errors_are_the_distances_from_the_partners():
-    found = errors(SHIFTED, shift(0, 0, 0), None)
+    found = landmark_errors(SHIFTED, shift(0, 0, 0), None)
     assert found.after_mm == pytest.approx((5, 12))
     assert found.summary("after").mean == pytest.approx(8.5)
     assert found.summary("after").maximum == pytest.approx(12)
@@ -82,7 +82,7 @@ def test_errors_are_the_distances_from_the_partners():
 
 
 def test_a_transform_that_brings_a_landmark_home_leaves_no_error_there():
-    found = errors(SHIFTED, shift(3, 4, 0), None)
+    found = landmark_errors(SHIFTED, shift(3, 4, 0), None)
     assert found.after_mm[0] == pytest.approx(0, abs=1e-9)
     assert found.before_mm[0] == pytest.approx(5)
 
@@ -92,7 +92,7 @@ def test_errors_in_voxels_count_along_the_axes_of_the_moving_image():
     grid = Grid((9, 9, 9), (3, 1, 2), (0, 0, 0), (0, 0, 1, 0, 1, 0, -1, 0, 0))
     along_first = np.reshape(grid.direction, (3, 3))[:, 0] * 12
     pairs = Pairs(("a",), ((0, 0, 0),), (tuple(along_first),))
-    assert errors(pairs, shift(0, 0, 0), grid).after_voxels == pytest.approx((4,))
+    assert landmark_errors(pairs, shift(0, 0, 0), grid).after_voxels == pytest.approx((4,))
 
 
 def test_two_observers_are_compared_point_by_point():

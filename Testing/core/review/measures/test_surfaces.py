@@ -9,7 +9,7 @@ import torch
 from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance
 from neuralreg.geometry.grid import Grid
 from neuralreg.review.geometry.deformation import Deformation
-from neuralreg.review.measures.segment_overlap import finer, overlaps
+from neuralreg.review.measures.segment_overlap import finer_grid, overlaps
 from neuralreg.review.measures.surfaces import SurfaceDistances
 from scipy import ndimage
 
@@ -82,10 +82,10 @@ def test_distances_are_those_of_monai(spacing):
     assert ours.maximum == pytest.approx(
         float(compute_hausdorff_distance(one, other, **options)), rel=1e-5
     )
-    there = float(compute_average_surface_distance(one, other, **options))
-    back = float(compute_average_surface_distance(other, one, **options))
-    assert ours.there.mean() == pytest.approx(there, rel=1e-5)
-    assert ours.back.mean() == pytest.approx(back, rel=1e-5)
+    forward = float(compute_average_surface_distance(one, other, **options))
+    backward = float(compute_average_surface_distance(other, one, **options))
+    assert ours.forward.mean() == pytest.approx(forward, rel=1e-5)
+    assert ours.backward.mean() == pytest.approx(backward, rel=1e-5)
 
 
 def test_a_structure_at_the_border_has_its_surface_there():
@@ -144,12 +144,12 @@ def test_a_structure_that_leaves_the_image_is_empty_and_scores_zero():
 def test_both_are_compared_on_the_finer_grid():
     coarse = Grid((10, 10, 5), (2, 2, 4), (0, 0, 0), EYE)
     fine = Grid((40, 40, 40), (0.5, 0.5, 0.5), (0, 0, 0), EYE)
-    assert finer(coarse, fine).spacing == pytest.approx((0.5, 0.5, 0.5))
-    assert finer(coarse, fine).extent_mm == pytest.approx(coarse.extent_mm)
-    assert finer(fine, coarse) == fine
+    assert finer_grid(coarse, fine).spacing == pytest.approx((0.5, 0.5, 0.5))
+    assert finer_grid(coarse, fine).extent_mm == pytest.approx(coarse.extent_mm)
+    assert finer_grid(fine, coarse) == fine
 
 
 def test_the_finer_grid_follows_the_axes_of_the_moving_image():
     fixed = Grid((10, 10, 10), (2, 2, 2), (0, 0, 0), EYE)
     turned = Grid((20, 20, 20), (0.5, 1, 2), (0, 0, 0), (0, 0, 1, 1, 0, 0, 0, 1, 0))
-    assert finer(fixed, turned).spacing == pytest.approx((2, 0.5, 1))
+    assert finer_grid(fixed, turned).spacing == pytest.approx((2, 0.5, 1))

@@ -1,4 +1,4 @@
-"""Names in other scripts in the PDF of a report: printed, or said not to be."""
+"""Names in other scripts in the PDF of a report: printed, or reported as missing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import zlib
 
 import pytest
 from neuralreg.review.report import pdf_fonts
-from neuralreg.review.report.document import Document, Section
+from neuralreg.review.report.document import Card, Document, Section
 from neuralreg.review.report.pdf import as_pdf
 
 needs_font = pytest.mark.skipif(
@@ -18,7 +18,7 @@ needs_font = pytest.mark.skipif(
 def a_pdf(words: str) -> str:
     """Everything that a PDF with these words holds, unpacked."""
     section = Section("Names", (words,))
-    cards = (("Dice", "0.9", "pass"),)
+    cards = (Card("Dice", "0.9", "pass"),)
     made = as_pdf(Document("Review", "of names", "pass", "Nothing", cards, (section,)))
     parts = [made]
     for packed in re.findall(rb"stream\n(.*?)\nendstream", made, re.DOTALL):
@@ -50,7 +50,7 @@ def test_latin_names_need_no_font_of_ours():
 def test_what_no_font_here_can_print_is_said(name):
     from fpdf import FPDF
 
-    letters = pdf_fonts.lettering(FPDF(), [name, "Ж"])
+    letters = pdf_fonts.choose_fonts(FPDF(), [name, "Ж"])
     assert letters.missing == set(name)
     assert letters.printable(f"{name} Ж") == "?" * len(name) + " Ж"
     assert f"{len(set(name))} letters of names" in letters.note
@@ -61,12 +61,12 @@ def test_what_no_font_here_can_print_is_said(name):
 def test_without_a_font_the_report_says_what_to_install(monkeypatch):
     monkeypatch.setattr(pdf_fonts, "font_folder", lambda: None)
     found = a_pdf("Жуков")
-    assert "cannot be printed and stand as" in found.replace("\\", "")
+    assert "cannot be printed and appear as" in found.replace("\\", "")
     assert "matplotlib" in found
 
 
 def test_no_text_of_a_document_is_forgotten():
     section = Section("three", words=("four", "five"))
-    document = Document("one", "two", "pass", "six", (("seven", "eight", "pass"),), (section,))
+    document = Document("one", "two", "pass", "six", (Card("seven", "eight", "pass"),), (section,))
     words = {"one", "two", "pass", "six", "seven", "eight", "three", "four", "five"}
     assert words <= set(pdf_fonts.texts_of(document))

@@ -12,7 +12,7 @@ from neuralreg.geometry.image import Image
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.io.itk import linear_from_itk
 from neuralreg.registration.result import Outcome, RegistrationResult
-from neuralreg.review.workflow.robustness import robustness
+from neuralreg.review.workflow.robustness import Perturbation, robustness
 
 from Testing.support.phantom import CUBE
 
@@ -67,7 +67,8 @@ def test_an_engine_that_stays_where_it_begins_spreads_as_the_starts_do(an_image)
 
 def test_starts_are_turned_and_shifted_around_the_first_answer(an_image):
     engine = Engine(sure=True)
-    robustness(an_image, an_image, engine=engine, starts=3, shift_share=0.05, turn_degrees=5)
+    perturbation = Perturbation(shift_share=0.05, turn_degrees=5)
+    robustness(an_image, an_image, engine=engine, starts=3, perturbation=perturbation)
     assert len(engine.starts) == 2
     for start in engine.starts:
         moved = np.linalg.norm(start(CUBE.center) - CUBE.center)
