@@ -75,10 +75,10 @@ class NeuralRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin
     def enter(self):
         self.setupCard.update()
         self.showParameters()
-        self.panels.chosen()
+        self.panels.activate()
 
     def exit(self):
-        self.panels.left()
+        self.panels.deactivate()
 
     def openReview(self, transformNode):
         """Go to the Review panel, for this transform."""
@@ -153,8 +153,8 @@ class NeuralRegistrationTest(ScriptedLoadableModuleTest):
         self.addCleanup(panel.parent.close)
         self.addCleanup(panel.cleanup)
         self.delayDisplay("The panel is open")
-        if Dependencies.missing():
-            self.skipTest(Dependencies.described(Dependencies.missing()))
+        if Dependencies.missingPackages():
+            self.skipTest(Dependencies.describe(Dependencies.missingPackages()))
         fixed, moving = (
             slicer.util.addVolumeFromArray(self.body(shift), None, name)
             for shift, name in ((0, "fixed"), (4, "moving"))

@@ -118,14 +118,14 @@ def the_pair(options):
     """A pair of the shared data as nodes, each axis shrunk."""
     import neuralreg
     from neuralreg.geometry.warp import warp
-    from NeuralRegistrationLib.Scene import Volumes
+    from NeuralRegistrationLib.Scene import Scripting
 
     nodes = []
     for role in ("fixed", "moving"):
         image = neuralreg.read_image(next((PAIRS / options.sample).glob(f"{role}.n*")))
         grid = image.grid.resize([max(n // options.shrink, 8) for n in image.grid.size])
         image = warp(image, neuralreg.DisplacementField.identity(grid), grid)
-        nodes.append(Volumes.volumeNodeFromImage(image, role))
+        nodes.append(Scripting.volumeNodeFromImage(image, role))
     return nodes
 
 
@@ -133,11 +133,11 @@ def overhead(options) -> list[dict[str, object]]:
     """A job on a warm worker, from Apply to its nodes, over `register` in this process."""
     import neuralreg
     from NeuralRegistrationLib.Register.Logic import register
-    from NeuralRegistrationLib.Scene import Volumes
+    from NeuralRegistrationLib.Scene import Scripting
 
     queue = queue_of()
     nodes = the_pair(options)
-    images = [Volumes.imageFromVolumeNode(node) for node in nodes]
+    images = [Scripting.imageFromVolumeNode(node) for node in nodes]
     neuralreg.register(*images)  # both are warm
     register(*nodes).revert()
     turns = []

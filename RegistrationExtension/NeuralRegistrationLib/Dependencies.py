@@ -1,6 +1,6 @@
-"""The packages that Slicer does not bring along, and how they get there.
+"""The packages that do not come with Slicer, and their installation.
 
-Whether one is there is found out without importing it.
+Whether one is installed is checked without importing it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ TORCH = "torch>=2.2"
 class Package:
     """module: what is imported. requirement: what pip is asked for. download_mb: about.
 
-    alone: without what it asks for itself, which is there, and would come in another version.
+    alone: install it without its own requirements, which are here, and would come in another
+    version.
     """
 
     module: str
@@ -55,36 +56,36 @@ _READ_CARDS = ("pydantic", "pooch")
 _SECONDS_PER_MB = 0.5  # download at 30 Mbit/s, and unpacking
 
 
-def missing() -> list[Package]:
+def missingPackages() -> list[Package]:
     """What has to be installed before anything can be registered."""
     return [package for package in PACKAGES if not isInstalled(package.module)]
 
 
-def missingToTrain() -> list[Package]:
+def missingForTraining() -> list[Package]:
     """What has to be installed before anything can be trained."""
-    return missing() + [package for package in TRAINING if not isInstalled(package.module)]
+    return missingPackages() + [package for package in TRAINING if not isInstalled(package.module)]
 
 
-def missingToPrint() -> list[Package]:
+def missingForReports() -> list[Package]:
     """What has to be installed before the report of a review can be a PDF for all names."""
     return [package for package in REPORT if not isInstalled(package.module)]
 
 
 def isInstalled(module: str) -> bool:
-    """Whether a module can be imported; it is not."""
+    """Whether a module can be imported, without importing it."""
     try:
         return importlib.util.find_spec(module) is not None
     except ImportError:  # the import system says no in its own words
         return False
 
 
-def missingToRead() -> list[Package]:
+def missingForCards() -> list[Package]:
     """What has to be installed before the cards of models can be read."""
-    return [package for package in missing() if package.module in _READ_CARDS]
+    return [package for package in missingPackages() if package.module in _READ_CARDS]
 
 
-def described(packages: list[Package], purpose: str = "") -> str:
-    """What they are, what for, how large and how long, in words."""
+def describe(packages: list[Package], purpose: str = "") -> str:
+    """Names, purpose, size and time of a download, in words."""
     size = sum(package.download_mb for package in packages)
     minutes = max(1, round(size * _SECONDS_PER_MB / 60))
     text = _(
@@ -122,16 +123,16 @@ class Installer:
         self._log, self._done = onLog, onDone
 
     def install(self, packages: list[Package]) -> None:
-        """Begin; the answer comes through `onDone`."""
+        """Begin; the outcome comes through `onDone`."""
         import slicer.packaging
 
         self._torch = any(package.module == "torch" for package in packages)
-        rest = [package for package in packages if package.module != "torch"]
-        if not rest:
+        byPip = [package for package in packages if package.module != "torch"]
+        if not byPip:
             self._afterPip(0)
             return
-        alone = [package.requirement for package in rest if package.alone]
-        others = [package.requirement for package in rest if not package.alone]
+        alone = [package.requirement for package in byPip if package.alone]
+        others = [package.requirement for package in byPip if not package.alone]
         if not others:  # pip must be asked for something
             others, alone = alone, []
         slicer.packaging.pip_install(
@@ -146,7 +147,7 @@ class Installer:
 
     def _afterPip(self, code: int) -> None:
         if code:
-            self._done(_("pip ended with code {code}; the log tells why.").format(code=code))
+            self._done(_("pip ended with code {code}; see the log.").format(code=code))
         elif self._torch:
             self._installTorch()
         else:
@@ -158,13 +159,13 @@ class Installer:
             self._done(
                 _(
                     "The PyTorch extension is missing. Install it in the Extensions Manager, "
-                    "restart Slicer and come back here."
+                    "restart Slicer and return here."
                 )
             )
             return
         import PyTorchUtils
 
-        self._log(_("Installing torch: Slicer answers slowly until it is done ..."))
+        self._log(_("Installing torch: Slicer responds slowly until it is done ..."))
         try:
             with contextlib.redirect_stdout(_Lines(self._log)):
                 torch = PyTorchUtils.PyTorchUtilsLogic().installTorch(

@@ -1,4 +1,4 @@
-"""The panels in tabs; those that are seldom opened first are made when they are."""
+"""The panels in tabs; those that are seldom opened first are created on demand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from NeuralRegistrationLib.Register.Panel import RegisterPanel
 
 
 class Panels:
-    """Makes and remembers the panels, and tells them when they are seen.
+    """Creates the panels, and opens and closes them with their tabs.
 
     logic, onMissing: as `RegisterPanel` takes them.
     """
@@ -18,7 +18,7 @@ class Panels:
         self.register = RegisterPanel(logic, onMissing, self.openReview)
         self.tabs = qt.QTabWidget()
         self.tabs.objectName = "tabs"
-        self._pages, self._made = {}, {}
+        self._pages, self._panels = {}, {}
         self.tabs.addTab(self.register.widget, _("Register"))
         for name, title in (
             ("review", _("Review")),
@@ -29,7 +29,7 @@ class Panels:
             layout = qt.QVBoxLayout(page)
             layout.setContentsMargins(0, 0, 0, 0)
             self.tabs.addTab(page, title)
-        self.tabs.connect("currentChanged(int)", self.chosen)
+        self.tabs.connect("currentChanged(int)", self.activate)
 
     @property
     def review(self):
@@ -47,7 +47,7 @@ class Panels:
 
     def _modelsChanged(self) -> None:
         self.register.models.reload()
-        if "train" in self._made:
+        if "train" in self._panels:
             self.train.reload()
 
     @property
@@ -58,17 +58,17 @@ class Panels:
         return self._panel("train", lambda: TrainPanel(onUse=self.useModel))
 
     def _panel(self, name: str, make):
-        if name not in self._made:
-            self._made[name] = make()
-            self._pages[name].layout().addWidget(self._made[name].widget)
-        return self._made[name]
+        if name not in self._panels:
+            self._panels[name] = make()
+            self._pages[name].layout().addWidget(self._panels[name].widget)
+        return self._panels[name]
 
     @property
     def _ofScene(self) -> list:
-        """The panels, of those that are made, which follow the scene by themselves."""
-        return [self._made[name] for name in ("review", "train") if name in self._made]
+        """The panels, of those created so far, which follow the scene by themselves."""
+        return [self._panels[name] for name in ("review", "train") if name in self._panels]
 
-    def chosen(self, index=None) -> None:
+    def activate(self, index=None) -> None:
         """A tab was chosen, or the module entered."""
         page = self.tabs.currentWidget()
         if page is self._pages["models"]:
@@ -76,11 +76,11 @@ class Panels:
         for name in ("review", "train"):
             if page is self._pages[name]:
                 getattr(self, name).open()
-            elif name in self._made:
-                self._made[name].close()
+            elif name in self._panels:
+                self._panels[name].close()
 
-    def left(self) -> None:
-        """No panel is seen any more."""
+    def deactivate(self) -> None:
+        """The module is left: no panel is visible."""
         for panel in self._ofScene:
             panel.close()
 
@@ -108,13 +108,13 @@ class Panels:
             panel.renew()
 
     def reload(self) -> None:
-        """The packages that read cards are there now."""
+        """The packages that read cards are installed now."""
         self.register.models.reload()
         for name in ("train", "models"):
-            if name in self._made:
-                self._made[name].reload()
+            if name in self._panels:
+                self._panels[name].reload()
 
     def cleanup(self) -> None:
         """Let go of the scene; jobs end."""
-        for panel in (self.register, *self._made.values()):
+        for panel in (self.register, *self._panels.values()):
             panel.cleanup()

@@ -13,7 +13,7 @@ import slicer
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.io.itk import image_to_itk
 from NeuralRegistrationLib.Register import Logic
-from NeuralRegistrationLib.Scene import Geometry, Segmentations, Volumes
+from NeuralRegistrationLib.Scene import Geometry, Scripting
 from NeuralRegistrationLib.Scene.Headless import HeadlessScene
 
 from Testing.demo.atlas_labels import HARVARD_OXFORD
@@ -33,16 +33,16 @@ class Demo:
         self.fixed = self._volume(person, "Person")
         self.moving = self._volume(atlas, "Atlas")
         self._mask = neuralreg.read_image(mask)
-        self.labels = Segmentations.segmentationFromLabels(
+        self.labels = Scripting.segmentationNodeFromLabels(
             neuralreg.read_image(labels), "Cortical regions", HARVARD_OXFORD, self.moving
         )
         self._lay_in_scanner()
 
     def _volume(self, path: Path, name: str):
-        node = Volumes.volumeNodeFromImage(neuralreg.read_image(path), name)
+        node = Scripting.volumeNodeFromImage(neuralreg.read_image(path), name)
         gray = node.GetDisplayNode()
         gray.SetAutoWindowLevel(False)
-        values = Volumes.imageFromVolumeNode(node).data.numpy()
+        values = Scripting.imageFromVolumeNode(node).data.numpy()
         bright = float(np.percentile(values[values > values.mean()], 90))
         gray.SetWindowLevelMinMax(0.05 * bright, 1.25 * bright)
         return node
@@ -64,10 +64,10 @@ class Demo:
 
     @cached_property
     def _grid(self):
-        return Volumes.imageFromVolumeNode(self.fixed).grid
+        return Scripting.imageFromVolumeNode(self.fixed).grid
 
     def _atlas_by(self, field, image=None, *, nearest=False) -> sitk.Image:
-        moving = image or Volumes.imageFromVolumeNode(self.moving)
+        moving = image or Scripting.imageFromVolumeNode(self.moving)
         how = "nearest" if nearest else "linear"
         warped = neuralreg.warp(moving, field, self._grid, interpolation=how)
         return sitk.Cast(image_to_itk(warped), sitk.sitkUInt8 if nearest else sitk.sitkFloat32)
@@ -86,7 +86,9 @@ class Demo:
             for name, step in steps.items()
         }
         fields["after"] = result.field
-        person = sitk.Cast(image_to_itk(Volumes.imageFromVolumeNode(self.fixed)), sitk.sitkFloat32)
+        person = sitk.Cast(
+            image_to_itk(Scripting.imageFromVolumeNode(self.fixed)), sitk.sitkFloat32
+        )
         brain = self._atlas_by(result.field, self._mask, nearest=True)
         found = {n: agreement(person, self._atlas_by(f), brain) for n, f in fields.items()}
         return {
@@ -101,10 +103,10 @@ class Demo:
         result = self.registered.result
         neuralreg.write_transform(result.field, out / "fixed_to_moving.nii.gz")
         neuralreg.write_transform(result.inverse_field, out / "moving_to_fixed.nii.gz")
-        warped = Volumes.imageFromVolumeNode(self.registered.warpedVolumeNode)
+        warped = Scripting.imageFromVolumeNode(self.registered.warpedVolumeNode)
         neuralreg.write_image(warped, out / "warped.nii.gz")
         (segmentation,) = self.registered.warpedSegmentationNodes
-        labels, _ = Segmentations.labelsOnGrid(segmentation, self._grid)
+        labels, _ = Scripting.labelsFromSegmentationNode(segmentation, self._grid)
         neuralreg.write_image(labels, out / "warped_seg.nii.gz")
         self.world.save(out / "scene.mrb")
 
@@ -132,10 +134,10 @@ class Demo:
         result = self.registered.result
         bending = neuralreg.compose(result.field, result.linear.inverse())
         node = self.world.scene.AddNewNodeByClass("vtkMRMLTransformNode", "Bending")
-        node.SetAndObserveTransformFromParent(Geometry.gridTransform(bending))
+        node.SetAndObserveTransformFromParent(Scripting.gridTransformFromField(bending))
         return node
 
     def _looking_point(self):
         """RAS of a point by the ventricles, where all planes show much."""
         in_atlas = np.array([[4.0, 18.0, 10.0]])  # LPS, off the midline
-        return Geometry.flipped(self.registered.result.inverse_field(in_atlas))[0]
+        return Geometry.flip(self.registered.result.inverse_field(in_atlas))[0]

@@ -120,7 +120,7 @@ def states() -> Iterator[tuple[str, object]]:
     empty = scene.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Not loaded")
     ui.movingVolumeSelector.setCurrentNode(empty)
     yield "bad pair", panel.parent
-    panel.registerPanel.status.failed(
+    panel.registerPanel.status.sayFailure(
         "The computing process ended.",
         "Close other programs, or crop the images.",
         "Killed: the computer ran out of memory",
@@ -128,10 +128,13 @@ def states() -> Iterator[tuple[str, object]]:
     ui.logButton.checked = True
     yield "error", panel.parent
     panel.tabs.currentIndex = 0
-    there, Dependencies.missing = Dependencies.missing, lambda: list(Dependencies.PACKAGES[:3])
+    there, Dependencies.missingPackages = (
+        Dependencies.missingPackages,
+        lambda: list(Dependencies.PACKAGES[:3]),
+    )
     panel.setupCard.update()
     yield "set-up", panel.parent
-    Dependencies.missing = there
+    Dependencies.missingPackages = there
     panel.cleanup()
 
 
@@ -158,12 +161,12 @@ def trainings() -> Iterator[tuple[str, object]]:
         yield from learning(panel.parent, train, folder)
     finally:
         shutil.rmtree(folder)
-    there = Dependencies.missingToTrain
-    Dependencies.missingToTrain = lambda: list(Dependencies.TRAINING[2:7])
+    there = Dependencies.missingForTraining
+    Dependencies.missingForTraining = lambda: list(Dependencies.TRAINING[2:7])
     ui.runFolderEdit.text = "/tmp/knees/run 3"
     ui.startTrainingButton.click()
     yield "train packages", panel.parent
-    Dependencies.missingToTrain = there
+    Dependencies.missingForTraining = there
     panel.cleanup()
 
 
@@ -220,9 +223,9 @@ def reviews(panel, scene) -> Iterator[tuple[str, object]]:
     ):
         selector.setCurrentNode(segments(scene, volume))
     ui.reviewButton.click()
-    wait(lambda: review.result.report is not None)
+    wait(lambda: review.findings.report is not None)
     yield "review first numbers", panel.parent
-    wait(lambda: not review._jobs)
+    wait(lambda: not review.jobs)
     ui.reviewLinesTable.selectRow(0)
     yield "review", panel.parent
     scene.AddNode(slicer.vtkMRMLLayoutNode())
@@ -232,12 +235,12 @@ def reviews(panel, scene) -> Iterator[tuple[str, object]]:
     ):
         selector.currentIndex = selector.findText(text)
         selector.activated.emit(selector.currentIndex)
-    review.look._images = {}  # as in a scene that was read: numbers, but no images yet
-    review.look.apply()
+    review.viewControls.images = {}  # as in a scene that was read: numbers, but no images yet
+    review.viewControls.apply()
     wait(lambda: "review first" in ui.reviewLookLabel.text)
     yield "review squares", panel.parent
     ui.reviewOtherWayButton.click()
-    wait(lambda: not review._jobs)
+    wait(lambda: not review.jobs)
     rows = [ui.reviewLinesTable.item(n, 0).text() for n in range(ui.reviewLinesTable.rowCount)]
     ui.reviewLinesTable.selectRow(next(n for n, text in enumerate(rows) if "Forward" in text))
     yield "review consistency", panel.parent
@@ -255,14 +258,17 @@ def reviews(panel, scene) -> Iterator[tuple[str, object]]:
     for name in ("reviewLandmarks", "reviewWorklist"):
         getattr(ui, f"{name}Section").collapsed = False
     yield "review decided", panel.parent
-    there, Dependencies.missingToPrint = Dependencies.missingToPrint, lambda: [*Dependencies.REPORT]
+    there, Dependencies.missingForReports = (
+        Dependencies.missingForReports,
+        lambda: [*Dependencies.REPORT],
+    )
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "report.html")
-        review.report.write(review.subject, review._reviewed, review.decision.decision, path)
+        review.report.write(review.subject, review.reviewed, review.decision.decision, path)
         wait(lambda: review.report.job is None)
     ui.reviewSection.collapsed = False
     yield "review pdf", panel.parent
-    Dependencies.missingToPrint = there
+    Dependencies.missingForReports = there
 
 
 def segments(scene, volume):

@@ -13,7 +13,7 @@ from neuralreg.geometry.grid import Grid  # noqa: E402
 from neuralreg.geometry.image import Image  # noqa: E402
 from neuralreg.geometry.linear import LinearTransform  # noqa: E402
 from neuralreg.registration.result import Outcome, RegistrationResult  # noqa: E402
-from NeuralRegistrationLib.Scene import Volumes  # noqa: E402
+from NeuralRegistrationLib.Scene import Scripting  # noqa: E402
 from NeuralRegistrationLib.Scene.Headless import HeadlessScene  # noqa: E402
 
 TURNED = tuple(sitk.Euler3DTransform((0, 0, 0), 0.3, -0.2, 0.5).GetMatrix())
@@ -91,13 +91,13 @@ def blobs(grid: Grid, dtype=torch.float32) -> Image:
 
 @pytest.fixture
 def a_volume_node(a_scene, an_oblique_grid):
-    return Volumes.volumeNodeFromImage(blobs(an_oblique_grid, torch.int16), "moving")
+    return Scripting.volumeNodeFromImage(blobs(an_oblique_grid, torch.int16), "moving")
 
 
 @pytest.fixture
 def a_fixed_node(a_scene):
     grid = Grid((18, 17, 16), (2.5, 2.5, 2.5), tuple(_corner()), DIRECTIONS["flipped"])
-    return Volumes.volumeNodeFromImage(blobs(grid, torch.int16), "fixed")
+    return Scripting.volumeNodeFromImage(blobs(grid, torch.int16), "fixed")
 
 
 def _corner():
@@ -134,18 +134,18 @@ def a_known_engine():
 @pytest.fixture
 def a_segmentation_node(a_scene, a_volume_node):
     """Two segments that touch, a third that overlaps both, names and colors of their own."""
-    from NeuralRegistrationLib.Scene import Segmentations
+    from NeuralRegistrationLib.Scene import Scripting
 
-    grid = Volumes.imageFromVolumeNode(a_volume_node).grid
+    grid = Scripting.imageFromVolumeNode(a_volume_node).grid
     labels = torch.zeros(1, *grid.shape, dtype=torch.uint8)
     labels[0, 3:8, 4:11, 4:10] = 4
     labels[0, 3:8, 4:11, 10:15] = 9
-    node = Segmentations.segmentationFromLabels(
+    node = Scripting.segmentationNodeFromLabels(
         Image(labels, grid), "organs", {4: "Liver", 9: "Spleen"}, a_volume_node
     )
     labels = torch.zeros_like(labels)
     labels[0, 4:6, 6:9, 7:13] = 1
-    other = Segmentations.segmentationFromLabels(Image(labels, grid), "t", {1: "Tumor"})
+    other = Scripting.segmentationNodeFromLabels(Image(labels, grid), "t", {1: "Tumor"})
     lesion = slicer.vtkSegment()
     lesion.DeepCopy(other.GetSegmentation().GetNthSegment(0))
     lesion.SetColor(0.9, 0.1, 0.2)

@@ -14,7 +14,7 @@ from neuralreg.registration.options import (
     WeightRefinement,
 )
 from NeuralRegistrationLib.Register.Logic import register
-from NeuralRegistrationLib.Scene import Geometry, Volumes
+from NeuralRegistrationLib.Scene import Geometry, Scripting
 
 CHANGED = RegistrationOptions(
     model="other",
@@ -158,10 +158,10 @@ def test_landmarks_land_where_the_anatomy_lies(a_registration, a_scene, points_i
     on_fixed = points_inside(field.grid, 40, margin=5)
     on_moving = field(on_fixed)
     node = a_scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "landmarks")
-    slicer.util.updateMarkupsControlPointsFromArray(node, Geometry.flipped(on_moving))
+    slicer.util.updateMarkupsControlPointsFromArray(node, Geometry.flip(on_moving))
     a_registration.carryAlong(node)
     found = slicer.util.arrayFromMarkupsControlPoints(node, world=True)
-    assert np.abs(Geometry.flipped(found) - on_fixed).max() < 0.02
+    assert np.abs(Geometry.flip(found) - on_fixed).max() < 0.02
 
 
 def test_a_model_lands_where_the_anatomy_lies(a_registration, a_scene, points_inside):
@@ -171,14 +171,14 @@ def test_a_model_lands_where_the_anatomy_lies(a_registration, a_scene, points_in
     field = a_registration.result.field
     on_fixed = points_inside(field.grid, 40, margin=5)
     surface, points = vtk.vtkPolyData(), vtk.vtkPoints()
-    points.SetData(numpy_to_vtk(Geometry.flipped(field(on_fixed)), deep=True))
+    points.SetData(numpy_to_vtk(Geometry.flip(field(on_fixed)), deep=True))
     surface.SetPoints(points)
     node = a_scene.AddNewNodeByClass("vtkMRMLModelNode", "model")
     node.SetAndObserveMesh(surface)
     a_registration.carryAlong(node)
     assert node.HardenTransform()
     found = slicer.util.arrayFromModelPoints(node)
-    assert np.abs(Geometry.flipped(found) - on_fixed).max() < 0.02
+    assert np.abs(Geometry.flip(found) - on_fixed).max() < 0.02
 
 
 def test_a_node_under_a_transform_of_its_own_lands_right_too(
@@ -192,12 +192,12 @@ def test_a_node_under_a_transform_of_its_own_lands_right_too(
     parent.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(matrix))
     node = a_scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "landmarks")
     slicer.util.updateMarkupsControlPointsFromArray(
-        node, Geometry.flipped(field(on_fixed)) - matrix[:3, 3]
+        node, Geometry.flip(field(on_fixed)) - matrix[:3, 3]
     )
     node.SetAndObserveTransformNodeID(parent.GetID())
     a_registration.carryAlong(node)
     found = slicer.util.arrayFromMarkupsControlPoints(node, world=True)
-    assert np.abs(Geometry.flipped(found) - on_fixed).max() < 0.02
+    assert np.abs(Geometry.flip(found) - on_fixed).max() < 0.02
     assert parent.GetTransformNodeID() is None  # what else lies under it stays
 
 
@@ -210,7 +210,7 @@ def test_transforms_above_both_volumes_reach_the_engine(
         seen.update(fixed=fixed.grid, moving=moving.grid)
         return a_known_engine(fixed, moving, model)
 
-    alone = Volumes.imageFromVolumeNode(a_fixed_node).grid
+    alone = Scripting.imageFromVolumeNode(a_fixed_node).grid
     matrix = np.eye(4)
     matrix[:3, 3] = [10, 20, 30]
     parent = a_scene.AddNewNodeByClass("vtkMRMLTransformNode", "couch")
@@ -218,7 +218,7 @@ def test_transforms_above_both_volumes_reach_the_engine(
     a_fixed_node.SetAndObserveTransformNodeID(parent.GetID())
     done = register(a_fixed_node, a_volume_node, engine=watching)
     assert np.allclose(seen["fixed"].origin, np.add(alone.origin, [-10, -20, 30]))
-    assert Volumes.imageFromVolumeNode(done.warpedVolumeNode).grid.is_close(seen["fixed"])
+    assert Scripting.imageFromVolumeNode(done.warpedVolumeNode).grid.is_close(seen["fixed"])
 
 
 def test_masks_reach_the_engine_on_the_grid_of_their_volume(
@@ -232,7 +232,7 @@ def test_masks_reach_the_engine_on_the_grid_of_their_volume(
 
     register(a_fixed_node, a_volume_node, movingMask=a_segmentation_node, engine=watching)
     assert seen["fixed_mask"] is None
-    assert seen["moving_mask"].grid.is_close(Volumes.imageFromVolumeNode(a_volume_node).grid)
+    assert seen["moving_mask"].grid.is_close(Scripting.imageFromVolumeNode(a_volume_node).grid)
     assert torch.count_nonzero(seen["moving_mask"].data) > 100
 
 

@@ -7,7 +7,7 @@ import ctypes
 import numpy as np
 import pytest
 import vtk
-from NeuralRegistrationLib.Scene import Volumes
+from NeuralRegistrationLib.Scene import Scripting
 from vtk.util.numpy_support import vtk_to_numpy
 
 
@@ -32,7 +32,7 @@ def pixels(png, path):
 
 
 def test_a_picture_shows_the_volume(some_pictures, a_fixed_node, tmp_path):
-    center = np.array(Volumes.imageFromVolumeNode(a_fixed_node).grid.center) * [-1, -1, 1]
+    center = np.array(Scripting.imageFromVolumeNode(a_fixed_node).grid.center) * [-1, -1, 1]
     some_pictures.show(a_fixed_node)
     pictures = []
     for plane in ("Axial", "Coronal", "Sagittal"):
@@ -46,7 +46,7 @@ def test_a_picture_shows_the_volume(some_pictures, a_fixed_node, tmp_path):
 def test_an_outline_is_drawn_over_the_volume(
     some_pictures, a_volume_node, a_segmentation_node, tmp_path
 ):
-    center = np.array(Volumes.imageFromVolumeNode(a_volume_node).grid.center) * [-1, -1, 1]
+    center = np.array(Scripting.imageFromVolumeNode(a_volume_node).grid.center) * [-1, -1, 1]
     some_pictures.show(a_volume_node)
     some_pictures.look("Axial", a_volume_node, center)
     a_segmentation_node.GetDisplayNode().SetVisibility(False)

@@ -22,7 +22,7 @@ from neuralreg.geometry.slicer_interpolation import (
 from neuralreg.io.itk import to_itk
 from neuralreg.worker.messages import Field
 from neuralreg.worker.serialization import SLAB_BYTES
-from NeuralRegistrationLib.Scene import Geometry, Transforms
+from NeuralRegistrationLib.Scene import Geometry, Scripting, Transforms
 from NeuralRegistrationLib.Scene.Headless import HeadlessScene
 from vtk.util.numpy_support import vtk_to_numpy
 
@@ -43,7 +43,7 @@ def largest(difference):
 
 
 def test_slicer_and_itk_send_a_point_to_the_same_place(a_scene, a_field, points_inside):
-    node = Transforms.transformNodeFromField(a_field, "t")
+    node = Scripting.transformNodeFromField(a_field, "t")
     points = points_inside(a_field.grid)
     found = through_slicer(node.GetTransformFromParent(), points)
     assert largest(found - through_itk(a_field, points)) < 1e-4
@@ -52,7 +52,7 @@ def test_slicer_and_itk_send_a_point_to_the_same_place(a_scene, a_field, points_
 def test_outside_of_its_grid_the_node_keeps_the_border_value_as_the_core_does(
     a_scene, a_field, points_inside
 ):
-    node = Transforms.transformNodeFromField(a_field, "t")
+    node = Scripting.transformNodeFromField(a_field, "t")
     points = points_inside(a_field.grid.pad(5), margin=0.0)
     found = through_slicer(node.GetTransformFromParent(), points)
     assert largest(found - a_field(points)) < 1e-4
@@ -65,7 +65,7 @@ def test_each_silent_mistake_would_be_seen(
     """What others got wrong: here each of them is far off, so the test above would fail."""
     field = wavy_field(an_oblique_grid)
     points = points_inside(field.grid)
-    right = Geometry.gridTransform(field)
+    right = Scripting.gridTransformFromField(field)
     wrong = slicer.vtkOrientedGridTransform()
     wrong.DeepCopy(right)
     image = vtk.vtkImageData()
@@ -95,7 +95,7 @@ def test_a_shift_of_the_field_by_plus_ten_mm_pulls_things_back_by_ten(a_scene, a
     """p_moving = p_fixed + 10: what lies at 10 on the moving image belongs at 0 on the fixed."""
     vectors = torch.zeros(3, *an_oblique_grid.shape)
     vectors[2] = 10.0
-    node = Transforms.transformNodeFromField(DisplacementField(vectors, an_oblique_grid), "t")
+    node = Scripting.transformNodeFromField(DisplacementField(vectors, an_oblique_grid), "t")
     point = an_oblique_grid.center
     landmark = a_scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "f")
     landmark.AddControlPoint(*(point @ FLIP))
@@ -114,18 +114,18 @@ def test_a_large_field_is_copied_in_steps_of_a_few_megabytes(a_scene):
 
 
 def test_a_field_comes_back_from_its_node(a_scene, a_field):
-    node = Transforms.transformNodeFromField(a_field, "t")
-    back = Geometry.fieldOf(node.GetTransformFromParent()).resample(a_field.grid)
+    node = Scripting.transformNodeFromField(a_field, "t")
+    back = Scripting.fieldFromTransform(node.GetTransformFromParent()).resample(a_field.grid)
     assert largest((back.vectors - a_field.vectors).numpy()) < 1e-9
 
 
 def test_a_linear_transform_is_refused_where_a_field_is_wanted():
     with pytest.raises(InvalidTransform, match="grid transform"):
-        Geometry.fieldOf(vtk.vtkTransform())
+        Scripting.fieldFromTransform(vtk.vtkTransform())
 
 
 def test_the_node_references_both_volumes(a_scene, a_fixed_node, a_volume_node, a_field):
-    node = Transforms.transformNodeFromField(a_field, "t", fixed=a_fixed_node, moving=a_volume_node)
+    node = Scripting.transformNodeFromField(a_field, "t", fixed=a_fixed_node, moving=a_volume_node)
     assert node.GetNodeReference("spatialRegistrationFixed") is a_fixed_node
     assert node.GetNodeReference("spatialRegistrationMoving") is a_volume_node
 
@@ -153,7 +153,7 @@ def test_a_scene_is_saved_under_a_path_from_the_current_folder(
 def test_a_saved_scene_sends_points_to_the_same_place(tmp_path, points_inside, spacing_mm):
     field = realistic_field(spacing_mm)
     here = HeadlessScene()
-    Transforms.transformNodeFromField(field, "moving to fixed")
+    Scripting.transformNodeFromField(field, "moving to fixed")
     here.save(tmp_path / "scene.mrb")
     again = HeadlessScene()
     again.load(tmp_path / "scene.mrb", tmp_path)
@@ -167,7 +167,7 @@ def test_a_saved_scene_sends_points_to_the_same_place(tmp_path, points_inside, s
 
 def test_the_stated_gap_between_cubic_and_linear_holds_and_is_not_idle(a_scene, points_inside):
     field = realistic_field(6.0)
-    transform = Geometry.gridTransform(field)
+    transform = Scripting.gridTransformFromField(field)
     points = points_inside(field.grid, 5000, margin=0.0)
     transform.SetInterpolationModeToCubic()
     gap = np.linalg.norm(through_slicer(transform, points) - field(points), axis=1).max()
@@ -181,7 +181,7 @@ def test_a_rough_field_is_never_further_off_than_stated(a_scene, points_inside):
     points = points_inside(grid, 20000, margin=0.0)
 
     def apart(field):
-        transform = Geometry.gridTransform(field)
+        transform = Scripting.gridTransformFromField(field)
         transform.SetInterpolationModeToCubic()
         return np.linalg.norm(through_slicer(transform, points) - field(points), axis=1).max()
 
@@ -193,15 +193,15 @@ def test_a_rough_field_is_never_further_off_than_stated(a_scene, points_inside):
 def test_a_fine_field_is_stored_as_it_is(a_scene):
     rough = realistic_field(3.0)
     field = DisplacementField(0.1 * rough.vectors, rough.grid)
-    node = Transforms.transformNodeFromField(field, "t")
-    assert Geometry.fieldOf(node.GetTransformFromParent()).grid.is_close(field.grid)
+    node = Scripting.transformNodeFromField(field, "t")
+    assert Scripting.fieldFromTransform(node.GetTransformFromParent()).grid.is_close(field.grid)
 
 
 def test_a_field_with_holes_is_refused(a_scene, an_oblique_grid, wavy_field):
     field = wavy_field(an_oblique_grid)
     field.vectors[0, 3, 4, 5] = torch.nan
     with pytest.raises(InvalidTransform, match="finite"):
-        Transforms.transformNodeFromField(field, "t")
+        Scripting.transformNodeFromField(field, "t")
     assert a_scene.GetFirstNodeByName("t") is None
 
 
@@ -211,14 +211,14 @@ def test_a_turn_over_a_margin_needs_no_finer_grid(an_oblique_grid, a_scene, poin
     field = DisplacementField.from_linear(turn, an_oblique_grid.pad(2))
     assert interpolation_difference(field) > TOLERANCE_MM
     assert resample_for_cubic_readers(field, an_oblique_grid) is field
-    transform = Geometry.gridTransform(field)
+    transform = Scripting.gridTransformFromField(field)
     transform.SetInterpolationModeToCubic()
     points = points_inside(an_oblique_grid, margin=0.0)
     assert largest(through_slicer(transform, points) - turn(points)) < 1e-3
 
 
 def test_slicer_writes_a_field_that_itk_reads(a_scene, a_field, points_inside, tmp_path):
-    node = Transforms.transformNodeFromField(a_field, "t")
+    node = Scripting.transformNodeFromField(a_field, "t")
     storage = slicer.vtkMRMLTransformStorageNode()
     a_scene.AddNode(storage)
     storage.SetFileName(str(tmp_path / "t.h5"))
@@ -230,7 +230,7 @@ def test_slicer_writes_a_field_that_itk_reads(a_scene, a_field, points_inside, t
 
 
 def test_a_node_that_cannot_be_transformed_is_refused(a_scene, a_field):
-    node = Transforms.transformNodeFromField(a_field, "t")
+    node = Scripting.transformNodeFromField(a_field, "t")
     table = a_scene.AddNewNodeByClass("vtkMRMLTableNode", "table")
     with pytest.raises(InvalidOption, match="carried along"):
         Transforms.carryAlong(table, node)

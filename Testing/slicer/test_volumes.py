@@ -15,7 +15,9 @@ from neuralreg.geometry.image import Image
 from neuralreg.io.itk import image_to_itk, to_itk
 from neuralreg.worker.serialization import SLAB_BYTES, at_once
 from neuralreg.worker.shared_images import brought
-from NeuralRegistrationLib.Scene import Geometry, Transforms, Volumes
+from NeuralRegistrationLib.Scene import Geometry, Scripting, Volumes
+
+from Testing.support.warped_nodes import warped_volume
 
 FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
 TYPES = [np.uint8, np.int8, np.int16, np.uint16, np.int32, np.uint32, np.float32, np.float64]
@@ -39,14 +41,14 @@ def turn_and_shift():
 
 def test_an_image_survives_the_way_through_a_node(a_scene, a_grid, blobs):
     image = blobs(a_grid)
-    back = Volumes.imageFromVolumeNode(Volumes.volumeNodeFromImage(image, "v"))
+    back = Scripting.imageFromVolumeNode(Scripting.volumeNodeFromImage(image, "v"))
     assert back.grid.is_close(a_grid, 1e-9)
     assert torch.equal(back.data, image.data)
 
 
 def test_slicer_sees_a_voxel_where_itk_does(a_scene, a_grid, blobs):
     image = blobs(a_grid)
-    node = Volumes.volumeNodeFromImage(image, "v")
+    node = Scripting.volumeNodeFromImage(image, "v")
     matrix = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(matrix)
     seen = (slicer.util.arrayFromVTKMatrix(matrix) @ [3, 7, 2, 1])[:3]
@@ -58,8 +60,8 @@ def test_slicer_sees_a_voxel_where_itk_does(a_scene, a_grid, blobs):
 def test_a_warped_volume_keeps_its_number_type(a_scene, dtype):
     array = np.arange(5 * 6 * 7).reshape(5, 6, 7).astype(dtype)
     node = slicer.util.addVolumeFromArray(array, None, "v")
-    grid = Volumes.imageFromVolumeNode(node).grid
-    warped = Volumes.warpedVolume(node, DisplacementField.identity(grid), grid, "w")
+    grid = Scripting.imageFromVolumeNode(node).grid
+    warped = warped_volume(node, DisplacementField.identity(grid), grid, "w")
     found = slicer.util.arrayFromVolume(warped)
     assert found.dtype == array.dtype
     assert np.allclose(found, array, rtol=1e-6, atol=0)
@@ -68,22 +70,22 @@ def test_a_warped_volume_keeps_its_number_type(a_scene, dtype):
 def test_a_color_volume_keeps_its_channels(a_scene):
     array = np.random.default_rng(0).integers(0, 255, (4, 5, 6, 3)).astype(np.uint8)
     node = slicer.util.addVolumeFromArray(array, None, "v", "vtkMRMLVectorVolumeNode")
-    image = Volumes.imageFromVolumeNode(node)
+    image = Scripting.imageFromVolumeNode(node)
     assert tuple(image.data.shape) == (3, 4, 5, 6)
-    again = Volumes.volumeNodeFromImage(image, "again")
+    again = Scripting.volumeNodeFromImage(image, "again")
     assert np.array_equal(slicer.util.arrayFromVolume(again), array)
 
 
 def test_reading_a_node_copies_it(a_scene, a_volume_node):
     before = slicer.util.arrayFromVolume(a_volume_node).copy()
-    Volumes.imageFromVolumeNode(a_volume_node).data.add_(5)
+    Scripting.imageFromVolumeNode(a_volume_node).data.add_(5)
     assert np.array_equal(slicer.util.arrayFromVolume(a_volume_node), before)
 
 
 def test_a_transform_above_the_volume_counts(a_scene, a_volume_node):
-    alone = Volumes.imageFromVolumeNode(a_volume_node)
+    alone = Scripting.imageFromVolumeNode(a_volume_node)
     put_under(a_volume_node, turn_and_shift())
-    moved = Volumes.imageFromVolumeNode(a_volume_node)
+    moved = Scripting.imageFromVolumeNode(a_volume_node)
     assert torch.equal(moved.data, alone.data)
     corners = np.c_[alone.grid.corners(), np.ones(8)] @ (FLIP @ turn_and_shift() @ FLIP).T
     assert np.allclose(moved.grid.corners(), corners[:, :3], atol=1e-9)
@@ -92,7 +94,7 @@ def test_a_transform_above_the_volume_counts(a_scene, a_volume_node):
 def test_two_transforms_one_above_the_other_count_both(a_scene, a_volume_node):
     parent = put_under(a_volume_node, turn_and_shift())
     put_under(parent, turn_and_shift())
-    grid = Volumes.imageFromVolumeNode(a_volume_node).grid
+    grid = Scripting.imageFromVolumeNode(a_volume_node).grid
     bounds = np.zeros(6)
     a_volume_node.GetRASBounds(bounds)  # Slicer's own, of the voxels' outer edges
     ras = grid.corners() @ FLIP[:3, :3]
@@ -104,9 +106,9 @@ def test_a_shearing_parent_gives_a_straight_image_of_the_same_scene(
 ):
     shear = np.eye(4)
     shear[0, 1] = 0.3
-    local = Volumes.imageFromVolumeNode(a_volume_node)
+    local = Scripting.imageFromVolumeNode(a_volume_node)
     put_under(a_volume_node, shear)
-    image = Volumes.imageFromVolumeNode(a_volume_node)
+    image = Scripting.imageFromVolumeNode(a_volume_node)
     assert "bends or shears" in caplog.text
     toLocal = sitk.AffineTransform(3)
     toLocal.SetMatrix((FLIP @ np.linalg.inv(shear) @ FLIP)[:3, :3].ravel())
@@ -120,15 +122,15 @@ def test_a_shearing_parent_gives_a_straight_image_of_the_same_scene(
 
 
 def test_below_a_bending_parent_a_landmark_keeps_its_gray_value(a_scene, a_volume_node, wavy_field):
-    local = Volumes.imageFromVolumeNode(a_volume_node)
+    local = Scripting.imageFromVolumeNode(a_volume_node)
     field = wavy_field(local.grid.pad(6))
-    parent = Transforms.transformNodeFromField(field, "bending")
+    parent = Scripting.transformNodeFromField(field, "bending")
     a_volume_node.SetAndObserveTransformNodeID(parent.GetID())
-    image = Volumes.imageFromVolumeNode(a_volume_node)
+    image = Scripting.imageFromVolumeNode(a_volume_node)
     grid = Grid(
         (9, 8, 7), (2.0,) * 3, tuple(local.grid.center - [8, 7, 6]), tuple(np.eye(3).ravel())
     )
-    record = at_once(Volumes.storedIn(a_volume_node).handedOver())
+    record = at_once(Volumes.contentOf(a_volume_node).record())
     seen = brought(record, DisplacementField.identity(grid.pad(1)), grid)
     itk = sitk.Cast(image_to_itk(local), sitk.sitkFloat32)
     expected = sitk.GetArrayFromImage(sitk.Resample(itk, grid_image(grid), to_itk(field)))
@@ -142,16 +144,16 @@ def grid_image(grid):
 
 
 def test_a_warped_volume_is_what_itk_resamples(a_scene, a_volume_node, a_fixed_node, wavy_field):
-    image, grid = map(Volumes.imageFromVolumeNode, (a_volume_node, a_fixed_node))
+    image, grid = map(Scripting.imageFromVolumeNode, (a_volume_node, a_fixed_node))
     grid = grid.grid
     field = wavy_field(grid.pad(3))
-    node = Volumes.warpedVolume(a_volume_node, field, grid, "warped")
+    node = warped_volume(a_volume_node, field, grid, "warped")
     itk = sitk.Cast(image_to_itk(image), sitk.sitkFloat32)
     lowest = float(image.data.min())
     expected = sitk.Resample(itk, grid_image(grid), to_itk(field), sitk.sitkLinear, lowest)
     difference = slicer.util.arrayFromVolume(node) - sitk.GetArrayFromImage(expected)
     assert np.abs(difference).max() <= 0.51
-    assert Volumes.imageFromVolumeNode(node).grid.is_close(grid)
+    assert Scripting.imageFromVolumeNode(node).grid.is_close(grid)
 
 
 def test_a_warped_volume_looks_like_the_moving_one(a_scene, a_volume_node, wavy_field):
@@ -161,8 +163,8 @@ def test_a_warped_volume_looks_like_the_moving_one(a_scene, a_volume_node, wavy_
     display.SetThreshold(10, 90)
     display.SetApplyThreshold(True)
     display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeIron")
-    grid = Volumes.imageFromVolumeNode(a_volume_node).grid
-    warped = Volumes.warpedVolume(a_volume_node, wavy_field(grid), grid, "w").GetDisplayNode()
+    grid = Scripting.imageFromVolumeNode(a_volume_node).grid
+    warped = warped_volume(a_volume_node, wavy_field(grid), grid, "w").GetDisplayNode()
     assert warped is not display
     assert (warped.GetWindow(), warped.GetLevel()) == (77, 33)
     assert (warped.GetLowerThreshold(), warped.GetApplyThreshold()) == (10, 1)
@@ -178,8 +180,8 @@ def test_a_warped_volume_keeps_the_window_that_slicer_chose_for_the_moving_one(
     display.SetThreshold(10, 90)
     display.SetApplyThreshold(True)
     display.SetInterpolate(False)
-    grid = Volumes.imageFromVolumeNode(a_volume_node).grid
-    warped = Volumes.warpedVolume(a_volume_node, wavy_field(grid), grid, "w").GetDisplayNode()
+    grid = Scripting.imageFromVolumeNode(a_volume_node).grid
+    warped = warped_volume(a_volume_node, wavy_field(grid), grid, "w").GetDisplayNode()
     assert not warped.GetAutoWindowLevel()
     for name in ("Window", "Level", "ColorNodeID", "LowerThreshold", "ApplyThreshold"):
         assert getattr(warped, f"Get{name}")() == getattr(display, f"Get{name}")()
@@ -191,7 +193,7 @@ def test_a_label_map_keeps_its_labels_and_its_class(a_scene, an_oblique_grid, wa
     node = slicer.util.addVolumeFromArray(
         labels, Geometry.indexToRas(an_oblique_grid), "l", "vtkMRMLLabelMapVolumeNode"
     )
-    warped = Volumes.warpedVolume(node, wavy_field(an_oblique_grid), an_oblique_grid, "w")
+    warped = warped_volume(node, wavy_field(an_oblique_grid), an_oblique_grid, "w")
     assert warped.GetClassName() == "vtkMRMLLabelMapVolumeNode"
     assert set(np.unique(slicer.util.arrayFromVolume(warped))) <= {0, 3, 250}
     assert warped.GetDisplayNode().GetColorNodeID() == node.GetDisplayNode().GetColorNodeID()
@@ -205,9 +207,9 @@ def test_a_large_volume_is_copied_in_steps_of_a_few_megabytes(a_scene):
 def test_an_empty_volume_is_refused_by_its_name(a_scene):
     node = a_scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "nothing yet")
     with pytest.raises(InvalidImage, match="nothing yet"):
-        Volumes.imageFromVolumeNode(node)
+        Scripting.imageFromVolumeNode(node)
 
 
 def test_no_volume_is_refused(a_scene):
     with pytest.raises(InvalidImage, match="no volume is chosen"):
-        Volumes.imageFromVolumeNode(None)
+        Scripting.imageFromVolumeNode(None)

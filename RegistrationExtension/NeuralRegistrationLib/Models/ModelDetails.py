@@ -27,7 +27,7 @@ def details(card) -> str:
         (_("Cite"), card.citation),
     ]
     rows = "".join(
-        f"<p><b>{escape(name)}</b><br>{_linked(text)}</p>" for name, text in parts if text
+        f"<p><b>{escape(name)}</b><br>{_linkDois(text)}</p>" for name, text in parts if text
     )
     page = card.weights.page if card.weights is not None else None
     more = (
@@ -36,6 +36,6 @@ def details(card) -> str:
     return f"<h3>{escape(card.title)}</h3>{rows}{more}"
 
 
-def _linked(text: str) -> str:
+def _linkDois(text: str) -> str:
     """The text with its DOIs as links."""
     return _DOI.sub(r'<a href="https://doi.org/\1">doi:\1</a>', escape(text))

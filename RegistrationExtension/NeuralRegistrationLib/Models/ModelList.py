@@ -1,4 +1,4 @@
-"""The models for the panels: their cards, and whether their weights are here. Loads no network."""
+"""The models for the panels: cards, and whether weights are available. Loads no network."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _MEGABYTE = 1e6
 def cards() -> list:
     """The cards of all models, those first that need no download.
 
-    None as long as the packages that read cards are missing.
+    Empty as long as the packages that read cards are missing.
     """
-    if Dependencies.missingToRead():
+    if Dependencies.missingForCards():
         return []
     from neuralreg.zoo.registry import list_models
 
@@ -33,14 +33,14 @@ def isAvailable(card) -> bool:
 
 
 def isDownloaded(card) -> bool:
-    """Whether a model has weights that were fetched, and so can be deleted."""
+    """Whether a model has weights that were downloaded, and so can be deleted."""
     from neuralreg.zoo import weights
 
     return bool(weights.is_downloaded(card))
 
 
 def size(card) -> str:
-    """How much room the weights take, in words."""
+    """The size of the weights, in words."""
     if card.weights is None:
         return _("no download")
     if card.weights.bytes is None:
@@ -61,22 +61,22 @@ def words(kinds: tuple[str, ...]) -> str:
 
 
 def state(card) -> str:
-    """Ready, or what has to be fetched."""
+    """Whether it is ready or has to be downloaded."""
     if card.weights is None:
         return _("ready")
-    return _("ready") if isAvailable(card) else _("not fetched")
+    return _("ready") if isAvailable(card) else _("not downloaded")
 
 
 def short(card) -> str:
-    """What it is for, its licence, size, availability and measured time: HTML."""
+    """Intended use, licence, size, availability and measured time: HTML."""
     times = [value for name, value in card.measured.items() if "time" in name.lower()]
     facts = [card.license, size(card), state(card), *times]
     return f"{card.intended_use}<br><i>{' · '.join(facts)}</i>"
 
 
 def folder() -> Path | None:
-    """Where weights are kept; None as long as the packages that know it are missing."""
-    if Dependencies.missingToRead():
+    """The folder of the weights; None as long as the packages that know it are missing."""
+    if Dependencies.missingForCards():
         return None
     from neuralreg.zoo.cache_paths import cache_folder
 
@@ -84,13 +84,13 @@ def folder() -> Path | None:
 
 
 def storage() -> str:
-    """Where weights are kept and how much room they take, in words."""
-    place = folder()
-    if place is None:
+    """The folder of the weights and their size, in words."""
+    path = folder()
+    if path is None:
         return ""
-    files = [path for path in place.rglob("*") if path.is_file()] if place.is_dir() else []
-    size = megabytes(sum(path.stat().st_size for path in files)) if files else _("nothing yet")
-    return _("Weights lie in {folder}: {size}.").format(folder=place, size=size)
+    files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else []
+    size = megabytes(sum(file.stat().st_size for file in files)) if files else _("nothing yet")
+    return _("Weights are in {folder}: {size}.").format(folder=path, size=size)
 
 
 def remove(card) -> None:

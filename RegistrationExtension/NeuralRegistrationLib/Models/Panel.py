@@ -1,4 +1,4 @@
-"""The Models panel: which models there are, what they are for, and fetching their weights."""
+"""The Models panel: the models, their intended use, and the download of their weights."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from NeuralRegistrationLib.Widgets import Tables
 
 
 class ModelsPanel:
-    """A table of cards with filters, and what can be done with the chosen one.
+    """A table of cards with filters, and actions on the chosen one.
 
-    onChanged: called when weights came or went.
+    onChanged: called when weights were added or removed.
     """
 
     def __init__(self, onChanged) -> None:
         self._onChanged = onChanged
-        self._cards, self._job, self._queue = [], None, None
+        self._cards, self.listedCards, self.job, self._queue = [], [], None, None
         self.widget = slicer.util.loadUI(resourcePath("UI/ModelsPanel.ui"))
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self._prepare()
@@ -81,18 +81,18 @@ class ModelsPanel:
     def _list(self) -> None:
         """Fill the table with the cards that pass the filters; the chosen one stays chosen."""
         chosen, table = self.card, self.ui.modelsTable
-        self._shown = [card for card in self._cards if self._fits(card)]
+        self.listedCards = [card for card in self._cards if self._fits(card)]
         table.blockSignals(True)
-        table.setRowCount(len(self._shown))
-        for row, card in enumerate(self._shown):
+        table.setRowCount(len(self.listedCards))
+        for row, card in enumerate(self.listedCards):
             texts = (card.title, ModelList.state(card))
             for column, text in enumerate(texts):
                 item = qt.QTableWidgetItem(text)
                 item.setToolTip(text)
                 table.setItem(row, column, item)
         table.blockSignals(False)
-        if self._shown:
-            names = [card.name for card in self._shown]
+        if self.listedCards:
+            names = [card.name for card in self.listedCards]
             table.selectRow(names.index(chosen.name) if chosen and chosen.name in names else 0)
         self._show()
 
@@ -100,21 +100,22 @@ class ModelsPanel:
     def card(self):
         """The chosen card, or None."""
         row = self.ui.modelsTable.currentRow()
-        return self._shown[row] if self._cards and 0 <= row < len(self._shown) else None
+        return self.listedCards[row] if self._cards and 0 <= row < len(self.listedCards) else None
 
     def _show(self) -> None:
         """Show the chosen card, and what can be done with it."""
         card, ui = self.card, self.ui
         ui.modelDetails.html = details(card) if card else ""
-        here = card is not None and card.weights is not None and ModelList.isAvailable(card)
-        wanted = card is not None and card.weights is not None and not here
-        ui.getButton.enabled = wanted and card.weights.url is not None and self._job is None
-        ui.importButton.enabled = wanted and self._job is None
-        ui.verifyButton.enabled = here and self._job is None
+        hasWeights = card is not None and card.weights is not None
+        isHere = hasWeights and ModelList.isAvailable(card)
+        isMissing = hasWeights and not isHere
+        ui.getButton.enabled = isMissing and card.weights.url is not None and self.job is None
+        ui.importButton.enabled = isMissing and self.job is None
+        ui.verifyButton.enabled = isHere and self.job is None
         ui.removeButton.enabled = ui.verifyButton.enabled and ModelList.isDownloaded(card)
-        ui.cancelGetButton.enabled = self._job is not None
-        ui.ownModelButton.enabled = self._job is None
-        ui.downloadBar.visible = self._job is not None
+        ui.cancelGetButton.enabled = self.job is not None
+        ui.ownModelButton.enabled = self.job is None
+        ui.downloadBar.visible = self.job is not None
         ui.storageLabel.text = ModelList.storage()
         folder = ModelList.folder()
         ui.folderButton.enabled = folder is not None and folder.is_dir()
@@ -128,7 +129,7 @@ class ModelsPanel:
         self._start("download", _("Downloading {title} ..."), {})
 
     def verify(self) -> None:
-        """Compare the weights with what their card says."""
+        """Compare the weights with the hash on their card."""
         self._start("verify", _("Checking {title} ..."), {})
 
     def importFile(self) -> None:
@@ -139,10 +140,10 @@ class ModelsPanel:
             self._start("import", _("Importing {title} ..."), {"path": path})
 
     def addOwn(self) -> None:
-        """Take a model of the user's own into the list: its card, and what lies beside it."""
-        missing = Dependencies.missing()
+        """Add a model of the user's own: its card, and the files beside it."""
+        missing = Dependencies.missingPackages()
         if missing:
-            self._say(Dependencies.described(missing))
+            self._say(Dependencies.describe(missing))
             return
         path = qt.QFileDialog.getOpenFileName(
             self.widget, _("Card of the model"), str(Path.home()), "*.json"
@@ -156,25 +157,25 @@ class ModelsPanel:
         self._submit(kind, text, {"model": card.name, **arguments}, card.title)
 
     def _submit(self, kind: str, text: str, arguments: dict, title: str) -> None:
-        """Let a worker of its own read, write or fetch: registrations do not wait for it."""
+        """Let a separate worker read, write or download: registrations do not wait for it."""
         from NeuralRegistrationLib.Worker.Queue import Queue
 
         self._queue = self._queue or Queue()
         self._say(text.format(title=title))
         self.ui.downloadBar.value = 0
-        self._job = self._queue.submit(
+        self.job = self._queue.submit(
             kind,
             arguments,
-            onDone=lambda job: self._ended(job, title),
-            onProgress=self._progressed,
+            onDone=lambda job: self._finish(job, title),
+            onProgress=self._showProgress,
         )
         self._show()
 
-    def _progressed(self, job) -> None:
+    def _showProgress(self, job) -> None:
         self.ui.downloadBar.value = round(1000 * job.progress.fraction)
 
-    def _ended(self, job, title: str) -> None:
-        self._job = None
+    def _finish(self, job, title: str) -> None:
+        self.job = None
         if job.state == "done":
             self._say(_outcome(job).format(title=title))
             if job.kind == "own_model":
@@ -183,11 +184,11 @@ class ModelsPanel:
             self._say(_("{title}: cancelled.").format(title=title))
         else:
             self._say(str(job.error))
-        self._changed()
+        self._update()
 
     def cancel(self) -> None:
         """End what is under way."""
-        self._job.cancel()
+        self.job.cancel()
 
     def remove(self) -> None:
         """Delete the weights of the chosen model."""
@@ -196,17 +197,17 @@ class ModelsPanel:
         if slicer.util.confirmOkCancelDisplay(question):
             ModelList.remove(card)
             self._say(_("{title}: the weights are deleted.").format(title=card.title))
-            self._changed()
+            self._update()
 
     def openFolder(self) -> None:
-        """Show where the weights lie."""
+        """Open the folder of the weights."""
         qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(ModelList.folder())))
 
     def _say(self, text: str) -> None:
         self.ui.modelsStatusLabel.text = text
         self.ui.modelsStatusLabel.visible = bool(text)
 
-    def _changed(self) -> None:
+    def _update(self) -> None:
         self._list()
         self._onChanged()
 
@@ -217,9 +218,9 @@ class ModelsPanel:
 
 
 def _outcome(job) -> str:
-    """What came of a job, in words."""
+    """The outcome of a job, in words."""
     if job.kind != "verify":
         return _("{title} is ready.")
     if job.result["found"] == "as recorded":
-        return _("{title}: the weights are those of the first download.")
-    return _("{title}: the weights are what their publisher gave.")
+        return _("{title}: the weights are the same as at the first download.")
+    return _("{title}: the weights are the published ones.")

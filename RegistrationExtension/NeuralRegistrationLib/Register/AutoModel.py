@@ -33,7 +33,7 @@ def expectation(fixed, moving, parameters) -> str:
 
     parameters: of the panel; its preset and masks count.
     """
-    if Dependencies.missingToRead():
+    if Dependencies.missingForCards():
         return ""
     contents = contentsOf(fixed, moving, parameters)
     cards = {card.name: card for card in ModelList.cards() if ModelList.isAvailable(card)}
@@ -106,7 +106,7 @@ def _remember(key: tuple, look):
 def _ofVolume(node):
     from neuralreg.measures.modality import looks_like_ct
 
-    stored = Volumes.storedIn(node)
+    stored = Volumes.contentOf(node)
     values, step = _everyNth(stored.data if stored.data.ndim == 3 else stored.data[..., 0])
     values = np.nan_to_num(values)
     return ImageContent.of_foreground(
@@ -134,7 +134,7 @@ def _ofMask(image, node, segments):
 def _layers(node, segments):
     """Each layer of a mask with the labels in it that count; None for all."""
     if not node.IsA("vtkMRMLSegmentationNode"):
-        yield Volumes.storedIn(node), None
+        yield Volumes.contentOf(node), None
         return
     for stored, values in Segmentations.layersOf(node):
         yield stored, [v for each, v in values.items() if segments is None or each in segments]

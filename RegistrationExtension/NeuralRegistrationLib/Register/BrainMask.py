@@ -76,13 +76,13 @@ class _Request:
 
     def __init__(self, volumeNode, device: str) -> None:
         self.volume, self.device, self.scene = volumeNode, device, volumeNode.GetScene()
-        Volumes.storedIn(volumeNode)
+        Volumes.contentOf(volumeNode)
         self._seen = fingerprint(volumeNode)
 
     def job(self) -> Steps:
         """The arguments for the core, in short steps."""
         self.requireInput()
-        head = yield from Volumes.storedIn(self.volume).handedOver()
+        head = yield from Volumes.contentOf(self.volume).record()
         return {"head": head, "device": self.device}
 
     def requireInput(self) -> None:
@@ -102,7 +102,9 @@ class _Request:
         (image,) = yield from Segmentations.layerImages([answer["mask"]], grid)
         self.requireInput()
         name = SubjectHierarchy.freeName(self.scene, f"{self.volume.GetName()} brain")
-        node = changes.made(Segmentations.ofOneSegment(image, grid, name, "Brain", self.volume))
+        node = changes.rememberNew(
+            Segmentations.ofOneSegment(image, grid, name, "Brain", self.volume)
+        )
         node.GetDisplayNode().SetVisibility2DFill(False)
         SubjectHierarchy.placeBeside(node, self.volume)
         return FoundBrain(node, answer["liters"], tuple(answer["warnings"]), changes)

@@ -23,7 +23,7 @@ from NeuralRegistrationLib.Register.ModelSelector import ModelSelector, optionsT
 from NeuralRegistrationLib.Register.Precheck import Finding, precheck
 from NeuralRegistrationLib.Register.ResultNodes import Registered
 from NeuralRegistrationLib.Register.ResultView import ResultView
-from NeuralRegistrationLib.Widgets.StatusBar import Status
+from NeuralRegistrationLib.Widgets.StatusBar import StatusBar
 
 _UNDER_WAY = ("waiting", "preparing", "running", "delivering")
 
@@ -52,7 +52,7 @@ class RegisterPanel:
         self.parameters = self._guiTag = self._observerTag = None
         self._jobs, self._done, self._last = [], [], None
         self._updating, self._preset = False, None
-        self.status = Status(self.ui)
+        self.status = StatusBar(self.ui)
         self.results = ResultView(self.ui)
         self.models = ModelSelector(self.ui, self._modelChosen)
         self.masks = [MaskSelector(self.ui, side, self._maskChosen) for side in ("fixed", "moving")]
@@ -198,7 +198,7 @@ class RegisterPanel:
         def done(result) -> None:
             self._last = asked
             self.results.show(fixed, moving, result)
-            self.status.done(result.seconds)
+            self.status.sayDone(result.seconds)
 
         entry = _Entry(f"{moving.GetName()} → {fixed.GetName()}", asked)
         self._submit(
@@ -220,7 +220,7 @@ class RegisterPanel:
             volumes = (self.parameters.fixedVolume, self.parameters.movingVolume)
             if volumes[parameter == "movingMask"] is volume:
                 self._set(**{parameter: found.node, f"{parameter}Segment": ""})
-            self.status.found(found)
+            self.status.sayBrain(found)
 
         device = self.parameters.device.value
         entry = _Entry(_("Brain of {name}").format(name=volume.GetName()), _BRAIN)
@@ -228,8 +228,10 @@ class RegisterPanel:
 
     def _submit(self, entry: _Entry, done, start) -> None:
         """Put a job into the list. start: makes it; done: called with its result."""
-        if Dependencies.missing():
-            self.status.failed(_("Packages are missing."), _("Install them with the card above."))
+        if Dependencies.missingPackages():
+            self.status.sayFailure(
+                _("Packages are missing."), _("Install them with the card above.")
+            )
             self._onMissing()
             return
         try:
@@ -239,7 +241,7 @@ class RegisterPanel:
                 onProgress=self._progressed,
             )
         except RegistrationError as error:
-            self.status.error(error)
+            self.status.sayError(error)
             return
         self._jobs.append(entry)
         self._showJobs()
@@ -297,7 +299,7 @@ class RegisterPanel:
         elif job.state == "cancelled":
             self.status.say(_("Cancelled. Nothing was changed."))
         else:
-            self.status.error(job.error, job.log)
+            self.status.sayError(job.error, job.log)
         self._showJobs()
 
     def forget(self) -> None:

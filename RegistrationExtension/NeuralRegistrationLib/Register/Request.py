@@ -67,7 +67,7 @@ class Request:
         changes = {name: value for name, value in given.items() if name not in NAMES}
         self.options = _applyChanges(options, changes)
         for node in (fixedNode, movingNode, *self.settings.volumes):
-            Volumes.storedIn(node)
+            Volumes.contentOf(node)
         for node in self.settings.carried:
             Transforms.requireTransformable(node)
         self._requireOtherOutputs()
@@ -107,11 +107,11 @@ class Request:
         """The job for the core, in short steps; its arrays are views of the nodes' memory."""
         settings = self.settings
         self.requireInputs()
-        fixed = yield from Volumes.storedIn(self.fixed).handedOver()
-        moving = yield from Volumes.storedIn(self.moving).handedOver()
+        fixed = yield from Volumes.contentOf(self.fixed).record()
+        moving = yield from Volumes.contentOf(self.moving).record()
         along = []
         for node in settings.volumes:
-            along.append((yield from Volumes.storedIn(node).handedOver()))
+            along.append((yield from Volumes.contentOf(node).record()))
         for node in settings.segmentations:
             along += yield from self._layers(node)
         return RegisterJob(
@@ -136,7 +136,7 @@ class Request:
     def _layers(self, segmentationNode) -> Steps:
         handed, labels = [], []
         for stored, values in Segmentations.layersOf(segmentationNode):
-            handed.append((yield from stored.handedOver()))
+            handed.append((yield from stored.record()))
             labels.append(values)
         self.labelsOfLayers.append(labels)
         return handed

@@ -58,9 +58,9 @@ class Registered:
         Transforms.requireTransformable(node)
         former = node.GetTransformNodeID()
         between = Transforms.carryAlong(node, self.transformNode)
-        self.changes.moved(node, former)
+        self.changes.rememberParent(node, former)
         if between is not None:
-            self.changes.made(between)
+            self.changes.rememberNew(between)
             SubjectHierarchy.placeBeside(between, self.transformNode)
 
     def revert(self) -> None:
@@ -174,7 +174,7 @@ class _Placing:
 
     def transform(self, gridTransform, fixed, moving, chosen=None):
         if chosen is not None and chosen.GetScene() is self.request.scene:
-            node = self.changes.filledTransform(chosen)
+            node = self.changes.rememberTransform(chosen)
         else:
             name = self.name(f"{moving.GetName()} to {fixed.GetName()}")
             node = self.new("vtkMRMLTransformNode", name)
@@ -185,7 +185,7 @@ class _Placing:
 
     def volume(self, source, image, chosen=None):
         if chosen is not None and chosen.GetScene() is self.request.scene:
-            node = self.changes.filledVolume(chosen)
+            node = self.changes.rememberVolume(chosen)
         else:
             name = self.name(f"{source.GetName()} on {self.fixed.GetName()}")
             node = self.new(source.GetClassName(), name)
@@ -197,12 +197,12 @@ class _Placing:
     def segmentation(self, source, images, values):
         name = self.name(f"{source.GetName()} on {self.fixed.GetName()}")
         node = Segmentations.copyOnto(source, images, values, self.facts.grid, name, self.fixed)
-        self.changes.made(node)
+        self.changes.rememberNew(node)
         SubjectHierarchy.placeBeside(node, self.fixed)
         return node
 
     def new(self, kind: str, name: str):
-        return self.changes.made(self.request.scene.AddNewNodeByClass(kind, name))
+        return self.changes.rememberNew(self.request.scene.AddNewNodeByClass(kind, name))
 
     def name(self, wanted: str) -> str:
         return SubjectHierarchy.freeName(self.request.scene, wanted)

@@ -18,7 +18,7 @@ _NAME = "NeuralRegistration/Reviewer"
 
 
 class ReviewDecision:
-    """Keeps a decision; it holds for the transform as it was looked at and for no other.
+    """Keeps a decision; it is valid for the transform as it was reviewed and for no other.
 
     onSay: called with a sentence for the status line. onDecided: called when a decision was made.
     """
@@ -34,7 +34,7 @@ class ReviewDecision:
         self.follow(None)
 
     def follow(self, transformNode):
-        """Show what was decided about a transform; gives the report that is kept with it."""
+        """Show the decision about a transform; gives the report that is kept with it."""
         self._node, self._report, self.decision, self._void = transformNode, None, None, False
         if transformNode is not None:
             try:
@@ -52,21 +52,21 @@ class ReviewDecision:
 
     @property
     def valid(self):
-        """The decision, if there is one that holds."""
+        """The decision, if there is one that is valid."""
         return None if self._void else self.decision
 
-    def reviewed(self, report) -> None:
-        """A transform was looked at: now it can be decided on, and a decision may be void."""
+    def takeReport(self, report) -> None:
+        """The transform was reviewed: now it can be decided on, and a decision may be void."""
         from neuralreg.review.workflow.decision import is_void
 
         self._report = report
         self._void = False
         if self.decision is not None and is_void(self.decision, report.transform_hash):
-            self.changed()
+            self.void()
         ReviewStore.remember(self._node, report, self.decision)
         self._show()
 
-    def changed(self) -> None:
+    def void(self) -> None:
         """The transform is another one than was decided on."""
         self._void = True
         if self.decision is not None:
@@ -88,17 +88,17 @@ class ReviewDecision:
     def _words(self) -> str:
         if self.decision is None:
             return _("No decision yet.")
-        said = escape(self.decision.in_words())
+        words = escape(self.decision.in_words())
         parts = [f"{escape(name)}: {escape(v)}" for name, v in self.decision.segments.items()]
-        text = "<br>".join([said, *parts])
+        text = "<br>".join([words, *parts])
         if not self._void:
             return text
         color = FindingTexts.color("fail", Tables.isDark(self.ui.reviewNoteEdit))
-        note = escape(_("Void: the transform was changed since."))
+        note = escape(_("Void: the transform has changed since."))
         return f'<b style="color:{color}">✕ {note}</b><br><s>{text}</s>'
 
     def decide(self) -> None:
-        """Keep what was chosen."""
+        """Keep the chosen decision."""
         from neuralreg.review.workflow.decision import ACCEPTED, NEEDS_WORK, Decision
 
         ui = self.ui
@@ -113,8 +113,8 @@ class ReviewDecision:
         segments = dict(former.segments) if former is not None else {}
         if segment:
             segments[segment] = verdict
-            whole = former or Decision(verdict=NEEDS_WORK, **facts)
-            decision = replace(whole, **facts, segments=segments)
+            decision = former or Decision(verdict=NEEDS_WORK, **facts)
+            decision = replace(decision, **facts, segments=segments)
         else:
             level = int(level) if verdict == ACCEPTED else None
             decision = Decision(verdict=verdict, level=level, segments=segments, **facts)
@@ -128,12 +128,12 @@ class ReviewDecision:
         except RegistrationError as error:
             self._onSay(str(error))
         else:
-            self._onSay(_kept(path))
+            self._onSay(_describeStorage(path))
         self._show()
         self._onDecided()
 
 
-def _kept(path: Path | None) -> str:
+def _describeStorage(path: Path | None) -> str:
     if path is None:
         return _("Kept in the scene.")
     return _("Kept in the scene and in {file}.").format(file=path.name)
@@ -146,7 +146,7 @@ def _choices() -> list[tuple[str, str]]:
     return [
         (ACCEPTED, _("Accepted: whole image aligned")),
         (ACCEPTED, _("Accepted: locally aligned, where it matters")),
-        (ACCEPTED, _("Accepted: useable, its uncertainty counted in")),
+        (ACCEPTED, _("Accepted: usable, allowing for its uncertainty")),
         (ACCEPTED, _("Accepted: for diagnosis only")),
         (NEEDS_WORK, _("Needs work")),
         (REJECTED, _("Rejected")),

@@ -1,6 +1,6 @@
 """The findings of a review in words and colors, for tables and labels.
 
-A verdict is always a word and a sign as well as a color: colors alone tell too little to too many.
+A verdict is always a word and a sign as well as a color: not everybody can tell the colors apart.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def word(verdict: str) -> str:
     }[verdict]
 
 
-def signed(verdict: str) -> str:
+def withSign(verdict: str) -> str:
     """A verdict with its sign."""
     return f"{_SIGNS[verdict]} {word(verdict)}"
 
@@ -39,51 +39,52 @@ def color(verdict: str, dark: bool) -> str | None:
     return _COLORS[verdict][dark] if verdict in _COLORS else None
 
 
-def value(line) -> str:
-    """A line's number, with what it was before and what it is held against."""
-    if line.value is None:
+def value(finding) -> str:
+    """The number of a finding, with the one before and the limit."""
+    if finding.value is None:
         return "-"
-    text = number(line.value, line.unit)
-    if line.before is not None:
-        text = f"{number(line.before, '')} → {text}"
-    return text if line.limit is None else f"{text}  ({number(line.limit, '')})"
+    text = number(finding.value, finding.unit)
+    if finding.before is not None:
+        text = f"{number(finding.before, '')} → {text}"
+    return text if finding.limit is None else f"{text}  ({number(finding.limit, '')})"
 
 
 def number(amount: float, unit: str) -> str:
-    """A number with as many digits as it deserves, and its unit."""
+    """A number of three significant digits, and its unit."""
     digits = f"{amount:.3g}" if abs(amount) < 1000 else f"{amount:.0f}"
     return f"{digits} {unit}".strip()
 
 
 def headline(report) -> str:
     """The whole review in a sentence or two: HTML."""
-    held = [line for line in report.lines if line.verdict in _COLORS]
-    bad = [line for line in held if line.verdict != "pass"]
-    unmeasured = sum(line.verdict == "not measured" for line in report.lines)
+    judged = [one for one in report.lines if one.verdict in _COLORS]
+    bad = [one for one in judged if one.verdict != "pass"]
+    unmeasured = sum(one.verdict == "not measured" for one in report.lines)
     if bad:
-        names = ", ".join(line.title for line in bad[:3]) + ("…" if len(bad) > 3 else "")
-        text = _("{count} of {all} lines want a look: {names}.")
-        found = text.format(count=len(bad), all=len(held), names=names)
+        names = ", ".join(one.title for one in bad[:3]) + ("…" if len(bad) > 3 else "")
+        text = _("{count} of {all} findings need a look: {names}.")
+        first = text.format(count=len(bad), all=len(judged), names=names)
     else:
-        found = _("All {all} lines that are held against a limit pass.").format(all=len(held))
-    rest = _("{count} could not be measured.").format(count=unmeasured) if unmeasured else ""
-    stage = _("First numbers; the rest is on its way.") if report.detail == "quick" else ""
-    sentences = " ".join(filter(None, (found, rest, stage)))
-    return f"<b>{escape(signed(report.verdict))}</b> &nbsp;{escape(sentences)}"
+        first = _("All {all} findings that have a limit pass.").format(all=len(judged))
+    second = _("{count} could not be measured.").format(count=unmeasured) if unmeasured else ""
+    stage = _("First numbers; the others follow.") if report.detail == "quick" else ""
+    sentences = " ".join(filter(None, (first, second, stage)))
+    return f"<b>{escape(withSign(report.verdict))}</b> &nbsp;{escape(sentences)}"
 
 
-def details(line) -> str:
-    """Everything about a line: HTML."""
+def details(finding) -> str:
+    """Everything about a finding: HTML."""
     where = _("Measured on {count} {things}, {where}.")
     things = {"points": _("points"), "voxels": _("voxels"), "segments": _("segments")}
-    parts = [f"<b>{escape(sentence(line.words))}</b>"]
-    if line.value is not None:
-        counted = things.get(line.counted, line.counted)
-        parts.append(escape(where.format(count=line.count, things=counted, where=line.where)))
-    if line.limit is not None:
-        held = _("Held against {limit}.").format(limit=number(line.limit, line.unit))
-        parts.append(escape(held))
-    parts.append(f"<i>{escape(line.source)}</i>" if line.source else "")
+    parts = [f"<b>{escape(sentence(finding.words))}</b>"]
+    if finding.value is not None:
+        counted = things.get(finding.counted, finding.counted)
+        text = where.format(count=finding.count, things=counted, where=finding.where)
+        parts.append(escape(text))
+    if finding.limit is not None:
+        limit = _("Limit: {limit}.").format(limit=number(finding.limit, finding.unit))
+        parts.append(escape(limit))
+    parts.append(f"<i>{escape(finding.source)}</i>" if finding.source else "")
     return " ".join(filter(None, parts))
 
 
@@ -92,19 +93,19 @@ def sentence(words: str) -> str:
     return words[:1].upper() + words[1:] + ("" if words.endswith(".") else ".")
 
 
-def place(place) -> tuple[str, str]:
-    """What is wrong at a place, and by how much."""
+def describeLocation(location) -> tuple[str, str]:
+    """What is wrong at a location, and by how much."""
     kinds = {
         "folding": _("Folding"),
         "compression": _("Compression"),
         "expansion": _("Expansion"),
         "forward-backward": _("Not consistent"),
-        "residual": _("Edges do not meet"),
+        "residual": _("Misaligned edges"),
         "landmark": _("Landmark"),
         "roughness": _("Jumps"),
         "coverage": _("Not covered"),
     }
-    title = kinds.get(place.kind, place.kind.capitalize())
-    if place.region:
-        title += f", {place.region}"
-    return title, number(place.value, place.unit)
+    title = kinds.get(location.kind, location.kind.capitalize())
+    if location.region:
+        title += f", {location.region}"
+    return title, number(location.value, location.unit)

@@ -2,10 +2,10 @@
 
     from NeuralRegistrationLib.Review.Jobs import review
 
-    reviewed = review(getNode("moving to fixed"))
-    print(reviewed.report.verdict, [line.words for line in reviewed.report.lines])
+    result = review(getNode("moving to fixed"))
+    print(result.report.verdict, [finding.words for finding in result.report.lines])
 
-The volumes are those that the transform node refers to, unless they are given.
+The volumes are those that the transform node refers to, unless others are given.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from NeuralRegistrationLib.Scene.Fingerprint import fingerprint
 KIND = "review"
 MAPS = ("jacobian", "forward_backward", "magnitude")
 MAPS_OF_IMAGES = ("residual", "warped")
-CARRIED_BACK = "carried_back"  # the fixed image on the moving one's voxels: made when it is wanted
+FIXED_ON_MOVING = "carried_back"  # the fixed image on the moving one's voxels: made on demand
 
 
 @dataclass(frozen=True)
-class Reviewed:
-    """report: the core's QualityReport. images: VTK images of the maps and where they lie."""
+class ReviewResult:
+    """report: the core's QualityReport. images: VTK images of the maps, with their grids."""
 
     report: Any
     images: dict[str, tuple[Any, Any]]
@@ -45,10 +45,10 @@ def review(
     onProgress: Callable | None = None,
     **nodes,
 ):
-    """What can be said about a transform node. nodes: those of `Subject` by name.
+    """Review a transform node. nodes: those of `Subject` by name.
 
-    wait=True gives a `Reviewed` or raises RegistrationError; wait=False, in Slicer only, gives a
-    `Jobs.Job` at once. onProgress, onDone: called with the job.
+    wait=True gives a `ReviewResult` or raises RegistrationError; wait=False, in Slicer only, gives
+    a `Queue.Job` at once. onProgress, onDone: called with the job.
     """
     from NeuralRegistrationLib.Register.Logic import applicationRuns
 
@@ -57,20 +57,20 @@ def review(
     if not applicationRuns():
         from neuralreg.worker.jobs import function_of
 
-        answer = function_of(KIND)(at_once(subject.job(detail, mapsOf(subject))), silent)
-        return at_once(delivered(answer))
-    job = submitted(subject, detail, onDone=onDone, onProgress=onProgress)
+        output = function_of(KIND)(at_once(subject.job(detail, mapsOf(subject))), silent)
+        return at_once(resultOf(output))
+    job = submit(subject, detail, onDone=onDone, onProgress=onProgress)
     return job.awaited() if wait else job
 
 
-def submitted(subject: Subject, detail: str, *, onDone=None, onProgress=None):
+def submit(subject: Subject, detail: str, *, onDone=None, onProgress=None):
     """The job of a review. detail: "quick" brings the first numbers and no maps."""
-    check = unchanged(subject)
+    check = changeCheck(subject)
 
-    def deliver(answer) -> Steps:
-        made = yield from delivered(answer)
+    def deliver(output) -> Steps:
+        result = yield from resultOf(output)
         check()
-        return made
+        return result
 
     return queue().submit(
         KIND,
@@ -89,31 +89,31 @@ def mapsOf(subject: Subject) -> tuple[str, ...]:
     return MAPS + (MAPS_OF_IMAGES if both else ())
 
 
-def delivered(answer) -> Steps:
-    """The worker's answer, ready to be shown."""
+def resultOf(output) -> Steps:
+    """The output of the worker, ready to be shown."""
     from neuralreg.review.report_model import QualityReport
 
     images = {}
-    for name, voxels in answer.maps.items():
+    for name, voxels in output.maps.items():
         images[name] = (yield from Volumes.imageData(voxels.data)), voxels.grid
-    return Reviewed(QualityReport.from_record(answer.report), images)
+    return ReviewResult(QualityReport.from_record(output.report), images)
 
 
-def carriedBack(subject: Subject, *, onDone: Callable):
-    """The job that brings the fixed image onto the moving one's voxels.
+def submitFixedOnMoving(subject: Subject, *, onDone: Callable):
+    """The job that resamples the fixed image onto the moving one's voxels.
 
-    Its result is as the images of `Reviewed`.
+    Its result is as the images of `ReviewResult`.
     """
-    check = unchanged(subject)
+    check = changeCheck(subject)
 
-    def deliver(answer) -> Steps:
-        made = yield from delivered(answer)
-        return made.images
+    def deliver(output) -> Steps:
+        result = yield from resultOf(output)
+        return result.images
 
     bare = replace(subject, fixedSegments=None, movingSegments=None)
     return queue().submit(
         KIND,
-        bare.job("quick", (CARRIED_BACK,)),
+        bare.job("quick", (FIXED_ON_MOVING,)),
         deliver=deliver,
         check=check,
         scene=subject.transform.GetScene(),
@@ -121,12 +121,12 @@ def carriedBack(subject: Subject, *, onDone: Callable):
     )
 
 
-def unchanged(subject: Subject) -> Callable[[], None]:
-    """What raises InputsChanged when the nodes are not any more what they are now."""
-    seen = _seen(subject)
+def changeCheck(subject: Subject) -> Callable[[], None]:
+    """A function that raises InputsChanged as soon as the nodes are not what they are now."""
+    now = _state(subject)
 
     def check() -> None:
-        if not subject.isThere or _seen(subject) != seen:
+        if not subject.isThere or _state(subject) != now:
             raise InputsChanged(
                 "the review was dropped: it no longer fits",
                 where=subject.transform.GetName(),
@@ -137,11 +137,11 @@ def unchanged(subject: Subject) -> Callable[[], None]:
     return check
 
 
-def _seen(subject: Subject) -> list:
+def _state(subject: Subject) -> list:
     """Something that changes with the transform, the volumes and the segments."""
     watched = ("vtkMRMLVolumeNode", "vtkMRMLSegmentationNode")
-    kept = [n for n in subject.nodes().values() if any(n.IsA(kind) for kind in watched)]
-    return [subject.transform.GetTransformToWorldMTime(), *map(fingerprint, kept)]
+    nodes = [n for n in subject.nodes().values() if any(n.IsA(kind) for kind in watched)]
+    return [subject.transform.GetTransformToWorldMTime(), *map(fingerprint, nodes)]
 
 
 _queues: list = []

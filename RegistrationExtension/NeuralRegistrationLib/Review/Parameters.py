@@ -22,14 +22,14 @@ class Layout(Enum):
 
     def label(self):
         return {
-            Layout.ASIS: _("As they are: both on each other"),
-            Layout.BROUGHT: _("Fixed above, moving as brought below"),
+            Layout.ASIS: _("As they are: both images in each view"),
+            Layout.BROUGHT: _("Fixed above, warped moving below"),
             Layout.OWN: _("Fixed above, moving in its own space below"),
         }[self]
 
 
 class Overlay(Enum):
-    """How two images are shown on each other."""
+    """How two images are shown over each other."""
 
     FADE = "fade"
     FLICKER = "flicker"
@@ -57,15 +57,15 @@ class Drawing(Enum):
 
     def label(self):
         return {
-            Drawing.NONE: _("Not drawn"),
-            Drawing.GRID: _("Bent grid"),
+            Drawing.NONE: _("None"),
+            Drawing.GRID: _("Deformed grid"),
             Drawing.ARROWS: _("Arrows"),
-            Drawing.CONTOURS: _("Lines of equal length"),
+            Drawing.CONTOURS: _("Contours of equal length"),
         }[self]
 
 
 class ColorMap(Enum):
-    """A number of each place, as color. The values are names of maps of the worker."""
+    """A map in color. The values are names of maps of the worker."""
 
     NONE = ""
     JACOBIAN = "jacobian"
@@ -77,10 +77,10 @@ class ColorMap(Enum):
     def label(self):
         return {
             ColorMap.NONE: _("None"),
-            ColorMap.JACOBIAN: _("Change of volume (Jacobian)"),
-            ColorMap.CONSISTENCY: _("Forward and back again"),
-            ColorMap.MAGNITUDE: _("Length of the deformation"),
-            ColorMap.RESIDUAL: _("Edges that do not meet"),
+            ColorMap.JACOBIAN: _("Volume change (Jacobian)"),
+            ColorMap.CONSISTENCY: _("Forward-backward error"),
+            ColorMap.MAGNITUDE: _("Displacement"),
+            ColorMap.RESIDUAL: _("Residual misalignment"),
             ColorMap.SPREAD: _("Dependence on the start"),
         }[self]
 

@@ -1,4 +1,4 @@
-"""The same pair registered again: from moved starts, and the other way round.
+"""The same pair registered again: from perturbed starts, and in the other direction.
 
 Both take the model and the options with which the transform was made.
 """
@@ -23,56 +23,56 @@ from NeuralRegistrationLib.Scene import (
     Volumes,
 )
 
-STARTS = 4  # of the registrations whose answers are compared
+STARTS = 4  # registrations whose results are compared
 
 
-def spread(subject: Subject, *, onDone=None, onProgress=None):
-    """The job that registers again from moved starts: where the answers differ, in mm.
+def submitRobustness(subject: Subject, *, onDone=None, onProgress=None):
+    """The job that registers again from perturbed starts: where the results differ, in mm.
 
-    Its result has the VTK image and where it lies. Without a record it takes the default engine.
+    Its result is a VTK image and its grid. Without a record it takes the default engine.
     """
-    made = RegistrationRecord.read(subject.transform)
-    options = made.options if made is not None else RegistrationOptions(model="convex")
+    record = RegistrationRecord.read(subject.transform)
+    options = record.options if record is not None else RegistrationOptions(model="convex")
 
     def arguments() -> Steps:
         fixed, moving = yield from subject.sides()
         return {"fixed": fixed, "moving": moving, "options": options, "starts": STARTS}
 
-    def deliver(answer) -> Steps:
-        voxels = answer["spread"]
+    def deliver(output) -> Steps:
+        voxels = output["spread"]
         image = yield from Volumes.imageData(voxels.data)
         return image, voxels.grid
 
-    check = Jobs.unchanged(subject)
-    return _submitted(subject, "robustness", arguments(), deliver, onDone, onProgress, check)
+    check = Jobs.changeCheck(subject)
+    return _submit(subject, "robustness", arguments(), deliver, onDone, onProgress, check)
 
 
-def otherWay(subject: Subject, *, onDone=None, onProgress=None):
+def submitReverse(subject: Subject, *, onDone=None, onProgress=None):
     """The job that registers the fixed onto the moving image; its result is a transform node.
 
-    The node refers to both volumes, so that the next review measures consistency with it; asked
-    for again, it is filled anew. Raises InvalidOption when nothing says how the transform was made.
+    The node refers to both volumes, so that the next review measures consistency with it; when
+    asked for again, it is filled anew. Raises InvalidOption when the transform has no record.
     """
-    made = RegistrationRecord.read(subject.transform)
-    if made is None:
+    record = RegistrationRecord.read(subject.transform)
+    if record is None:
         raise InvalidOption(
             "consistency asks for a registration the other way, made in the same way",
             where=subject.transform.GetName(),
-            got="a transform that does not say how it was made",
+            got="a transform without a record of how it was made",
             remedy="Register the other way with the program that made it, and load that.",
         )
 
     def deliver(registration) -> Steps:
         grid = yield from Geometry.gridTransformInSteps(registration.field)
         check()
-        return _placed(subject, registration, grid)
+        return _reverseNode(subject, registration, grid)
 
-    check = Jobs.unchanged(subject)
-    arguments = _turnedRound(subject, made)
-    return _submitted(subject, "register", arguments, deliver, onDone, onProgress, check)
+    check = Jobs.changeCheck(subject)
+    arguments = _reverseJob(subject, record)
+    return _submit(subject, "register", arguments, deliver, onDone, onProgress, check)
 
 
-def _submitted(subject, kind, arguments, deliver, onDone, onProgress, check):
+def _submit(subject, kind, arguments, deliver, onDone, onProgress, check):
     from NeuralRegistrationLib.Worker import Queue as Registrations
 
     return Registrations.queue().submit(
@@ -86,16 +86,17 @@ def _submitted(subject, kind, arguments, deliver, onDone, onProgress, check):
     )
 
 
-def _turnedRound(subject: Subject, made) -> Steps:
+def _reverseJob(subject: Subject, record) -> Steps:
     """The job of the registration with both sides exchanged."""
     fixed, moving = yield from subject.sides()
     masks = []
     for side in ("moving", "fixed"):
-        node, segments = made.nodes.get(f"{side}Mask"), made.segments.get(f"{side}MaskSegments")
+        node = record.nodes.get(f"{side}Mask")
+        segments = record.segments.get(f"{side}MaskSegments")
         masks.append((yield from Segmentations.maskLayers(node, segments)))
-    start = made.nodes.get("initialTransform")
+    start = record.nodes.get("initialTransform")
     if start is not None:
-        start = Transforms.start(start, moving.place, otherWay=True)
+        start = Transforms.start(start, moving.place, inverse=True)
         start = (yield from start) if hasattr(start, "send") else rows_of(start)
     return RegisterJob(
         fixed=moving,
@@ -103,14 +104,14 @@ def _turnedRound(subject: Subject, made) -> Steps:
         fixed_mask=masks[0],
         moving_mask=masks[1],
         initial=start,
-        options=made.options,
+        options=record.options,
         warped=False,
         inverse=False,
         cubic_readers=True,
     )
 
 
-def _placed(subject: Subject, registration, grid):
+def _reverseNode(subject: Subject, registration, grid):
     """The transform node, beside the moving volume."""
     fixed, moving = subject.fixedVolume, subject.movingVolume
     scene, node = subject.transform.GetScene(), opposite(subject.transform)

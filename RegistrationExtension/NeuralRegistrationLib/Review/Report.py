@@ -20,9 +20,9 @@ _UID = "DICOM.instanceUIDs"
 
 
 class ReviewReport:
-    """Asks for a file and lets the report be written; offers what a PDF needs.
+    """Asks for a file and lets the worker write the report; offers to install what a PDF needs.
 
-    onSay: called with what there is to say.
+    onSay: called with a sentence for the status line.
     """
 
     def __init__(self, ui, onSay: Callable[[str], None]) -> None:
@@ -48,7 +48,7 @@ class ReviewReport:
             "report",
             _arguments(subject, reviewed, decision, path),
             scene=subject.transform.GetScene(),
-            onDone=self._ended,
+            onDone=self._finish,
         )
 
     def forget(self) -> None:
@@ -56,14 +56,14 @@ class ReviewReport:
         self._last = None
         self._button.visible = False
 
-    def _ended(self, job) -> None:
+    def _finish(self, job) -> None:
         self.job = None
         if job.state == "done":
             names = ", ".join(Path(path).name for path in job.result["written"])
             self._onSay(
                 " ".join(filter(None, (_("Written: {files}.").format(files=names), _pdf())))
             )
-            self._button.visible = bool(Dependencies.missingToPrint())
+            self._button.visible = bool(Dependencies.missingForReports())
         elif job.state == "failed":
             self._onSay(str(job.error))
         else:
@@ -72,11 +72,11 @@ class ReviewReport:
     def install(self) -> None:
         """Install what a PDF needs, in the background, and write the report once more."""
         self._button.enabled = False
-        self._onSay(_("Installing what a PDF needs. You can go on working."))
-        installer = Dependencies.Installer(lambda line: None, self._installed)
-        installer.install(Dependencies.missingToPrint())
+        self._onSay(_("Installing what a PDF needs. You can keep working."))
+        installer = Dependencies.Installer(lambda line: None, self._writeAgain)
+        installer.install(Dependencies.missingForReports())
 
-    def _installed(self, problem: str) -> None:
+    def _writeAgain(self, problem: str) -> None:
         self._button.enabled = True
         if problem:
             self._onSay(problem)
@@ -89,12 +89,12 @@ class ReviewReport:
 
 def _pdf() -> str:
     """What a PDF, or all letters in it, would need; "" if nothing."""
-    missing = Dependencies.missingToPrint()
+    missing = Dependencies.missingForReports()
     if not missing:
         return ""
     printed = Dependencies.isInstalled("fpdf")
     purpose = _("To print names in all scripts") if printed else _("For a PDF")
-    return Dependencies.described(missing, purpose)
+    return Dependencies.describe(missing, purpose)
 
 
 def _arguments(subject, reviewed, decision, path: str) -> Steps:
@@ -114,14 +114,14 @@ def _arguments(subject, reviewed, decision, path: str) -> Steps:
 
 
 def _files(subject) -> dict[str, str]:
-    """The files that nodes were read from and still equal."""
-    found = {}
+    """The files that nodes were read from and have not changed since."""
+    files = {}
     for role, node in subject.nodes().items():
         storage = node.GetStorageNode() if node.IsA("vtkMRMLStorableNode") else None
         name = storage.GetFullNameFromFileName() if storage is not None else ""
         if name and Path(name).is_file() and not node.GetModifiedSinceRead():
-            found[role] = name
-    return found
+            files[role] = name
+    return files
 
 
 def _provenance(subject) -> dict:

@@ -1,8 +1,8 @@
-"""What is to be reviewed, and how it is handed to the core: a transform node and its images.
+"""What is to be reviewed, and how the core gets it: a transform node and its images.
 
-The transform counts with everything above it, as the way of points from the fixed image in the
-world to the moving one. What lies under the transform already is taken from below it: the review
-looks at both sides as they were before anything was brought along.
+The transform counts with everything above it, as it maps points from the fixed image in the world
+to the moving one. Nodes that are under the transform already are taken as they are without it: the
+review compares both sides as they were before the registration.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class Subject:
     """The nodes of a review: volumes, structures and markups of both sides.
 
     fixedSegments, movingSegments: segmentations or label maps. mask: either, on the fixed side;
-    only what lies in it counts. profile: a file of limits,
-    those of TG-132 if empty. All but the transform may be missing.
+    only what is inside counts. profile: a file of limits, those of TG-132 if empty. All but the
+    transform may be missing.
     """
 
     transform: Any
@@ -63,10 +63,10 @@ class Subject:
     def job(self, detail: str, maps: tuple[str, ...] = ()) -> Steps:
         """The arguments of the worker's job `review`, in short steps."""
         sides = self.fixedSegments, self.movingSegments
-        numbers, (ofFixed, ofMoving) = yield from Structures.numbered(*sides)
+        numbers, (ofFixed, ofMoving) = yield from Structures.numberNames(*sides)
         pairs = list(self.pairs())
         return {
-            "transform": (yield from self.way()),
+            "transform": (yield from self.record()),
             "fixed": (yield from self._volume(self.fixedVolume)),
             "moving": (yield from self._volume(self.movingVolume)),
             "fixed_labels": (yield from self._labels(self.fixedSegments, numbers, ofFixed)),
@@ -76,7 +76,7 @@ class Subject:
             "moving_points": [tuple(moving) for _name, _fixed, moving in pairs],
             "point_names": [name for name, _fixed, _moving in pairs],
             "mask": (yield from self._mask()),
-            **(yield from self._back()),
+            **(yield from self._inverse()),
             "profile": self.profile or None,
             "detail": detail,
             "maps": maps,
@@ -85,36 +85,36 @@ class Subject:
     # The transform
 
     def fromWorld(self) -> vtk.vtkGeneralTransform:
-        """The way of RAS points from the fixed image to the moving one."""
-        way = vtk.vtkGeneralTransform()
-        self.transform.GetTransformFromWorld(way)
-        return way
+        """The transform of RAS points from the fixed image to the moving one."""
+        transform = vtk.vtkGeneralTransform()
+        self.transform.GetTransformFromWorld(transform)
+        return transform
 
-    def way(self) -> Steps:
+    def record(self) -> Steps:
         """The transform as a matrix, as its own grid, or sampled over the fixed image."""
-        return (yield from _wayOf(self.transform, self.fixedVolume))
+        return (yield from _recordOf(self.transform, self.fixedVolume))
 
-    def _back(self) -> Steps:
+    def _inverse(self) -> Steps:
         """The opposite transform, where a node of the scene holds it, and where it comes from."""
-        back = opposite(self.transform)
-        way = None if back is None else (yield from _wayOf(back, self.movingVolume))
-        isOwn = back is not None and areOfOne(self.transform, back)
-        return {"inverse": way, "own_inverse": isOwn}
+        node = opposite(self.transform)
+        record = None if node is None else (yield from _recordOf(node, self.movingVolume))
+        isOwn = node is not None and areOfOne(self.transform, node)
+        return {"inverse": record, "own_inverse": isOwn}
 
     def sides(self) -> Steps:
-        """What both volumes hold, without what the transform does to them: fixed and moving."""
+        """Both volumes without the effect of the transform: fixed and moving."""
         fixed = yield from self._volume(self.fixedVolume)
         return fixed, (yield from self._volume(self.movingVolume))
 
     # Volumes and segments
 
     def _volume(self, node) -> Steps:
-        return None if node is None else (yield from self._handed(Volumes.storedIn(node)))
+        return None if node is None else (yield from self._voxels(Volumes.contentOf(node)))
 
-    def _handed(self, stored) -> Steps:
-        """A record where the node lies, without what the transform itself does to it."""
+    def _voxels(self, stored) -> Steps:
+        """The record of a node's voxels, without the effect of the transform itself."""
         if self.transform not in Transforms.nodesAbove(stored.node):
-            return (yield from stored.handedOver())
+            return (yield from stored.record())
         matrix = vtk.vtkMatrix4x4()
         parent = stored.node.GetParentTransformNode()
         kind = slicer.vtkMRMLTransformNode
@@ -123,7 +123,7 @@ class Subject:
         grid = Geometry.gridOf(stored.size, toBelow) if linear or parent is self.transform else None
         if grid is None:
             raise InvalidOption(
-                "what lies between a node and the reviewed transform only moves and turns it",
+                "transforms between a node and the reviewed transform only move and turn it",
                 where=stored.node.GetName(),
                 got="a transform that bends or shears",
                 remedy="Harden that transform first.",
@@ -132,57 +132,57 @@ class Subject:
 
     def _labels(self, node, numbers: dict[str, int], names: dict[int, str]) -> Steps:
         """A label map of the structures with these numbers; None without any."""
-        made = None if node is None else (yield from Structures.labelMap(node, numbers, names))
-        return None if made is None else (yield from self._handed(made))
+        labels = None if node is None else (yield from Structures.labelMap(node, numbers, names))
+        return None if labels is None else (yield from self._voxels(labels))
 
     def _mask(self) -> Steps:
         """All structures of the mask as one; None without a mask."""
         if self.mask is None:
             return None
-        made = yield from Structures.asOne(self.mask)
-        if made is None:
+        mask = yield from Structures.asMask(self.mask)
+        if mask is None:
             raise InvalidImage(
                 "a mask has a segment that is not empty",
                 where=self.mask.GetName(),
                 remedy="Draw the region that counts, or choose another mask.",
             )
-        return (yield from self._handed(made))
+        return (yield from self._voxels(mask))
 
     # Landmarks
 
     def pairs(self) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-        """Name and both places, LPS mm, of each landmark that is placed on both sides.
+        """Name and both points, LPS mm, of each landmark that is defined on both sides.
 
-        Partners have one name, where names are unique; else they stand at one place in the order.
+        Partners have the same name, where names are unique; else the same position in the lists.
         """
         if self.fixedPoints is None or self.movingPoints is None:
             return
         partners = _partners(self.fixedPoints, self.movingPoints)
-        for n, name in placed(self.fixedPoints):
+        for n, name in definedPoints(self.fixedPoints):
             if n in partners:
-                place = np.zeros(3)
-                self.fixedPoints.GetNthControlPointPositionWorld(n, place)
-                moving = self.movingPlace(self.movingPoints, partners[n])
-                yield name, Geometry.flipped(place), moving
+                fixed = np.zeros(3)
+                self.fixedPoints.GetNthControlPointPositionWorld(n, fixed)
+                moving = self.movingPoint(self.movingPoints, partners[n])
+                yield name, Geometry.flip(fixed), moving
 
-    def movingPlace(self, node, n: int) -> np.ndarray:
-        """Where a point of the moving side lies without the transform, LPS mm."""
-        place = np.zeros(3)
-        node.GetNthControlPointPosition(n, place)
-        return Geometry.flipped(np.array(self.toMovingSide(node).TransformPoint(place)))
+    def movingPoint(self, node, n: int) -> np.ndarray:
+        """A point of the moving side without the transform, LPS mm."""
+        point = np.zeros(3)
+        node.GetNthControlPointPosition(n, point)
+        return Geometry.flip(np.array(self.toMovingSide(node).TransformPoint(point)))
 
     def toMovingSide(self, node) -> vtk.vtkGeneralTransform:
         """From the space in which a node is stored to that of the moving image, RAS."""
         below = self.transform if self.transform in Transforms.nodesAbove(node) else None
-        way = vtk.vtkGeneralTransform()
+        transform = vtk.vtkGeneralTransform()
         slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(
-            node.GetParentTransformNode(), below, way
+            node.GetParentTransformNode(), below, transform
         )
-        return way
+        return transform
 
 
-def placed(markups) -> list[tuple[int, str]]:
-    """Number and name of each control point that stands somewhere."""
+def definedPoints(markups) -> list[tuple[int, str]]:
+    """Number and name of each control point whose position is defined."""
     return [
         (n, markups.GetNthControlPointLabel(n))
         for n in range(markups.GetNumberOfControlPoints())
@@ -192,13 +192,13 @@ def placed(markups) -> list[tuple[int, str]]:
 
 def _partners(fixed, moving) -> dict[int, int]:
     """Which point of the one side belongs to which of the other."""
-    ours, theirs = placed(fixed), placed(moving)
+    ours, theirs = definedPoints(fixed), definedPoints(moving)
     names = {name: n for n, name in theirs}
     unique = len(names) == len(theirs) and len({name for _n, name in ours}) == len(ours)
     if unique and any(name in names for _n, name in ours):
         return {n: names[name] for n, name in ours if name in names}
-    there = {n for n, _name in theirs}
-    return {n: n for n, _name in ours if n in there}
+    defined = {n for n, _name in theirs}
+    return {n: n for n, _name in ours if n in defined}
 
 
 def sides(transformNode) -> tuple[Any, Any]:
@@ -216,44 +216,44 @@ def opposite(transformNode):
     pair = sides(transformNode)
     if None in pair or transformNode.GetParentTransformNode() is not None:
         return None
-    found = [
+    nodes = [
         node
         for node in slicer.util.getNodesByClass("vtkMRMLTransformNode")
         if sides(node) == pair[::-1] and node.GetParentTransformNode() is None
     ]
-    return min(found, key=lambda node: areOfOne(transformNode, node), default=None)
+    return min(nodes, key=lambda node: areOfOne(transformNode, node), default=None)
 
 
-def _wayOf(node, volume) -> Steps:
-    way, linear = vtk.vtkGeneralTransform(), vtk.vtkTransform()
-    node.GetTransformFromWorld(way)
-    if slicer.vtkMRMLTransformNode.IsGeneralTransformLinear(way, linear):
+def _recordOf(node, volume) -> Steps:
+    transform, linear = vtk.vtkGeneralTransform(), vtk.vtkTransform()
+    node.GetTransformFromWorld(transform)
+    if slicer.vtkMRMLTransformNode.IsGeneralTransformLinear(transform, linear):
         return rows_of(Geometry.matrixInLps(linear.GetMatrix()))
     held = node.GetTransformFromParent()
     if node.GetParentTransformNode() is None and _isGrid(held):
-        return (yield from _fieldOf(held))
+        return (yield from _gridRecord(held))
     if volume is None:
         raise InvalidOption(
-            "a transform of this kind is looked at where its image lies",
+            "a transform of this kind is sampled over its image",
             where=node.GetName(),
             got="no volume",
             remedy="Choose the fixed and the moving volume.",
         )
-    around = Volumes.storedIn(volume).straightGrid
-    return (yield from Geometry.sampled(way, Geometry.coarse(around, _MOST_SAMPLES)))
+    around = Volumes.contentOf(volume).straightGrid
+    return (yield from Geometry.sample(transform, Geometry.coarse(around, _MOST_SAMPLES)))
 
 
 def _isGrid(held) -> bool:
     return isinstance(held, slicer.vtkOrientedGridTransform) and not held.GetInverseFlag()
 
 
-def _fieldOf(held) -> Steps:
+def _gridRecord(held) -> Steps:
     """The record of a grid transform, turned into LPS slab by slab, single precision."""
     image, grid = held.GetDisplacementGrid(), Geometry.gridUnder(held)
     stored = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(*grid.shape, 3)
     vectors = np.empty(stored.shape, np.float32)
     scale, shift = held.GetDisplacementScale(), held.GetDisplacementShift()
     for part in slabs(stored):
-        vectors[part] = Geometry.flipped(stored[part] * scale + shift)
+        vectors[part] = Geometry.flip(stored[part] * scale + shift)
         yield
     return Field(vectors, grid)

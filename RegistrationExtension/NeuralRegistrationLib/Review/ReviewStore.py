@@ -32,10 +32,10 @@ def _textNode(transformNode):
 def recall(transformNode) -> tuple[QualityReport | None, Decision | None]:
     """The report and the decision that are kept; a decision also beside the transform's file."""
     node = _textNode(transformNode)
-    kept = json.loads(node.GetText()) if node is not None and node.GetText() else {}
-    report = QualityReport.from_record(kept["report"]) if kept.get("report") else None
-    if kept.get("decision"):
-        return report, Decision(**kept["decision"])
+    record = json.loads(node.GetText()) if node is not None and node.GetText() else {}
+    report = QualityReport.from_record(record["report"]) if record.get("report") else None
+    if record.get("decision"):
+        return report, Decision(**record["decision"])
     path = fileOf(transformNode)
     return report, read_decision(decision_path(path)) if path is not None else None
 
@@ -49,11 +49,11 @@ def remember(transformNode, report: QualityReport | None, decision: Decision | N
         node = scene.AddNewNodeByClass("vtkMRMLTextNode", name)
         transformNode.SetNodeReferenceID(_ROLE, node.GetID())
         SubjectHierarchy.placeBeside(node, transformNode)
-    kept = {
+    record = {
         "report": report and report.as_record(),
         "decision": decision and decision.as_record(),
     }
-    node.SetText(json.dumps(kept))
+    node.SetText(json.dumps(record))
 
 
 def forget(transformNode) -> None:
@@ -79,11 +79,11 @@ def decide(transformNode, report: QualityReport, decision: Decision) -> Path | N
 
 
 def void(transformNode) -> None:
-    """Say in the transform's description that a decision does not hold any more."""
-    was = next((line for line in _lines(transformNode) if line.startswith(_OURS)), "")
+    """State in the transform's description that a decision is no longer valid."""
+    former = next((line for line in _lines(transformNode) if line.startswith(_OURS)), "")
     mark = _("void, the transform was changed. It was: ")
-    if was and mark not in was:
-        _describe(transformNode, mark + was.removeprefix(_OURS))
+    if former and mark not in former:
+        _describe(transformNode, mark + former.removeprefix(_OURS))
 
 
 def _lines(transformNode) -> list[str]:
@@ -91,7 +91,7 @@ def _lines(transformNode) -> list[str]:
 
 
 def _describe(transformNode, words: str) -> None:
-    """Say it in the first line of the description, and leave the others as they are."""
+    """Put the words in the first line of the description, and leave the others as they are."""
     others = [line for line in _lines(transformNode) if not line.startswith(_OURS)]
     transformNode.SetDescription("\n".join([_OURS + words, *others]))
 

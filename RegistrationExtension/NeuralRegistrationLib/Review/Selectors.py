@@ -1,6 +1,6 @@
 """Choosing structures: segmentations or label maps.
 
-The parameter wrapper ties a selector to nodes of one class, or to all; these two it does not know.
+The parameter wrapper connects a selector to nodes of one class, or of all; these have two classes.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ class StructureSelectors:
         self._onChosen, self._showing = onChosen, False
         for name, selector in self._selectors.items():
             selector.connect(
-                "currentNodeChanged(vtkMRMLNode*)", lambda node, name=name: self._chosen(name, node)
+                "currentNodeChanged(vtkMRMLNode*)", lambda node, name=name: self._choose(name, node)
             )
 
-    def _chosen(self, name: str, node) -> None:
+    def _choose(self, name: str, node) -> None:
         if not self._showing:
             self._onChosen({name: node})
 
     def show(self, parameters) -> None:
-        """Show what the parameters name, without telling anybody."""
+        """Show the nodes of the parameters, without calling back."""
         self._showing = True
         for name, selector in self._selectors.items():
             selector.setCurrentNode(getattr(parameters, name))

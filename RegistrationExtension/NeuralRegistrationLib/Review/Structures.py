@@ -1,7 +1,7 @@
 """Structures drawn on an image: the segments of a segmentation, or the labels of a label map.
 
-Structures of one name on both sides are compared. A label is called as its color table calls it,
-or as that of the other side's label map does; else by its number.
+Structures of the same name on both sides are compared. The name of a label is that in its color
+table, or in that of the other side's label map, or its number.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _LABELS = "Binary labelmap"
 _MOST_LABELS = 1 << 16  # what a label map for the core can tell apart
 
 
-def numbered(fixed, moving) -> Steps:
+def numberNames(fixed, moving) -> Steps:
     """A number for each name of a structure on either side, and the names of labels by value.
 
     fixed, moving: nodes, or None. Gives a dict of numbers by name, from 1, the same for both sides,
@@ -55,13 +55,11 @@ def _namesOfSegments(node) -> list[str]:
 
 def labelsIn(node) -> Steps:
     """The labels of a label map that have voxels, without 0. Raises InvalidImage."""
-    data = Volumes.storedIn(node).data
-    found = np.zeros(_MOST_LABELS, bool)
+    data = Volumes.contentOf(node).data
+    used = np.zeros(_MOST_LABELS, bool)
     for part in slabs(data):
         some = data[part]
-        if not (
-            np.array_equal(some, np.trunc(some)) and 0 <= some.min() <= some.max() < len(found)
-        ):
+        if not (np.array_equal(some, np.trunc(some)) and 0 <= some.min() <= some.max() < len(used)):
             raise InvalidImage(
                 "labels are whole numbers",
                 where=node.GetName(),
@@ -69,13 +67,13 @@ def labelsIn(node) -> Steps:
                 wanted=f"0 to {_MOST_LABELS - 1}",
             )
         counts = np.bincount(some.ravel().astype(np.intp))
-        found[: len(counts)] |= counts > 0
+        used[: len(counts)] |= counts > 0
         yield
-    return [int(value) for value in np.flatnonzero(found) if value]
+    return [int(value) for value in np.flatnonzero(used) if value]
 
 
 def _nameInTable(node, value: int) -> str:
-    """What the color table of a label map calls a label; "" if it does not say."""
+    """The name of a label in the color table of its label map; "" if there is none."""
     display = node.GetDisplayNode()
     table = display.GetColorNode() if display is not None else None
     if table is None or not 0 <= value < table.GetNumberOfColors():
@@ -88,36 +86,36 @@ def labelMap(node, numbers: dict[str, int], names: dict[int, str]) -> Steps:
     """All structures of a node in one label map, by these numbers; None if there are none.
 
     names: of the labels, where the node is a label map. Where segments overlap, the later one
-    stands. Raises InvalidOption where the layers of a segmentation do not fit each other.
+    wins. Raises InvalidOption where the layers of a segmentation do not fit each other.
     """
     if _isLabelMap(node):
-        return (yield from _renumbered(node, {v: numbers[name] for v, name in names.items()}))
-    return (yield from _merged(node, numbers))
+        return (yield from _renumber(node, {v: numbers[name] for v, name in names.items()}))
+    return (yield from _merge(node, numbers))
 
 
-def asOne(node) -> Steps:
+def asMask(node) -> Steps:
     """All structures of a node as one mask; None if there are none."""
     if _isLabelMap(node):
-        return (yield from _renumbered(node, dict.fromkeys((yield from labelsIn(node)), 1)))
-    return (yield from _merged(node, dict.fromkeys(_namesOfSegments(node), 1)))
+        return (yield from _renumber(node, dict.fromkeys((yield from labelsIn(node)), 1)))
+    return (yield from _merge(node, dict.fromkeys(_namesOfSegments(node), 1)))
 
 
-def _renumbered(node, values: dict[int, int]) -> Steps:
-    stored = Volumes.storedIn(node)
+def _renumber(node, values: dict[int, int]) -> Steps:
+    stored = Volumes.contentOf(node)
     if not values:
         return None
     table = np.zeros(max(values) + 1, np.uint16)
     for value, number in values.items():
         table[value] = number
-    found = np.empty(stored.data.shape, np.uint16)
-    for part in slabs(found):
-        found[part] = table[stored.data[part].astype(np.intp)]
+    labels = np.empty(stored.data.shape, np.uint16)
+    for part in slabs(labels):
+        labels[part] = table[stored.data[part].astype(np.intp)]
         yield
-    return Volumes.Stored(found, stored.indexToParent, node, labels=True)
+    return Volumes.Content(labels, stored.indexToParent, node, labels=True)
 
 
-def _merged(segmentationNode, numbers: dict[str, int]) -> Steps:
-    """All segments in one label map; where some overlap, the later one stands. None if empty."""
+def _merge(segmentationNode, numbers: dict[str, int]) -> Steps:
+    """All segments in one label map; where some overlap, the later one wins. None if empty."""
     segmentation = segmentationNode.GetSegmentation()
     layers = list(Segmentations.layersOf(segmentationNode))
     if not layers:
@@ -135,12 +133,12 @@ def _merged(segmentationNode, numbers: dict[str, int]) -> Steps:
         nx, ny, nz = stored.size
         into = merged[z : z + nz, y : y + ny, x : x + nx]
         for part in slabs(stored.data):
-            found = table[np.clip(stored.data[part], 0, len(table) - 1)]
-            into[part] = np.where(found > 0, found, into[part])
+            labels = table[np.clip(stored.data[part], 0, len(table) - 1)]
+            into[part] = np.where(labels > 0, labels, into[part])
             yield
     shift = np.eye(4)
     shift[:3, 3] = low
-    return Volumes.Stored(merged, first.indexToParent @ shift, segmentationNode, labels=True)
+    return Volumes.Content(merged, first.indexToParent @ shift, segmentationNode, labels=True)
 
 
 def _offset(first, other) -> np.ndarray:
@@ -159,16 +157,16 @@ def segmentation(node):
     """The segments of a node, to be drawn; those of a label map share its voxels."""
     if not _isLabelMap(node):
         return node.GetSegmentation()
-    stored = Volumes.storedIn(node)
+    stored = Volumes.contentOf(node)
     image = slicer.vtkOrientedImageData()
     image.ShallowCopy(node.GetImageData())
     image.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(stored.indexToParent))
-    made = slicer.vtkSegmentation()
-    made.SetSourceRepresentationName(_LABELS)
+    copy = slicer.vtkSegmentation()
+    copy.SetSourceRepresentationName(_LABELS)
     for value in at_once(labelsIn(node)):
         segment = slicer.vtkSegment()
         segment.SetName(_nameInTable(node, value) or f"label {value}")
         segment.SetLabelValue(value)
         segment.AddRepresentation(_LABELS, image)
-        made.AddSegment(segment, f"label {value}")
-    return made
+        copy.AddSegment(segment, f"label {value}")
+    return copy

@@ -28,21 +28,21 @@ class ReviewWorklist:
         self._cases: list = []
         self._current, self._on = "", False
         Tables.prepare(ui.reviewWorklistTable, (_("Transform"), _("Review"), _("Decision")))
-        ui.reviewWorklistTable.connect("itemSelectionChanged()", self._chosen)
+        ui.reviewWorklistTable.connect("itemSelectionChanged()", self._takeRow)
         ui.reviewPreviousButton.connect("clicked()", lambda: self.go(-1))
         ui.reviewNextButton.connect("clicked()", lambda: self.go(1))
         ui.reviewOpenListButton.connect("clicked()", self.open)
-        self._keys = [key("Ctrl+PgUp", widget, lambda: self.go(-1))]
-        self._keys += [key("Ctrl+PgDown", widget, lambda: self.go(1))]
+        self.shortcuts = [key("Ctrl+PgUp", widget, lambda: self.go(-1))]
+        self.shortcuts += [key("Ctrl+PgDown", widget, lambda: self.go(1))]
 
     def active(self, on: bool) -> None:
-        """Listen to the keys, or leave them to others."""
+        """React to the keys, or leave them to others."""
         self._on = on
-        for shortcut in self._keys:
+        for shortcut in self.shortcuts:
             shortcut.setEnabled(on and len(self._cases) > 1)
 
     def clear(self) -> None:
-        """The scene closes: what was loaded is gone, a list of files is left."""
+        """The scene closes: what was loaded is gone, a list of files is closed."""
         self._source, self._cases, self._current = SceneCases(), [], ""
         Tables.fill(self.ui.reviewWorklistTable, [])
 
@@ -69,7 +69,7 @@ class ReviewWorklist:
         self._cases = self._source.cases()
         dark = Tables.isDark(self.ui.reviewWorklistTable)
         verdicts = [case.verdict for case in self._cases]
-        rows = [(case.name, _shown(case.verdict), case.decision) for case in self._cases]
+        rows = [(case.name, _describe(case.verdict), case.decision) for case in self._cases]
         Tables.fill(self.ui.reviewWorklistTable, rows)
         colors = [FindingTexts.color(verdict, dark) for verdict in verdicts]
         Tables.paint(self.ui.reviewWorklistTable, 1, colors)
@@ -78,28 +78,28 @@ class ReviewWorklist:
         self.active(self._on)
 
     def keep(self, transformNode, report, decision) -> None:
-        """Remember what was found and decided about a transform."""
+        """Remember the review of a transform and the decision."""
         try:
             self._source.keep(transformNode, report, decision)
         except RegistrationError as error:
             self._onSay(str(error))
 
-    def _chosen(self) -> None:
+    def _takeRow(self) -> None:
         row = self.ui.reviewWorklistTable.currentRow()
         if 0 <= row < len(self._cases):
             self._take(self._cases[row].key)
 
     def go(self, step: int) -> None:
-        """The case before, or the next one that is not decided yet."""
+        """Go to the case before, or to the next one that is not decided yet."""
         keys = [case.key for case in self._cases]
         if not keys:
             return
-        place = keys.index(self._current) if self._current in keys else (-1 if step > 0 else 0)
-        order = [keys[(place + step * n) % len(keys)] for n in range(1, len(keys) + 1)]
+        row = keys.index(self._current) if self._current in keys else (-1 if step > 0 else 0)
+        order = [keys[(row + step * n) % len(keys)] for n in range(1, len(keys) + 1)]
         decided = {case.key for case in self._cases if case.decision}
-        wanted = order if step < 0 else [each for each in order if each not in decided]
-        if wanted and wanted[0] != self._current:
-            self._take(wanted[0])
+        candidates = order if step < 0 else [each for each in order if each not in decided]
+        if candidates and candidates[0] != self._current:
+            self._take(candidates[0])
 
     def _take(self, chosen: str) -> None:
         try:
@@ -111,7 +111,7 @@ class ReviewWorklist:
         self._onChosen(parameters)
 
 
-def _shown(verdict: str) -> str:
+def _describe(verdict: str) -> str:
     if verdict == "error":
         return _("not possible")
-    return FindingTexts.signed(verdict) if verdict else _("not yet")
+    return FindingTexts.withSign(verdict) if verdict else _("not yet")

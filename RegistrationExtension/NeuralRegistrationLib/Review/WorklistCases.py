@@ -1,4 +1,4 @@
-"""What a worklist goes through: the transforms of the scene, or cases whose files a CSV names."""
+"""The cases of a worklist: the transforms of the scene, or files that a CSV names."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class SceneCases:
 
     def cases(self) -> list[Case]:
         """All of them, those at risk first."""
-        known = [(node, *ReviewStore.recall(node)) for node in ReviewStore.candidates()]
+        records = [(node, *ReviewStore.recall(node)) for node in ReviewStore.candidates()]
         cases = [
             Case(
                 node.GetID(),
@@ -40,7 +40,7 @@ class SceneCases:
                 report.verdict if report is not None else "",
                 decision.verdict if decision is not None else "",
             )
-            for node, report, decision in known
+            for node, report, decision in records
         ]
         return sorted(cases, key=lambda case: (_RISK.index(case.verdict), case.name))
 
@@ -62,7 +62,7 @@ class SceneCases:
 class FileCases:
     """The cases of a CSV, as `neuralreg worklist` writes it: each is loaded when its turn comes.
 
-    What was decided is written into the CSV at once, so that work goes on where it was stopped.
+    Decisions are written into the CSV at once, so that work resumes where it was stopped.
     Raises RegistrationError when the CSV cannot be read.
     """
 
@@ -82,17 +82,17 @@ class FileCases:
         return [Case(e.case, e.case, e.verdict, e.decision) for e in entries]
 
     def take(self, key: str) -> dict:
-        """Load a case's files; those of the one before go. The parameters that show it."""
+        """Load a case's files in place of the former ones; gives the parameters that show it."""
         self.leave()
         entry, self._current = self._entries[key], key
         self._changes = Revert.Changes(slicer.mrmlScene)
         loaded = {
-            "transform": self._loaded(slicer.util.loadTransform, entry.transform),
-            "fixedVolume": self._loaded(slicer.util.loadVolume, entry.fixed),
-            "movingVolume": self._loaded(slicer.util.loadVolume, entry.moving),
-            "fixedSegments": self._loaded(slicer.util.loadSegmentation, entry.fixed_seg),
-            "movingSegments": self._loaded(slicer.util.loadSegmentation, entry.moving_seg),
-            "mask": self._loaded(slicer.util.loadSegmentation, entry.mask),
+            "transform": self._load(slicer.util.loadTransform, entry.transform),
+            "fixedVolume": self._load(slicer.util.loadVolume, entry.fixed),
+            "movingVolume": self._load(slicer.util.loadVolume, entry.moving),
+            "fixedSegments": self._load(slicer.util.loadSegmentation, entry.fixed_seg),
+            "movingSegments": self._load(slicer.util.loadSegmentation, entry.moving_seg),
+            "mask": self._load(slicer.util.loadSegmentation, entry.mask),
         }
         transform = self._transform = loaded["transform"]
         roles = transform.GetFixedNodeReferenceRole(), transform.GetMovingNodeReferenceRole()
@@ -101,7 +101,7 @@ class FileCases:
                 transform.SetNodeReferenceID(role, loaded[side].GetID())
         return {**loaded, **self._landmarks(entry.landmarks)}
 
-    def _loaded(self, load, path: str):
+    def _load(self, load, path: str):
         """The node in a file; None without one. Raises UnreadableFile."""
         if not path:
             return None
@@ -111,29 +111,31 @@ class FileCases:
             raise UnreadableFile("a case cannot be loaded", where=path, got=str(error)) from error
         if node is None:
             raise UnreadableFile("a case cannot be loaded", where=path)
-        return self._changes.made(node)
+        return self._changes.rememberNew(node)
 
     def _landmarks(self, path: str) -> dict:
-        found = {"fixedPoints": None, "movingPoints": None}
+        nodes = {"fixedPoints": None, "movingPoints": None}
         if path:
             from neuralreg.review.measures.landmarks import read_pairs
 
             pairs = read_pairs(path)
-            for parameter, points in zip(found, (pairs.fixed, pairs.moving), strict=True):
+            for parameter, points in zip(nodes, (pairs.fixed, pairs.moving), strict=True):
                 kind = "vtkMRMLMarkupsFiducialNode"
-                node = self._changes.made(slicer.mrmlScene.AddNewNodeByClass(kind, parameter))
+                node = self._changes.rememberNew(
+                    slicer.mrmlScene.AddNewNodeByClass(kind, parameter)
+                )
                 node.CreateDefaultDisplayNodes()
                 for name, point in zip(pairs.names, points, strict=True):
-                    node.AddControlPointWorld(vtk.vtkVector3d(*Geometry.flipped(point)), name)
-                found[parameter] = node
-        return found
+                    node.AddControlPointWorld(vtk.vtkVector3d(*Geometry.flip(point)), name)
+                nodes[parameter] = node
+        return nodes
 
     def keyOf(self, transformNode) -> str:
         """The case that is loaded; "" for another transform."""
         return self._current if transformNode is self._transform else ""
 
     def keep(self, transformNode, report, decision) -> None:
-        """Write what was found, and what was decided, into the CSV."""
+        """Write the review and the decision into the CSV."""
         from neuralreg.review.workflow.worklist import record_review, write_worklist
 
         key = self.keyOf(transformNode)
@@ -141,8 +143,8 @@ class FileCases:
             return
         entry = record_review(self._entries[key], report)
         if decision is not None and decision.transform_hash == report.transform_hash:
-            made = {"by": decision.by, "note": decision.note, "time": decision.time}
-            entry = replace(entry, decision=decision.verdict, **made)
+            facts = {"by": decision.by, "note": decision.note, "time": decision.time}
+            entry = replace(entry, decision=decision.verdict, **facts)
         self._entries[key] = entry
         write_worklist(list(self._entries.values()), self.path)
 

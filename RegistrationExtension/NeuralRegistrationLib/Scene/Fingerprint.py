@@ -1,4 +1,4 @@
-"""Whether a node still holds what it held, at the same place."""
+"""Whether a node holds the same content at the same position as before."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _LABELS = "Binary labelmap"
 
 
 def fingerprint(node) -> tuple:
-    """Something that changes with a node's voxels or labels, and with where they lie.
+    """Something that changes with a node's voxels or labels, and with their position.
 
     Looks, names and what else is shown do not count. Cheap: nothing is read.
     """
     content = _ofSegments(node) if node.IsA("vtkMRMLSegmentationNode") else _ofVoxels(node)
-    return content, _place(node)
+    return content, _position(node)
 
 
 def _ofVoxels(node) -> tuple:
@@ -34,8 +34,8 @@ def _ofSegments(node) -> tuple:
     )
 
 
-def _place(node) -> object:
-    """What stands above the node: its matrix, or when it last changed where it bends."""
+def _position(node) -> object:
+    """The matrix above the node, or when what bends it changed last."""
     matrix = Geometry.parentToWorld(node)
     if matrix is not None:
         return matrix.tobytes()

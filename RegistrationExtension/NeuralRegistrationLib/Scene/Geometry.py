@@ -1,4 +1,4 @@
-"""Slicer's space as the core's, and back: RAS stands in this file and nowhere else.
+"""Slicer's space as the core's, and back: RAS is known in this file and nowhere else.
 
 Both are in mm; LPS and RAS differ in the sign of x and y. The core's world is Slicer's world: the
 parent transforms of a node count.
@@ -13,7 +13,7 @@ from neuralreg.errors import InvalidTransform
 from neuralreg.geometry.finer_grid import halve_steps, halve_vectors
 from neuralreg.geometry.grid import Grid
 from neuralreg.worker.messages import Field
-from neuralreg.worker.serialization import Steps, at_once, slabs
+from neuralreg.worker.serialization import Steps, slabs
 from vtk.util.numpy_support import get_vtk_array_type, numpy_to_vtk, vtk_to_numpy
 
 _FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])  # LPS <-> RAS, its own inverse
@@ -90,42 +90,40 @@ def coarse(grid: Grid, mostSamples: int) -> Grid:
     return grid.with_spacing([float(np.cbrt(grid.extent_mm.prod() / mostSamples))] * 3)
 
 
-def flipped(points: np.ndarray) -> np.ndarray:
+def flip(points: np.ndarray) -> np.ndarray:
     """The same points (..., 3) with the signs of the other convention; its own inverse."""
     return points @ _FLIP[:3, :3]
 
 
 def throughVtk(transform: vtk.vtkAbstractTransform, lps: np.ndarray) -> np.ndarray:
     """LPS points (n, 3), moved by a transform that takes RAS points."""
-    given, landed = vtk.vtkPoints(), vtk.vtkPoints()
-    given.SetData(numpy_to_vtk(np.ascontiguousarray(flipped(lps)), deep=True))
-    landed.SetDataTypeToDouble()
-    transform.TransformPoints(given, landed)
-    return flipped(vtk_to_numpy(landed.GetData()))
-
-
-def gridTransform(field):
-    """A field as VTK's grid transform: RAS mm in the scalars, x fastest, linear as in the core.
-
-    field: the core's, or its record. Slicer saves only the oriented kind.
-    """
-    return at_once(gridTransformInSteps(field if isinstance(field, Field) else _record(field)))
+    points, moved = vtk.vtkPoints(), vtk.vtkPoints()
+    points.SetData(numpy_to_vtk(np.ascontiguousarray(flip(lps)), deep=True))
+    moved.SetDataTypeToDouble()
+    transform.TransformPoints(points, moved)
+    return flip(vtk_to_numpy(moved.GetData()))
 
 
 def gridTransformInSteps(field: Field) -> Steps:
-    """The same in short steps, in the field's precision, with the samples that Slicer needs."""
+    """A field as VTK's grid transform: RAS mm in the scalars, x fastest, linear as in the core.
+
+    In short steps, in the field's precision, with the samples that Slicer needs. Slicer saves only
+    the oriented kind.
+    """
     times = field.halvings or (0,) * field.grid.dimension
-    grid, given = halve_steps(field.grid, times), np.empty_like(field.vectors)
-    for part in slabs(given):
-        np.multiply(field.vectors[part], _FLIP.diagonal()[:3].astype(given.dtype), out=given[part])
+    grid, vectors = halve_steps(field.grid, times), np.empty_like(field.vectors)
+    for part in slabs(vectors):
+        np.multiply(
+            field.vectors[part], _FLIP.diagonal()[:3].astype(vectors.dtype), out=vectors[part]
+        )
         yield
     image = vtk.vtkImageData()
     image.SetDimensions(grid.size)
     image.SetSpacing(grid.spacing)
-    image.SetOrigin(flipped(np.array(grid.origin)))
-    image.AllocateScalars(get_vtk_array_type(given.dtype), 3)
+    image.SetOrigin(flip(np.array(grid.origin)))
+    image.AllocateScalars(get_vtk_array_type(vectors.dtype), 3)
     ras = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(*grid.shape, 3)
-    yield from halve_vectors(given, times, ras)
+    yield from halve_vectors(vectors, times, ras)
     directions = np.eye(4)
     directions[:3, :3] = np.reshape(grid.direction, (3, 3))
     transform = slicer.vtkOrientedGridTransform()
@@ -135,28 +133,8 @@ def gridTransformInSteps(field: Field) -> Steps:
     return transform
 
 
-def _record(field) -> Field:
-    from neuralreg.worker.shared_images import record_of
-
-    return record_of(field)
-
-
-def recordOf(transform) -> Field:
-    """The record of a VTK grid transform, in double precision.
-
-    Raises InvalidTransform when it is of another kind.
-    """
-    image = transform.GetDisplacementGrid() if hasattr(transform, "GetDisplacementGrid") else None
-    if image is None:
-        raise InvalidTransform("a grid transform was asked for", got=transform.GetClassName())
-    stored = vtk_to_numpy(image.GetPointData().GetScalars()).astype(float)
-    stored = stored * transform.GetDisplacementScale() + transform.GetDisplacementShift()
-    grid = gridUnder(transform)
-    return Field(np.ascontiguousarray(flipped(stored)).reshape(*grid.shape, 3), grid)
-
-
 def gridUnder(transform) -> Grid:
-    """Where the samples of a VTK grid transform lie. Raises InvalidTransform if sheared."""
+    """The core's grid of a VTK grid transform. Raises InvalidTransform if it is sheared."""
     image = transform.GetDisplacementGrid()
     directions = np.eye(4)
     if transform.GetGridDirectionMatrix():
@@ -169,17 +147,7 @@ def gridUnder(transform) -> Grid:
     return grid
 
 
-def fieldOf(transform):
-    """The core's field of a VTK grid transform, in double precision.
-
-    Raises InvalidTransform when it is of another kind.
-    """
-    from neuralreg.worker.shared_images import field_of
-
-    return field_of(recordOf(transform))
-
-
-def sampled(transform: vtk.vtkAbstractTransform, grid: Grid) -> Steps:
+def sample(transform: vtk.vtkAbstractTransform, grid: Grid) -> Steps:
     """The record of any VTK transform of RAS points, sampled on a grid, in double precision."""
     index = np.indices(grid.shape)[::-1].reshape(3, -1).T
     vectors = np.empty((grid.count, 3))

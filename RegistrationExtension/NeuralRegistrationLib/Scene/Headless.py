@@ -3,7 +3,7 @@
     scene = HeadlessScene()          # needs the package slicer-core
     scene.load(Path("scene.mrb"), Path("cache"))
 
-In Slicer itself `slicer.mrmlScene` is there already.
+In Slicer itself there is `slicer.mrmlScene`.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class HeadlessScene:
         self.application.SetSliceLogics(vtk.vtkCollection())
         self.application.SetViewLogics(vtk.vtkCollection())
         slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(self.scene, True)
-        self.logics = {name: self._started(name) for name in _LOGICS}
+        self.logics = {name: self._startLogic(name) for name in _LOGICS}
 
-    def _started(self, name: str):
+    def _startLogic(self, name: str):
         logic = getattr(slicer, name)()
         logic.SetMRMLApplicationLogic(self.application)
         logic.SetMRMLScene(self.scene)

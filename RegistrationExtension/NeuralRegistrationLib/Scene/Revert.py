@@ -1,4 +1,4 @@
-"""The way back: what a registration made, moved and filled in a scene, and how to undo that."""
+"""Undo of what a registration adds to a scene, moves in it and fills."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ class Changes:
     """Nodes made, put under a transform, or filled. Slicer's own undo is off by default."""
 
     scene: object
-    _made: list[str] = field(default_factory=list)
+    _added: list[str] = field(default_factory=list)
     _moved: list[tuple[str, str | None, str]] = field(default_factory=list)
     _filled: list[tuple[object, Callable[[], None]]] = field(default_factory=list)
 
-    def made(self, node):
+    def rememberNew(self, node):
         """Remember a new node; gives it back."""
-        self._made.append(node.GetID())
+        self._added.append(node.GetID())
         return node
 
-    def moved(self, node, formerTransformId: str | None) -> None:
+    def rememberParent(self, node, formerTransformId: str | None) -> None:
         """Remember which transform a node observed before it observes the one it has now."""
         self._moved.append((node.GetID(), formerTransformId, node.GetTransformNodeID()))
 
-    def filledTransform(self, node):
+    def rememberTransform(self, node):
         """Remember what a transform node holds before it is filled; gives it back."""
         former = slicer.vtkMRMLTransformNode()
         former.CopyContent(node, False)
         return self._remember(node, lambda: node.CopyContent(former, False), _transformRoles(node))
 
-    def filledVolume(self, node):
+    def rememberVolume(self, node):
         """Remember what a volume node holds before it is filled; gives it back."""
         image, matrix = node.GetImageData(), vtk.vtkMatrix4x4()
         node.GetIJKToRASMatrix(matrix)
@@ -75,11 +75,11 @@ class Changes:
             if node.GetScene() is self.scene:
                 undo()
         self._filled.clear()
-        for nodeId in reversed(self._made):
+        for nodeId in reversed(self._added):
             node = self.scene.GetNodeByID(nodeId)
             if node is not None:
                 _remove(self.scene, node)
-        self._made.clear()
+        self._added.clear()
 
 
 def _transformRoles(node) -> tuple[str, ...]:

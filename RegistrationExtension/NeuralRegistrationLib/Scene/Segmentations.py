@@ -1,4 +1,4 @@
-"""Segmentations: their labels for the core, and warped copies made by one label resampling.
+"""Segmentations: their labels for the core, and copies of them from warped labels.
 
 Slicer's own ways of hardening a segmentation clip oblique data or resample twice; here each layer
 is resampled once, straight from the labels of the original. Segments that overlap stay apart.
@@ -7,23 +7,23 @@ is resampled once, straight from the labels of the original. Segments that overl
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 import slicer
 import vtk
 from neuralreg.errors import InvalidImage
 from neuralreg.geometry.grid import Grid
-from neuralreg.worker.serialization import Steps, at_once, slabs
+from neuralreg.worker.serialization import Steps, slabs
 from vtk.util.numpy_support import get_vtk_array_type, vtk_to_numpy
 
 from NeuralRegistrationLib.Scene import Geometry
-from NeuralRegistrationLib.Scene.Volumes import Stored, storedIn
+from NeuralRegistrationLib.Scene.Volumes import Content, contentOf
 
 _LABELS = "Binary labelmap"
 
 
-def layersOf(segmentationNode) -> Iterator[tuple[Stored, dict[str, int]]]:
+def layersOf(segmentationNode) -> Iterator[tuple[Content, dict[str, int]]]:
     """Each layer of labels that do not overlap, with the label of each segment it holds.
 
     Segments without a voxel in any layer are left out.
@@ -37,7 +37,7 @@ def layersOf(segmentationNode) -> Iterator[tuple[Stored, dict[str, int]]]:
         if image is not None and min(image.GetDimensions()) > 0:
             ids = segmentation.GetSegmentIDsForLayer(layer, _LABELS)
             values = {each: segmentation.GetSegment(each).GetLabelValue() for each in ids}
-            yield _stored(image, segmentationNode), values
+            yield _voxels(image, segmentationNode), values
 
 
 def _withLabels(segmentationNode):
@@ -56,13 +56,13 @@ def _withLabels(segmentationNode):
     return copy
 
 
-def _stored(image, node) -> Stored:
+def _voxels(image, node) -> Content:
     labels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])
     matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)  # "world" means the segmentation's own space here
     firstIndex = np.eye(4)
     firstIndex[:3, 3] = image.GetExtent()[::2]
-    return Stored(labels, Geometry.matrixToArray(matrix) @ firstIndex, node, labels=True)
+    return Content(labels, Geometry.matrixToArray(matrix) @ firstIndex, node, labels=True)
 
 
 def segmentIds(segmentationNode) -> list[str]:
@@ -79,12 +79,12 @@ def maskLayers(node, segments=None) -> Steps:
     if node is None:
         return ()
     if not node.IsA("vtkMRMLSegmentationNode"):
-        return ((yield from storedIn(node).handedOver()),)
+        return ((yield from contentOf(node).record()),)
     layers = []
     for stored, values in layersOf(node):
         chosen = tuple(v for each, v in values.items() if segments is None or each in segments)
         if chosen:
-            layers.append((yield from stored.handedOver(chosen)))
+            layers.append((yield from stored.record(chosen)))
     if not layers:
         raise InvalidImage(
             "a mask has a segment that is not empty",
@@ -98,7 +98,7 @@ def layerImages(warped, grid: Grid) -> Steps:
     """The labels of each layer on `grid`, as what segments hold."""
     images = []
     for labels in warped:
-        images.append((yield from _orientedImage(labels, grid)))
+        images.append((yield from _labelImage(labels, grid)))
     return images
 
 
@@ -115,7 +115,7 @@ def copyOnto(segmentationNode, images, values, grid: Grid, name: str, reference=
         for segmentId, value in ofLayer.items()
     }
     source = segmentationNode.GetSegmentation()
-    node = _newNode(segmentationNode.GetScene(), name, grid, reference)
+    node = newNode(segmentationNode.GetScene(), name, grid, reference)
     for segmentId in segmentIds(segmentationNode):
         segment = slicer.vtkSegment()
         segment.DeepCopyMetadata(source.GetSegment(segmentId))
@@ -134,14 +134,22 @@ def ofOneSegment(image, grid: Grid, name: str, segmentName: str, reference):
 
     image: from `layerImages`. reference: the volume node that it belongs to.
     """
-    node = _newNode(reference.GetScene(), name, grid, reference)
-    segment = slicer.vtkSegment()
-    segment.SetName(segmentName)
-    segment.SetColor(*_color(1))
-    segment.SetLabelValue(1)
-    segment.AddRepresentation(_LABELS, image)
-    node.GetSegmentation().AddSegment(segment, segmentName)
+    node = newNode(reference.GetScene(), name, grid, reference)
+    node.GetSegmentation().AddSegment(newSegment(image, 1, segmentName), segmentName)
     return node
+
+
+def newSegment(image, value: int, name: str):
+    """A segment of the voxels of an image that have a value, colored by the value.
+
+    image: from `layerImages`.
+    """
+    segment = slicer.vtkSegment()
+    segment.SetName(name)
+    segment.SetColor(*_color(value))
+    segment.SetLabelValue(value)
+    segment.AddRepresentation(_LABELS, image)
+    return segment
 
 
 def _color(value: int) -> tuple[float, float, float]:
@@ -149,7 +157,11 @@ def _color(value: int) -> tuple[float, float, float]:
     return colorsys.hsv_to_rgb(value * 0.618034 % 1.0, 0.45 + 0.2 * (value % 3), 0.95)
 
 
-def _newNode(scene, name: str, grid: Grid, reference):
+def newNode(scene, name: str, grid: Grid, reference):
+    """A new segmentation node in the world, whose labels are on a grid.
+
+    reference: the volume node that it belongs to, or None.
+    """
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
     node.CreateDefaultDisplayNodes()
     if reference is not None:
@@ -171,7 +183,7 @@ def _emptyImage(grid: Grid):
     return image
 
 
-def _orientedImage(labels: np.ndarray, grid: Grid) -> Steps:
+def _labelImage(labels: np.ndarray, grid: Grid) -> Steps:
     kind = _smallestType(labels)
     image = _emptyImage(grid)
     image.AllocateScalars(get_vtk_array_type(kind), 1)
@@ -188,67 +200,3 @@ def _smallestType(labels: np.ndarray) -> type:
         return np.uint8
     highest = max(int(labels[part].max()) for part in slabs(labels))
     return next(t for t in (np.uint8, np.int16, np.int32) if highest <= np.iinfo(t).max)
-
-
-# For scripts and tests, in a process where torch may be loaded.
-
-
-def labelsOnGrid(segmentationNode, grid: Grid):
-    """Which segment each voxel of a grid in the world belongs to, and the segments' names.
-
-    An image of the core: 0 outside, else 1 for the first segment, 2 for the second, ...; where
-    segments overlap the later one wins.
-    """
-    import torch
-    from neuralreg.geometry.image import Image
-
-    merged = np.zeros(grid.shape, np.int32)
-    layers = _onGrid(segmentationNode, None, grid)
-    order, segmentation = segmentIds(segmentationNode), segmentationNode.GetSegmentation()
-    for number, segmentId in enumerate(order, start=1):
-        for values, labels in layers:
-            if segmentId in labels:
-                merged[values == labels[segmentId]] = number
-    names = {n: segmentation.GetSegment(each).GetName() for n, each in enumerate(order, start=1)}
-    return Image(torch.from_numpy(merged)[None], grid), names
-
-
-def warpedSegmentation(segmentationNode, field, grid: Grid, name: str, reference=None):
-    """As `copyOnto`, warped here by a field of the core to where the segmentation lies."""
-    layers = _onGrid(segmentationNode, field, grid)
-    images = at_once(layerImages([labels for labels, _ in layers], grid))
-    values = [values for _, values in layers]
-    return copyOnto(segmentationNode, images, values, grid, name, reference)
-
-
-def _onGrid(segmentationNode, field, grid: Grid) -> list[tuple[np.ndarray, dict[str, int]]]:
-    from neuralreg.geometry.field import DisplacementField
-    from neuralreg.worker.shared_images import brought
-
-    field = field or DisplacementField.identity(grid)
-    return [
-        (brought(at_once(stored.handedOver()), field, grid), values)
-        for stored, values in layersOf(segmentationNode)
-    ]
-
-
-def segmentationFromLabels(
-    labels, name: str, names: Mapping[int, str] | None = None, reference=None
-):
-    """A new segmentation node in the world with one segment per label, colored by label.
-
-    labels: an image of the core. names: what to call them; labels that are not in it are left out.
-    All if None.
-    """
-    present = [int(value) for value in labels.data.unique() if value != 0]
-    names = {value: f"Label {value}" for value in present} if names is None else names
-    image = at_once(_orientedImage(labels.data[0].cpu().numpy(), labels.grid))
-    node = _newNode(slicer.mrmlScene, name, labels.grid, reference)
-    for value in (value for value in present if value in names):
-        segment = slicer.vtkSegment()
-        segment.SetName(names[value])
-        segment.SetColor(*_color(value))
-        segment.SetLabelValue(value)
-        segment.AddRepresentation(_LABELS, image)
-        node.GetSegmentation().AddSegment(segment, f"Segment_{value}")
-    return node

@@ -24,7 +24,7 @@ class SlicePictures:
     """A slice view without a window.
 
     application: the application logic of the scene. size: pixels. Call `close` when done: until
-    then a slice node and its composite node stand in the scene.
+    then a slice node and its composite node are in the scene.
     """
 
     def __init__(self, scene, application, size: tuple[int, int] = (480, 480)) -> None:
@@ -40,7 +40,7 @@ class SlicePictures:
         self._logic.SetMRMLApplicationLogic(application)
         self._logic.SetMRMLScene(scene)
         self._node = self._logic.AddSliceNode("NeuralRegistrationPictures")
-        self._managers = self._startedManagers(application)
+        self._managers = self._startManagers(application)
         self._logic.ResizeSliceNode(*size)
         self._layers = vtk.vtkImageMapper()  # the volumes come blended, as one RGBA image
         self._layers.SetColorWindow(255)
@@ -50,7 +50,7 @@ class SlicePictures:
         picture.GetProperty().SetDisplayLocationToBackground()
         self._renderer.AddViewProp(picture)
 
-    def _startedManagers(self, application):
+    def _startManagers(self, application):
         factory = slicer.vtkMRMLSliceViewDisplayableManagerFactory.GetInstance()
         factory.SetMRMLApplicationLogic(application)
         for manager in _MANAGERS:
@@ -119,11 +119,11 @@ class SlicePictures:
         """Take the view's nodes out of the scene and free the window."""
         logic, scene = self._logic, self._node.GetScene()
         model = logic.GetSliceModelNode()  # of the slice in 3D views
-        made = [logic.GetSliceCompositeNode(), logic.GetSliceModelTransformNode(), model]
-        made += [model.GetDisplayNode()] if model is not None else []
+        nodes = [logic.GetSliceCompositeNode(), logic.GetSliceModelTransformNode(), model]
+        nodes += [model.GetDisplayNode()] if model is not None else []
         self._managers.SetMRMLDisplayableNode(None)
         logic.SetMRMLScene(None)
-        for node in (*made, self._node):
+        for node in (*nodes, self._node):
             if node is not None and node.GetScene() is not None:
                 scene.RemoveNode(node)
         self._window.Finalize()

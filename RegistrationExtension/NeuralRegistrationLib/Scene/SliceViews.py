@@ -1,6 +1,6 @@
-"""What the slice views show after a registration: fading, the moving volume on its way, the grid.
+"""What the slice views show after a registration: fading, the gradual deformation, the grid.
 
-Nothing here changes the inputs or the results; what is made for showing is never saved.
+Nothing here changes the inputs or the results; nodes made for display are never saved.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def layers() -> list[tuple]:
 
 
 def restore(former: list[tuple]) -> None:
-    """Show again what was shown before."""
+    """Restore what the slice views showed before."""
     for composite, background, foreground, opacity, compositing, linked in former:
         composite.SetBackgroundVolumeID(background)
         composite.SetForegroundVolumeID(foreground)
@@ -43,34 +43,34 @@ def show(background, foreground, opacity: float) -> None:
         composite.SetForegroundOpacity(opacity)
 
 
-def showGrid(transformNode, shown: bool) -> None:
-    """Draw the grid that a transform bends, or not."""
+def showGrid(transformNode, visible: bool) -> None:
+    """Draw the grid that a transform deforms, or not."""
     transformNode.CreateDefaultDisplayNodes()
     display = transformNode.GetDisplayNode()
     display.SetVisualizationMode(slicer.vtkMRMLTransformDisplayNode.VIS_MODE_GRID)
-    display.SetVisibility(shown)
-    display.SetVisibility2D(shown)
+    display.SetVisibility(visible)
+    display.SetVisibility2D(visible)
 
 
 class WarpPreview:
-    """The moving volume anywhere between where it was and where the transform brings it.
+    """The moving volume with any part of the deformation, from none to all of it.
 
     It shares the voxels and the displacements of the nodes it was made from.
     """
 
     def __init__(self, movingNode, transformNode) -> None:
         self._nodes = []
-        self._whole = transformNode
-        self._grid = _scaledGrid(transformNode)
+        self._full = transformNode
+        self._grid = _copyGrid(transformNode)
         scene = movingNode.GetScene()
-        self._transform = self._temporary(scene, "vtkMRMLTransformNode", "Deformation on its way")
+        self._transform = self._temporary(scene, "vtkMRMLTransformNode", "Deformation preview")
         if self.gradual:
             self._transform.SetAndObserveTransformFromParent(self._grid)
-        self.volume = self._temporary(scene, movingNode.GetClassName(), "Moving on its way")
+        self.volume = self._temporary(scene, movingNode.GetClassName(), "Moving preview")
         self.volume.CopyOrientation(movingNode)
         self._copyLook(movingNode)
         self.volume.SetAndObserveImageData(movingNode.GetImageData())
-        if movingNode.GetParentTransformNode() is not transformNode:  # else it is brought already
+        if movingNode.GetParentTransformNode() is not transformNode:  # else it is warped already
             self.volume.SetAndObserveTransformNodeID(movingNode.GetTransformNodeID())
         between = Transforms.carryAlong(self.volume, self._transform)
         if between is not None:
@@ -78,19 +78,19 @@ class WarpPreview:
 
     @property
     def gradual(self) -> bool:
-        """Whether there is a way to go; else only its beginning and its end can be shown."""
+        """Whether parts of the deformation can be shown; else only none or all of it."""
         return self._grid is not None
 
-    def to(self, fraction: float) -> None:
-        """Go to a part of the way, 0 to 1."""
+    def warp(self, fraction: float) -> None:
+        """Apply a part of the deformation, 0 to 1."""
         if self.gradual:
             self._grid.SetDisplacementScale(fraction)
         else:
-            whole = self._whole.GetID() if fraction > 0 else None
-            self._transform.SetAndObserveTransformNodeID(whole)
+            full = self._full.GetID() if fraction > 0 else None
+            self._transform.SetAndObserveTransformNodeID(full)
 
     def remove(self) -> None:
-        """Take away what was made for showing."""
+        """Remove the nodes made for display."""
         for node in reversed(self._nodes):
             if node.GetScene() is not None:
                 node.GetScene().RemoveNode(node)
@@ -111,16 +111,16 @@ class WarpPreview:
     def _copyLook(self, movingNode) -> None:
         """Before there are voxels: choosing a window from them takes long."""
         self.volume.CreateDefaultDisplayNodes()
-        look, shown = self.volume.GetDisplayNode(), movingNode.GetDisplayNode()
-        if shown is not None:
-            look.CopyContent(shown)
-            if hasattr(look, "SetAutoWindowLevel"):  # labels have no window
+        look, original = self.volume.GetDisplayNode(), movingNode.GetDisplayNode()
+        if original is not None:
+            look.CopyContent(original)
+            if look.IsA("vtkMRMLScalarVolumeDisplayNode"):  # labels have no window
                 look.SetAutoWindowLevel(False)
-                look.SetWindowLevel(shown.GetWindow(), shown.GetLevel())
+                look.SetWindowLevel(original.GetWindow(), original.GetLevel())
         self._hide(look)
 
 
-def _scaledGrid(transformNode):
+def _copyGrid(transformNode):
     """The node's grid transform once more, sharing its displacements; None if it is more."""
     held = transformNode.GetTransformFromParent()
     alone = transformNode.GetParentTransformNode() is None

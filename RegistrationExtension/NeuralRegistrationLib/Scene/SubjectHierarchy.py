@@ -1,4 +1,4 @@
-"""Where results stand in the subject hierarchy, and what they are called."""
+"""The position of results in the subject hierarchy, and their names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import slicer
 
 
 def placeBeside(node, neighbor) -> None:
-    """Put a node into the folder or study in which another one stands."""
+    """Put a node into the folder or study of another one."""
     tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(node.GetScene())
     beside = tree.GetItemByDataNode(neighbor)
     parent = tree.GetItemParent(beside) if beside else tree.GetSceneItemID()

@@ -14,7 +14,7 @@ _MOST_START_SAMPLES = 500_000
 
 
 def fill(node, gridTransform, *, fixed=None, moving=None) -> None:
-    """Let a transform node carry what lies on the moving image onto the fixed one.
+    """Let a transform node map what belongs to the moving image onto the fixed one.
 
     gridTransform: fixed to moving; the node holds it as its transform *from* the parent.
     fixed, moving: the volume nodes, referenced by the node as Slicer's DICOM export wants it.
@@ -28,34 +28,19 @@ def fill(node, gridTransform, *, fixed=None, moving=None) -> None:
         node.SetNodeReferenceID(role, volume.GetID() if volume is not None else None)
 
 
-def transformNodeFromField(field, name: str, *, fixed=None, moving=None, covered=None):
-    """A new transform node of a field of the core, fixed to moving; for scripts and tests.
-
-    It is made to mean the same to Slicer, which reads every saved field as cubic.
-    covered: the fixed image's grid; what lies beyond it is margin and need not be as exact.
-    Raises InvalidTransform when the field is not finite.
-    """
-    from neuralreg.geometry.slicer_interpolation import resample_for_cubic_readers
-
-    transform = Geometry.gridTransform(resample_for_cubic_readers(field, covered))
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode", name)
-    fill(node, transform, fixed=fixed, moving=moving)
-    return node
-
-
-def start(node, fixedGrid: Grid, *, otherWay: bool = False):
+def start(node, fixedGrid: Grid, *, inverse: bool = False):
     """A transform node as where a registration begins: a matrix, or steps that sample a field.
 
-    Everything above the node counts: it is the way of points from the fixed image to the moving
-    one, as the transform node of an earlier registration gives it. otherWay: back from the moving
-    image; the grid is that side's then.
+    Everything above the node counts: it maps points from the fixed image to the moving one, as the
+    transform node of an earlier registration does. inverse: from the moving image to the fixed one;
+    the grid is that of the moving side then.
     """
     fromParent = vtk.vtkGeneralTransform()
-    (node.GetTransformToWorld if otherWay else node.GetTransformFromWorld)(fromParent)
+    (node.GetTransformToWorld if inverse else node.GetTransformFromWorld)(fromParent)
     linear = vtk.vtkTransform()
     if slicer.vtkMRMLTransformNode.IsGeneralTransformLinear(fromParent, linear):
         return Geometry.matrixInLps(linear.GetMatrix())
-    return Geometry.sampled(fromParent, Geometry.coarse(fixedGrid, _MOST_START_SAMPLES))
+    return Geometry.sample(fromParent, Geometry.coarse(fixedGrid, _MOST_START_SAMPLES))
 
 
 def nodesAbove(node) -> list:
@@ -92,13 +77,13 @@ def carryAlong(node, transformNode):
     parent.GetTransformToWorld(toWorld)
     name = f"{parent.GetName()} below {transformNode.GetName()}"
     between = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode", name)
-    between.SetAndObserveTransformToParent(_ownCopy(toWorld))
+    between.SetAndObserveTransformToParent(_copy(toWorld))
     between.SetAndObserveTransformNodeID(transformNode.GetID())
     node.SetAndObserveTransformNodeID(between.GetID())
     return between
 
 
-def _ownCopy(transform):
+def _copy(transform):
     """The same transform, no longer following the nodes it was read from."""
     if slicer.vtkMRMLTransformNode.IsGeneralTransformLinear(
         transform, linear := vtk.vtkTransform()

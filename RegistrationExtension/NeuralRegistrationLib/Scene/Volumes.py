@@ -1,13 +1,12 @@
-"""Volume nodes as what the core is handed, and back.
+"""Volume nodes as records for the core, and images of the core as volume nodes.
 
-An image made here lies in Slicer's world: all transforms above the node count. Where they only
-turn, move and scale, the voxels stay as they are. Where they bend or shear, the way from the world
-to the voxels is sampled, and the core resamples once through it.
+A record is in Slicer's world: all transforms above the node count. Where they only turn, move and
+scale, the voxels stay as they are. Where they bend or shear, the transform from the world to the
+voxels is sampled, and the core resamples once through it.
 """
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,19 +16,18 @@ import vtk
 from neuralreg.errors import InvalidImage
 from neuralreg.geometry.grid import Grid
 from neuralreg.worker.messages import Field, Voxels
-from neuralreg.worker.serialization import Steps, at_once, slabs
+from neuralreg.worker.serialization import Steps, slabs
 from vtk.util.numpy_support import get_vtk_array_type, vtk_to_numpy
 
 from NeuralRegistrationLib.Scene import Geometry
 
-_log = logging.getLogger(__name__)
 _KINDS = ("vtkMRMLScalarVolumeNode", "vtkMRMLLabelMapVolumeNode", "vtkMRMLVectorVolumeNode")
 _MOST_BENDS = 200_000  # samples of the transform above an image
 
 
 @dataclass(frozen=True, eq=False)
-class Stored:
-    """What a volume or a layer of a segmentation holds, and where that lies.
+class Content:
+    """The content of a volume or of a layer of a segmentation, and its position.
 
     data: (z, y, x) or (z, y, x, c); a view of the node's own memory. indexToParent: homogeneous,
     RAS mm. node: the one whose parents count. labels: whether the values are labels.
@@ -60,7 +58,7 @@ class Stored:
         finest = np.linalg.norm(self.indexToParent[:3, :3], axis=0).min()
         return Geometry.boundsGrid(bounds, float(finest))
 
-    def handedOver(self, only: tuple[int, ...] | None = None) -> Steps:
+    def record(self, only: tuple[int, ...] | None = None) -> Steps:
         """The record for the core. only: in a mask, the labels that count."""
         if self.grid is not None:
             return Voxels(self.data, self.grid, labels=self.labels, only=only)
@@ -69,19 +67,19 @@ class Stored:
         return Voxels(self.data, inIndices, bend, self.straightGrid, self.labels, only)
 
     def _worldToIndex(self) -> Steps:
-        """Where points of the world lie in the voxels, as a field."""
+        """From points of the world to voxel indices, as a field."""
         grid = Geometry.coarse(self.straightGrid, _MOST_BENDS)
-        inParent = yield from Geometry.sampled(Geometry.worldToParent(self.node), grid)
+        inParent = yield from Geometry.sample(Geometry.worldToParent(self.node), grid)
         points = grid.points_at(np.moveaxis(np.indices(grid.shape)[::-1], 0, -1))
         toIndex = np.linalg.inv(self.indexToParent)
-        stored = Geometry.flipped(points + inParent.vectors)
+        stored = Geometry.flip(points + inParent.vectors)
         return Field(stored @ toIndex[:3, :3].T + toIndex[:3, 3] - points, grid)
 
 
-def storedIn(volumeNode) -> Stored:
-    """What a volume node holds.
+def contentOf(volumeNode) -> Content:
+    """The content of a volume node.
 
-    Raises InvalidImage when it holds nothing, or diffusion data, which would need reorientation.
+    Raises InvalidImage when it is empty, or diffusion data, which would need reorientation.
     """
     if volumeNode is None or volumeNode.GetImageData() is None:
         raise InvalidImage(
@@ -99,12 +97,7 @@ def storedIn(volumeNode) -> Stored:
     matrix = vtk.vtkMatrix4x4()
     volumeNode.GetIJKToRASMatrix(matrix)
     voxels = slicer.util.arrayFromVolume(volumeNode)
-    return Stored(voxels, Geometry.matrixToArray(matrix), volumeNode, isLabelMap(volumeNode))
-
-
-def isBent(volumeNode) -> bool:
-    """Whether the transforms above a volume leave its voxels at other than right angles."""
-    return storedIn(volumeNode).grid is None
+    return Content(voxels, Geometry.matrixToArray(matrix), volumeNode, isLabelMap(volumeNode))
 
 
 def isLabelMap(volumeNode) -> bool:
@@ -140,72 +133,30 @@ def fill(node, image, grid: Grid, like=None) -> None:
 
 def _lookAlike(node, like) -> None:
     """Take over how a volume is shown, before there are voxels."""
-    shown = like.GetDisplayNode()
-    if shown:
+    original = like.GetDisplayNode()
+    if original:
         node.CreateDefaultDisplayNodes()
-        automatic = hasattr(shown, "GetAutoWindowLevel") and shown.GetAutoWindowLevel()
-        (_keepWindow if automatic else type(shown).CopyContent)(node.GetDisplayNode(), shown)
-    if hasattr(like, "GetVoxelValueQuantity") and like.GetVoxelValueQuantity():
+        hasWindow = original.IsA("vtkMRMLScalarVolumeDisplayNode")
+        if hasWindow and original.GetAutoWindowLevel():
+            _keepWindow(node.GetDisplayNode(), original)
+        else:
+            node.GetDisplayNode().CopyContent(original)
+    if like.IsA("vtkMRMLScalarVolumeNode") and like.GetVoxelValueQuantity():
         node.SetVoxelValueQuantity(like.GetVoxelValueQuantity())
         node.SetVoxelValueUnits(like.GetVoxelValueUnits())
 
 
-def _keepWindow(display, shown) -> None:
+def _keepWindow(display, original) -> None:
     """The look of a volume whose window Slicer chose, with that same window.
 
     Both are to be compared; and choosing it anew from the voxels, as copying everything would,
     blocks Slicer for a tenth of a second.
     """
     display.SetAutoWindowLevel(False)
-    display.SetWindowLevel(shown.GetWindow(), shown.GetLevel())
-    display.SetAndObserveColorNodeID(shown.GetColorNodeID())
-    display.SetInterpolate(shown.GetInterpolate())
-    display.SetInvertDisplayScalarRange(shown.GetInvertDisplayScalarRange())
-    display.SetAutoThreshold(shown.GetAutoThreshold())
-    display.SetThreshold(shown.GetLowerThreshold(), shown.GetUpperThreshold())
-    display.SetApplyThreshold(shown.GetApplyThreshold())
-
-
-# For scripts and tests, in a process where torch may be loaded.
-
-
-def imageFromVolumeNode(volumeNode):
-    """A copy of the volume as the core's image, in the world.
-
-    Under transforms that bend or shear it is resampled onto a straight grid, and a warning logged.
-    Raises InvalidImage as `storedIn` does.
-    """
-    from neuralreg.geometry.image import Image
-    from neuralreg.worker.shared_images import image_of
-
-    stored = storedIn(volumeNode)
-    if stored.grid is None:
-        _log.warning(
-            "%s lies under a transform that bends or shears it; this is a resampled copy",
-            volumeNode.GetName(),
-        )
-    image = image_of(at_once(stored.handedOver()))
-    return Image(image.data.clone(), image.grid)
-
-
-def warpedVolume(movingNode, field, grid: Grid, name: str):
-    """A new volume node: the moving volume on `grid`, in its own type, looking as it does.
-
-    field: the core's, from the world at `grid` to the world in which the moving volume lies.
-    """
-    from neuralreg.worker.shared_images import brought
-
-    array = brought(at_once(storedIn(movingNode).handedOver()), field, grid)
-    node = movingNode.GetScene().AddNewNodeByClass(movingNode.GetClassName(), name)
-    fill(node, at_once(imageData(array)), grid, movingNode)
-    return node
-
-
-def volumeNodeFromImage(image, name: str, *, like=None):
-    """A new volume node in the world from the core's image. like: as in `fill`, and its class."""
-    values = image.data.detach().cpu()
-    array = (values.movedim(0, -1) if image.channels > 1 else values[0]).contiguous().numpy()
-    kind = like.GetClassName() if like else _KINDS[2 * (image.channels > 1)]
-    node = slicer.mrmlScene.AddNewNodeByClass(kind, name)
-    fill(node, at_once(imageData(array)), image.grid, like)
-    return node
+    display.SetWindowLevel(original.GetWindow(), original.GetLevel())
+    display.SetAndObserveColorNodeID(original.GetColorNodeID())
+    display.SetInterpolate(original.GetInterpolate())
+    display.SetInvertDisplayScalarRange(original.GetInvertDisplayScalarRange())
+    display.SetAutoThreshold(original.GetAutoThreshold())
+    display.SetThreshold(original.GetLowerThreshold(), original.GetUpperThreshold())
+    display.SetApplyThreshold(original.GetApplyThreshold())

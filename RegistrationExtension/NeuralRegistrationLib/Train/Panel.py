@@ -43,7 +43,7 @@ class TrainPanel:
         self.parameters = self._guiTag = self._observerTag = None
         self._updating, self._shown, self._opened = False, False, None
         self.setupCard = SetupCard(
-            self.reload, lambda: Dependencies.missingToTrain(), _("To train networks")
+            self.reload, lambda: Dependencies.missingForTraining(), _("To train networks")
         )
         self.widget.layout().insertWidget(0, self.setupCard.widget)
         self.method = TrainMethod(ui, self.widget, self._set)
@@ -181,9 +181,9 @@ class TrainPanel:
 
     def _withPackages(self, action) -> None:
         """Do something that needs the packages."""
-        if Dependencies.missingToTrain():
+        if Dependencies.missingForTraining():
             self.setupCard.update()
-            self.view.status.failed(
+            self.view.status.sayFailure(
                 _("Packages are missing."), _("Install them with the card above.")
             )
         else:
@@ -194,7 +194,7 @@ class TrainPanel:
         try:
             action()
         except RegistrationError as error:
-            self.view.status.error(error)
+            self.view.status.sayError(error)
         self._refresh()
 
     def _begin(self, arguments: list[str]) -> None:

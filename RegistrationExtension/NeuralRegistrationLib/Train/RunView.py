@@ -12,7 +12,7 @@ from slicer.i18n import tr as _
 from NeuralRegistrationLib.Train import RunFolder
 from NeuralRegistrationLib.Train.CurvePicture import picture
 from NeuralRegistrationLib.Train.Curves import Curves
-from NeuralRegistrationLib.Widgets.StatusBar import Status, duration
+from NeuralRegistrationLib.Widgets.StatusBar import StatusBar, duration
 
 _REFRESH_MS = 250  # a small training takes hundreds of steps a second
 _TOTAL = "loss"
@@ -24,7 +24,7 @@ class RunView:
 
     def __init__(self, ui) -> None:
         self.ui = ui
-        self.status = Status(
+        self.status = StatusBar(
             SimpleNamespace(
                 statusIcon=ui.trainStatusIcon,
                 statusLabel=ui.trainStatusLabel,

@@ -70,7 +70,7 @@ def arguments(found: Sequence[Case], validCount: int, folder: Path) -> Steps:
     numbers = _numbers(case.labels for case in found)
     written = []
     for number, case in enumerate(found):
-        image = yield from Volumes.storedIn(case.volume).handedOver()
+        image = yield from Volumes.contentOf(case.volume).record()
         layers = None if case.labels is None else (yield from _layers(case.labels, numbers))
         split = "valid" if number >= len(found) - validCount else "train"
         written.append({"name": case.name, "split": split, "image": image, "layers": layers})
@@ -103,14 +103,14 @@ def _numbers(nodes: Iterable) -> dict[str, int]:
 
 def _layers(node, numbers: Mapping[str, int]) -> Steps:
     if not node.IsA(_KIND):
-        return [{"voxels": (yield from Volumes.storedIn(node).handedOver()), "numbers": {}}]
+        return [{"voxels": (yield from Volumes.contentOf(node).record()), "numbers": {}}]
     segmentation, layers = node.GetSegmentation(), []
     for stored, values in Segmentations.layersOf(node):
         named = {
             str(value): numbers[segmentation.GetSegment(each).GetName()]
             for each, value in values.items()
         }
-        layers.append({"voxels": (yield from stored.handedOver()), "numbers": named})
+        layers.append({"voxels": (yield from stored.record()), "numbers": named})
     return layers
 
 

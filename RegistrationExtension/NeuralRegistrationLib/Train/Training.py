@@ -67,9 +67,9 @@ class Training:
                 elif job.state == "cancelled":
                     self._view.status.say(_nothing())
                 else:
-                    self._view.status.error(job.error, job.log)
+                    self._view.status.sayError(job.error, job.log)
             except RegistrationError as error:
-                self._view.status.error(error)
+                self._view.status.sayError(error)
             self._changed()
 
         self._queue = self._queue or Queue(idleSeconds=_IDLE_S)
@@ -111,7 +111,7 @@ class Training:
         status = self._view.status
         if self._problems:
             text = _("Problems with the data, see above: {count}.").format(count=self._problems)
-            status.failed(text, _("Mend or remove these files."))
+            status.sayFailure(text, _("Mend or remove these files."))
         elif error is None and self._checks:
             status.say(_("The data can be trained on."))
         elif error is None:
@@ -119,7 +119,7 @@ class Training:
         elif isinstance(error, Cancelled):
             status.say(_stopped(self._view.folder, error.what == _AT_ONCE))
         else:
-            status.error(error, process.log.text)
+            status.sayError(error, process.log.text)
         self.stopping = False
         self._changed()
 

@@ -11,15 +11,15 @@ from NeuralRegistrationLib.Paths import resourcePath
 
 
 class SetupCard:
-    """Says what is missing, installs it on a click, and goes away when all is there.
+    """Lists what is missing, installs it on a click, and hides when nothing is missing.
 
-    onReady: called when packages were installed. missing: gives what is; purpose: what they are
-    for, in words.
+    onReady: called when packages were installed. missing: gives those that are; purpose: of them,
+    in words.
     """
 
     def __init__(self, onReady, missing=None, purpose: str = "") -> None:
         self._onReady, self._purpose = onReady, purpose
-        self._missing = missing or (lambda: Dependencies.missing())
+        self._missing = missing or (lambda: Dependencies.missingPackages())
         self.widget = slicer.util.loadUI(resourcePath("UI/SetupCard.ui"))
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self.ui.installButton.connect("clicked()", self.install)
@@ -32,15 +32,15 @@ class SetupCard:
         missing = self._missing()
         self.widget.visible = bool(missing)
         if missing and not self.installing:
-            self.ui.setupLabel.text = Dependencies.described(missing, self._purpose)
+            self.ui.setupLabel.text = Dependencies.describe(missing, self._purpose)
 
     def install(self) -> None:
         """Begin to install; the panels stay usable."""
         self.installing = True
         self._busy(True)
         self.ui.setupLog.clear()
-        self.ui.setupLabel.text = _("Installing. You can go on working.")
-        installer = Dependencies.Installer(self._logged, self._installed)
+        self.ui.setupLabel.text = _("Installing. You can keep working.")
+        installer = Dependencies.Installer(self._log, self._finish)
         # After the button was drawn: the extension of torch takes the window for itself at times.
         qt.QTimer.singleShot(50, lambda: installer.install(self._missing()))
 
@@ -49,10 +49,10 @@ class SetupCard:
         self.ui.setupProgress.visible = busy
         self.ui.setupLog.visible = True
 
-    def _logged(self, line: str) -> None:
+    def _log(self, line: str) -> None:
         self.ui.setupLog.appendPlainText(line.rstrip())
 
-    def _installed(self, problem: str) -> None:
+    def _finish(self, problem: str) -> None:
         self.installing = False
         self._busy(False)
         self.update()

@@ -1,4 +1,4 @@
-"""Keys that work in the whole application while a panel wants them."""
+"""Keyboard shortcuts for the whole application, active while a panel is shown."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import qt
 
 
 def key(sequence: str, widget, slot):
-    """A shortcut of a widget, switched off until it is wanted."""
+    """A shortcut of a widget, initially disabled."""
     shortcut = qt.QShortcut(widget)
     shortcut.setKey(qt.QKeySequence(sequence))
     shortcut.setContext(qt.Qt.ApplicationShortcut)

@@ -1,4 +1,4 @@
-"""What the Register panel says: before a job, during it, and after it."""
+"""Messages of a panel: before a job, during it, and after it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LEVELS = {
 _ICON = 16  # pixels
 
 
-class Status:
+class StatusBar:
     """The line below the images, the progress bar, the line below it, and the log."""
 
     def __init__(self, ui) -> None:
@@ -27,7 +27,7 @@ class Status:
         self.ui.precheckLabel.text = "\n".join(f.text for f in findings) or instead
 
     def say(self, text: str) -> None:
-        """Say that all is well."""
+        """Show a message without an icon."""
         self._show(text, "")
 
     def progress(self, job) -> None:
@@ -40,27 +40,27 @@ class Status:
             text += " · " + _("about {time} left").format(time=duration(left))
         self._show(text, "")
 
-    def done(self, seconds: float) -> None:
-        """Say that a registration is done."""
-        text = _("Done in {time}. Revert takes everything back.")
+    def sayDone(self, seconds: float) -> None:
+        """Show that a registration is done."""
+        text = _("Done in {time}. Revert undoes everything.")
         self._show(text.format(time=duration(seconds)), "")
 
-    def found(self, brain) -> None:
-        """Say that a brain was found, and what to look at."""
-        text = _("“{name}” is the mask now ({liters} l). Look at its outline.")
-        said = text.format(name=brain.node.GetName(), liters=f"{brain.liters:.2f}")
+    def sayBrain(self, brain) -> None:
+        """Show that a brain mask was made, and how to check it."""
+        text = _("“{name}” is the mask now ({liters} l). Check its outline.")
+        message = text.format(name=brain.node.GetName(), liters=f"{brain.liters:.2f}")
         notes = [note[:1].upper() + note[1:] + "." for note in brain.warnings]
-        self._show("\n".join([said, *notes]), "SP_MessageBoxWarning" if notes else "")
+        self._show("\n".join([message, *notes]), "SP_MessageBoxWarning" if notes else "")
 
-    def error(self, error, log: str = "") -> None:
-        """Say what went wrong and what to do."""
+    def sayError(self, error, log: str = "") -> None:
+        """Show what went wrong and the remedy."""
         facts = [f"{error.what} ({error.where})" if error.where else error.what]
-        facts += [_("Found: {got}").format(got=error.got)] if error.got else []
-        facts += [_("Wanted: {wanted}").format(wanted=error.wanted)] if error.wanted else []
-        self.failed("\n".join(facts), error.remedy, log)
+        facts += [_("Got: {got}").format(got=error.got)] if error.got else []
+        facts += [_("Expected: {wanted}").format(wanted=error.wanted)] if error.wanted else []
+        self.sayFailure("\n".join(facts), error.remedy, log)
 
-    def failed(self, what: str, remedy: str = "", log: str = "") -> None:
-        """Say what went wrong, with the log behind a button."""
+    def sayFailure(self, what: str, remedy: str = "", log: str = "") -> None:
+        """Show what went wrong, with the log behind a button."""
         text = what[:1].upper() + what[1:]
         self._show("\n".join(filter(None, (text, remedy))), "SP_MessageBoxWarning", log)
 

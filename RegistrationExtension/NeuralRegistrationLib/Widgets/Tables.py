@@ -8,7 +8,7 @@ import qt
 
 
 def prepare(table, titles: Sequence[str]) -> None:
-    """Columns: the first takes the room that is left."""
+    """Set up columns: the first takes the remaining width."""
     table.setColumnCount(len(titles))
     table.setHorizontalHeaderLabels(list(titles))
     table.verticalHeader().hide()
@@ -24,7 +24,7 @@ def prepare(table, titles: Sequence[str]) -> None:
 
 
 def fill(table, rows: Sequence[Sequence[str]]) -> None:
-    """Show rows of texts; nothing is chosen and nobody is told."""
+    """Show rows of texts, with no row chosen and without signals."""
     table.blockSignals(True)
     table.clearSelection()
     table.setRowCount(len(rows))
@@ -38,7 +38,7 @@ def fill(table, rows: Sequence[Sequence[str]]) -> None:
 
 
 def paint(table, column: int, colors: Sequence[str | None]) -> None:
-    """Write a column in colors; None leaves a cell as it is."""
+    """Color the texts of a column; None leaves a cell as it is."""
     for row, color in enumerate(colors):
         if color:
             table.item(row, column).setForeground(qt.QBrush(qt.QColor(color)))

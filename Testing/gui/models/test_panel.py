@@ -79,7 +79,7 @@ def titles(panel) -> list[str]:
 
 
 def idle(panel):
-    return lambda: panel._job is None
+    return lambda: panel.job is None
 
 
 def test_every_card_has_a_row(panel):
@@ -97,24 +97,24 @@ def test_filters_leave_what_fits(panel):
     assert "Coupled convex search (no training)" in titles(panel)
     ui.availableFilter.checked = False
     ui.dimensionFilter.currentIndex = ui.dimensionFilter.findData("2D")
-    assert all(2 in card.input.dimensions for card in panel._shown)
+    assert all(2 in card.input.dimensions for card in panel.listedCards)
 
 
 def test_details_tell_limits_licence_and_citation(panel):
     text = panel.ui.modelDetails.toPlainText()
-    for wanted in ("Only for tests.", "Apache-2.0", "doi:10.1007", "lung", "not fetched"):
+    for wanted in ("Only for tests.", "Apache-2.0", "doi:10.1007", "lung", "not downloaded"):
         assert wanted in text
     assert 'href="https://doi.org/10.1007' in panel.ui.modelDetails.toHtml()
 
 
 def test_what_comes_with_the_program_is_ready_and_stays(panel, wait_until):
     ui = panel.ui
-    names = [card.name for card in panel._shown]
+    names = [card.name for card in panel.listedCards]
     ui.modelsTable.selectRow(names.index("descriptor.shapes"))
     assert (ui.getButton.enabled, ui.removeButton.enabled) == (False, False)
     ui.verifyButton.click()
     wait_until(idle(panel))
-    assert "publisher" in ui.modelsStatusLabel.text
+    assert "published" in ui.modelsStatusLabel.text
 
 
 def test_weights_are_fetched_verified_and_removed(panel, wait_until, tmp_path, monkeypatch):
@@ -129,7 +129,7 @@ def test_weights_are_fetched_verified_and_removed(panel, wait_until, tmp_path, m
     assert "1.0 MB" in ui.storageLabel.text
     ui.verifyButton.click()
     wait_until(idle(panel))
-    assert "publisher" in ui.modelsStatusLabel.text
+    assert "published" in ui.modelsStatusLabel.text
     there.write_bytes(b"another file")
     ui.verifyButton.click()
     wait_until(idle(panel))
@@ -253,13 +253,13 @@ def test_a_model_of_one_s_own_is_tried_and_listed(
     monkeypatch.setattr(qt.QFileDialog, "getOpenFileName", lambda *_: str(folder / "model.json"))
     panel.ui.ownModelButton.click()
     assert not panel.ui.ownModelButton.enabled
-    wait_until(lambda: panel._job is None)
+    wait_until(lambda: panel.job is None)
     assert panel.ui.modelsStatusLabel.text == "my run is ready."
-    assert "My own model" in [card.title for card in panel._shown]
+    assert "My own model" in [card.title for card in panel.listedCards]
     assert a_panel.registerPanel.ui.modelSelector.findData("mine.first") > 0
     (folder / "mine_of_mine.py").write_text(
         CODE.replace("found[1] - found[0]", "found[0] - found[1]")
     )
     panel.ui.ownModelButton.click()
-    wait_until(lambda: panel._job is None)
+    wait_until(lambda: panel.job is None)
     assert "is ready" not in panel.ui.modelsStatusLabel.text

@@ -117,10 +117,12 @@ def test_volumes_that_are_deleted_during_a_job_get_no_result(panel, a_scene, wai
 
 def test_a_real_pair_goes_through_the_panel(odd_pairs, real_worker, a_scene, a_panel, wait_until):
     from neuralreg.io.image_files import read_image
-    from NeuralRegistrationLib.Scene import Volumes
+    from NeuralRegistrationLib.Scene import Scripting
 
     for name in ("fixed", "moving"):
-        Volumes.volumeNodeFromImage(read_image(odd_pairs / "od01_oblique" / f"{name}.nii.gz"), name)
+        Scripting.volumeNodeFromImage(
+            read_image(odd_pairs / "od01_oblique" / f"{name}.nii.gz"), name
+        )
     a_panel.enter()
     panel = a_panel.registerPanel
     panel.parameters.model = "convex"

@@ -49,10 +49,10 @@ def a_brain_network(tmp_path, monkeypatch):
 @pytest.mark.parametrize("low", [0, -1000], ids=["MR", "CT"])
 def test_what_the_panel_sees_is_what_the_engine_sees(choice, a_scene, spacing, low):
     from neuralreg.registration.model_choice import ImageContent
-    from NeuralRegistrationLib.Scene import Volumes
+    from NeuralRegistrationLib.Scene import Scripting
 
     node = an_ellipsoid("head", spacing=spacing, low=low)
-    ours, engines = choice.content(node), ImageContent.of(Volumes.imageFromVolumeNode(node))
+    ours, engines = choice.content(node), ImageContent.of(Scripting.imageFromVolumeNode(node))
     assert (ours.ct, ours.dimension, ours.is_brain) == (low < 0, 3, low == 0)
     assert (ours.ct, ours.is_brain, ours.cut) == (engines.ct, engines.is_brain, engines.cut)
     assert ours.liters == pytest.approx(engines.liters, rel=0.03)
@@ -92,14 +92,14 @@ def test_brains_without_skull_get_the_network_that_was_made_for_them(
 ):
     from neuralreg.registration.model_choice import ImageContent, choose_model
     from neuralreg.zoo.registry import list_models
-    from NeuralRegistrationLib.Scene import Volumes
+    from NeuralRegistrationLib.Scene import Scripting
 
     pair = [an_ellipsoid(name, spacing=4.0) for name in ("fixed", "moving")]
     a_panel.enter()
     parameters = a_panel.registerPanel.parameters
     text = choice.expectation(*pair, parameters)
     assert text.startswith("A network for brains would be taken: both images look like brains")
-    seen = [ImageContent.of(Volumes.imageFromVolumeNode(node)) for node in pair]
+    seen = [ImageContent.of(Scripting.imageFromVolumeNode(node)) for node in pair]
     assert choose_model(list_models(available=True), *seen).models[0] == "brains.only"
     from NeuralRegistrationLib.Register.Parameters import Preset
 

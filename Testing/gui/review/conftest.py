@@ -30,8 +30,8 @@ def review(panel, wait_until):
 
     def press():
         panel.ui.reviewButton.click()
-        wait_until(lambda: not panel._jobs)
-        return panel.result.report
+        wait_until(lambda: not panel.jobs)
+        return panel.findings.report
 
     return press
 

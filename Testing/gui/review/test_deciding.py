@@ -100,8 +100,8 @@ def test_several_transforms_are_gone_through_those_at_risk_first(
     assert names == ["moving to fixed", "case 1", "case 2"]
     assert table.item(0, 1).text() == "✕ fail"
     panel.ui.reviewDecideButton.click()
-    assert all(key.isEnabled() for key in panel.worklist._keys)
-    panel.worklist._keys[1].activated.emit()
+    assert all(key.isEnabled() for key in panel.worklist.shortcuts)
+    panel.worklist.shortcuts[1].activated.emit()
     assert panel.parameters.transform is others[0]
     panel.ui.reviewNextButton.click()
     assert panel.parameters.transform is others[1]

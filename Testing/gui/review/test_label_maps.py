@@ -119,9 +119,9 @@ def test_a_label_map_that_is_drawn_on_meanwhile_drops_the_review(panel, a_pair, 
     panel.ui.reviewButton.click()
     slicer.util.arrayFromVolume(labels)[0] = 1
     slicer.util.arrayFromVolumeModified(labels)
-    wait_until(lambda: not panel._jobs)
+    wait_until(lambda: not panel.jobs)
     assert "no longer fits" in panel.ui.reviewStatusLabel.text
-    assert panel.result.report is None
+    assert panel.findings.report is None
 
 
 def test_outlines_of_label_maps_are_drawn_and_their_layer_comes_back(panel, a_pair, views, a_scene):

@@ -13,8 +13,8 @@ def test_cancel_ends_the_review_and_leaves_nothing(panel, wait_until, a_scene):
     before = nodes_in(a_scene)
     panel.ui.reviewButton.click()
     panel.ui.reviewCancelButton.click()
-    assert panel._jobs == []
-    assert panel.result.report is None
+    assert panel.jobs == []
+    assert panel.findings.report is None
     assert nodes_in(a_scene) == before
     assert panel.ui.reviewButton.enabled
 
@@ -22,19 +22,19 @@ def test_cancel_ends_the_review_and_leaves_nothing(panel, wait_until, a_scene):
 def test_a_transform_that_changes_meanwhile_gets_no_report(panel, a_transform, wait_until):
     panel.ui.reviewButton.click()
     a_transform.SetAndObserveTransformFromParent(vtk.vtkTransform())
-    wait_until(lambda: not panel._jobs)
-    assert panel.result.report is None
+    wait_until(lambda: not panel.jobs)
+    assert panel.findings.report is None
     assert "no longer fits" in panel.ui.reviewStatusLabel.text
 
 
 def test_a_scene_that_is_closed_leaves_a_fresh_panel(panel, review, a_scene, views):
     review()
-    panel.look.touched()
+    panel.viewControls.begin()
     panel.ui.reviewButton.click()
     a_scene.Clear(False)
     assert panel.ui.reviewLinesTable.rowCount == 0
     assert panel.ui.reviewDecisionLabel.text == "No decision yet."
-    assert panel.look.views is None
+    assert panel.viewControls.views is None
 
 
 @pytest.mark.parametrize("which", ["transform", "fixedVolume", "movingVolume", "fixedSegments"])
@@ -60,14 +60,14 @@ def test_leaving_the_panel_gives_the_views_back(panel, review, views, a_panel, a
     composite.SetBackgroundVolumeID(panel.parameters.movingVolume.GetID())
     review()
     before = nodes_in(a_scene)
-    panel.look.touched()
+    panel.viewControls.begin()
     assert composite.GetBackgroundVolumeID() == panel.parameters.fixedVolume.GetID()
     pick(panel.ui.reviewOverlaySelector, "Difference")
     a_panel.tabs.currentIndex = 0
     assert composite.GetBackgroundVolumeID() == panel.parameters.movingVolume.GetID()
     assert composite.GetCompositing() == composite.Alpha
     assert nodes_in(a_scene) == before
-    assert not panel.look.shortcut.isEnabled()
+    assert not panel.viewControls.shortcut.isEnabled()
 
 
 def test_a_result_of_the_register_panel_opens_its_review(

@@ -25,11 +25,11 @@ def test_the_slider_fades_and_the_key_shows_before_and_after(panel, review, view
 
     composite = views["Red"][1]
     panel.ui.reviewMixSlider.value = 30
-    panel.look.touched()
+    panel.viewControls.begin()
     panel.ui.reviewMixSlider.value = 40
     assert composite.GetForegroundOpacity() == pytest.approx(0.4)
     shown = slicer.mrmlScene.GetNodeByID(composite.GetForegroundVolumeID())
-    assert isinstance(panel.look.views._preview, WarpPreview)
+    assert isinstance(panel.viewControls.views.preview, WarpPreview)
 
     def place():
         way = vtk.vtkGeneralTransform()
@@ -37,10 +37,10 @@ def test_the_slider_fades_and_the_key_shows_before_and_after(panel, review, view
         return np.array(way.TransformPoint(20, 20, 20)) - 20
 
     assert place() == pytest.approx(SHIFT * [-1, -1, 1])
-    panel.look.shortcut.activated.emit()
+    panel.viewControls.shortcut.activated.emit()
     assert panel.ui.reviewBeforeButton.checked
     assert place() == pytest.approx([0, 0, 0])
-    panel.look.shortcut.activated.emit()
+    panel.viewControls.shortcut.activated.emit()
     panel.ui.reviewWarpSlider.value = 50
     assert place() == pytest.approx(SHIFT * [-1, -1, 1] / 2)
 
@@ -55,10 +55,10 @@ def test_each_overlay_shows_both_images_its_own_way(panel, review, views, wait_u
     seen = set()
     wait_until(lambda: seen.add(composite.GetForegroundOpacity()) or seen == {0.0, 1.0})
     pick(ui.reviewOverlaySelector, "Curtain")
-    wait_until(lambda: panel.look.views.canMix)
+    wait_until(lambda: panel.viewControls.views.canMix)
     ui.reviewMixSlider.value = 50
     mixed = _shown(composite)
-    known = panel.look.views._mixed[0].grays()
+    known = panel.viewControls.views.checkerboards[0].grays()
     middle = mixed.shape[2] // 2
     for place in (50, 80, 10, 50):  # the curtain is drawn back and forth
         ui.reviewMixSlider.value = place
@@ -78,7 +78,7 @@ def _shown(composite):
     )
 
 
-BROUGHT = "Fixed above, moving as brought below"
+BROUGHT = "Fixed above, warped moving below"
 OWN = "Fixed above, moving in its own space below"
 
 
@@ -92,7 +92,7 @@ def rows(panel, views, a_scene, a_pair, wait_until):
         pick(panel.ui.reviewLayoutSelector, layout)
         pick(panel.ui.reviewOverlaySelector, overlay)
         if overlay in ("Checkerboard", "Curtain"):
-            wait_until(lambda: panel.look.views.canMix)
+            wait_until(lambda: panel.viewControls.views.canMix)
         return [views[f"Review{side}Axial"][1] for side in ("Fixed", "Moving")]
 
     return choose
@@ -130,7 +130,7 @@ def test_the_rows_have_opposite_squares_and_curtains(panel, review, rows):
     review()
     upper, lower = rows(BROUGHT, "Curtain")
     panel.ui.reviewMixSlider.value = 50
-    known = panel.look.views._mixed[0].grays()
+    known = panel.viewControls.views.checkerboards[0].grays()
     left, right = np.s_[:, :, :7], np.s_[:, :, 8:]
     assert np.array_equal(_shown(upper)[left], known.own[left])
     assert np.array_equal(_shown(upper)[right], known.other[right])
@@ -149,13 +149,15 @@ def test_in_its_own_space_the_lower_row_mixes_on_the_moving_image_s_voxels(
     panel.ui.reviewMixSlider.value = 100
     mixed = slicer.mrmlScene.GetNodeByID(lower.GetForegroundVolumeID())
     assert mixed.GetOrigin() == (4.0, 0.0, 0.0)
-    of_moving = panel.look.views._mixed[1].grays()
+    of_moving = panel.viewControls.views.checkerboards[1].grays()
     assert np.array_equal(_shown(lower), of_moving.own)
-    before = panel.look.views._mixed[1].grays(before=True)
-    assert np.array_equal(before.other[:, :, :-2], panel.look.views._mixed[0].grays().own[:, :, 2:])
+    before = panel.viewControls.views.checkerboards[1].grays(before=True)
+    assert np.array_equal(
+        before.other[:, :, :-2], panel.viewControls.views.checkerboards[0].grays().own[:, :, 2:]
+    )
 
 
-@pytest.mark.parametrize("layout", ["As they are: both on each other", BROUGHT, OWN])
+@pytest.mark.parametrize("layout", ["As they are: both images in each view", BROUGHT, OWN])
 def test_the_key_shows_squares_before_and_after(panel, review, rows, views, layout):
     review()
     both = rows(layout, "Checkerboard")
@@ -163,12 +165,12 @@ def test_the_key_shows_squares_before_and_after(panel, review, rows, views, layo
         both = [views["Red"][1]]
     panel.ui.reviewMixSlider.value = 0
     after = [_shown(one).copy() for one in both]
-    panel.look.shortcut.activated.emit()
+    panel.viewControls.shortcut.activated.emit()
     for number, one in enumerate(both):
-        grays = panel.look.views._mixed[number].grays(before=True)
+        grays = panel.viewControls.views.checkerboards[number].grays(before=True)
         assert np.array_equal(_shown(one)[:4, :4, :4], grays.own[:4, :4, :4])
         assert np.array_equal(_shown(one)[:4, :4, 4:8], grays.other[:4, :4, 4:8])
-    panel.look.shortcut.activated.emit()
+    panel.viewControls.shortcut.activated.emit()
     assert all(np.array_equal(_shown(one), was) for one, was in zip(both, after, strict=True))
 
 
@@ -191,7 +193,7 @@ def test_the_key_moves_the_other_image_in_each_row(panel, review, rows, layout):
     shift = SHIFT * [-1, -1, 1]
     lower = [0 * shift, -shift] if layout == OWN else [shift, 0 * shift]
     assert np.allclose(places(), [[0 * shift, shift], lower], atol=0.02)
-    panel.look.shortcut.activated.emit()
+    panel.viewControls.shortcut.activated.emit()
     assert np.allclose(places(), 0, atol=1e-6)
 
 
@@ -201,10 +203,10 @@ def test_what_cannot_be_shown_is_said(panel, rows, review, wait_until):
     pick(ui.reviewOverlaySelector, "Checkerboard")
     wait_until(lambda: "review first" in ui.reviewLookLabel.text)
     review()
-    wait_until(lambda: panel.look.views.canMix)
+    wait_until(lambda: panel.viewControls.views.canMix)
     assert not ui.reviewLookLabel.visible
-    panel.look._images["warped"] = panel.look._images["jacobian"]
-    panel.look._images["jacobian"][0].SetDimensions(2, 2, 2)
+    panel.viewControls.images["warped"] = panel.viewControls.images["jacobian"]
+    panel.viewControls.images["jacobian"][0].SetDimensions(2, 2, 2)
     pick(ui.reviewLayoutSelector, OWN)
     wait_until(lambda: "more voxels" in ui.reviewLookLabel.text)
     pick(ui.reviewOverlaySelector, "Difference")
@@ -224,14 +226,14 @@ def test_the_layouts_show_one_image_above_the_other(panel, review, views, a_scen
     layout = a_scene.AddNode(slicer.vtkMRMLLayoutNode())
     layout.SetViewArrangement(layout.SlicerLayoutFourUpView)
     ui, p = panel.ui, panel.parameters
-    pick(ui.reviewLayoutSelector, "Fixed above, moving as brought below")
+    pick(ui.reviewLayoutSelector, "Fixed above, warped moving below")
     upper, lower = (views[f"Review{side}Axial"][1] for side in ("Fixed", "Moving"))
     assert upper.GetBackgroundVolumeID() == p.fixedVolume.GetID()
-    assert lower.GetBackgroundVolumeID() == panel.look.views.brought.GetID()
+    assert lower.GetBackgroundVolumeID() == panel.viewControls.views.movingVolume.GetID()
     assert upper.GetLinkedControl()
     description = layout.GetLayoutDescription(layout.GetViewArrangement())
     assert 'singletontag="ReviewMovingSagittal"' in description
-    pick(ui.reviewLayoutSelector, "As they are: both on each other")
+    pick(ui.reviewLayoutSelector, "As they are: both images in each view")
     assert layout.GetViewArrangement() == layout.SlicerLayoutFourUpView
 
 
@@ -240,7 +242,7 @@ def test_in_its_own_space_the_cursor_of_one_image_is_mapped_into_the_other(
 ):
     a_scene.AddNode(slicer.vtkMRMLLayoutNode())
     pick(panel.ui.reviewLayoutSelector, "Fixed above, moving in its own space below")
-    cursor = panel.look._cursor
+    cursor = panel.viewControls.cursor
     ras = SHIFT * [-1, -1, 1]
     cursor.at("ReviewFixedAxial", (10.0, 20.0, 6.0))
     lower, upper = views["ReviewMovingAxial"][0], views["ReviewFixedAxial"][0]
@@ -254,20 +256,20 @@ def test_in_its_own_space_the_cursor_of_one_image_is_mapped_into_the_other(
     review()
     panel.ui.reviewPlacesTable.selectRow(0)
     assert lower.GetSliceToRAS().GetElement(2, 3) == pytest.approx(8 + ras[2])
-    pick(panel.ui.reviewLayoutSelector, "As they are: both on each other")
+    pick(panel.ui.reviewLayoutSelector, "As they are: both images in each view")
     assert marker.GetScene() is None
 
 
 @pytest.mark.parametrize(
     ("text", "mode"),
-    [("Bent grid", "GRID"), ("Arrows", "GLYPH"), ("Lines of equal length", "CONTOUR")],
+    [("Deformed grid", "GRID"), ("Arrows", "GLYPH"), ("Contours of equal length", "CONTOUR")],
 )
 def test_the_deformation_is_drawn(panel, a_transform, text, mode):
     pick(panel.ui.reviewArrowsSelector, text)
     display = a_transform.GetDisplayNode()
     assert display.GetVisibility2D()
     assert display.GetVisualizationMode() == getattr(display, f"VIS_MODE_{mode}")
-    pick(panel.ui.reviewArrowsSelector, "Not drawn")
+    pick(panel.ui.reviewArrowsSelector, "None")
     assert not display.GetVisibility()
 
 
@@ -275,17 +277,17 @@ def test_maps_are_volumes_in_color_that_go_away_again(panel, review, views, a_sc
     assert not panel.ui.reviewMapSelector.enabled
     review()
     before = nodes_in(a_scene)
-    pick(panel.ui.reviewMapSelector, "Change of volume (Jacobian)")
+    pick(panel.ui.reviewMapSelector, "Volume change (Jacobian)")
     composite = views["Red"][1]
     shown = a_scene.GetNodeByID(composite.GetForegroundVolumeID())
-    assert shown.GetName() == "moving to fixed: Change of volume (Jacobian)"
+    assert shown.GetName() == "moving to fixed: Volume change (Jacobian)"
     display = shown.GetDisplayNode()
     assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (0, 2)
     folded, least = np.zeros(4), np.zeros(4)
     display.GetColorNode().GetColor(0, folded)
     display.GetColorNode().GetColor(1, least)
     assert folded.tolist() != least.tolist()
-    pick(panel.ui.reviewMapSelector, "Length of the deformation")
+    pick(panel.ui.reviewMapSelector, "Displacement")
     assert shown.GetScene() is None
     pick(panel.ui.reviewMapSelector, "None")
     left = {n for n in nodes_in(a_scene) - before if "Color" not in n}
@@ -298,7 +300,7 @@ def test_registering_again_from_moved_starts_gives_a_map(panel, review, a_scene,
     review()
     ui.reviewSpreadButton.click()
     assert ui.reviewCancelButton.enabled
-    wait_until(lambda: not panel._jobs)
+    wait_until(lambda: not panel.jobs)
     assert ui.reviewMapSelector.currentText == "Dependence on the start", ui.reviewStatusLabel.text
     shown = a_scene.GetNodeByID(views["Red"][1].GetForegroundVolumeID())
     assert np.unique(slicer.util.arrayFromVolume(shown)).tolist() == [4.0]

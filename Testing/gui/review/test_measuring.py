@@ -17,13 +17,13 @@ def test_the_volumes_that_a_transform_refers_to_are_chosen(panel, a_pair):
 
 def test_first_numbers_come_before_all_numbers(panel, wait_until):
     told = []
-    show = panel.result.show
-    panel.result.show = lambda report, *more: (
+    show = panel.findings.show
+    panel.findings.show = lambda report, *more: (
         told.append(report and report.detail) or show(report, *more)
     )
     panel.ui.reviewButton.click()
     assert panel.ui.reviewCancelButton.enabled
-    wait_until(lambda: not panel._jobs)
+    wait_until(lambda: not panel.jobs)
     assert told == [None, "quick", "full"]
     assert not panel.ui.reviewProgressBar.visible
 
@@ -40,7 +40,7 @@ def test_lines_are_shown_with_verdicts_in_words_what_is_wrong_first(panel, revie
     ]
     colors = {table.item(row, 1).foreground().color().name() for row in range(3)}
     assert len(colors) == 3
-    assert "1 of 2 lines want a look: Folding" in panel.ui.reviewVerdictLabel.text
+    assert "1 of 2 findings need a look: Folding" in panel.ui.reviewVerdictLabel.text
     assert "1 could not be measured" in panel.ui.reviewVerdictLabel.text
     table.selectRow(0)
     assert "1234 voxels, the body" in panel.ui.reviewLineLabel.text

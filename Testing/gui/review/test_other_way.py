@@ -41,12 +41,12 @@ def registered(real_worker, real_reviewer, a_scene, a_panel, wait_until):
 
 def review(panel, wait_until):
     panel.ui.reviewButton.click()
-    wait_until(lambda: not panel._jobs, 120)
-    assert panel.result.report is not None, panel.ui.reviewStatusLabel.text
+    wait_until(lambda: not panel.jobs, 120)
+    assert panel.findings.report is not None, panel.ui.reviewStatusLabel.text
 
 
 def line_of(panel, name):
-    return next((line for line in panel.result.report.lines if line.name == name), None)
+    return next((line for line in panel.findings.report.lines if line.name == name), None)
 
 
 def through(node, points):
@@ -64,11 +64,11 @@ def test_the_button_registers_the_other_way_and_measures_consistency(
     panel.parameters.movingVolume.SetAndObserveTransformNodeID(done.transformNode.GetID())
     panel.ui.reviewOtherWayButton.click()
     assert panel.ui.reviewCancelButton.enabled
-    wait_until(lambda: not panel._jobs, 200)
+    wait_until(lambda: not panel.jobs, 200)
     line = line_of(panel, "consistency_mean")
     assert line is not None, panel.ui.reviewStatusLabel.text
     assert line.verdict == "pass"
-    assert panel.ui.reviewMapSelector.currentText == "Forward and back again"
+    assert panel.ui.reviewMapSelector.currentText == "Forward-backward error"
     names = [n.GetName() for n in slicer.util.getNodesByClass("vtkMRMLTransformNode")]
     back = slicer.util.getNode("fixed to moving")
     assert names.count("fixed to moving") == 1
@@ -95,7 +95,7 @@ def test_cancel_leaves_nothing_behind(registered, wait_until, a_scene):
     panel.ui.reviewOtherWayButton.click()
     wait_until(lambda: panel.ui.reviewProgressBar.value > 0)
     panel.ui.reviewCancelButton.click()
-    wait_until(lambda: not panel._jobs)
+    wait_until(lambda: not panel.jobs)
     assert panel.ui.reviewStatusLabel.text == "Cancelled."
     assert [n.GetName() for n in slicer.util.getNodesByClass("vtkMRMLTransformNode")] == before
 
@@ -113,4 +113,4 @@ def test_a_transform_that_does_not_say_how_it_was_made_is_refused(
     assert panel.ui.reviewSpreadButton.enabled
     assert not panel.ui.reviewOtherWayButton.enabled
     with pytest.raises(InvalidOption, match="how it was made"):
-        RepeatRegistration.otherWay(panel.subject)
+        RepeatRegistration.submitReverse(panel.subject)

@@ -83,7 +83,7 @@ def some_missing(the_application, monkeypatch):
     from NeuralRegistrationLib import Dependencies
 
     left = [p for p in Dependencies.PACKAGES if p.module in ("torch", "pydantic")]
-    monkeypatch.setattr(Dependencies, "missing", lambda: list(left))
+    monkeypatch.setattr(Dependencies, "missingPackages", lambda: list(left))
     return left
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import slicer
 import vtk
 
-from NeuralRegistrationLib.Review.Request import Subject, placed
+from NeuralRegistrationLib.Review.Request import Subject, definedPoints
 from NeuralRegistrationLib.Scene import Geometry
 
 _CHANGES = (
@@ -23,7 +23,7 @@ _CHANGES = (
 
 @dataclass(frozen=True)
 class LandmarkError:
-    """How far a landmark is from its partner. fixed: RAS mm. voxels: of the moving image."""
+    """How far a landmark is from its partner. fixed: RAS mm. after_voxels: of the moving image."""
 
     name: str
     fixed: tuple[float, float, float]
@@ -52,14 +52,14 @@ class LandmarkPairs:
             return
         for node in filter(None, (subject.fixedPoints, subject.movingPoints)):
             for event in _CHANGES:
-                tag = node.AddObserver(getattr(node, event), self._changed)
+                tag = node.AddObserver(getattr(node, event), self._update)
                 self._observed.append((node, tag))
         if subject.fixedPoints is not None:
             fixed = subject.fixedPoints
-            ids = [fixed.GetNthControlPointID(n) for n, _name in placed(fixed)]
-            self._proposed |= set(ids)  # what stands there already is left as it is
+            ids = [fixed.GetNthControlPointID(n) for n, _name in definedPoints(fixed)]
+            self._proposed |= set(ids)  # points that exist already are left as they are
 
-    def _changed(self, caller, event) -> None:
+    def _update(self, caller, event) -> None:
         if self._proposing:
             return
         if caller is self._subject.fixedPoints and self._subject.transform is not None:
@@ -67,30 +67,30 @@ class LandmarkPairs:
         self._onChanged()
 
     def _propose(self) -> None:
-        """Put a partner of each new fixed point where the transform says that it is."""
+        """Put a partner of each new fixed point where the transform maps it."""
         subject = self._subject
         if subject.movingPoints is None:
             return
         self._proposing = True
         try:
-            for n, name in placed(subject.fixedPoints):
+            for n, name in definedPoints(subject.fixedPoints):
                 pointId = subject.fixedPoints.GetNthControlPointID(n)
                 if pointId not in self._proposed:
                     self._proposed.add(pointId)
-                    place = np.zeros(3)
-                    subject.fixedPoints.GetNthControlPointPositionWorld(n, place)
-                    partner = partnerOf(subject, place)
+                    point = np.zeros(3)
+                    subject.fixedPoints.GetNthControlPointPositionWorld(n, point)
+                    partner = partnerOf(subject, point)
                     subject.movingPoints.AddControlPoint(vtk.vtkVector3d(*partner), name)
         finally:
             self._proposing = False
 
 
 def partnerOf(subject: Subject, fixedRas) -> np.ndarray:
-    """Where the transform sees the partner of a point, in the space of the moving points' node."""
+    """Where the transform maps a point, in the space of the moving points' node."""
     inMoving = subject.fromWorld().TransformPoint(fixedRas)
-    back = subject.toMovingSide(subject.movingPoints)
-    back.Inverse()
-    return np.array(back.TransformPoint(inMoving))
+    toNode = subject.toMovingSide(subject.movingPoints)
+    toNode.Inverse()
+    return np.array(toNode.TransformPoint(inMoving))
 
 
 def errors(subject: Subject) -> list[LandmarkError]:
@@ -98,15 +98,15 @@ def errors(subject: Subject) -> list[LandmarkError]:
     pairs = list(subject.pairs())
     if not pairs:
         return []
-    fixed = np.array([place for _name, place, _partner in pairs])
-    partner = np.array([place for _name, _place, place in pairs])
+    fixed = np.array([point for _name, point, _partner in pairs])
+    partner = np.array([partner for _name, _point, partner in pairs])
     gap = Geometry.throughVtk(subject.fromWorld(), fixed) - partner
     after = np.linalg.norm(gap, axis=1)
     before = np.linalg.norm(fixed - partner, axis=1)
     voxels = _inVoxels(subject.movingVolume, gap)
     return [
-        LandmarkError(name, tuple(Geometry.flipped(place)), float(b), float(a), v)
-        for (name, place, _partner), b, a, v in zip(pairs, before, after, voxels, strict=True)
+        LandmarkError(name, tuple(Geometry.flip(point)), float(b), float(a), v)
+        for (name, point, _partner), b, a, v in zip(pairs, before, after, voxels, strict=True)
     ]
 
 
@@ -120,15 +120,15 @@ def _inVoxels(volume, gap: np.ndarray) -> list[float | None]:
 
 
 def repeatability(first, second) -> list[float]:
-    """How far two lists of the same points are apart, in mm, where both have a place."""
-    names = {name: n for n, name in placed(second)}
+    """How far two lists of the same points are apart, in mm, where both define a point."""
+    names = {name: n for n, name in definedPoints(second)}
     gaps = []
-    for n, name in placed(first):
+    for n, name in definedPoints(first):
         if name in names:
-            places = np.zeros((2, 3))
-            first.GetNthControlPointPositionWorld(n, places[0])
-            second.GetNthControlPointPositionWorld(names[name], places[1])
-            gaps.append(float(np.linalg.norm(places[0] - places[1])))
+            one, other = np.zeros(3), np.zeros(3)
+            first.GetNthControlPointPositionWorld(n, one)
+            second.GetNthControlPointPositionWorld(names[name], other)
+            gaps.append(float(np.linalg.norm(one - other)))
     return gaps
 
 
@@ -140,7 +140,7 @@ def startPlacing(markups) -> None:
 
 
 def stopPlacing() -> None:
-    """Let clicks mean what they usually do."""
+    """Let clicks into a view do what they usually do."""
     node = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLInteractionNode")
     if node is not None:
         node.SetCurrentInteractionMode(node.ViewTransform)

@@ -13,7 +13,7 @@ from slicer.i18n import tr as _
 
 from NeuralRegistrationLib.Review import FindingTexts
 from NeuralRegistrationLib.Review.Landmarks import LandmarkPairs
-from NeuralRegistrationLib.Review.Request import placed
+from NeuralRegistrationLib.Review.Request import definedPoints
 from NeuralRegistrationLib.Scene import Geometry, SubjectHierarchy
 from NeuralRegistrationLib.Widgets import Tables
 
@@ -21,9 +21,9 @@ _FILTERS = "*.csv *.mrk.json *.json"
 
 
 class ReviewLandmarks:
-    """Shows how far pairs are apart, always as they stand now.
+    """Shows how far pairs are apart, always up to date.
 
-    onNodes: called with nodes that were made, by their parameters. onJump: with a place, RAS mm.
+    onNodes: called with new nodes, by their parameters. onJump: with a point, RAS mm.
     onSay: with a sentence for the status line.
     """
 
@@ -34,13 +34,13 @@ class ReviewLandmarks:
         self._errors: list = []
         self.pairs = LandmarkPairs.LandmarkPairs(self._list)
         Tables.prepare(ui.reviewPointsTable, (_("Landmark"), _("Before"), _("After")))
-        ui.reviewPointsTable.connect("itemSelectionChanged()", self._chosen)
+        ui.reviewPointsTable.connect("itemSelectionChanged()", self._jumpToRow)
         ui.reviewPlaceButton.connect("toggled(bool)", self._place)
         ui.reviewLoadPointsButton.connect("clicked()", lambda: self._try(self.load))
         ui.reviewSavePointsButton.connect("clicked()", lambda: self._try(self.save))
 
     def follow(self, subject, repeated=None) -> None:
-        """Watch the landmarks of this subject from now on; None for none."""
+        """Observe the landmarks of this subject from now on; None for none."""
         self._subject, self._repeated = subject, repeated
         self.pairs.follow(subject)
         self._list()
@@ -70,10 +70,10 @@ class ReviewLandmarks:
             "p95": (np.percentile(before, 95), np.percentile(after, 95)),
             "largest": (before.max(), after.max()),
         }
-        told = {name: f"{b:.1f} → {a:.1f}" for name, (b, a) in numbers.items()}
+        texts = {name: f"{b:.1f} → {a:.1f}" for name, (b, a) in numbers.items()}
         voxels = [e.after_voxels for e in self._errors if e.after_voxels is not None]
         more = _(" ({voxels} voxels on average)").format(voxels=f"{np.mean(voxels):.1f}")
-        return text.format(count=len(after), **told) + (more if voxels else "")
+        return text.format(count=len(after), **texts) + (more if voxels else "")
 
     def _repeat(self) -> str:
         moving = self._subject.movingPoints if self._subject is not None else None
@@ -85,7 +85,7 @@ class ReviewLandmarks:
         text = _("Placed twice: {count}, apart by {mean} mm on average, at most {largest} mm")
         return text.format(count=len(gaps), mean=f"{np.mean(gaps):.1f}", largest=f"{max(gaps):.1f}")
 
-    def _chosen(self) -> None:
+    def _jumpToRow(self) -> None:
         row = self.ui.reviewPointsTable.currentRow()
         if 0 <= row < len(self._errors):
             self._onJump(np.array(self._errors[row].fixed))
@@ -98,8 +98,8 @@ class ReviewLandmarks:
         LandmarkPairs.startPlacing(self._subject.fixedPoints)
 
     def _requireNodes(self) -> None:
-        """Make the lists that are missing."""
-        made = {}
+        """Create the lists that are missing."""
+        nodes = {}
         names = {"fixedPoints": _("Fixed landmarks"), "movingPoints": _("Moving landmarks")}
         for parameter, name in names.items():
             if getattr(self._subject, parameter) is None:
@@ -108,9 +108,9 @@ class ReviewLandmarks:
                     "vtkMRMLMarkupsFiducialNode", SubjectHierarchy.freeName(scene, name)
                 )
                 node.CreateDefaultDisplayNodes()
-                made[parameter] = node
-        if made:
-            self._onNodes(made)
+                nodes[parameter] = node
+        if nodes:
+            self._onNodes(nodes)
 
     # Files
 
@@ -132,23 +132,23 @@ class ReviewLandmarks:
         self._requireNodes()
         subject = self._subject
         if path.endswith(".csv"):
-            found = read_pairs(path)
-            self._replace(subject.fixedPoints, found.names, found.fixed)
-            self._replace(subject.movingPoints, found.names, found.moving)
+            landmarks = read_pairs(path)
+            self._replace(subject.fixedPoints, landmarks.names, landmarks.fixed)
+            self._replace(subject.movingPoints, landmarks.names, landmarks.moving)
         else:
-            found = read_landmarks(path)
-            empty = not placed(subject.fixedPoints)
+            landmarks = read_landmarks(path)
+            empty = not definedPoints(subject.fixedPoints)
             node = subject.fixedPoints if empty else subject.movingPoints
-            self._replace(node, found.names, found.points)
-        self._onSay(_("{count} landmarks were read.").format(count=len(found.names)))
+            self._replace(node, landmarks.names, landmarks.points)
+        self._onSay(_("{count} landmarks were read.").format(count=len(landmarks.names)))
 
     def _replace(self, node, names, pointsLps) -> None:
         """Let a list hold these points and no others."""
         self.pairs.follow(None)
         node.RemoveAllControlPoints()
         for name, point in zip(names, pointsLps, strict=True):
-            place = Geometry.flipped([*point, 0.0][:3])
-            node.AddControlPointWorld(vtk.vtkVector3d(*place), name)
+            pointRas = Geometry.flip([*point, 0.0][:3])
+            node.AddControlPointWorld(vtk.vtkVector3d(*pointRas), name)
         self.follow(self._subject, self._repeated)
 
     def save(self) -> None:

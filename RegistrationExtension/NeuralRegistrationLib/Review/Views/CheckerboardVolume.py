@@ -27,16 +27,16 @@ class Grays:
     other: np.ndarray
 
 
-class MixedVolume:
+class CheckerboardVolume:
     """A hidden volume in gray levels, as both images are displayed.
 
-    after, before: with the transform and without it. volume: the node that is shown.
+    after, before: with the transform and without it. volume: the node in the views.
     """
 
     def __init__(self, after: Grays, before: Grays, volume) -> None:
         self._grays = {False: after, True: before}
         self.volume = volume
-        self._shown: tuple[Overlay, int, bool] | None = None
+        self._drawn: tuple[Overlay, int, bool] | None = None
 
     def grays(self, before: bool = False) -> Grays:
         """What is mixed."""
@@ -45,30 +45,30 @@ class MixedVolume:
     def mix(self, overlay: Overlay, fraction: float, before: bool = False) -> None:
         """Show squares, or the own image left of a curtain and the other one right of it.
 
-        fraction: 0 to 1, the size of the squares or the place of the curtain along the rows.
+        fraction: 0 to 1, the size of the squares or the position of the curtain along the rows.
         """
         into = slicer.util.arrayFromVolume(self.volume)
         small, large = _SQUARES
         isCurtain = overlay is Overlay.CURTAIN
         amount = fraction * into.shape[2] if isCurtain else small + fraction * (large - small)
-        wanted = (overlay, round(amount), before)
-        if wanted == self._shown:
+        pattern = (overlay, round(amount), before)
+        if pattern == self._drawn:
             return
         grays = self._grays[before]
         if isCurtain:
-            self._drawCurtain(into, grays, wanted)
+            self._drawCurtain(into, grays, pattern)
         else:
-            _drawSquares(into, grays, wanted[1])
-        self._shown = wanted
+            _drawSquares(into, grays, pattern[1])
+        self._drawn = pattern
         slicer.util.arrayFromVolumeModified(self.volume)
 
-    def _drawCurtain(self, into: np.ndarray, grays: Grays, wanted) -> None:
+    def _drawCurtain(self, into: np.ndarray, grays: Grays, pattern) -> None:
         """Only what the curtain passed since it was drawn last is copied."""
-        _overlay, place, before = wanted
-        known = self._shown is not None and self._shown[::2] == (Overlay.CURTAIN, before)
-        low, high = sorted((self._shown[1], place)) if known else (0, into.shape[2])
-        into[:, :, low : max(place, low)] = grays.own[:, :, low : max(place, low)]
-        into[:, :, place:high] = grays.other[:, :, place:high]
+        _overlay, column, before = pattern
+        same = self._drawn is not None and self._drawn[::2] == (Overlay.CURTAIN, before)
+        low, high = sorted((self._drawn[1], column)) if same else (0, into.shape[2])
+        into[:, :, low : max(column, low)] = grays.own[:, :, low : max(column, low)]
+        into[:, :, column:high] = grays.other[:, :, column:high]
 
     def remove(self) -> None:
         """Take the volume out of the scene."""
@@ -85,25 +85,25 @@ def _drawSquares(into: np.ndarray, grays: Grays, edge: int) -> None:
         into[z == odd] = np.where(inPlane == odd, grays.own[z == odd], grays.other[z == odd])
 
 
-def mixedVolume(onto, after: Grays, before: Grays) -> Steps:
-    """A MixedVolume, in short steps. onto: the volume node whose voxels it has."""
+def makeCheckerboard(onto, after: Grays, before: Grays) -> Steps:
+    """A CheckerboardVolume, in short steps. onto: the volume node whose voxels it has."""
     scene = onto.GetScene()
     image = yield from Volumes.imageData(after.own)
     node = scene.CreateNodeByClass("vtkMRMLScalarVolumeNode")
     node.UnRegister(None)
     node.SetName("Both images")
-    scene.AddNode(_hidden(node))
+    scene.AddNode(_hide(node))
     node.SetAndObserveImageData(image)
     node.CopyOrientation(onto)
     node.SetAndObserveTransformNodeID(onto.GetTransformNodeID())
     node.CreateDefaultDisplayNodes()
-    display = _hidden(node.GetDisplayNode())
+    display = _hide(node.GetDisplayNode())
     display.SetAutoWindowLevel(False)
     display.SetWindowLevelMinMax(0, _GRAYS)
-    return MixedVolume(after, before, node)
+    return CheckerboardVolume(after, before, node)
 
 
-def _hidden(node):
+def _hide(node):
     node.SetHideFromEditors(True)
     node.SetSaveWithScene(False)
     return node
@@ -116,14 +116,14 @@ def grayLevels(values: np.ndarray, node) -> Steps:
         low, high = display.GetWindowLevelMin(), display.GetWindowLevelMax()
     else:
         low, high = node.GetImageData().GetScalarRange()
-    made = np.empty(values.shape, np.uint8)
+    grays = np.empty(values.shape, np.uint8)
     for part in slabs(values):
         unit = (values[part].astype(np.float32) - low) / max(high - low, 1e-6)
-        made[part] = np.clip(unit, 0, 1) * _GRAYS
+        grays[part] = np.clip(unit, 0, 1) * _GRAYS
         yield
-    return made
+    return grays
 
 
-def voxelsOf(image) -> np.ndarray:
+def imageArray(image) -> np.ndarray:
     """A view of VTK's image, (z, y, x)."""
     return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])

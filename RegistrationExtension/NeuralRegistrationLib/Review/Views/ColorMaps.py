@@ -1,4 +1,4 @@
-"""Maps of a review in color: what the deformation does at each place, or how far to trust it."""
+"""Maps of a review in color: the effect of the deformation, or how far to trust it."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _DIVERGING = "Change of volume (folded: magenta)"
 def show(changes, image, grid, kind: ColorMap, transformNode):
     """A new volume node with a map, colored; beside the transform.
 
-    changes: remembers what was made. image: VTK's. grid: where it lies.
+    changes: remembers new nodes. image: VTK's. grid: of the image.
     """
     scene = transformNode.GetScene()
     name = SubjectHierarchy.freeName(scene, f"{transformNode.GetName()}: {kind.label()}")
-    node = changes.made(scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name))
+    node = changes.rememberNew(scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name))
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
     display.SetAutoWindowLevel(False)  # before there are voxels: it would look at all of them
@@ -36,8 +36,8 @@ def show(changes, image, grid, kind: ColorMap, transformNode):
         display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeRainbow")
         values = vtk_to_numpy(image.GetPointData().GetScalars())
         values = values[:: max(1, len(values) // _LOOKED_AT)]
-        known = values[np.isfinite(values)]
-        most = float(np.quantile(known, _SHARE)) if len(known) else 1.0
+        finite = values[np.isfinite(values)]
+        most = float(np.quantile(finite, _SHARE)) if len(finite) else 1.0
         display.SetWindowLevelMinMax(0.0, max(most, 1e-3))
     SubjectHierarchy.placeBeside(node, transformNode)
     return node
@@ -46,9 +46,9 @@ def show(changes, image, grid, kind: ColorMap, transformNode):
 def _diverging(scene):
     """Magenta where tissue is folded, blue where it shrinks, white where it stays, red where it
     grows."""
-    found = scene.GetFirstNodeByName(_DIVERGING)
-    if found is not None:
-        return found
+    former = scene.GetFirstNodeByName(_DIVERGING)
+    if former is not None:
+        return former
     node = scene.CreateNodeByClass("vtkMRMLColorTableNode")
     node.UnRegister(None)
     node.SetName(_DIVERGING)

@@ -1,4 +1,4 @@
-"""The cursor of one image in the other one: each lies in its own space, the transform between."""
+"""The cursor of one image in the other one, mapped by the transform between their spaces."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class MappedCursor:
         self._tag = None
         if self._crosshair is not None:
             event = slicer.vtkMRMLCrosshairNode.CursorPositionModifiedEvent
-            self._tag = self._crosshair.AddObserver(event, self._moved)
+            self._tag = self._crosshair.AddObserver(event, self._followMouse)
 
     def _marker(self, row: str):
         scene = slicer.mrmlScene
@@ -43,7 +43,7 @@ class MappedCursor:
         self._points.append(node)
         return node
 
-    def _moved(self, caller, event) -> None:
+    def _followMouse(self, caller, event) -> None:
         xyz, ras = np.zeros(3), np.zeros(3)
         view = caller.GetCursorPositionXYZ(xyz)
         if view is not None and caller.GetCursorPositionRAS(ras):
@@ -54,20 +54,20 @@ class MappedCursor:
         if not viewName.startswith((UPPER, LOWER)):
             return
         row = LOWER if viewName.startswith(UPPER) else UPPER
-        place = self.mapped(ras, toMoving=row == LOWER)
+        point = self.mapPoint(ras, toMoving=row == LOWER)
         marker = self._markers[row]
         if marker.GetNumberOfControlPoints() == 0:
-            marker.AddControlPoint(vtk.vtkVector3d(*place))
-        marker.SetNthControlPointPosition(0, *place)
+            marker.AddControlPoint(vtk.vtkVector3d(*point))
+        marker.SetNthControlPointPosition(0, *point)
         for view in inRow(row):
-            view.JumpSliceByOffsetting(*place)
+            view.JumpSliceByOffsetting(*point)
 
-    def mapped(self, ras, toMoving: bool) -> np.ndarray:
-        """The same place in the other image."""
-        way = self._subject.fromWorld()
+    def mapPoint(self, ras, toMoving: bool) -> np.ndarray:
+        """The corresponding point in the other image."""
+        transform = self._subject.fromWorld()
         if not toMoving:
-            way.Inverse()
-        return np.array(way.TransformPoint(ras))
+            transform.Inverse()
+        return np.array(transform.TransformPoint(ras))
 
     def remove(self) -> None:
         """Let go of the cursor."""

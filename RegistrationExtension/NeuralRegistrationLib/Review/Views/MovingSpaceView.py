@@ -1,4 +1,4 @@
-"""The moving image where it lies itself, and the fixed one carried there by the inverse."""
+"""The moving image in its own space, and the fixed one warped there by the inverse."""
 
 from __future__ import annotations
 
@@ -6,43 +6,44 @@ from NeuralRegistrationLib.Review.Request import Subject
 from NeuralRegistrationLib.Scene import SliceViews
 
 
-class OwnSpace:
+class MovingSpaceView:
     """Hidden volumes that share the voxels of the originals.
 
-    moving: the moving volume as it is without the transform. fixed: the fixed volume, under the
-    inverse that Slicer computes where it is drawn.
+    The fixed volume is under the inverse, which Slicer computes where it is drawn.
     """
 
     def __init__(self, subject: Subject) -> None:
         self._moving = SliceViews.WarpPreview(subject.movingVolume, subject.transform)
-        self._moving.to(0.0)
+        self._moving.warp(0.0)
         scene = subject.transform.GetScene()
         node = scene.CreateNodeByClass("vtkMRMLTransformNode")
         node.UnRegister(None)
         node.SetName("From fixed to moving")
         node.SetHideFromEditors(True)
         node.SetSaveWithScene(False)
-        self._back = scene.AddNode(node)
-        way = subject.fromWorld()
-        way.Inverse()
-        node.SetAndObserveTransformFromParent(way)
+        self._inverse = scene.AddNode(node)
+        inverse = subject.fromWorld()
+        inverse.Inverse()
+        node.SetAndObserveTransformFromParent(inverse)
         self._fixed = SliceViews.WarpPreview(subject.fixedVolume, node)
 
     @property
-    def moving(self):
+    def movingVolume(self):
+        """The moving volume without the transform."""
         return self._moving.volume
 
     @property
-    def fixed(self):
+    def fixedVolume(self):
+        """The fixed volume, warped to the moving one."""
         return self._fixed.volume
 
     def before(self, on: bool) -> None:
-        """Show the fixed image where it was, or carried to the moving one."""
-        self._fixed.to(0.0 if on else 1.0)
+        """Show the fixed image without the inverse, or warped to the moving one."""
+        self._fixed.warp(0.0 if on else 1.0)
 
     def remove(self) -> None:
-        """Take away what was made for showing."""
+        """Remove the hidden nodes."""
         self._fixed.remove()
         self._moving.remove()
-        if self._back.GetScene() is not None:
-            self._back.GetScene().RemoveNode(self._back)
+        if self._inverse.GetScene() is not None:
+            self._inverse.GetScene().RemoveNode(self._inverse)

@@ -1,4 +1,4 @@
-"""Structures of both sides as outlines in the slice views, each brought to the other one."""
+"""Structures of both sides as outlines in the slice views, each mapped to the other one."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _WIDTH = 2  # pixels
 class Outlines:
     """Hidden copies that share the voxels of the originals, which are hidden meanwhile.
 
-    ownSpace: whether the lower row of views shows the moving image where it lies itself.
+    ownSpace: whether the lower row of views shows the moving image in its own space.
     """
 
     def __init__(self, subject: Subject, ownSpace: bool) -> None:
-        self._made: list = []
+        self._nodes: list = []
         self._formerly: list[tuple] = []
         self._layers: list[tuple] = []
         scene = subject.transform.GetScene()
         forward = self._transform(scene, subject.fromWorld())
-        back = subject.fromWorld()
-        back.Inverse()
-        backward = self._transform(scene, back)
+        inverse = subject.fromWorld()
+        inverse.Inverse()
+        backward = self._transform(scene, inverse)
         lower = inRow(LOWER) if ownSpace else []
         upper = inRow(UPPER) if ownSpace else []
         for node, color in ((subject.fixedSegments, _FIXED), (subject.movingSegments, _MOVING)):
@@ -43,8 +43,8 @@ class Outlines:
             inFixed = forward.GetID() if isMoving else below
             self._copy(node, segments, inFixed, color, upper)
             if ownSpace:
-                there = below if isMoving else backward.GetID()
-                self._copy(node, segments, there, color, lower)
+                inMoving = below if isMoving else backward.GetID()
+                self._copy(node, segments, inMoving, color, lower)
 
     def _transform(self, scene, fromParent: vtk.vtkGeneralTransform):
         node = scene.CreateNodeByClass("vtkMRMLTransformNode")
@@ -76,15 +76,15 @@ class Outlines:
 
     def _hideOriginal(self, node) -> None:
         if Volumes.isLabelMap(node):
-            self._leaveOut(node)
+            self._hideLabelMap(node)
             return
         display = node.GetDisplayNode()
         if display is not None:
             self._formerly.append((display, display.GetVisibility()))
             display.SetVisibility(False)
 
-    def _leaveOut(self, labelMap) -> None:
-        """A label map is a layer of the slice views, and has no visibility of its own."""
+    def _hideLabelMap(self, labelMap) -> None:
+        """Take it out of the layers of the slice views; it has no visibility of its own."""
         for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
             if composite.GetLabelVolumeID() == labelMap.GetID():
                 self._layers.append((composite, labelMap))
@@ -93,7 +93,7 @@ class Outlines:
     def _hide(self, node):
         node.SetHideFromEditors(True)
         node.SetSaveWithScene(False)
-        self._made.append(node)
+        self._nodes.append(node)
         return node
 
     def remove(self) -> None:
@@ -103,9 +103,9 @@ class Outlines:
         for composite, labelMap in self._layers:
             if labelMap.GetScene() is not None:
                 composite.SetLabelVolumeID(labelMap.GetID())
-        for node in reversed(self._made):
+        for node in reversed(self._nodes):
             if node.GetScene() is not None:
                 slicer.mrmlScene.RemoveNode(node)
-        self._made.clear()
+        self._nodes.clear()
         self._formerly.clear()
         self._layers.clear()

@@ -14,7 +14,7 @@ from NeuralRegistrationLib.Scene.SliceViews import WarpPreview
 
 _SIZE = (420, 420)
 _PLACES = 6
-_CLOSE = 3.0  # times nearer at a place
+_CLOSE = 3.0  # zoom at a location
 _GREEN, _MAGENTA = "vtkMRMLColorTableNodeGreen", "vtkMRMLColorTableNodeMagenta"
 
 
@@ -44,9 +44,9 @@ class _Studio:
 
     def furnish(self) -> Steps:
         """Make the copies and the view, in short steps."""
-        still = slicer.vtkMRMLTransformNode()
-        self._fixed = WarpPreview(self._subject.fixedVolume, still)
-        self._fixed.to(0.0)
+        identity = slicer.vtkMRMLTransformNode()
+        self._fixed = WarpPreview(self._subject.fixedVolume, identity)
+        self._fixed.warp(0.0)
         yield
         self._moving = WarpPreview(self._subject.movingVolume, self._subject.transform)
         yield
@@ -58,10 +58,10 @@ class _Studio:
         yield
         self._view.begin()
         yield
-        self._display = self._drawn()
+        self._display = self._prepareDisplay()
 
-    def _drawn(self):
-        """The transform's display, switched off until it is wanted; and how it was."""
+    def _prepareDisplay(self):
+        """The transform's display, switched off until it is needed; remembers how it was."""
         node = self._subject.transform
         self._hadDisplay = node.GetDisplayNode() is not None
         node.CreateDefaultDisplayNodes()
@@ -75,7 +75,7 @@ class _Studio:
         return display
 
     def pictures(self) -> Steps:
-        made = {}
+        pictures = {}
         bounds = np.zeros(6)
         self._subject.fixedVolume.GetRASBounds(bounds)
         middle = bounds.reshape(3, 2).mean(1)
@@ -90,14 +90,14 @@ class _Studio:
                 continue
             for plane in PLANES:
                 yield
-                made[f"{name}/{plane.lower()}"] = yield from self._png(plane, middle)
+                pictures[f"{name}/{plane.lower()}"] = yield from self._png(plane, middle)
         self._display.SetVisibility(False)
         self._both(1.0)
-        for number, place in enumerate(self._reviewed.report.worst[:_PLACES], start=1):
-            point = Geometry.flipped([*place.point_lps, 0.0][:3])
-            made[f"place/{number}"] = yield from self._png("Axial", point, _CLOSE)
+        for number, location in enumerate(self._reviewed.report.worst[:_PLACES], start=1):
+            point = Geometry.flip([*location.point_lps, 0.0][:3])
+            pictures[f"place/{number}"] = yield from self._png("Axial", point, _CLOSE)
             yield
-        return made
+        return pictures
 
     def _png(self, plane: str, point, zoom: float = 1.0) -> Steps:
         self._view.look(plane, self._subject.fixedVolume, point, zoom=zoom)
@@ -105,7 +105,7 @@ class _Studio:
         return (yield from self._view.pngInSteps())
 
     def _both(self, fraction: float) -> bool:
-        self._moving.to(fraction)
+        self._moving.warp(fraction)
         self._view.show(self._fixed.volume, self._moving.volume, add=True)
         return True
 

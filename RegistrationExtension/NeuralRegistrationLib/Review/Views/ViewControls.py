@@ -9,7 +9,7 @@ from slicer.i18n import tr as _
 from NeuralRegistrationLib.Review import Jobs
 from NeuralRegistrationLib.Review.Parameters import ColorMap, Drawing, Layout, Overlay
 from NeuralRegistrationLib.Review.Views import ColorMaps
-from NeuralRegistrationLib.Review.Views.Checkerboard import BACK, FORWARD, mixedVolumes
+from NeuralRegistrationLib.Review.Views.Checkerboard import BACKWARD, FORWARD, makeCheckerboards
 from NeuralRegistrationLib.Review.Views.MappedCursor import MappedCursor
 from NeuralRegistrationLib.Review.Views.Outlines import Outlines
 from NeuralRegistrationLib.Review.Views.ViewLayouts import UPPER, jump
@@ -27,17 +27,17 @@ _MIX = {Layout.ASIS: 50, Layout.BROUGHT: 0, Layout.OWN: 0}  # percent: each row 
 KEY = "X"
 
 
-class ReviewLook:
-    """Lets the slice views show what the parameters and sliders say, from the first look on."""
+class ViewControls:
+    """Lets the slice views follow the parameters and sliders, from the first use on."""
 
     def __init__(self, ui, widget) -> None:
         self.ui = ui
         self.views: ReviewViews | None = None
-        self._subject = self._cursor = self._outlines = self._mixing = self._mixedFor = None
+        self._subject = self.cursor = self._outlines = self._mixing = self._mixedFor = None
         self._fetching = None
-        self._images, self._changes, self._mapNode = {}, None, None
-        self._mapOf = None
-        self._drawn = None
+        self.images, self._changes, self._mapNode = {}, None, None
+        self._mappedImage = None
+        self._drawnNode = None
         ui.reviewMixSlider.connect("valueChanged(double)", lambda value: self._overlay())
         ui.reviewWarpSlider.connect("valueChanged(double)", self._warp)
         ui.reviewBeforeButton.connect("toggled(bool)", self._before)
@@ -46,11 +46,11 @@ class ReviewLook:
         self.parameters = None
 
     def active(self, on: bool) -> None:
-        """Listen to the key, or leave it to others."""
+        """React to the key, or leave it to others."""
         self.shortcut.setEnabled(on)
 
     def follow(self, subject, images: dict) -> None:
-        """Look at this subject, with these maps, from now on."""
+        """Show this subject, with these maps, from now on."""
         if subject is not None:  # landmarks change while they are placed
             others = {"fixedPoints": None, "movingPoints": None, "mask": None, "profile": ""}
             subject = replace(subject, **others)
@@ -58,12 +58,12 @@ class ReviewLook:
         if not same:
             self.stop()
         self._subject = subject
-        self._images = images
+        self.images = images
         if self.views is not None:
             self.apply()
 
     def start(self) -> None:
-        """Begin to show both images, if that has not begun."""
+        """Begin to show both images, unless that has begun."""
         subject = self._subject
         if self.views is not None or subject is None or not subject.isThere:
             return
@@ -72,15 +72,15 @@ class ReviewLook:
         self.views = ReviewViews(subject)
 
     def stop(self) -> None:
-        """Show again what was shown before; maps go away."""
+        """Restore the views as they were; maps are removed."""
         self._stopMixing()
-        for part in (self._cursor, self._outlines, self.views):
+        for part in (self.cursor, self._outlines, self.views):
             if part is not None:
                 part.remove()
-        self._cursor = self._outlines = self.views = None
+        self.cursor = self._outlines = self.views = None
         self._removeMap()
         self._draw(Drawing.NONE)
-        self._subject, self._images = None, {}
+        self._subject, self.images = None, {}
         self._note("")
         for control in (self.ui.reviewBeforeButton, self.ui.reviewOutlinesCheckBox):
             control.blockSignals(True)
@@ -88,36 +88,36 @@ class ReviewLook:
             control.blockSignals(False)
 
     def forget(self) -> None:
-        """The scene closes, with all that was made."""
+        """The scene closes, with all nodes of the views."""
         if self._changes is not None:
             self._changes = None
         self.stop()
 
-    # Squares and curtain
+    # Checkerboard and curtain
 
     def _mix(self) -> None:
-        """Make the volumes for squares and curtain, when they are wanted and can be made."""
+        """Make the volumes for checkerboard and curtain, when they are chosen and can be made."""
         p = self.parameters
-        wanted = (p.layout, *map(id, self._images.values()))
-        if p.overlay not in MIXING or wanted == self._mixedFor:
+        request = (p.layout, *map(id, self.images.values()))
+        if p.overlay not in MIXING or request == self._mixedFor:
             return
         self._stopMixing()
-        self._mixedFor = wanted
-        if p.layout is Layout.OWN and FORWARD in self._images and BACK not in self._images:
-            self._fetching = Jobs.carriedBack(self._subject, onDone=self._fetched)
-            self._note(_("Squares and curtain are being made ..."))
+        self._mixedFor = request
+        if p.layout is Layout.OWN and FORWARD in self.images and BACKWARD not in self.images:
+            self._fetching = Jobs.submitFixedOnMoving(self._subject, onDone=self._takeFixedOnMoving)
+            self._note(_("Preparing checkerboard and curtain ..."))
             return
-        steps = mixedVolumes(self._subject, p.layout, self._images)
-        self._mixing = InSteps(steps, self._tookMixed, lambda error: self._note(str(error)))
-        self._note(_("Squares and curtain are being made ..."))
+        steps = makeCheckerboards(self._subject, p.layout, self.images)
+        self._mixing = InSteps(steps, self._takeMixed, lambda error: self._note(str(error)))
+        self._note(_("Preparing checkerboard and curtain ..."))
 
-    def _fetched(self, job) -> None:
-        """The fixed image came, as the moving one's voxels show it."""
+    def _takeFixedOnMoving(self, job) -> None:
+        """The fixed image was resampled onto the moving one's voxels."""
         if job is not self._fetching:
             return
         self._fetching = None
         if job.state == "done":
-            self._images.update(job.result)
+            self.images.update(job.result)
             self._mix()
         else:
             self._note(str(job.error or ""))
@@ -130,7 +130,7 @@ class ReviewLook:
             self._mixing.stop()
         self._mixing = self._mixedFor = None
 
-    def _tookMixed(self, mixed) -> None:
+    def _takeMixed(self, mixed) -> None:
         self._mixing = None
         if self.views is None:
             for one in filter(None, mixed):
@@ -142,15 +142,15 @@ class ReviewLook:
     def _whyNotMixed(self) -> str:
         if self.parameters.overlay not in MIXING or self.views is None or self.views.canMix:
             return ""
-        if FORWARD not in self._images:
-            return _("Squares and curtain need each image on the other one's grid: review first.")
-        return _("No squares and curtain here: the image has more voxels than a review looks at.")
+        if FORWARD not in self.images:
+            return _("Checkerboard and curtain need each image on the other's grid: review first.")
+        return _("No checkerboard or curtain: the image has more voxels than a review examines.")
 
     def _note(self, text: str) -> None:
         self.ui.reviewLookLabel.text = text
         self.ui.reviewLookLabel.visible = bool(text)
 
-    # What the controls say
+    # The controls
 
     def apply(self) -> None:
         """Bring the views in step with the parameters."""
@@ -169,8 +169,8 @@ class ReviewLook:
             self._mix()
             self._overlay()
 
-    def touched(self) -> None:
-        """The user wants to see something: begin to show it."""
+    def begin(self) -> None:
+        """The user chose something to see: begin to show it."""
         self.start()
         if self.views is not None:
             self.apply()
@@ -202,43 +202,43 @@ class ReviewLook:
 
     def _follow(self, layout: Layout) -> None:
         """The cursor is mapped where each image lies in its own space."""
-        wanted = layout is Layout.OWN
-        if wanted and self._cursor is None:
-            self._cursor = MappedCursor(self._subject)
-        elif not wanted and self._cursor is not None:
-            self._cursor.remove()
-            self._cursor = None
+        maps = layout is Layout.OWN
+        if maps and self.cursor is None:
+            self.cursor = MappedCursor(self._subject)
+        elif not maps and self.cursor is not None:
+            self.cursor.remove()
+            self.cursor = None
         if self._outlines is not None:
             self._outline()
 
     def _draw(self, drawing: Drawing) -> None:
         """Draw the deformation itself in the slice views."""
-        node = self._subject.transform if self._subject is not None else self._drawn
+        node = self._subject.transform if self._subject is not None else self._drawnNode
         if node is None or node.GetScene() is None:
             return
         if drawing is Drawing.NONE:
-            if self._drawn is not None and self._drawn.GetDisplayNode() is not None:
-                self._drawn.GetDisplayNode().SetVisibility(False)
-            self._drawn = None
+            if self._drawnNode is not None and self._drawnNode.GetDisplayNode() is not None:
+                self._drawnNode.GetDisplayNode().SetVisibility(False)
+            self._drawnNode = None
             return
         node.CreateDefaultDisplayNodes()
         display = node.GetDisplayNode()
         display.SetVisualizationMode(getattr(display, _MODES[drawing]))
         display.SetVisibility(True)
         display.SetVisibility2D(True)
-        self._drawn = node
+        self._drawnNode = node
 
     def _showMap(self, kind: ColorMap) -> None:
-        found = self._images.get(kind.value)
-        if found is self._mapOf and (self._mapNode is None or self._mapNode.GetScene()):
+        mapped = self.images.get(kind.value)
+        if mapped is self._mappedImage and (self._mapNode is None or self._mapNode.GetScene()):
             return
         self._removeMap()
-        if found is not None:
-            image, grid = found
+        if mapped is not None:
+            image, grid = mapped
             subject = self._subject
             self._changes = Revert.Changes(subject.transform.GetScene())
             self._mapNode = ColorMaps.show(self._changes, image, grid, kind, subject.transform)
-            self._mapOf = found
+            self._mappedImage = mapped
         if self.views is not None:
             self.views.color(self._mapNode)
 
@@ -246,12 +246,12 @@ class ReviewLook:
         if self._changes is not None:
             self._changes.revert()
         self._changes = self._mapNode = None
-        self._mapOf = None
+        self._mappedImage = None
 
     def jump(self, pointRas) -> None:
-        """Let all views cut through a place of the fixed image."""
-        if self._cursor is None:
+        """Let all views cut through a point of the fixed image."""
+        if self.cursor is None:
             jump(pointRas)
             return
         jump(pointRas, group=0)
-        self._cursor.at(UPPER, pointRas)
+        self.cursor.at(UPPER, pointRas)

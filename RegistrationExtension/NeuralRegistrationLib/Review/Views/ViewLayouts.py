@@ -21,13 +21,13 @@ _VIEW = (
 
 
 def arrangement():
-    """How the views are arranged now; None where nothing is."""
+    """The current arrangement of the views; None without a layout."""
     node = _layoutNode()
     return node and node.GetViewArrangement()
 
 
 def arrange(layout: Layout, usual) -> None:
-    """Arrange the views. usual: the arrangement that stands for `Layout.ASIS`."""
+    """Arrange the views. usual: the arrangement of `Layout.ASIS`."""
     node = _layoutNode()
     if node is None:
         return

@@ -1,7 +1,7 @@
-"""What the slice views show while a transform is looked at.
+"""What the slice views show while a transform is reviewed.
 
-Nothing here changes the images or the transform; what is made for showing is hidden, never saved,
-and goes away again.
+Nothing here changes the images or the transform; nodes made for display are hidden, never saved,
+and removed again.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import slicer
 from NeuralRegistrationLib.Review.Parameters import Layout, Overlay
 from NeuralRegistrationLib.Review.Request import Subject
 from NeuralRegistrationLib.Review.Views import ViewLayouts
-from NeuralRegistrationLib.Review.Views.CheckerboardVolume import MixedVolume
-from NeuralRegistrationLib.Review.Views.MovingSpaceView import OwnSpace
+from NeuralRegistrationLib.Review.Views.CheckerboardVolume import CheckerboardVolume
+from NeuralRegistrationLib.Review.Views.MovingSpaceView import MovingSpaceView
 from NeuralRegistrationLib.Review.Views.ViewLayouts import LOWER, UPPER
 from NeuralRegistrationLib.Scene import SliceViews
 
@@ -31,20 +31,20 @@ class ReviewViews:
         self._subject, self._fixed = subject, subject.fixedVolume
         self._former = SliceViews.layers()
         self._arrangement = ViewLayouts.arrangement()
-        self._preview = SliceViews.WarpPreview(subject.movingVolume, subject.transform)
-        self._own: OwnSpace | None = None
-        self._mixed: list[MixedVolume | None] = [None, None]
+        self.preview = SliceViews.WarpPreview(subject.movingVolume, subject.transform)
+        self._own: MovingSpaceView | None = None
+        self.checkerboards: list[CheckerboardVolume | None] = [None, None]
         self._map = None
         self._layout, self._overlay, self._percent = Layout.ASIS, Overlay.FADE, 50.0
         self._fraction, self._before, self._upperOn = 1.0, False, True
         self._flicker = qt.QTimer()
         self._flicker.interval = _FLICKER_MS
-        self._flicker.connect("timeout()", self._flickered)
+        self._flicker.connect("timeout()", self._swapLayers)
 
     @property
-    def brought(self):
+    def movingVolume(self):
         """The moving volume as the views show it."""
-        return self._preview.volume
+        return self.preview.volume
 
     @property
     def layout(self) -> Layout:
@@ -52,25 +52,25 @@ class ReviewViews:
         return self._layout
 
     def remove(self) -> None:
-        """Show again what was shown before, and take away what was made."""
+        """Restore the views as they were, and remove what was made for display."""
         self._flicker.stop()
         self._forgetMixed()
         self._leaveOwnSpace()
-        self._preview.remove()
+        self.preview.remove()
         if self._arrangement is not None and self._layout is not Layout.ASIS:
             ViewLayouts.arrange(Layout.ASIS, self._arrangement)
         SliceViews.restore(self._former)
 
-    def take(self, mixed: list[MixedVolume | None]) -> None:
-        """Use these volumes, of the upper and of the lower row, for squares and curtain."""
+    def take(self, mixed: list[CheckerboardVolume | None]) -> None:
+        """Use these volumes, of the upper and of the lower row, for checkerboard and curtain."""
         self._forgetMixed()
-        self._mixed = mixed
+        self.checkerboards = mixed
         self.update()
 
     def _forgetMixed(self) -> None:
-        for mixed in filter(None, self._mixed):
+        for mixed in filter(None, self.checkerboards):
             mixed.remove()
-        self._mixed = [None, None]
+        self.checkerboards = [None, None]
 
     def _leaveOwnSpace(self) -> None:
         if self._own is not None:
@@ -79,8 +79,10 @@ class ReviewViews:
 
     @property
     def canMix(self) -> bool:
-        """Whether squares and curtain can be shown in all rows."""
-        return None not in (self._mixed if self._layout is not Layout.ASIS else self._mixed[:1])
+        """Whether checkerboard and curtain can be shown in all rows."""
+        return None not in (
+            self.checkerboards if self._layout is not Layout.ASIS else self.checkerboards[:1]
+        )
 
     def arrange(self, layout: Layout) -> None:
         """Choose how the views are arranged."""
@@ -91,7 +93,7 @@ class ReviewViews:
         if layout is not Layout.OWN:
             self._leaveOwnSpace()
         elif self._own is None:
-            self._own = OwnSpace(self._subject)
+            self._own = MovingSpaceView(self._subject)
         if changed:
             self._forgetMixed()
         self.update()
@@ -119,17 +121,17 @@ class ReviewViews:
         self.update()
 
     def before(self, on: bool) -> None:
-        """Show the moving image where it was, or as it is brought."""
+        """Show the moving image without the transform, or warped."""
         self._before = on
         self.update()
 
-    def _flickered(self) -> None:
+    def _swapLayers(self) -> None:
         self._upperOn = not self._upperOn
         self.update()
 
     def update(self) -> None:
-        """Bring the views in step with what was chosen."""
-        self._preview.to(0.0 if self._before else self._fraction)
+        """Bring the views up to date with what was chosen."""
+        self.preview.warp(0.0 if self._before else self._fraction)
         if self._own is not None:
             self._own.before(self._before)
         if self._map is not None and self._map.GetScene() is None:
@@ -141,19 +143,19 @@ class ReviewViews:
             elif self._map is not None:
                 _show(composite, self._fixed, self._map, self._percent / 100)
             else:
-                self._showBoth(composite, self._fixed, self._preview.volume, self._mixed[0])
+                self._showBoth(composite, self._fixed, self.preview.volume, self.checkerboards[0])
             if row.startswith((UPPER, LOWER)):
                 composite.SetLinkedControl(True)
 
     def _showLower(self, composite) -> None:
         if self._own is not None:
-            own, other = self._own.moving, self._own.fixed
+            own, other = self._own.movingVolume, self._own.fixedVolume
         else:
-            own, other = self._preview.volume, self._fixed
+            own, other = self.preview.volume, self._fixed
         if self._map is not None:
             _show(composite, own, None, 0.0)
         else:
-            self._showBoth(composite, own, other, self._mixed[1])
+            self._showBoth(composite, own, other, self.checkerboards[1])
 
     def _showBoth(self, composite, own, other, mixed) -> None:
         if self._overlay in MIXING:
