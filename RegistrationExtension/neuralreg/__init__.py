@@ -1,20 +1,58 @@
 """Neural Registration: deformable registration of medical images, without any host application.
 
     import neuralreg
-    fixed, moving = map(neuralreg.read_image, ("fixed.nii.gz", "moving.nii.gz"))
-    result = neuralreg.register(fixed, moving)
+
+    result = neuralreg.register("fixed.nii.gz", "moving.nii.gz")
     neuralreg.write_transform(result.field, "fixed_to_moving.nii.gz")
 
-The names below are loaded when they are first used, so that importing the package stays fast.
+`register` registers images; `register_model` and `register_architecture` put something of your own
+into a registry, as `neuralreg.training.register_loss` and its like do. The names below are loaded
+when they are first used, so that importing the package stays fast.
 """
 
 from __future__ import annotations
 
 import importlib
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
-_HOME = {
+if TYPE_CHECKING:  # the same names for type checkers and editors; a test compares both lists
+    from neuralreg import errors as errors
+    from neuralreg.composition import models as models
+    from neuralreg.composition import transforms as transforms
+    from neuralreg.geometry.field import DisplacementField as DisplacementField
+    from neuralreg.geometry.field import compose as compose
+    from neuralreg.geometry.grid import Grid as Grid
+    from neuralreg.geometry.image import Image as Image
+    from neuralreg.geometry.inverse import invert as invert
+    from neuralreg.geometry.linear import LinearTransform as LinearTransform
+    from neuralreg.geometry.velocity import exponentiate as exponentiate
+    from neuralreg.geometry.warp import warp_points as warp_points
+    from neuralreg.io.image_files import read_image as read_image
+    from neuralreg.io.image_files import write_image as write_image
+    from neuralreg.io.itk import from_itk as from_itk
+    from neuralreg.io.itk import to_itk as to_itk
+    from neuralreg.io.resample import warp as warp
+    from neuralreg.io.resample import warp_labels as warp_labels
+    from neuralreg.io.transform_files import read_transform as read_transform
+    from neuralreg.io.transform_files import write_transform as write_transform
+    from neuralreg.registration.brain_mask import brain_mask as brain_mask
+    from neuralreg.registration.engine import refine as refine
+    from neuralreg.registration.engine import register as register
+    from neuralreg.registration.options import FieldRefinement as FieldRefinement
+    from neuralreg.registration.options import LinearAlignment as LinearAlignment
+    from neuralreg.registration.options import RegistrationOptions as RegistrationOptions
+    from neuralreg.registration.options import WeightRefinement as WeightRefinement
+    from neuralreg.registration.result import RegistrationResult as RegistrationResult
+    from neuralreg.review.assess import assess as assess
+    from neuralreg.zoo.card import ModelCard as ModelCard
+    from neuralreg.zoo.registry import list_models as list_models
+    from neuralreg.zoo.registry import load_model as load_model
+    from neuralreg.zoo.registry import register_architecture as register_architecture
+    from neuralreg.zoo.registry import register_model as register_model
+
+_HOMES = {
     "Grid": "geometry.grid",
     "Image": "geometry.image",
     "DisplacementField": "geometry.field",
@@ -37,8 +75,6 @@ _HOME = {
     "brain_mask": "registration.brain_mask",
     "register_model": "zoo.registry",
     "register_architecture": "zoo.registry",
-    "models": "composition.models",
-    "transforms": "composition.transforms",
     "RegistrationOptions": "registration.options",
     "LinearAlignment": "registration.options",
     "FieldRefinement": "registration.options",
@@ -47,18 +83,24 @@ _HOME = {
     "list_models": "zoo.registry",
     "load_model": "zoo.registry",
     "ModelCard": "zoo.card",
-    "errors": "errors",
 }
-__all__ = ["__version__", *_HOME]
+_MODULES = {
+    "errors": "errors",
+    "models": "composition.models",
+    "transforms": "composition.transforms",
+}
+__all__ = ["__version__", *_HOMES, *_MODULES]
 
+if not TYPE_CHECKING:  # a checker is to find names that are not there
 
-def __getattr__(name: str) -> object:
-    if name not in _HOME:
-        raise AttributeError(f"module 'neuralreg' has no attribute '{name}'")
-    module = importlib.import_module(f"neuralreg.{_HOME[name]}")
-    value = getattr(module, name) if hasattr(module, name) else module
-    globals()[name] = value
-    return value
+    def __getattr__(name: str) -> object:
+        if name in _MODULES:
+            return importlib.import_module(f"neuralreg.{_MODULES[name]}")
+        if name not in _HOMES:
+            raise AttributeError(f"module 'neuralreg' has no attribute '{name}'")
+        value = getattr(importlib.import_module(f"neuralreg.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

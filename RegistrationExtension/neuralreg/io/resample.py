@@ -52,7 +52,7 @@ def warp_labels(
     *,
     outside: int = 0,
 ) -> Image:
-    """The moving label map as it looks on `grid` after `field`, resampled once.
+    """The moving label map as it looks on `grid` after `field`, by nearest voxels.
 
     Args:
         labels: as `warp` takes an image.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from neuralreg.errors import InvalidImage
 from neuralreg.geometry.grid import Grid
-from neuralreg.io.itk_images import read_volume
+from neuralreg.io.itk_images import itk_image_of
 from neuralreg.review.geometry.deformation import place_on_grid
 
 Array = NDArray[Any]
@@ -32,11 +32,11 @@ class ImageData(Protocol):
         """Of the values."""
 
 
-ImageLike: TypeAlias = str | Path | sitk.Image | ImageData
+ImageLike: TypeAlias = str | os.PathLike[str] | sitk.Image | ImageData
 
 
 def volume_of(source: ImageLike, role: str, notes: list[str]) -> sitk.Image:
-    """The gray volume in a file, a SimpleITK image, or an image of the core.
+    """The gray volume in a file, or of an image of SimpleITK, nibabel or the core.
 
     Args:
         source: What holds the volume.
@@ -46,12 +46,9 @@ def volume_of(source: ImageLike, role: str, notes: list[str]) -> sitk.Image:
     Raises:
         InvalidImage: The source has colors or vectors, or is no image.
     """
-    if isinstance(source, str | Path):
-        image = read_volume(Path(source), notes)
-    elif isinstance(source, sitk.Image):
-        image = source
-    else:
-        image = _from_core(source, role)
+    image = _from_core(source)
+    if image is None:
+        image = itk_image_of(source, role, notes)
     if image.GetNumberOfComponentsPerPixel() != 1:
         raise InvalidImage(
             f"the {role} has one value per voxel",
@@ -80,9 +77,10 @@ def labels_of(source: ImageLike, role: str, notes: list[str]) -> sitk.Image:
     return sitk.Cast(image, sitk.sitkInt32)
 
 
-def _from_core(source: object, role: str) -> sitk.Image:
-    if not isinstance(source, ImageData):
-        raise InvalidImage(f"the {role} is no image", got=type(source).__name__)
+def _from_core(source: object) -> sitk.Image | None:
+    """An image of the core as one of ITK, without torch; None for anything else."""
+    if not isinstance(source, ImageData) or not isinstance(source.grid, Grid):
+        return None
     data, grid = source.data, source.grid
     array = data if isinstance(data, np.ndarray) else data.detach().cpu().numpy()[0]
     array = np.ascontiguousarray(array, _WIDER_TYPES.get(array.dtype.type, array.dtype))
