@@ -13,8 +13,9 @@ PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.floa
 def choose_device(name: str = "auto") -> torch.device:
     """The device to compute on; "auto" is a GPU where there is one, else the processor.
 
-    Raises DeviceUnavailable when the named one is absent: there is no silent way back to the
-    processor. Raises InvalidOption when the name means nothing.
+    Raises:
+        DeviceUnavailable: when the named one is absent: there is no silent way back to the
+            processor. Raises InvalidOption when the name means nothing.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

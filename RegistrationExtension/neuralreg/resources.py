@@ -8,7 +8,8 @@ from pathlib import Path
 def resource_folders(kind: str) -> list[Path]:
     """Where files of a kind may lie, the likeliest first; none of them need exist.
 
-    kind: a folder of Resources, such as "Models".
+    Args:
+        kind: a folder of Resources, such as "Models".
     """
     package = Path(__file__).resolve().parent
     return [

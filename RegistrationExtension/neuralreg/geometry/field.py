@@ -25,10 +25,14 @@ from neuralreg.geometry.sampling import (
 class DisplacementField:
     """`p_moving = p_fixed + u(p_fixed)`.
 
-    vectors: u in mm, LPS components x y z, (d, z, y, x), floating point, linear between samples.
-    grid: where u is known. Outside of it u keeps the value of the nearest border sample, as in VTK
-    (ITK takes zero there): let the grid cover what is warped.
-    Raises InvalidTransform when shapes disagree.
+    Attributes:
+        vectors: u in mm, LPS components x y z, (d, z, y, x), floating point, linear between
+            samples.
+        grid: where u is known. Outside of it u keeps the value of the nearest border sample, as in
+            VTK (ITK takes zero there): let the grid cover what is warped.
+
+    Raises:
+        InvalidTransform: when shapes disagree.
     """
 
     vectors: Tensor

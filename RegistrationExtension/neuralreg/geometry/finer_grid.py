@@ -28,7 +28,10 @@ def halve_steps(grid: Grid, times: Sequence[int]) -> Grid:
 def halve_vectors(vectors: Array, times: Sequence[int], out: Array) -> Iterator[None]:
     """Write the samples of the halved grid in short steps.
 
-    vectors: (z, y, x, d). times: along x y z. out: (z, y, x, d) of the halved grid.
+    Args:
+        vectors: (z, y, x, d).
+        times: along x y z.
+        out: (z, y, x, d) of the halved grid.
     """
     once, *others = times[::-1]
     part = 2**once if len(vectors) > 1 else 1

@@ -28,10 +28,14 @@ class Grid:
     Everything is in x y z order as in ITK, because that is how people read it; arrays on the grid
     are z y x, as torch and numpy want the fastest axis last: see `shape`.
 
-    size: samples per axis. spacing: mm. origin: LPS mm of the center of the first sample.
-    direction: cosines, row by row, as `sitk.Image.GetDirection()` gives them.
+    Attributes:
+        size: samples per axis.
+        spacing: mm.
+        origin: LPS mm of the center of the first sample.
+        direction: cosines, row by row, as `sitk.Image.GetDirection()` gives them.
 
-    Raises InvalidImage when the numbers do not describe a grid.
+    Raises:
+        InvalidImage: when the numbers do not describe a grid.
     """
 
     size: tuple[int, ...]

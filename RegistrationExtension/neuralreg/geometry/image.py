@@ -15,9 +15,12 @@ from neuralreg.geometry.grid import Grid
 class Image:
     """Values on a grid in the world.
 
-    data: (c, z, y, x), or (c, y, x) in 2D; any number type; never changed in place.
-    grid: where the voxels lie.
-    Raises InvalidImage when the shapes disagree.
+    Attributes:
+        data: (c, z, y, x), or (c, y, x) in 2D; any number type; never changed in place.
+        grid: where the voxels lie.
+
+    Raises:
+        InvalidImage: when the shapes disagree.
     """
 
     data: Tensor

@@ -23,7 +23,7 @@ from neuralreg.geometry.sampling import (
 _log = logging.getLogger(__name__)
 
 _SLAB = 1 << 20  # points solved at once: about 150 bytes each
-_COARSEST = 12  # samples: no axis is half_size below this many
+_COARSEST = 12  # samples: no axis is halved below this many
 _PATIENCE = 10  # sweeps of fixed points before the points that are left take Newton steps
 _DIFFERENCE = 0.05  # samples
 _DAMPING = 1e-6  # of squared slopes, which are about 1
@@ -40,19 +40,21 @@ def invert(
 ) -> DisplacementField:
     """The field v with `y + v(y) + u(y + v(y)) = y`: it takes points back.
 
-    grid: where v is targets; the grid of `field` unless told otherwise (for a registration result:
-    one that covers the moving image). Each sample solves for its own point, so the tolerance
-    holds at the samples of `grid`, except where u folds: `inverse_error` gives the error that is
-    left, and a log warning says how many samples did not get there.
-
     Method: the fixed point of Chen et al. 2008, doi:10.1118/1.2816107 (v <- -u(y + v)), with three
     changes that save sweeps: the affine part of u is inverted exactly, so that large rotations
     converge as well; each resolution starts from the solution at half of it; points that have
     arrived drop out, and the others take secant steps (Anderson 1965, doi:10.1145/321296.321305,
     depth 1), then damped Newton steps. Works in slabs: about 150 MB beside the result.
 
-    Raises InvalidOption when the tolerance or the number of iterations is not positive,
-    InvalidTransform when the field collapses space to a plane.
+    Args:
+        grid: where v is wanted; the grid of `field` unless told otherwise (for a registration
+            result: one that covers the moving image). Each sample solves for its own point, so the
+            tolerance holds at the samples of `grid`, except where u folds: `inverse_error` gives
+            the error that is left, and a log warning says how many samples did not get there.
+
+    Raises:
+        InvalidOption: when the tolerance or the number of iterations is not positive.
+        InvalidTransform: when the field collapses space to a plane.
     """
     if not tolerance_mm > 0 or max_iterations < 1:
         raise InvalidOption(

@@ -14,8 +14,11 @@ from neuralreg.geometry.grid import Matrix
 class LinearTransform:
     """`p_moving = A p_fixed + t` in LPS mm.
 
-    matrix: homogeneous, (d+1, d+1), float64.
-    Raises InvalidTransform when it cannot be inverted.
+    Attributes:
+        matrix: homogeneous, (d+1, d+1), float64.
+
+    Raises:
+        InvalidTransform: when it cannot be inverted.
     """
 
     matrix: Matrix

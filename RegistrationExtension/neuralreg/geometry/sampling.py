@@ -22,7 +22,8 @@ _ALIGNED_TOLERANCE = 1e-4  # samples; far below what single precision coordinate
 def index_grid(shape: tuple[int, ...], *, rows: slice = slice(None), like: Tensor) -> Tensor:
     """Index x y z of each sample of an array of `shape` (z y x): (z, y, x, d).
 
-    rows: which part of the first axis is wanted, for work in slabs.
+    Args:
+        rows: which part of the first axis is wanted, for work in slabs.
     """
     axes = [torch.arange(n, dtype=like.dtype, device=like.device) for n in shape]
     axes[0] = axes[0][rows]
@@ -100,8 +101,9 @@ def sample_points(values: Tensor, index: Tensor) -> Tensor:
 def at_grid(values: Tensor, source: Grid, grid: Grid, rows: slice = slice(None)) -> Tensor:
     """Values (c, z, y, x) of one grid at the samples of another: linear, ends repeat.
 
-    rows: which part of the first array axis of `grid` is wanted. Grids with parallel axes are
-    served by one small matrix product per axis, several times faster than gathering.
+    Args:
+        rows: which part of the first array axis of `grid` is wanted. Grids with parallel axes are
+            served by one small matrix product per axis, several times faster than gathering.
     """
     if grid is source or grid == source:
         return values[:, rows]

@@ -28,7 +28,8 @@ def resample_for_cubic_readers(
 ) -> DisplacementField:
     """The same linear field on a grid on which cubic readers stay this close to it.
 
-    Raises InvalidTransform and logs as `halvings` does.
+    Raises:
+        InvalidTransform: as `halvings`, which also logs what stays too rough.
     """
     times = halvings(field, covered, tolerance_mm)
     return field.resample(halve_steps(field.grid, times)) if any(times) else field
@@ -42,8 +43,12 @@ def halvings(
     Each halving halves the difference, along the axes that need it. A field too rough for 8 million
     samples is left with a larger difference, and a warning logged: smoothing such a field until
     both agree moves single points by millimeters.
-    covered: what counts, such as the fixed image's grid; beyond it is margin.
-    Raises InvalidTransform when the field is not finite.
+
+    Args:
+        covered: what counts, such as the fixed image's grid; beyond it is margin.
+
+    Raises:
+        InvalidTransform: when the field is not finite.
     """
     if not torch.isfinite(field.vectors).all():
         raise InvalidTransform("displacements are finite", got="NaN or infinite numbers")

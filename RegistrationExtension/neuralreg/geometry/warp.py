@@ -38,19 +38,23 @@ def warp(
     """The moving image as it looks on `grid` after `field` (fixed to moving), resampled once.
 
     The number type is kept: integers are rounded and, where a spline overshoots, clamped.
-    grid: of the fixed image; the grid of the field unless told otherwise. The field may be much
-    coarser: it is interpolated slab by slab and never as a whole.
-    interpolation: "linear", "bspline" (cubic, exact at the samples), "nearest".
-    outside: the value for points that lie in no voxel of the image; within the outer half voxel
-    the last sample is repeated, as ITK does. Nothing here is differentiable.
 
     Memory beside the output: about 40 MB, for an integer image a copy in floating point, for
     "bspline" twice the moving image in single precision.
     Why torch on a CPU too: ITK's resampling takes a field in double precision, as large as six
     outputs when dense, and measured slower but for "bspline" (see benchmarks/warp.py).
 
-    Raises InvalidImage when dimensions disagree, InvalidOption for an unknown interpolation or a
-    value that the image's number type does not have.
+    Args:
+        grid: of the fixed image; the grid of the field unless told otherwise. The field may be much
+            coarser: it is interpolated slab by slab and never as a whole.
+        interpolation: "linear", "bspline" (cubic, exact at the samples), "nearest".
+        outside: the value for points that lie in no voxel of the image; within the outer half voxel
+            the last sample is repeated, as ITK does. Nothing here is differentiable.
+
+    Raises:
+        InvalidImage: when dimensions disagree.
+        InvalidOption: for an unknown interpolation or a value that the image's number type does not
+            have.
     """
     grid = grid or field.grid
     _check(image, field, grid)

@@ -19,8 +19,9 @@ _UNEVEN = 0.1  # of the slice distance: more than that is a missing slice, not r
 def read_series(folder: Path) -> sitk.Image:
     """The volume of the one series that lies in this folder (not in its subfolders).
 
-    Raises UnreadableFile when there is no series or more than one, and InvalidImage when its
-    slices do not stack to a straight, evenly spaced volume.
+    Raises:
+        UnreadableFile: when there is no series or more than one.
+        InvalidImage: when its slices do not stack to a straight, evenly spaced volume.
     """
     with quiet_itk():
         series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))

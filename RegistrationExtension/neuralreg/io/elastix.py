@@ -31,8 +31,10 @@ def is_elastix(path: Path) -> bool:
 def read_elastix(path: Path, *, depth: int = 0) -> sitk.Transform:
     """The transform in a parameter file, with those that come before it; fixed to moving, LPS mm.
 
-    Raises UnreadableFile when a file is missing or incomplete, InvalidTransform for a kind that is
-    not known here or transforms that are added instead of composed.
+    Raises:
+        UnreadableFile: when a file is missing or incomplete.
+        InvalidTransform: for a kind that is not known here or transforms that are added instead of
+            composed.
     """
     if depth > _DEEPEST:
         raise UnreadableFile(f"{path} leads to itself through its initial transforms")

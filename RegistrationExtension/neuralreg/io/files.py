@@ -19,7 +19,11 @@ def suffix_of(path: Path) -> str:
 
 
 def require_existing(path: Path) -> Path:
-    """The path, when there is something. Raises UnreadableFile otherwise."""
+    """The path, when there is something.
+
+    Raises:
+        UnreadableFile: otherwise.
+    """
     try:
         path.stat()
     except OSError as error:
@@ -34,8 +38,12 @@ def draft_folder(folder: Path, *, last: str) -> Iterator[Path]:
     """A folder to write to; when the block ends well, its files are moved into `folder`.
 
     Until then nothing in `folder` changes, and whatever stops the block leaves nothing behind.
-    last: the file that is moved at the end, so that a reader who sees it sees all others.
-    Raises UnwritableOutput when the folder is missing or closed, or the disk is full.
+
+    Args:
+        last: the file that is moved at the end, so that a reader who sees it sees all others.
+
+    Raises:
+        UnwritableOutput: when the folder is missing or closed, or the disk is full.
     """
     try:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as draft:

@@ -16,9 +16,13 @@ def read_image(path: str | Path, *, notes: list[str] | None = None) -> Image:
     """The gray image in a file, or in a folder with one DICOM series; number type as stored.
 
     NIfTI, NRRD, MetaImage and what else ITK reads, in 2D or 3D, placed as 3D Slicer places it.
-    notes: each assumption made on the way is appended, in words.
-    Raises UnreadableFile when the file is missing, damaged or of an unknown kind, and InvalidImage
-    when it holds colors, vectors or axes not at right angles.
+
+    Args:
+        notes: each assumption made on the way is appended, in words.
+
+    Raises:
+        UnreadableFile: when the file is missing, damaged or of an unknown kind.
+        InvalidImage: when it holds colors, vectors or axes not at right angles.
     """
     path, notes = Path(path), [] if notes is None else notes
     volume = read_volume(path, notes)
@@ -63,6 +67,7 @@ def read_labels(path: str | Path, *, notes: list[str] | None = None) -> Image:
 def write_image(image: Image, path: str | Path) -> None:
     """Write an image or a label map, packed where the format can; never a half file.
 
-    Raises UnwritableOutput when the format is unknown or the folder cannot be written to.
+    Raises:
+        UnwritableOutput: when the format is unknown or the folder cannot be written to.
     """
     write_itk_image(image_to_itk(image), Path(path))

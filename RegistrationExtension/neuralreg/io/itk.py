@@ -19,7 +19,8 @@ _COMPLEX = (sitk.sitkComplexFloat32, sitk.sitkComplexFloat64)
 def image_from_itk(image: sitk.Image) -> Image:
     """The values and the grid of a 2D or 3D ITK image; a copy, of the same number type.
 
-    Raises InvalidImage for complex values, more than three axes, or axes not at right angles.
+    Raises:
+        InvalidImage: for complex values, more than three axes, or axes not at right angles.
     """
     if image.GetPixelID() in _COMPLEX:
         raise InvalidImage(
@@ -55,7 +56,8 @@ def _to_itk(data: torch.Tensor, grid: Grid, *, vectors: bool) -> sitk.Image:
 def field_from_itk(image: sitk.Image) -> DisplacementField:
     """A displacement field from an ITK image of vectors (LPS mm), in the same precision.
 
-    Raises InvalidTransform when there is not one finite vector per voxel.
+    Raises:
+        InvalidTransform: when there is not one finite vector per voxel.
     """
     check_vectors(image)
     vectors = image_from_itk(image).data
@@ -82,7 +84,8 @@ def to_itk(field: DisplacementField) -> sitk.DisplacementFieldTransform:
 def from_itk(transform: sitk.Transform, grid: Grid) -> DisplacementField:
     """Any ITK transform, sampled at the samples of `grid` in double precision.
 
-    Raises InvalidTransform when transform and grid differ in dimension, or a point goes nowhere.
+    Raises:
+        InvalidTransform: when transform and grid differ in dimension, or a point goes nowhere.
     """
     if transform.GetDimension() != grid.dimension:
         raise InvalidTransform(
@@ -99,7 +102,8 @@ def from_itk(transform: sitk.Transform, grid: Grid) -> DisplacementField:
 def linear_from_itk(transform: sitk.Transform) -> LinearTransform:
     """A rigid, affine, ... ITK transform, or a composite of such, as one matrix.
 
-    Raises InvalidTransform when the transform bends.
+    Raises:
+        InvalidTransform: when the transform bends.
     """
     if not transform.IsLinear():
         raise InvalidTransform(

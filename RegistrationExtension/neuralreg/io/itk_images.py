@@ -42,8 +42,10 @@ def write_itk_image(image: sitk.Image, path: Path) -> None:
 def read_itk_image(path: Path) -> sitk.Image:
     """The whole content of an image file as ITK has it.
 
-    Raises UnreadableFile when the file is missing or damaged, and InvalidImage when a NIfTI file
-    holds NaN or infinite values, which ITK would turn into 0 without a word.
+    Raises:
+        UnreadableFile: when the file is missing or damaged.
+        InvalidImage: when a NIfTI file holds NaN or infinite values, which ITK would turn into 0
+            without a word.
     """
     _, bad = _check_header(path)
     if bad:
@@ -54,7 +56,9 @@ def read_itk_image(path: Path) -> sitk.Image:
 def open_image(path: Path) -> sitk.ImageFileReader:
     """A reader that knows the file's size, number type and tags, without its values.
 
-    Raises UnreadableFile when the file is missing or no image, InvalidImage when it is sheared.
+    Raises:
+        UnreadableFile: when the file is missing or no image.
+        InvalidImage: when it is sheared.
     """
     return _open(require_existing(path))
 
@@ -70,9 +74,12 @@ def _check_header(path: Path) -> tuple[nifti.NiftiHeader | None, int]:
 def read_volume(path: Path, notes: list[str]) -> sitk.Image:
     """The volume in a file or in a folder with one DICOM series, frame 0 of several.
 
-    notes: each assumption made on the way is appended, in words.
-    Raises UnreadableFile when the file is missing, damaged or of an unknown kind, and InvalidImage
-    when its axes are not at right angles.
+    Args:
+        notes: each assumption made on the way is appended, in words.
+
+    Raises:
+        UnreadableFile: when the file is missing, damaged or of an unknown kind.
+        InvalidImage: when its axes are not at right angles.
     """
     if require_existing(path).is_dir():
         return read_series(path)

@@ -63,8 +63,9 @@ def read_vectors(path: Path) -> sitk.Image:
 
     Those that a velocity causes, where the file is marked as one (`write_velocity`).
 
-    Raises UnreadableFile when the file is missing or damaged, and InvalidTransform when it holds
-    something else, points the other way, or is not finite.
+    Raises:
+        UnreadableFile: when the file is missing or damaged.
+        InvalidTransform: when it holds something else, points the other way, or is not finite.
     """
     vectors = read_itk_image(path)
     if _meta(vectors, "displacement field type") == "modeling":

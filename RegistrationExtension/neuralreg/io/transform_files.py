@@ -52,11 +52,14 @@ def read_transform(
     Images of vectors (NIfTI with intent 1007 in LPS or 1006 in RAS, NRRD, MetaImage) and ITK's
     transform files (.h5 .tfm .txt .mat), also with several transforms in a row. A velocity that
     `write_velocity` wrote comes as the displacement that it causes.
-    grid: for transforms that have none of their own: splines, and chains that begin with a linear
-    transform and bend later. Everything else comes as it is stored.
 
-    Raises UnreadableFile when the file is missing or damaged, and InvalidTransform when what it
-    holds is not finite, points the other way, or needs a grid.
+    Args:
+        grid: for transforms that have none of their own: splines, and chains that begin with a
+            linear transform and bend later. Everything else comes as it is stored.
+
+    Raises:
+        UnreadableFile: when the file is missing or damaged.
+        InvalidTransform: when what it holds is not finite, points the other way, or needs a grid.
     """
     path = require_existing(Path(path))
     try:
@@ -79,8 +82,9 @@ def write_transform(
     same slice before and behind, because ITK reads NIfTI vectors of one slice as 2D.
     .h5 .tfm .txt .mat: any transform.
 
-    Raises UnwritableOutput when the format is unknown or the folder cannot be written to, and
-    InvalidTransform when an image format is asked to keep something that is not a field.
+    Raises:
+        UnwritableOutput: when the format is unknown or the folder cannot be written to.
+        InvalidTransform: when an image format is asked to keep something that is not a field.
     """
     path = Path(path)
     if suffix_of(path) in IMAGE_SUFFIXES:

@@ -59,8 +59,11 @@ def determinant(g: Tensor) -> Tensor:
 def folding_percent(determinant: Tensor, inside: Tensor | None = None) -> float:
     """Share of samples, in percent, whose Jacobian determinant is <= 0 (or not a number).
 
-    inside: which samples count, (z, y, x), bool.
-    Raises InvalidImage when no sample counts.
+    Args:
+        inside: which samples count, (z, y, x), bool.
+
+    Raises:
+        InvalidImage: when no sample counts.
     """
     selected = _select(determinant, inside)
     return 100.0 * float((~(selected > 0)).double().mean())
@@ -71,8 +74,12 @@ def sd_log_jacobian(determinant: Tensor, inside: Tensor | None = None) -> float:
 
     As in the Learn2Reg challenge (Hering et al. 2022, doi:10.1109/TMI.2022.3213983) except that
     the determinant itself is clamped, to 1e-9..1e9, so that a fold is not rewarded.
-    inside: which samples count, (z, y, x), bool.
-    Raises InvalidImage when no sample counts.
+
+    Args:
+        inside: which samples count, (z, y, x), bool.
+
+    Raises:
+        InvalidImage: when no sample counts.
     """
     selected = _select(determinant, inside).double()
     return float(selected.clamp(_LEAST_DETERMINANT, 1 / _LEAST_DETERMINANT).log().std(correction=0))

@@ -25,13 +25,16 @@ def lncc(
 ) -> Tensor:
     """1 - mean squared correlation in cubes of `size` voxels, 0..1.
 
-    kernel: how voxels count in a window: "rectangular", all the same; "triangular", a box smoothed
-    by itself; "gaussian", with a standard deviation of a third of `size`.
-    Windows end at the image: only voxels inside, times their weight, enter a window's mean. MONAI
-    counts zeros beyond the border and adds its epsilon to sums instead of means; inside both agree.
-    A window without structure scores 1 (in DeepReg 0).
+    Args:
+        kernel: how voxels count in a window: "rectangular", all the same; "triangular", a box
+            smoothed by itself; "gaussian", with a standard deviation of a third of `size`. Windows
+            end at the image: only voxels inside, times their weight, enter a window's mean. MONAI
+            counts zeros beyond the border and adds its epsilon to sums instead of means; inside
+            both agree. A window without structure scores 1 (in DeepReg 0).
 
-    Raises InvalidOption when size is even or below 3, or for another kernel.
+    Raises:
+        InvalidOption: when size is even or below 3, or for another kernel.
+
     Source: Avants et al. 2008, doi:10.1016/j.media.2007.06.004: cov^2 / (var_fixed var_warped).
     """
     _check_size(size)

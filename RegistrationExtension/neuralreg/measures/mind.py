@@ -26,12 +26,13 @@ _PAIRS: dict[int, list[tuple[tuple[int, ...], tuple[int, ...]]]] = {
 def mind_ssc(image: Tensor, *, radius: int = 1, dilation: int = 2) -> Tensor:
     """Self-similarity descriptor: one channel in 0..1 per pair of neighbors at a right angle.
 
-    image: (b, 1, z, y, x) giving 12 channels, or (b, 1, y, x) giving 4. The border repeats.
-    radius: half width in voxels of the box in which patches are compared.
-    dilation: distance in voxels of the neighbors from the center.
-
     Each pair's squared patch difference is computed once for both of its two places: patches at
     x + a and x + b differ as those at 0 and b - a do, read at x + a.
+
+    Args:
+        image: (b, 1, z, y, x) giving 12 channels, or (b, 1, y, x) giving 4. The border repeats.
+        radius: half width in voxels of the box in which patches are compared.
+        dilation: distance in voxels of the neighbors from the center.
 
     Source: Heinrich et al. 2013, doi:10.1007/978-3-642-40811-3_24, eq. 3 and 4, with the variance
     estimate clamped to 1e-3..1e3 of its mean.

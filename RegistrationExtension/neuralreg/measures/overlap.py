@@ -14,7 +14,9 @@ def dice(first: Image, second: Image, *, background: int = 0) -> dict[int, float
     Every label that is in one of the maps is listed, the background is not; a label that is in
     one map only has 0. Values are truncated to whole numbers.
 
-    Raises InvalidImage when the maps do not lie on the same grid.
+    Raises:
+        InvalidImage: when the maps do not lie on the same grid.
+
     Source: Dice 1945, doi:10.2307/1932409.
     """
     if not first.grid.is_close(second.grid) or first.data.shape != second.data.shape:

@@ -96,9 +96,11 @@ def ngf(
 ) -> Tensor:
     """Normalized gradient fields, 0..1: 0 where edges are parallel, whatever their sign.
 
-    spacing_mm: x y z; gradients per voxel without it. edge: gradient below which a change counts
-    as noise; the mean gradient length of each image unless given. Central differences inside,
-    one-sided at the ends; axes of one sample have no gradient.
+    Args:
+        spacing_mm: x y z; gradients per voxel without it.
+        edge: gradient below which a change counts as noise; the mean gradient length of each image
+            unless given. Central differences inside, one-sided at the ends; axes of one sample have
+            no gradient.
 
     Source: Haber, Modersitzki 2006, doi:10.1007/11866763_89: mean of 1 - (n_fixed . n_warped)^2
     with n = grad I / sqrt(|grad I|^2 + edge^2).
