@@ -25,7 +25,8 @@ from neuralreg.training.config.schema import Loss, Model
 from neuralreg.training.configuration import read_configuration
 from neuralreg.training.data.pairs import Batches
 from neuralreg.training.data.toy_datasets import make_fives, make_volumes, recipes_folder
-from neuralreg.training.loop.run import train, training_pairs
+from neuralreg.training.loop.run import Run
+from neuralreg.training.loop.tasks import split_pairs
 from neuralreg.training.loop.validation import Validation
 from neuralreg.training.losses.training_step import TrainingStep
 from neuralreg.training.model.methods import build_model
@@ -114,8 +115,8 @@ def loader(size: int, rounds: int) -> dict[str, object]:
         config = Path(place) / "config.yaml"
         config.write_text(json.dumps(data))
         for workers in (0, 1):
-            read, _ = read_configuration([config], [f"dataset.workers={workers}"])
-            pairs = training_pairs(read, "train", Path(place), training=True)
+            read = read_configuration([config], [f"dataset.workers={workers}"])
+            pairs = split_pairs(read, "train", Path(place), training=True)
             model = build_model(read.model, read.dataset.shape)
             found[f"busy_percent_{workers}_workers"] = busy(
                 TrainingStep(model, read.loss), Batches(pairs, 1, workers=workers), rounds
@@ -144,16 +145,16 @@ def fives() -> dict[str, object]:
         make_fives(Path(place))
         dirs = [f"dataset.{split}.dir={place}/{split}" for split in ("train", "valid", "test")]
         for name in ("fives", "fives_mlp"):
-            config, plain = read_configuration(
+            config = read_configuration(
                 [recipes_folder() / f"{name}.yaml"], [*dirs, "training.pictures=0"]
             )
             folder = Path(place) / name
-            wall, used = timed(lambda c=config, p=plain, f=folder: train(c, p, f))
+            wall, used = timed(lambda c=config, f=folder: Run(c, f).train())
             from neuralreg.training.results.predict import load_trained
 
             model = load_trained(config, folder, "cpu")
             found[name] = {"s": wall, "cpu_s": used, **judged(model, config)}
-        config, _ = read_configuration([recipes_folder() / "fives.yaml"], dirs)
+        config = read_configuration([recipes_folder() / "fives.yaml"], dirs)
         identity = nn.Module()
         identity.forward = lambda fixed, moving: lambda places: places  # type: ignore[method-assign]
         found["before"] = judged(identity, config)
@@ -167,7 +168,7 @@ def fives() -> dict[str, object]:
 
 def judged(model: nn.Module, config: object) -> dict[str, float]:
     """Dice of the ink and mean squared error of the test pairs."""
-    pairs = training_pairs(config, "test", Path())
+    pairs = split_pairs(config, "test", Path())
     step = TrainingStep(model, Loss.model_validate({"image": "ssd"}))
     figures = Validation(step, Batches(pairs, 16), torch.device("cpu"))()
     return {
@@ -193,7 +194,7 @@ def official_fives(config: object) -> dict[str, object]:
     net.assign_identity_map([size, 1, *config.dataset.shape])
     net.train()
     optimizer = torch.optim.Adam(net.parameters(), lr=config.training.optimizer.options["lr"])
-    batches = Batches(training_pairs(config, "train", Path(), training=True), size)
+    batches = Batches(split_pairs(config, "train", Path(), training=True), size)
 
     def learn() -> None:
         for epoch in range(config.training.epochs):

@@ -54,7 +54,7 @@ def predict(
     from neuralreg.training.results.predict import predict as run
 
     files = [configuration_of(checkpoint), *(configs or [])]
-    config, _ = read_configuration(files, set_ or [])
+    config = read_configuration(files, set_ or [])
     options = PredictOptions(split, nifti, png, device)
     with folder_for((_TABLE,), output, overwrite), shown_progress(quiet) as progress:
         rows = run(config, checkpoint, output, options, progress=progress)

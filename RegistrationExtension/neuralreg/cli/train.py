@@ -18,7 +18,7 @@ from neuralreg.errors import Cancelled, InvalidOption, PackageMissing
 from neuralreg.worker.processes import step_back
 
 if TYPE_CHECKING:
-    from neuralreg.training.loop.run import Outcome
+    from neuralreg.training.loop.run import TrainedRun
     from neuralreg.training.loop.training_loop import Report, Watcher
 
 LEVEL = "NEURALREG_LOG_LEVEL"
@@ -73,7 +73,7 @@ def train(
     set_log_level()
     from neuralreg.training.configuration import read_configuration
 
-    config, plain = read_configuration(configs, set_ or [])
+    config = read_configuration(configs, set_ or [])
     if check or check_first:
         _check(config, as_json)
     if check:
@@ -82,21 +82,21 @@ def train(
         raise Cancelled("stopped before the first step")
     if overwrite and not resume and output.is_dir():
         _clear(output)
-    from neuralreg.training.loop.run import train as run
+    from neuralreg.training.loop.run import Run
 
     leads = os.environ.get("RANK", "0") == "0"
     with _watched(as_json, quiet or not leads) as watchers:
-        outcome = run(config, plain, output, resume=resume, watchers=watchers, stop=stop)
+        run = Run(config, output, watchers=watchers, stop=stop).train(resume=resume)
     if not as_json and leads:
-        _summarize(outcome, config.training.best)
+        _summarize(run, config.training.best)
 
 
-def _summarize(outcome: Outcome, figure: str) -> None:
-    state = outcome.state
+def _summarize(run: TrainedRun, figure: str) -> None:
+    state = run.state
     best = "" if state.best is None else f", best {figure} {state.best:.4g}"
-    typer.echo(f"{state.step} steps, {state.epoch} epochs{best}: {outcome.folder}")
-    if outcome.card:
-        typer.echo(f"use it: neuralreg models import {outcome.card}")
+    typer.echo(f"{state.step} steps, {state.epoch} epochs{best}: {run.folder}")
+    if run.card:
+        typer.echo(f"use it: neuralreg models import {run.card}")
 
 
 def require_training() -> None:

@@ -46,14 +46,12 @@ class Problem:
         return f"{self.where}: {self.key}:{got} {self.wanted}"
 
 
-def read_configuration(
-    files: Sequence[str | Path], overrides: Sequence[str] = ()
-) -> tuple[Configuration, dict[str, Any]]:
-    """The configuration that some files make together, and the same as plain values.
+def read_configuration(files: Sequence[str | Path], overrides: Sequence[str] = ()) -> Configuration:
+    """The configuration that some files make together; its `source` holds the plain values.
 
     files: merged from left to right, the last one wins; lists are replaced as a whole.
     overrides: "key.of.something=value", merged last.
-    What `model.start_from` brings is in both.
+    What `model.start_from` brings is in it.
     Raises UnreadableFile, and InvalidOption with all problems: file, line, key, what was given,
     what is allowed; and what `taken_over` raises.
     """
@@ -63,14 +61,14 @@ def read_configuration(
     _refuse_deepreg(plain, files)
     plain = taken_over(plain)
     try:
-        configuration = Configuration.model_validate(plain)
+        configuration = Configuration.from_source(plain)
     except ValidationError as error:
         raise _invalid([_problem(e, lines, Configuration) for e in error.errors()]) from error
     run_code(configuration.code, [Path(f).parent for f in files])
     problems = list(_problems_of_parts(configuration, lines))
     if problems:
         raise _invalid(problems)
-    return configuration, plain
+    return configuration
 
 
 def merged(

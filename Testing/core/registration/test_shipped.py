@@ -46,7 +46,7 @@ def test_it_is_here_without_a_download_and_stays(name):
 @pytest.mark.parametrize("d", SHIPPED)
 def test_it_was_trained_by_the_recipe_in_the_repository(d):
     recipe = {3: "descriptor.yaml", 2: "descriptor_2d.yaml"}[d]
-    config, _ = read_configuration([RECIPES / recipe])
+    config = read_configuration([RECIPES / recipe])
     card, backbone = model_card(SHIPPED[d]), config.model.backbone[0]
     assert card.architecture == backbone.name
     assert card.arguments == {"dimension": len(config.dataset.size), **backbone.options}

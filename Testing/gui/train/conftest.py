@@ -66,7 +66,7 @@ def toy_recipe(tmp_path_factory) -> Path:
 def a_run(toys, toy_recipe, tmp_path_factory) -> Path:
     """A finished run of the toy recipe, long enough to have learned something."""
     from neuralreg.training.configuration import read_configuration
-    from neuralreg.training.loop.run import train
+    from neuralreg.training.loop.run import Run
 
     folder = tmp_path_factory.mktemp("runs") / "first"
     values = [f"dataset.{s}={{dir: {toys / s}, labeled: true}}" for s in ("train", "valid")]
@@ -76,7 +76,7 @@ def a_run(toys, toy_recipe, tmp_path_factory) -> Path:
         "training.best=dice",
         f"training.epochs={EPOCHS}",
     ]
-    train(*read_configuration([toy_recipe], values), folder)
+    Run(read_configuration([toy_recipe], values), folder).train()
     return folder
 
 

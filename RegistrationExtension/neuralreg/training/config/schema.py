@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 
 from neuralreg.zoo.card import Input
 
@@ -129,6 +129,11 @@ class Dataset(_Record):
     def shape(self) -> tuple[int, ...]:
         """The size in array order, z y x."""
         return self.size[::-1]
+
+    @property
+    def network_shape(self) -> tuple[int, ...]:
+        """What the network is built for, z y x: patches where there are, else whole images."""
+        return self.patch.size[::-1] if self.patch else self.shape
 
     @model_validator(mode="after")
     def _patch_fits(self) -> Self:
@@ -271,6 +276,19 @@ class Configuration(_Record):
     loss: Loss
     training: Training = Training()
     code: Annotated[tuple[Path, ...], BeforeValidator(_paths)] = ()
+    _source: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    @classmethod
+    def from_source(cls, source: dict[str, Any]) -> Self:
+        """The configuration of plain values, which it keeps."""
+        config = cls.model_validate(source)
+        config._source = source
+        return config
+
+    @property
+    def source(self) -> dict[str, Any]:
+        """The plain values that it was made of, as merged, without defaults."""
+        return self._source or self.model_dump(mode="json", exclude_unset=True)
 
     @model_validator(mode="after")
     def _features_learn_from_shapes(self) -> Self:

@@ -13,34 +13,43 @@ from neuralreg.networks.descriptor import Descriptor
 from neuralreg.training.config import schema
 from neuralreg.training.config.part_registry import FEATURES
 from neuralreg.training.descriptors.descriptor_loss import MatchingStep, SyntheticBatches
-from neuralreg.training.loop.checkpoint import State
 from neuralreg.zoo.card import Input, ModelCard, Output, Weights
 from neuralreg.zoo.weights import file_hash
 
 _MOST_SAMPLES = 700_000  # of the grid on which the search compares features
 
 
-def feature_step(config: schema.Configuration) -> MatchingStep:
+def build_descriptor_step(config: schema.Configuration) -> MatchingStep:
     """The network of a configuration with its loss. Raises InvalidOption for a wrong backbone."""
     assert config.loss.features is not None  # the schema wants it
     return MatchingStep(_network(config), **config.loss.features.model_dump())
 
 
-def shapes_of(config: schema.Configuration, device: torch.device) -> SyntheticBatches:
-    """The batches of a configuration."""
+def synthetic_batches(
+    config: schema.Configuration,
+    device: torch.device,
+    *,
+    pairs: int | None = None,
+    seed: int | None = None,
+) -> SyntheticBatches:
+    """The batches of a configuration, or some of another number and seed."""
     return SyntheticBatches(
         config.dataset.shape,
-        pairs=config.dataset.pairs,
+        pairs=config.dataset.pairs if pairs is None else pairs,
         size=config.training.batch_size,
-        seed=config.training.seed,
+        seed=config.training.seed if seed is None else seed,
         device=device,
     )
 
 
-def export_features(
-    folder: Path, config: schema.Configuration, network: nn.Module, state: State
+def export_descriptor(
+    folder: Path,
+    config: schema.Configuration,
+    network: nn.Module,
+    measured: dict[str, str],
+    steps: int,
 ) -> Path:
-    """Write the weights and a card for them."""
+    """Write the weights and a card for them; steps: of the training."""
     path = folder / f"{config.name}.pt"
     values = {name: v.detach().cpu().contiguous() for name, v in network.state_dict().items()}
     with write_whole(path) as draft:
@@ -61,12 +70,13 @@ def export_features(
         weights=Weights(file=path.name, sha256=file_hash(path), bytes=path.stat().st_size),
         license="your own",
         citation="your own",
-        training_data=f"random shapes in random contrasts, {state.step} steps",
+        training_data=f"random shapes in random contrasts, {steps} steps",
         modalities=("any",),
         anatomies=("any",),
         intended_use="Features for the coupled convex search.",
-        limits="Known to who trained it only.",
+        limits="Known only to whoever trained it.",
         refinement="mind",
+        measured=measured,
     )
     with write_whole(folder / "model.json") as draft:
         draft.write_text(card.model_dump_json(indent=2, exclude_none=True), encoding="utf-8")

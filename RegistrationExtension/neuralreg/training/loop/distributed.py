@@ -28,22 +28,22 @@ class Team:
     def join(cls, device: str) -> Team:
         """What torchrun's environment says, else a training alone.
 
-        Each process takes the GPU of its local number; on a CPU they talk by gloo.
+        Each process takes the GPU of its local number; on a CPU they communicate by gloo.
         """
         size = int(os.environ.get("WORLD_SIZE", "1"))
-        place = choose_device(device)
+        chosen = choose_device(device)
         if size == 1:
-            return cls.alone(place)
-        if place.type == "cuda":
-            place = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-            torch.cuda.set_device(place)
+            return cls.alone(chosen)
+        if chosen.type == "cuda":
+            chosen = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+            torch.cuda.set_device(chosen)
         if not distributed.is_initialized():
-            distributed.init_process_group("nccl" if place.type == "cuda" else "gloo")
-        return cls(distributed.get_rank(), size, place)
+            distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+        return cls(distributed.get_rank(), size, chosen)
 
     @property
     def leads(self) -> bool:
-        """Whether this process writes files and talks."""
+        """Whether this process writes files and messages."""
         return self.number == 0
 
     @property
@@ -51,7 +51,7 @@ class Team:
         """Which part of each batch is for this process."""
         return self.number, self.size
 
-    def shared(self, module: nn.Module) -> nn.Module:
+    def share_gradients(self, module: nn.Module) -> nn.Module:
         """The module, whose gradients are averaged over all processes."""
         if self.size == 1:
             return module
@@ -61,23 +61,23 @@ class Team:
             module, device_ids=devices, find_unused_parameters=True
         )
 
-    def any(self, here: bool) -> bool:
+    def any(self, flag: bool) -> bool:
         """Whether it is so in any process."""
         if self.size == 1:
-            return here
-        flag = torch.tensor(float(here), device=self.device)
-        distributed.all_reduce(flag, distributed.ReduceOp.MAX)
-        return bool(flag)
+            return flag
+        highest = torch.tensor(float(flag), device=self.device)
+        distributed.all_reduce(highest, distributed.ReduceOp.MAX)
+        return bool(highest)
 
-    def agreed(self, figures: dict[str, float]) -> dict[str, float]:
-        """The leader's figures, in all processes."""
+    def broadcast(self, metrics: dict[str, float]) -> dict[str, float]:
+        """The leader's metrics, in all processes."""
         if self.size == 1:
-            return figures
-        box = [figures]
+            return metrics
+        box = [metrics]
         distributed.broadcast_object_list(box, src=0, device=self.device)
         return box[0]
 
     def leave(self) -> None:
-        """End the talk between the processes."""
+        """End the communication between the processes."""
         if self.size > 1 and distributed.is_initialized():
             distributed.destroy_process_group()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +17,12 @@ from torch import nn
 from neuralreg.errors import Cancelled, InvalidOption, UnreadableFile, UnwritableOutput
 from neuralreg.training.config import schema
 from neuralreg.training.configuration import write_configuration
-from neuralreg.training.data.pairs import Batches, PairData
-from neuralreg.training.descriptors.features import export_features, feature_step, shapes_of
 from neuralreg.training.loop.checkpoint import State, read_checkpoint
 from neuralreg.training.loop.distributed import Team
 from neuralreg.training.loop.loggers import CsvTable, TensorBoard
-from neuralreg.training.loop.schedule import Stages
-from neuralreg.training.loop.training_loop import BEST, LAST, LoopOptions, Watcher, fit
-from neuralreg.training.loop.validation import Validation
-from neuralreg.training.losses.training_step import TrainingStep
-from neuralreg.training.model.export import export
-from neuralreg.training.model.fine_tuning import begin
-from neuralreg.training.model.methods import build_model
-from neuralreg.training.pictures import Picture, pair_picture, write_png
+from neuralreg.training.loop.tasks import Task, build_task
+from neuralreg.training.loop.training_loop import BEST, LAST, TrainingLoop, Watcher
+from neuralreg.training.pictures import Picture, write_png
 
 logger = logging.getLogger(__name__)
 
@@ -38,10 +31,14 @@ PICTURE = "pair.png"
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """folder: of the run. state: how far it came. card: for the zoo; None for a conditional model.
+class TrainedRun:
+    """What a run has left.
 
-    parameters: how many numbers were trained.
+    Attributes:
+        folder: of the run.
+        state: how far it came.
+        card: for the zoo; None for a conditional model.
+        parameters: how many numbers were trained.
     """
 
     folder: Path
@@ -50,127 +47,126 @@ class Outcome:
     parameters: int
 
 
-def train(
-    config: schema.Configuration,
-    plain: dict[str, Any],
-    folder: Path,
-    *,
-    resume: bool = False,
-    watchers: Sequence[Watcher] = (),
-    stop: threading.Event | None = None,
-) -> Outcome:
-    """Train the model of a configuration.
+class Run:
+    """The training of a configuration in a folder.
 
-    folder: gets config.yaml (as merged), checkpoints, curves.csv, TensorBoard's files, and the
-    model with its card, also when it is stopped. resume: go on where a run in the folder stopped.
-    stop: as `fit` takes it.
-    Raises UnwritableOutput when there is a run already, InvalidOption and what `fit` raises.
+    Args:
+        config: what is trained, on what, and how.
+        folder: gets config.yaml (as merged), checkpoints, curves.csv, TensorBoard's files, and the
+            model with its card, also when it is stopped.
+        watchers: get a report after each step and each epoch.
+        stop: set it to end the training; see `TrainingLoop`.
     """
-    _require(folder, resume)
-    team = Team.join(config.training.device)
-    try:
-        if config.model.method == "features":
-            return _train_features(config, plain, folder, resume, watchers, team, stop)
-        return _train(config, plain, folder, resume, watchers, team, stop)
-    finally:
-        team.leave()
 
+    def __init__(
+        self,
+        config: schema.Configuration,
+        folder: Path,
+        *,
+        watchers: Sequence[Watcher] = (),
+        stop: threading.Event | None = None,
+    ) -> None:
+        self.config, self.folder, self.watchers = config, folder, watchers
+        self.stop = stop or threading.Event()
 
-def _train(
-    config: schema.Configuration,
-    plain: dict[str, Any],
-    folder: Path,
-    resume: bool,
-    watchers: Sequence[Watcher],
-    team: Team,
-    stop: threading.Event | None,
-) -> Outcome:
-    settle(config.training)
-    model = build_model(config.model, seen_shape(config.dataset)).to(team.device)
-    if not resume:
-        begin(model, config.model)
-    step = TrainingStep(model, config.loss)
-    stages = Stages(model, config.training.stages) if config.training.stages else None
-    pairs = training_pairs(config, "train", folder, training=True)
-    batches = Batches(
-        pairs, config.training.batch_size, workers=config.dataset.workers, share=team.share
-    )
-    validate = _validation(config, step, folder, team)
-    optimizer, schedule = _optimizer(config.training, model)
-    count = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    logger.info("%d pairs, %d parameters, %s", len(pairs.items(0)), count, team.device)
-    _begin(plain, folder, team)
-    draw, every = _picture(step, validate, team, folder), config.training.pictures
-    board = TensorBoard(folder / LOGS, picture=draw, every=every) if team.leads else None
-    seed(config.training)
-    seen: list[Watcher] = [CsvTable(folder), *([board] if board else []), *watchers]
-    try:
-        state = fit(
-            step,
-            batches,
+    def train(self, *, resume: bool = False) -> TrainedRun:
+        """Train to the end, or until it is stopped.
+
+        Args:
+            resume: go on where a run in the folder stopped.
+
+        Raises:
+            UnwritableOutput: there is a run in the folder already.
+            InvalidOption: nothing to resume, or a configuration that cannot be trained.
+            Cancelled: it was stopped.
+            OutOfMemory: a step does not fit.
+        """
+        self._require_folder(resume)
+        team = Team.join(self.config.training.device)
+        try:
+            return self._train(team, resume)
+        finally:
+            team.leave()
+
+    def _train(self, team: Team, resume: bool) -> TrainedRun:
+        training = self.config.training
+        prepare_torch(training)
+        task = build_task(self.config, self.folder, team)
+        if not resume:
+            task.begin()
+        optimizer, schedule = _optimizer(training, task.network)
+        count = sum(p.numel() for p in task.network.parameters() if p.requires_grad)
+        logger.info("%d batches, %d parameters, %s", task.batches.count(), count, team.device)
+        board = self._start_logs(task) if team.leads else None
+        set_seed(training)
+        loop = TrainingLoop(
+            task.step,
+            task.batches,
             optimizer,
-            folder / CHECKPOINTS,
-            _loop_options(config.training),
+            self.folder / CHECKPOINTS,
+            training,
             schedule=schedule,
-            validate=validate,
-            watchers=seen,
+            validate=task.validate,
+            watchers=[CsvTable(self.folder), *([board] if board else []), *self.watchers],
             team=team,
-            resume=resume,
-            stop=stop,
-            stages=stages,
+            stages=task.stages,
+            stop=self.stop,
         )
-    except Cancelled:
-        if team.leads:
-            finish(config, folder, step, _state_so_far(folder))
-        raise
-    finally:
-        if board:
-            board.close()
-    card = finish(config, folder, step, state) if team.leads else None
-    return Outcome(folder, state, card, count)
+        try:
+            state = loop.run(resume=resume)
+        except Cancelled:
+            if team.leads:
+                self._export_best(task, loop.state)
+            raise
+        finally:
+            if board:
+                board.close()
+        card = self._export_best(task, state) if team.leads else None
+        return TrainedRun(self.folder, state, card, count)
 
+    def _start_logs(self, task: Task) -> TensorBoard:
+        """Write the configuration, once all is made: a failed start leaves nothing like a run."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_configuration(self.config.source, self.folder / CONFIGURATION)
+        draw = task.picture
 
-def _train_features(
-    config: schema.Configuration,
-    plain: dict[str, Any],
-    folder: Path,
-    resume: bool,
-    watchers: Sequence[Watcher],
-    team: Team,
-    stop: threading.Event | None,
-) -> Outcome:
-    """A network that describes voxels, from shapes that are made as they are needed."""
-    settle(config.training)
-    step = feature_step(config).to(team.device)
-    optimizer, schedule = _optimizer(config.training, step)
-    _begin(plain, folder, team)
-    state = fit(
-        step,
-        shapes_of(config, team.device),
-        optimizer,
-        folder / CHECKPOINTS,
-        _loop_options(config.training),
-        schedule=schedule,
-        watchers=[CsvTable(folder), *watchers],
-        team=team,
-        resume=resume,
-        stop=stop,
-    )
-    card = export_features(folder, config, step.network, state) if team.leads else None
-    return Outcome(folder, state, card, sum(p.numel() for p in step.parameters()))
+        def draw_and_keep() -> Picture | None:
+            picture = draw() if draw else None
+            if picture is not None:
+                write_png(picture, self.folder / PICTURE)
+            return picture
 
+        every = self.config.training.pictures if draw else 0
+        return TensorBoard(self.folder / LOGS, picture=draw_and_keep, every=every)
 
-def _begin(plain: dict[str, Any], folder: Path, team: Team) -> None:
-    """Write the configuration, once all is made: a start that failed leaves nothing like a run."""
-    if team.leads:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_configuration(plain, folder / CONFIGURATION)
+    def _export_best(self, task: Task, state: State) -> Path | None:
+        """Write the best weights (the last ones if there was no validation) as a model."""
+        best = self.folder / CHECKPOINTS / BEST
+        if best.is_file():
+            task.step.load_state_dict(read_checkpoint(best)["network"])
+        measured = {}
+        if state.best is not None:
+            measured[f"validation {self.config.training.best}"] = (
+                f"{state.best:.4g} after {state.best_epoch} epochs"
+            )
+        return task.export(self.folder, measured, state.step)
+
+    def _require_folder(self, resume: bool) -> None:
+        has_checkpoint = (self.folder / CHECKPOINTS / LAST).is_file()
+        if resume and not has_checkpoint:
+            raise InvalidOption("there is nothing to resume", where=str(self.folder), wanted=LAST)
+        if not resume and (self.folder / CONFIGURATION).exists():
+            raise UnwritableOutput(
+                f"{self.folder} holds a run",
+                remedy="Choose another folder, or --resume to go on, or --overwrite.",
+            )
 
 
 def configuration_of(checkpoint: Path) -> Path:
     """The configuration of a run, given its folder or one of its files.
 
-    Raises UnreadableFile when there is none.
+    Raises:
+        UnreadableFile: there is none.
     """
     for folder in (checkpoint, checkpoint.parent, checkpoint.parent.parent):
         if (folder / CONFIGURATION).is_file():
@@ -180,7 +176,7 @@ def configuration_of(checkpoint: Path) -> Path:
     )
 
 
-def seed(training: schema.Training) -> None:
+def set_seed(training: schema.Training) -> None:
     """Set all generators of random numbers that a network or a library may draw from.
 
     Called before the network is made and before the first step: what was loaded in between must
@@ -191,9 +187,9 @@ def seed(training: schema.Training) -> None:
     np.random.seed(training.seed)
 
 
-def settle(training: schema.Training) -> None:
+def prepare_torch(training: schema.Training) -> None:
     """Seeds, threads and determinism, before anything random is made."""
-    seed(training)
+    set_seed(training)
     if training.threads:
         torch.set_num_threads(training.threads)
     if training.deterministic:
@@ -202,106 +198,30 @@ def settle(training: schema.Training) -> None:
         torch.backends.cudnn.benchmark = False
 
 
-def training_pairs(
-    config: schema.Configuration, split: str, folder: Path, *, training: bool = False
-) -> PairData:
-    """The pairs of a split."""
-    return PairData(
-        config.dataset,
-        split,
-        training=training,
-        one_label=config.model.method == "conditional",
-        seed=config.training.seed,
-        cache_folder=folder / "cache",
-    )
-
-
-def _state_so_far(folder: Path) -> State:
-    return State(**read_checkpoint(folder / CHECKPOINTS / LAST)["state"])
-
-
-def finish(
-    config: schema.Configuration, folder: Path, step: TrainingStep, state: State
-) -> Path | None:
-    """Write the best weights (the last ones if there was no validation) as a model with a card."""
-    best = folder / CHECKPOINTS / BEST
-    if best.is_file():
-        step.load_state_dict(read_checkpoint(best)["network"])
-    measured = {}
-    if state.best is not None:
-        measured[f"validation {config.training.best}"] = (
-            f"{state.best:.4g} after {state.best_epoch} epochs"
-        )
-    card = export(folder, config, step.model, measured)
-    return folder / "model.json" if card else None
-
-
-def _require(folder: Path, resume: bool) -> None:
-    there = (folder / CHECKPOINTS / LAST).is_file()
-    if resume and not there:
-        raise InvalidOption("there is nothing to resume", where=str(folder), wanted=LAST)
-    if not resume and (folder / CONFIGURATION).exists():
-        raise UnwritableOutput(
-            f"{folder} holds a run",
-            remedy="Choose another folder, or --resume to go on, or --overwrite.",
-        )
-
-
-def seen_shape(dataset: schema.Dataset) -> tuple[int, ...]:
-    """What the network is built for: patches where there are, else the whole images."""
-    return dataset.patch.size[::-1] if dataset.patch else dataset.shape
-
-
-def _loop_options(training: schema.Training) -> LoopOptions:
-    return LoopOptions(**{f.name: getattr(training, f.name) for f in fields(LoopOptions)})
-
-
-def _optimizer(training: schema.Training, model: nn.Module) -> tuple[torch.optim.Optimizer, Any]:
-    optimizer = _of_torch(torch.optim, training.optimizer, "optimizer", model.parameters())
+def _optimizer(training: schema.Training, network: nn.Module) -> tuple[torch.optim.Optimizer, Any]:
+    optimizer = _of_torch(torch.optim, training.optimizer, "optimizer", network.parameters())
     schedule = None
     if training.schedule is not None:
         schedule = _of_torch(torch.optim.lr_scheduler, training.schedule, "schedule", optimizer)
     return optimizer, schedule
 
 
-def _of_torch(module: Any, wanted: schema.Named, kind: str, first: Any) -> Any:
-    made = getattr(module, wanted.name, None)
-    if not isinstance(made, type) or wanted.name.startswith("_"):
-        base = ("Optimizer", "LRScheduler")
-        names = [n for n, v in vars(module).items() if isinstance(v, type) and n[0].isupper()]
-        names = [name for name in names if name not in base]
+def _of_torch(module: Any, part: schema.Named, kind: str, first: Any) -> Any:
+    classes = {
+        name: value
+        for name, value in vars(module).items()
+        if isinstance(value, type) and not name.startswith("_")
+    }
+    if part.name not in classes:
+        names = [n for n in classes if n[0].isupper() and n not in ("Optimizer", "LRScheduler")]
         raise InvalidOption(
-            f"torch has no such {kind}", got=f"'{wanted.name}'", wanted=", ".join(sorted(names))
+            f"torch has no such {kind}", got=f"'{part.name}'", wanted=", ".join(sorted(names))
         )
     try:
-        return made(first, **wanted.options)
+        return classes[part.name](first, **part.options)
     except (TypeError, ValueError) as error:
         raise InvalidOption(
             f"the {kind} does not take these options",
             where=f"training.{kind}",
             got=str(error),
         ) from error
-
-
-def _validation(
-    config: schema.Configuration, step: TrainingStep, folder: Path, team: Team
-) -> Validation | None:
-    if config.dataset.valid is None:
-        return None
-    pairs = training_pairs(config, "valid", folder)
-    return Validation(step, Batches(pairs, config.training.batch_size), team.device)
-
-
-def _picture(
-    step: TrainingStep, validate: Validation | None, team: Team, folder: Path
-) -> Callable[[], Picture] | None:
-    """Draws the first validation pair, and leaves it in the run's folder, too."""
-    if validate is None or not team.leads:
-        return None
-
-    def draw() -> Picture:
-        picture = pair_picture(step.model, next(iter(validate.batches(0))), team.device)
-        write_png(picture, folder / PICTURE)
-        return picture
-
-    return draw

@@ -5,7 +5,8 @@ random numbers, which has to survive a restart, stays in sight.
 
 Any module whose call on a batch gives losses by name, with their total as "loss", can be trained:
 
-    state = fit(step, batches, torch.optim.Adam(step.parameters()), folder, LoopOptions(epochs=5))
+    optimizer = torch.optim.Adam(step.parameters())
+    state = TrainingLoop(step, batches, optimizer, folder, Training(epochs=5)).run()
 """
 
 from __future__ import annotations
@@ -23,19 +24,20 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from neuralreg.devices import PRECISIONS
 from neuralreg.errors import Cancelled, InvalidOption, OutOfMemory
+from neuralreg.training.config.schema import Training
 from neuralreg.training.loop.checkpoint import Parts, State, load_checkpoint, save_checkpoint
 from neuralreg.training.loop.distributed import Team
 from neuralreg.training.loop.schedule import Stages
 from neuralreg.training.losses.training_step import TOTAL
 
 Batch = Mapping[str, Tensor]
-Figures = dict[str, float]
+Metrics = dict[str, float]
 HIGHER_IS_BETTER = ("dice",)
 LAST = "last.pt"
 _SAVE_EVERY_S = 60.0  # a checkpoint of a large network takes longer than a short epoch
 BEST = "best.pt"
-_TYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class Batches(Protocol):
@@ -51,21 +53,6 @@ class Batches(Protocol):
 
 
 @dataclass(frozen=True)
-class LoopOptions:
-    """How the loop runs; see `config.Training` for the meaning of each."""
-
-    epochs: int = 100
-    max_steps: int | None = None
-    accumulate: int = 1
-    clip: float | None = None
-    precision: str = "float32"
-    validate_period: int = 1
-    save_period: int | None = None
-    best: str = "loss"
-    patience: int | None = None
-
-
-@dataclass(frozen=True)
 class Report:
     """What watchers see, after each step and, with `ended`, after each epoch.
 
@@ -75,77 +62,76 @@ class Report:
 
     epoch: int
     step: int
-    losses: Figures
+    losses: Metrics
     rate: float
     fraction: float
     remaining_s: float
     ended: bool = False
-    validation: Figures = field(default_factory=dict)
+    validation: Metrics = field(default_factory=dict)
 
 
 Watcher = Callable[[Report], None]
-Validate = Callable[[], Figures]
+Validate = Callable[[], Metrics]
 
 
-def fit(
-    step: nn.Module,
-    batches: Batches,
-    optimizer: torch.optim.Optimizer,
-    folder: Path,
-    options: LoopOptions,
-    *,
-    schedule: Any = None,
-    validate: Validate | None = None,
-    watchers: Sequence[Watcher] = (),
-    team: Team | None = None,
-    resume: bool = False,
-    stop: threading.Event | None = None,
-    stages: Stages | None = None,
-) -> State:
-    """Train until the options say stop; how far it came.
+@dataclass
+class TrainingLoop:
+    """Steps, validations and checkpoints until the options end it.
 
-    step: `step(batch)` gives losses, "loss" is minimized. folder: gets last.pt at the end, at a
-    stop, and between epochs once a minute; best.pt; epoch_0010.pt and so on by save_period.
-    validate: figures by name; without it the mean training loss decides what is best. resume: go
-    on where last.pt was. stages: which part of the network is trained when.
-
-    Ctrl-C (SIGINT), SIGTERM or setting `stop` ends the current step, saves, and raises Cancelled; a
-    second signal ends at once. Raises InvalidOption when validation has no figure `options.best`,
-    OutOfMemory.
+    Attributes:
+        step: `step(batch)` gives losses by name; "loss" is minimized.
+        batches: by epoch.
+        optimizer: of the parameters of `step`.
+        folder: gets last.pt at the end, at a stop, and between epochs once a minute; best.pt;
+            epoch_0010.pt and so on by save_period.
+        options: epochs, precision, what is best, and so on.
+        schedule: of the rate, stepped after each epoch.
+        validate: metrics by name; without it the mean training losses decide what is best.
+        watchers: get a report after each step and each epoch.
+        team: the processes that train together.
+        stages: which part of the network is trained when.
+        stop: set it to end the training after the current step.
+        state: how far it is.
     """
-    loop = _Loop(step, batches, optimizer, folder, options, schedule, validate, watchers, team)
-    loop.stages = stages
-    return loop.run(resume, stop or threading.Event())
 
+    step: nn.Module
+    batches: Batches
+    optimizer: torch.optim.Optimizer
+    folder: Path
+    options: Training
+    schedule: Any = None
+    validate: Validate | None = None
+    watchers: Sequence[Watcher] = ()
+    team: Team | None = None
+    stages: Stages | None = None
+    stop: threading.Event = field(default_factory=threading.Event)
+    state: State = field(default_factory=State)
 
-class _Loop:
-    def __init__(
-        self,
-        step: nn.Module,
-        batches: Batches,
-        optimizer: torch.optim.Optimizer,
-        folder: Path,
-        options: LoopOptions,
-        schedule: Any,
-        validate: Validate | None,
-        watchers: Sequence[Watcher],
-        team: Team | None,
-    ) -> None:
-        self.team = team or Team.alone(next(step.parameters()).device)
-        self.batches, self.folder, self.options = batches, folder, options
-        self.validate, self.watchers = validate, watchers
-        scaler = torch.amp.GradScaler(self.team.device.type, enabled=options.precision == "float16")
-        self.parts = Parts(step, optimizer, schedule, scaler)
-        self.step = self.team.shared(step)
-        self.state = State()
-        self.stages: Stages | None = None
-        self.saved = time.monotonic()
+    def __post_init__(self) -> None:
+        self._team = self.team or Team.alone(next(self.step.parameters()).device)
+        half = self.options.precision == "float16"
+        scaler = torch.amp.GradScaler(self._team.device.type, enabled=half)
+        self._parts = Parts(self.step, self.optimizer, self.schedule, scaler)
+        self._module = self._team.share_gradients(self.step)
+        self._saved_s = time.monotonic()
 
-    def run(self, resume: bool, stop: threading.Event) -> State:
-        self.stop = stop
+    def run(self, *, resume: bool = False) -> State:
+        """Train; how far it came.
+
+        Ctrl-C (SIGINT), SIGTERM or setting `stop` ends the current step and saves; a second signal
+        ends at once.
+
+        Args:
+            resume: go on where last.pt was.
+
+        Raises:
+            Cancelled: it was stopped.
+            InvalidOption: validation has no metric `options.best`, or an epoch no pair.
+            OutOfMemory: a step does not fit.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         if resume:
-            self.state = load_checkpoint(self.folder / LAST, self.parts)
+            self.state = load_checkpoint(self.folder / LAST, self._parts)
         with _signals(self.stop):
             while self.state.epoch < self.options.epochs and not self._at_the_end():
                 self._epoch()
@@ -156,7 +142,7 @@ class _Loop:
 
     def _epoch(self) -> None:
         state, options = self.state, self.options
-        self.step.train()
+        self._module.train()
         if self.stages and self.stages.enter(state.epoch) and state.batch == 0:
             state.best, state.stale = None, 0  # what was best did less, or with less
         means = _Means()
@@ -166,13 +152,13 @@ class _Loop:
         source = self.batches(state.epoch, state.batch)
         while group := list(islice(source, options.accumulate)):
             start = time.monotonic()
-            losses = self._one_step(group)
+            losses = self._take_step(group)
             state.seconds += time.monotonic() - start
             state.batch += len(group)
             state.step += 1
             means.add(losses)
-            self._tell(losses, (state.epoch + state.batch / count), ended=False)
-            if self.team.any(self.stop.is_set()):
+            self._report(losses, (state.epoch + state.batch / count), ended=False)
+            if self._team.any(self.stop.is_set()):
                 self._save(LAST)
                 raise Cancelled(
                     f"stopped after {state.step} steps",
@@ -182,16 +168,16 @@ class _Loop:
                 return
         self._end_of_epoch(means.values())
 
-    def _one_step(self, group: list[Batch]) -> Figures:
-        options, parts = self.options, self.parts
+    def _take_step(self, group: list[Batch]) -> Metrics:
+        parts = self._parts
         parts.optimizer.zero_grad(set_to_none=True)
-        short = _TYPES.get(options.precision)
+        short = PRECISIONS[self.options.precision]
         means = _Means()
         try:
-            for batch in group:
-                here = {k: v.to(self.team.device, non_blocking=True) for k, v in batch.items()}
-                with torch.autocast(self.team.device.type, dtype=short, enabled=short is not None):
-                    losses = self.step(here)
+            for loaded in group:
+                batch = {k: v.to(self._team.device, non_blocking=True) for k, v in loaded.items()}
+                with torch.autocast(self._team.device.type, dtype=short, enabled=short is not None):
+                    losses = self._module(batch)
                 parts.scaler.scale(losses[TOTAL] / len(group)).backward()
                 means.add({name: value.detach() for name, value in losses.items()})
         except (RuntimeError, MemoryError) as error:
@@ -199,56 +185,56 @@ class _Loop:
                 raise
             raise OutOfMemory(
                 "a step does not fit into memory",
-                where=str(self.team.device),
+                where=str(self._team.device),
                 remedy="Use a smaller batch_size with accumulate, patches, or precision bfloat16.",
             ) from error
-        if options.clip is not None:
+        if self.options.clip is not None:
             parts.scaler.unscale_(parts.optimizer)
-            nn.utils.clip_grad_norm_(parts.network.parameters(), options.clip)
+            nn.utils.clip_grad_norm_(parts.network.parameters(), self.options.clip)
         parts.scaler.step(parts.optimizer)
         parts.scaler.update()
         return means.values()
 
-    def _end_of_epoch(self, losses: Figures) -> None:
+    def _end_of_epoch(self, losses: Metrics) -> None:
         state, options = self.state, self.options
         state.epoch, state.batch = state.epoch + 1, 0
-        figures: Figures = {}
+        metrics: Metrics = {}
         if state.epoch % options.validate_period == 0 or state.epoch == options.epochs:
-            figures = self._figures(losses)
-        if self.parts.schedule is not None:
-            plateau = isinstance(self.parts.schedule, torch.optim.lr_scheduler.ReduceLROnPlateau)
-            self.parts.schedule.step(*([figures.get(options.best, losses[TOTAL])] * plateau))
-        better = bool(figures) and self._judge(figures)
-        if time.monotonic() - self.saved > _SAVE_EVERY_S:
+            metrics = self._validate(losses)
+        if self._parts.schedule is not None:
+            plateau = isinstance(self._parts.schedule, torch.optim.lr_scheduler.ReduceLROnPlateau)
+            self._parts.schedule.step(*([metrics.get(options.best, losses[TOTAL])] * plateau))
+        better = bool(metrics) and self._is_best(metrics)
+        if time.monotonic() - self._saved_s > _SAVE_EVERY_S:
             self._save(LAST)
         if better:
             self._save(BEST)
         if options.save_period and state.epoch % options.save_period == 0:
             self._save(f"epoch_{state.epoch:04d}.pt")
-        self._tell(losses, state.epoch, ended=True, validation=figures)
+        self._report(losses, state.epoch, ended=True, validation=metrics)
 
-    def _figures(self, losses: Figures) -> Figures:
+    def _validate(self, losses: Metrics) -> Metrics:
         if self.validate is None:
             return dict(losses)
-        self.step.eval()
+        self._module.eval()
         with torch.no_grad():
-            figures = self.validate()
-        self.step.train()
-        return self.team.agreed(figures)
+            metrics = self.validate()
+        self._module.train()
+        return self._team.broadcast(metrics)
 
-    def _judge(self, figures: Figures) -> bool:
+    def _is_best(self, metrics: Metrics) -> bool:
         """Whether a validation is the best so far."""
         state, name = self.state, self.options.best
-        if name not in figures:
+        if name not in metrics:
             raise InvalidOption(
                 "validation has no such figure",
                 where="training.best",
                 got=f"'{name}'",
-                wanted=", ".join(sorted(figures)),
+                wanted=", ".join(sorted(metrics)),
             )
         sign = -1 if name in HIGHER_IS_BETTER else 1
-        if state.best is None or sign * figures[name] < sign * state.best:
-            state.best, state.best_epoch, state.stale = figures[name], state.epoch, 0
+        if state.best is None or sign * metrics[name] < sign * state.best:
+            state.best, state.best_epoch, state.stale = metrics[name], state.epoch, 0
             return True
         state.stale += 1
         return False
@@ -264,21 +250,21 @@ class _Loop:
 
     def _save(self, name: str) -> None:
         if name == LAST:
-            self.saved = time.monotonic()
-        if self.team.leads:
-            save_checkpoint(self.folder / name, self.parts, self.state)
+            self._saved_s = time.monotonic()
+        if self._team.leads:
+            save_checkpoint(self.folder / name, self._parts, self.state)
 
-    def _tell(
-        self, losses: Figures, epochs: float, *, ended: bool, validation: Figures | None = None
+    def _report(
+        self, losses: Metrics, epochs: float, *, ended: bool, validation: Metrics | None = None
     ) -> None:
-        if not self.team.leads:
+        if not self._team.leads:
             return
         state, options = self.state, self.options
         fraction = epochs / options.epochs
         if options.max_steps is not None:
             fraction = max(fraction, state.step / options.max_steps)
         remaining = state.seconds * (1 - fraction) / max(fraction, 1e-9)
-        rate = float(self.parts.optimizer.param_groups[0]["lr"])
+        rate = float(self._parts.optimizer.param_groups[0]["lr"])
         epoch = state.epoch if ended else state.epoch + 1
         report = Report(
             epoch, state.step, losses, rate, min(fraction, 1.0), remaining, ended, validation or {}
@@ -299,7 +285,7 @@ class _Means:
         for name, value in values.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
 
-    def values(self) -> Figures:
+    def values(self) -> Metrics:
         return {name: float(total) / self.count for name, total in self.sums.items()}
 
 

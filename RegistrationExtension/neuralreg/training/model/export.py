@@ -40,7 +40,7 @@ def build(model: dict[str, Any], shape: list[int]) -> nn.Module:
 
 def export(
     folder: Path, config: schema.Configuration, network: nn.Module, measured: dict[str, str]
-) -> ModelCard | None:
+) -> Path | None:
     """Write card, weights and builder; `neuralreg models import FOLDER/model.json` takes them.
 
     None for a conditional model, whose weights are written alone: it gives no transform.
@@ -57,7 +57,7 @@ def export(
     (folder / f"{ARCHITECTURE}.py").write_text(_BUILDER, encoding="utf-8")
     with write_whole(folder / CARD) as draft:
         draft.write_text(card.model_dump_json(indent=2), encoding="utf-8")
-    return card
+    return folder / CARD
 
 
 def _named_as_composed(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -140,7 +140,7 @@ def _card(config: schema.Configuration, weights: Path, measured: dict[str, str])
         modalities=("any",),
         anatomies=("any",),
         intended_use="Images like those that it was trained on.",
-        limits="Known to who trained it only.",
+        limits="Known only to whoever trained it.",
         fitting=_fitting(config.loss),
         measured=measured,
     )

@@ -27,7 +27,7 @@ from neuralreg.training.data.dataset_files import Case, read_case_image, read_ca
 from neuralreg.training.data.network_grid import Placement, linear_part
 from neuralreg.training.data.pairs import Item, PairData
 from neuralreg.training.loop.checkpoint import read_checkpoint
-from neuralreg.training.loop.run import seen_shape, training_pairs
+from neuralreg.training.loop.tasks import split_pairs
 from neuralreg.training.model.export import load_weights
 from neuralreg.training.model.methods import Conditional, Matrix, build_model, voxels_of
 from neuralreg.training.pictures import read_png, stacked, write_png
@@ -61,7 +61,7 @@ def load_trained(config: schema.Configuration, checkpoint: Path, device: str) ->
 
     Raises UnreadableFile, IncompatibleModel.
     """
-    model = build_model(config.model, seen_shape(config.dataset))
+    model = build_model(config.model, config.dataset.network_shape)
     if checkpoint.is_dir():
         load_weights(model, checkpoint / f"{config.name}.pt")
     elif checkpoint.parent.name == "checkpoints":
@@ -94,7 +94,7 @@ def predict(
         )
     torch.manual_seed(config.training.seed)
     model = load_trained(config, checkpoint, options.device)
-    pairs = training_pairs(config, options.split, folder)
+    pairs = split_pairs(config, options.split, folder)
     folder.mkdir(parents=True, exist_ok=True)
     items = pairs.items(0)
     rows: list[Row] = []

@@ -35,12 +35,12 @@ loss:
 
 
 def test_seven_lines_are_a_configuration(write_yaml):
-    config, plain = read_configuration([write_yaml(SMALLEST)])
+    config = read_configuration([write_yaml(SMALLEST)])
     assert config.dataset.type == "unpaired"
     assert config.model.backbone[0].name == "voxelmorph"
     assert config.loss.image[0].options == {"kernel_size": 5}
     assert config.training.optimizer.options == {"lr": 1e-4}
-    assert plain["dataset"]["size"] == [64, 64, 64]
+    assert config.source["dataset"]["size"] == [64, 64, 64]
 
 
 def wrong(write_yaml, old: str, new: str) -> str:
@@ -88,7 +88,7 @@ def test_files_merge_from_left_to_right_and_set_comes_last(write_yaml):
     second = write_yaml(
         "dataset: {train: {dir: [a, b]}}\ntraining: {epochs: 7, batch_size: 3}\n", "fold.yaml"
     )
-    config, _ = read_configuration([first, second], ["training.epochs=9", "dataset.size=[8,8]"])
+    config = read_configuration([first, second], ["training.epochs=9", "dataset.size=[8,8]"])
     assert [str(folder) for folder in config.dataset.train.dir] == ["a", "b"]
     assert config.training.epochs == 9
     assert config.training.batch_size == 3
@@ -105,7 +105,7 @@ def test_an_error_names_the_file_that_gave_the_value(write_yaml):
 
 
 def test_here_is_the_folder_of_the_file(write_yaml, tmp_path):
-    config, _ = read_configuration([write_yaml(SMALLEST.replace("data/train", '"${here}/train"'))])
+    config = read_configuration([write_yaml(SMALLEST.replace("data/train", '"${here}/train"'))])
     assert config.dataset.train.dir[0] == tmp_path.resolve() / "train"
 
 
@@ -137,7 +137,7 @@ def test_a_part_of_ones_own_by_decorator_in_a_file_beside(write_yaml, tmp_path):
         "    return ((fixed - warped).abs() ** power).mean()\n"
     )
     text = SMALLEST.replace("{name: lncc, kernel_size: 5}", "{name: own_root, power: 0.7}")
-    config, _ = read_configuration([write_yaml(text + "code: mine.py\n")])
+    config = read_configuration([write_yaml(text + "code: mine.py\n")])
     assert IMAGE_LOSSES.options("own_root", config.loss.image[0].options) == {"power": 0.7}
     bad = text.replace("0.7", "strong") + "code: mine.py\n"
     with pytest.raises(InvalidOption, match=r"loss\.image\.0\.power: got 'strong'"):
@@ -156,7 +156,7 @@ def test_a_part_of_ones_own_by_a_dotted_path(write_yaml, tmp_path, monkeypatch):
     )
     monkeypatch.chdir(tmp_path)
     text = SMALLEST.replace("voxelmorph", "{name: dotted_parts.Net, width: 8}")
-    config, _ = read_configuration([write_yaml(text)])
+    config = read_configuration([write_yaml(text)])
     assert config.model.backbone[0].name == "dotted_parts.Net"
     with pytest.raises(InvalidOption, match=r"has no attribute 'Nett'.*where you start"):
         read_configuration([write_yaml(text.replace("Net", "Nett"))])
@@ -201,7 +201,7 @@ def test_the_parts_in_the_documentation_can_be_used(write_yaml, tmp_path, monkey
     assert float(names["step"].factor.detach()) == pytest.approx(2, abs=0.2)
     text = SMALLEST.replace("voxelmorph", "{name: mine, width: 4}")
     text = text.replace("{name: lncc, kernel_size: 5}", "{name: huber, delta: 0.2}")
-    config, _ = read_configuration([write_yaml(text)])
+    config = read_configuration([write_yaml(text)])
     model = build_model(config.model, (8, 8, 8))
     step = TrainingStep(model, config.loss)
     batch = {"fixed": torch.rand(1, 1, 8, 8, 8), "moving": torch.rand(1, 1, 8, 8, 8)}
@@ -213,7 +213,7 @@ def test_the_example_in_the_documentation_is_a_configuration(write_yaml):
     (example,) = re.findall(
         r"^```yaml\n(.*?)^```", page.read_text("utf-8"), re.DOTALL | re.MULTILINE
     )
-    config, _ = read_configuration([write_yaml(example)])
+    config = read_configuration([write_yaml(example)])
     assert config.name == "knees"
     assert len([line for line in example.splitlines() if line.strip()]) <= 16
 

@@ -65,7 +65,7 @@ def test_the_command_writes_a_file_that_train_accepts(tmp_path):
     done = CliRunner().invoke(app, [*arguments, "--json"])
     assert done.exit_code == 0, done.stderr
     assert len(json.loads(done.stdout)["notes"]) == 1
-    config, _ = read_configuration([tmp_path / "new.yaml"])
+    config = read_configuration([tmp_path / "new.yaml"])
     assert config.dataset.type == "unpaired"
     again = CliRunner().invoke(app, arguments)
     assert again.exit_code == 4

@@ -11,7 +11,7 @@ import yaml
 from neuralreg.cli.main import app
 from neuralreg.training.configuration import read_configuration
 from neuralreg.training.data.toy_datasets import make_fives, recipes_folder
-from neuralreg.training.loop.run import train
+from neuralreg.training.loop.run import Run
 from typer.testing import CliRunner
 
 RECIPES = sorted(path.name for path in recipes_folder().glob("*.yaml"))
@@ -60,9 +60,9 @@ def test_a_recipe_trains(name, volumes, shapes, fives, tmp_path):
             data |= {"type": "grouped", "size": [12, 12, 12]}
         files.append(tmp_path / "data.yaml")
         files[1].write_text(yaml.safe_dump({"dataset": data}))
-    config, merged = read_configuration(files, [*FEW, *SMALLER.get(name, [])])
+    config = read_configuration(files, [*FEW, *SMALLER.get(name, [])])
     reports = []
-    outcome = train(config, merged, tmp_path / "run", watchers=[reports.append])
+    outcome = Run(config, tmp_path / "run", watchers=[reports.append]).train()
     assert 1 <= outcome.state.step <= 2
     assert all(math.isfinite(v) for report in reports for v in report.losses.values())
     assert (tmp_path / "run" / "model.json").exists() == (config.model.method != "conditional")
@@ -74,7 +74,7 @@ def test_a_dataset_and_a_recipe_are_two_files(tmp_path):
     assert done.exit_code == 0, done.stderr
     assert "volumes.yaml" in json.loads(done.stdout)["output"][0]
     files = [tmp_path / "volumes" / name for name in ("volumes.yaml", "voxelmorph.yaml")]
-    config, _ = read_configuration(files)
+    config = read_configuration(files)
     assert config.dataset.train.dir[0].is_dir()
     assert len(list((tmp_path / "volumes" / "train" / "images").iterdir())) == 16
 

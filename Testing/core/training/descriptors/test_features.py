@@ -1,9 +1,12 @@
 """Shapes in random contrasts, and descriptions that learn from them."""
 
+import csv
 import math
+import threading
 
 import pytest
 import torch
+from neuralreg.errors import Cancelled
 from neuralreg.geometry.sampling import index_grid, sample
 from neuralreg.measures.mind import mind_ssc
 from neuralreg.networks.convex import ConvexSearch
@@ -12,8 +15,8 @@ from neuralreg.registration.engine import register
 from neuralreg.training.configuration import read_configuration
 from neuralreg.training.descriptors.descriptor_loss import MatchingStep, SyntheticBatches
 from neuralreg.training.descriptors.synthesis import Synthesis
-from neuralreg.training.loop.run import train
-from neuralreg.zoo.registry import load_model
+from neuralreg.training.loop.run import Run
+from neuralreg.zoo.registry import load_card, load_model, read_card
 from neuralreg.zoo.user_models import import_card
 from torch import nn
 from torch.nn import functional
@@ -157,14 +160,14 @@ def test_a_pair_of_which_nothing_is_known_costs_nothing():
 def test_the_recipe_trains_resumes_and_its_features_register(tmp_path, monkeypatch):
     monkeypatch.setenv("NEURALREG_MODELS", str(tmp_path / "own"))
     toy = [*TOY, "name=trained.toy"]
-    config, plain = read_configuration([RECIPE], toy)
-    whole = train(config, plain, tmp_path / "whole")
+    config = read_configuration([RECIPE], toy)
+    whole = Run(config, tmp_path / "whole").train()
     losses = (tmp_path / "whole" / "curves.csv").read_text().splitlines()
     assert len(losses) > 3
 
-    piece, its_plain = read_configuration([RECIPE], [*toy, "training.max_steps=8"])
-    train(piece, its_plain, tmp_path / "pieces")
-    resumed = train(config, plain, tmp_path / "pieces", resume=True)
+    piece = read_configuration([RECIPE], [*toy, "training.max_steps=8"])
+    Run(piece, tmp_path / "pieces").train()
+    resumed = Run(config, tmp_path / "pieces").train(resume=True)
     assert resumed.state.step == whole.state.step == 18
     first, second = (
         torch.load(tmp_path / folder / "trained.toy.pt", weights_only=True)
@@ -181,3 +184,30 @@ def test_the_recipe_trains_resumes_and_its_features_register(tmp_path, monkeypat
     assert result.model == "trained.toy"
     moved = result.fixed_to_moving.TransformPoint((5.0, 5.0, 5.0))
     assert moved == pytest.approx((2.0, 5.0, 5.0), abs=1.0)
+
+
+def test_a_run_leaves_logs_and_figures_of_shapes_that_it_never_trained_on(tmp_path):
+    run = Run(read_configuration([RECIPE], [*TOY, "training.max_steps=6"]), tmp_path / "run")
+    run.train()
+    assert list((tmp_path / "run" / "tensorboard").glob("events.*"))
+    with (tmp_path / "run" / "curves.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert all(float(row["valid loss"]) > 0 for row in rows)
+    assert rows[0]["valid loss"] != rows[0]["train loss"]
+    card = read_card(tmp_path / "run" / "model.json")
+    assert "epochs" in card.measured["validation loss"]
+
+
+def test_a_stopped_run_leaves_its_model_too(tmp_path):
+    stop = threading.Event()
+
+    def watch(report):
+        if report.step == 3:
+            stop.set()
+
+    config = read_configuration([RECIPE], TOY)
+    with pytest.raises(Cancelled, match="after 3 steps"):
+        Run(config, tmp_path / "run", watchers=[watch], stop=stop).train()
+    card = read_card(tmp_path / "run" / "model.json")
+    assert "3 steps" in card.training_data
+    assert isinstance(load_card(card, tmp_path / "run").module, ConvexSearch)

@@ -13,7 +13,7 @@ from neuralreg.geometry.normalized import upsample
 from neuralreg.networks import lapirn
 from neuralreg.training.configuration import read_configuration
 from neuralreg.training.loop.checkpoint import read_checkpoint
-from neuralreg.training.loop.run import train
+from neuralreg.training.loop.run import Run
 from typer.testing import CliRunner
 
 from Testing.core.training.conftest import plain
@@ -34,7 +34,7 @@ def run(shapes, folder, *, resume=False, **changes):
     }  # fmt: skip
     path = folder.with_suffix(".yaml")
     path.write_text(yaml.safe_dump(plain(shapes, **common | changes)))
-    return train(*read_configuration([path]), folder, resume=resume)
+    return Run(read_configuration([path]), folder).train(resume=resume)
 
 
 def weights(folder, name="last.pt"):
@@ -137,7 +137,7 @@ def test_the_recipe_names_levels_that_are_there(tmp_path):
 
     data = tmp_path / "data.yaml"
     data.write_text(json.dumps({"dataset": {"size": [16, 16, 16], "train": {"dir": "."}}}))
-    config, _ = read_configuration([data, recipes_folder() / "lapirn_levels.yaml"])
+    config = read_configuration([data, recipes_folder() / "lapirn_levels.yaml"])
     model = build_model(config.model, (16, 16, 16))
     stages = Stages(model, config.training.stages)
     frozen = []

@@ -16,11 +16,11 @@ from neuralreg.errors import (
     OutOfMemory,
     UnreadableFile,
 )
-from neuralreg.training.config.schema import Loss, Model
+from neuralreg.training.config.schema import Loss, Model, Training
 from neuralreg.training.data.pairs import Batches, PairData
 from neuralreg.training.loop.checkpoint import Parts, load_checkpoint, read_checkpoint
 from neuralreg.training.loop.loggers import CsvTable, TensorBoard, json_lines
-from neuralreg.training.loop.training_loop import BEST, LAST, LoopOptions, fit
+from neuralreg.training.loop.training_loop import BEST, LAST, TrainingLoop
 from neuralreg.training.losses.training_step import TrainingStep
 from neuralreg.training.model.methods import build_model
 from torch import nn
@@ -61,13 +61,14 @@ class Run:
             self.step = Noisy(self.step)
         self.optimizer = torch.optim.AdamW(self.step.parameters(), lr=0.01)
         self.schedule = torch.optim.lr_scheduler.StepLR(self.optimizer, 2, 0.5)
-        self.folder, self.options = folder, LoopOptions(**options)
+        self.folder, self.options = folder, Training(**options)
 
-    def go(self, **more):
-        return fit(
+    def go(self, resume: bool = False, **more):
+        loop = TrainingLoop(
             self.step, self.batches, self.optimizer, self.folder, self.options,
             schedule=self.schedule, **more,
         )  # fmt: skip
+        return loop.run(resume=resume)
 
     def weights(self) -> torch.Tensor:
         return torch.cat([p.detach().flatten() for p in self.step.parameters()])
@@ -247,7 +248,7 @@ def test_a_processor_without_memory_for_a_step_is_said_with_what_to_do(shapes, t
     optimizer = torch.optim.SGD(greedy.parameters(), lr=0.1)
     run = Run(shapes, tmp_path)
     with pytest.raises(OutOfMemory, match="smaller batch_size"):
-        fit(greedy, run.batches, optimizer, tmp_path, run.options)
+        TrainingLoop(greedy, run.batches, optimizer, tmp_path, run.options).run()
 
 
 def test_a_stop_from_outside_ends_the_step_saves_and_goes_on(shapes, tmp_path):
@@ -280,5 +281,6 @@ def test_ones_own_batches_network_and_loss_are_enough(tmp_path):
             return 8
 
     step = Mine()
-    fit(step, Doubles(), torch.optim.Adam(step.parameters(), 0.1), tmp_path, LoopOptions(epochs=20))
+    optimizer = torch.optim.Adam(step.parameters(), 0.1)
+    TrainingLoop(step, Doubles(), optimizer, tmp_path, Training(epochs=20)).run()
     assert float(step.factor.detach()) == pytest.approx(2, abs=0.05)

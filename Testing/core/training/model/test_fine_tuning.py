@@ -18,7 +18,8 @@ from neuralreg.registration.preprocess import network_grid, scale_intensities
 from neuralreg.training.config.schema import Configuration
 from neuralreg.training.configuration import read_configuration
 from neuralreg.training.data.network_grid import Placement
-from neuralreg.training.loop.run import seen_shape, train, training_pairs
+from neuralreg.training.loop.run import Run
+from neuralreg.training.loop.tasks import split_pairs
 from neuralreg.training.model.fine_tuning import begin_from, taken_over
 from neuralreg.training.model.methods import build_model
 from neuralreg.zoo.card import Input, ModelCard, Output, Weights
@@ -115,7 +116,7 @@ def test_a_model_that_was_taken_over_answers_as_the_zoo_s_own(tmp_path, network,
     )
     config = Configuration.model_validate(values)
     assert config.dataset.shape == shape
-    model = build_model(config.model, seen_shape(config.dataset))
+    model = build_model(config.model, config.dataset.network_shape)
     begin_from(model, str(card_file))
     assert model.training
     model.eval()
@@ -180,7 +181,7 @@ def test_the_first_step_has_the_weights_of_the_start_and_a_step_changes_them(sha
         values = tuned(shapes, card, training__max_steps=1, dataset__valid=None,
                        training__optimizer={"name": "SGD", "lr": rate})  # fmt: skip
         (tmp_path / "study.yaml").write_text(yaml.safe_dump(values))
-        train(*read_configuration([tmp_path / "study.yaml"]), folder)
+        Run(read_configuration([tmp_path / "study.yaml"]), folder).train()
         found = torch.load(folder / "trained.pt", weights_only=True)
         kept = [
             torch.equal(values, next(v for key, v in found.items() if key.endswith(f".{name}")))
@@ -192,26 +193,26 @@ def test_the_first_step_has_the_weights_of_the_start_and_a_step_changes_them(sha
 def test_the_saved_configuration_says_what_was_taken_over_and_can_be_read_again(shapes, tmp_path):
     card = a_dirnet(tmp_path)
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(tuned(shapes, card)))
-    config, merged = read_configuration([tmp_path / "study.yaml"])
+    config = read_configuration([tmp_path / "study.yaml"])
     assert config.dataset.intensity == "unit"
     assert config.model.backbone[0].name == "published"
     assert config.model.backbone[0].options["architecture"] == "dirnet"
-    (tmp_path / "saved.yaml").write_text(yaml.safe_dump(merged))
-    assert read_configuration([tmp_path / "saved.yaml"]) == (config, merged)
+    (tmp_path / "saved.yaml").write_text(yaml.safe_dump(config.source))
+    assert read_configuration([tmp_path / "saved.yaml"]) == config
 
 
 def test_a_run_is_a_start_for_another_and_its_result_a_model_again(shapes, tmp_path, monkeypatch):
     monkeypatch.setenv("NEURALREG_MODELS", str(tmp_path / "own"))
     few = {"training__max_steps": 2, "dataset__valid": None}
     (tmp_path / "a.yaml").write_text(yaml.safe_dump(plain(shapes, name="first", **few)))
-    train(*read_configuration([tmp_path / "a.yaml"]), tmp_path / "one")
+    Run(read_configuration([tmp_path / "a.yaml"]), tmp_path / "one").train()
     values = tuned(shapes, tmp_path / "one", name="second",
                    training__optimizer={"name": "SGD", "lr": 0.0}, **few)  # fmt: skip
     del values["dataset"]["size"]
     (tmp_path / "b.yaml").write_text(yaml.safe_dump(values))
-    config, merged = read_configuration([tmp_path / "b.yaml"])
+    config = read_configuration([tmp_path / "b.yaml"])
     assert config.dataset.size == (24, 20)
-    train(config, merged, tmp_path / "two")
+    Run(config, tmp_path / "two").train()
     one, two = (
         torch.load(tmp_path / name, weights_only=True) for name in ("one/first.pt", "two/second.pt")
     )
@@ -227,8 +228,8 @@ def test_brains_are_placed_as_the_card_wants_them(tmp_path, shapes):
     about = {"space": "placed", "spacing_mm": 1.2, "center": [10.0, 9.0], "shape": [20, 24]}
     card = a_dirnet(tmp_path, intensity="brain", **about)
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(tuned(shapes, card)))
-    config, merged = read_configuration([tmp_path / "study.yaml"])
-    pairs = training_pairs(config, "train", tmp_path)
+    config = read_configuration([tmp_path / "study.yaml"])
+    pairs = split_pairs(config, "train", tmp_path)
     image = read_first(pairs)
     wanted = network_grid(
         ModelCard.model_validate_json(card.read_text()).input,
@@ -239,7 +240,7 @@ def test_brains_are_placed_as_the_card_wants_them(tmp_path, shapes):
     shown = pairs._loaded[pairs.items(0)[0].fixed]["image"]
     assert shown.grid == wanted
     assert shown.data.shape == (1, 20, 24)
-    outcome = train(config, merged, tmp_path / "run")
+    outcome = Run(config, tmp_path / "run").train()
     made = ModelCard.model_validate_json((outcome.folder / "model.json").read_text())
     assert made.input.space == "placed"
     assert made.input.center == (10.0, 9.0)
@@ -268,7 +269,7 @@ def test_weights_of_other_shapes_are_refused_in_words(shapes, tmp_path):
     torch.save(wider.state_dict(), tmp_path / "weights.pt")
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(tuned(shapes, card)))
     with pytest.raises(IncompatibleModel, match="do not fit the architecture"):
-        train(*read_configuration([tmp_path / "study.yaml"]), tmp_path / "run")
+        Run(read_configuration([tmp_path / "study.yaml"]), tmp_path / "run").train()
     assert not (tmp_path / "run").exists()
 
 

@@ -11,7 +11,7 @@ from neuralreg.geometry.image import Image
 from neuralreg.registration.engine import register
 from neuralreg.registration.options import LinearAlignment
 from neuralreg.training.configuration import read_configuration
-from neuralreg.training.loop.run import train
+from neuralreg.training.loop.run import Run
 from neuralreg.zoo.registry import load_model
 
 from Testing.core.training.conftest import plain
@@ -84,7 +84,7 @@ def test_it_is_trained_by_its_name(own_models, shapes, tmp_path, write_yaml):
     values = plain(shapes, model__backbone={"name": "tiny", "width": 5})
     values["dataset"]["size"] = [22, 18]  # the network takes other sizes: it is padded
     configuration = read_configuration([write_yaml(values)], ["training.max_steps=2"])
-    outcome = train(*configuration, tmp_path / "run")
+    outcome = Run(configuration, tmp_path / "run").train()
     assert outcome.state.step == 2
     weights = torch.load(tmp_path / "run" / "trained.pt", weights_only=True)
     assert len(weights["model.parts.0.network.layers.0.weight"]) == 5

@@ -20,7 +20,7 @@ from neuralreg.registration.engine import register
 from neuralreg.registration.options import LinearAlignment, WeightRefinement
 from neuralreg.training.configuration import read_configuration
 from neuralreg.training.data.pairs import PairData
-from neuralreg.training.loop.run import train
+from neuralreg.training.loop.run import Run
 from neuralreg.training.model.methods import build_model
 from neuralreg.training.results.evaluate import evaluate
 from neuralreg.training.results.metrics import Labels, label_figures
@@ -37,8 +37,8 @@ def trained(folder: Path, data: Path, **changes) -> Path:
     values = plain(data, **changes)
     path = folder / "study.yaml"
     path.write_text(yaml.safe_dump(values))
-    config, merged = read_configuration([path])
-    train(config, merged, folder / "run")
+    config = read_configuration([path])
+    Run(config, folder / "run").train()
     return folder / "run"
 
 
@@ -151,7 +151,7 @@ def test_a_known_shift_comes_back_in_millimeters(shapes, tmp_path, monkeypatch):
 
     values = plain(shapes)
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(values))
-    config, _ = read_configuration([tmp_path / "study.yaml"])
+    config = read_configuration([tmp_path / "study.yaml"])
 
     class Shift(torch.nn.Module):
         def __init__(self):
@@ -175,7 +175,7 @@ def test_an_affine_model_writes_its_matrix(shapes, tmp_path):
         tmp_path, shapes, model__method="affine", model__backbone={"name": "affine", "width": 4},
         training__epochs=3, dataset__valid=None,
     )  # fmt: skip
-    config, _ = read_configuration([run / "config.yaml"])
+    config = read_configuration([run / "config.yaml"])
     predict(config, run, tmp_path / "out", PredictOptions(png=False))
     (pair,) = (tmp_path / "out").glob("pair_*")
     matrix = np.loadtxt(pair / "affine.txt", delimiter=",")
@@ -196,7 +196,7 @@ def test_a_conditional_model_writes_labels(shapes, tmp_path):
         loss={"label": {"name": "dice"}}, training__best="dice",
     )  # fmt: skip
     assert not (run / "model.json").exists()
-    config, _ = read_configuration([run / "config.yaml"])
+    config = read_configuration([run / "config.yaml"])
     found = predict(config, run, tmp_path / "out")
     assert [row["label"] for row in found] == [1, 2]
     names = {path.name for path in (tmp_path / "out" / "pair_0000").iterdir()}
@@ -227,7 +227,7 @@ def test_the_velocity_of_a_diffeomorphic_model_warps_as_its_displacement(
         model__inverse_consistent=consistent, training__epochs=8,
         training__optimizer={"name": "Adam", "lr": 0.05}, loss__deformation=[],
     )  # fmt: skip
-    config, _ = read_configuration([run / "config.yaml"])
+    config = read_configuration([run / "config.yaml"])
     predict(config, run, tmp_path / "out", PredictOptions(png=False))
     (pair,) = (tmp_path / "out").glob("pair_*")
     stored = read(pair / "velocity.nii.gz")
@@ -249,7 +249,7 @@ def test_a_model_of_several_steps_has_no_one_velocity(shapes, tmp_path):
         tmp_path, shapes, model__method="velocity", dataset__valid=None, training__epochs=1,
         model__backbone={"name": "dirnet", "width": 4, "times": 2},
     )  # fmt: skip
-    config, _ = read_configuration([run / "config.yaml"])
+    config = read_configuration([run / "config.yaml"])
     predict(config, run, tmp_path / "out", PredictOptions(png=False))
     assert not (tmp_path / "out" / "pair_0000" / "velocity.nii.gz").exists()
 
@@ -260,7 +260,7 @@ def test_volumes_are_predicted_too(volumes, tmp_path):
         model__backbone={"name": "dirnet", "width": 4, "halvings": 2}, training__epochs=1,
         dataset__valid=None,
     )  # fmt: skip
-    config, _ = read_configuration([run / "config.yaml"])
+    config = read_configuration([run / "config.yaml"])
     found = predict(config, run, tmp_path / "out")
     assert {row["label"] for row in found} == {1, 2}
     (pair,) = (tmp_path / "out").glob("pair_*")
@@ -287,7 +287,7 @@ def test_distances_of_two_boxes_are_known():
 
 def test_the_best_weights_are_the_ones_that_predict(run, shapes):
     """The exported file holds what the checkpoint holds, under names that both know."""
-    config, _ = read_configuration([run / "config.yaml"])
+    config = read_configuration([run / "config.yaml"])
     from neuralreg.training.results.predict import load_trained
 
     one = load_trained(config, run, "cpu").state_dict()
@@ -337,7 +337,7 @@ def test_soft_labels_are_warped_and_measured_one_by_one(tmp_path):
         for s in ("train", "test")
     }
     run = trained(tmp_path, tmp_path, **splits, dataset__valid=None, training__epochs=1)
-    config, _ = read_configuration([run / "config.yaml"])
+    config = read_configuration([run / "config.yaml"])
     found = predict(config, run, tmp_path / "out", PredictOptions(png=False))
     assert [row["label"] for row in found[:2]] == [1, 2]
     assert all(row["dice"] > 0.5 for row in found)
