@@ -10,10 +10,9 @@ from slicer.i18n import tr as _
 
 from NeuralRegistrationLib.Models import ModelList
 from NeuralRegistrationLib.Train import RunFolder
-from NeuralRegistrationLib.Train.Recipes import Recipe, offered, recipe
+from NeuralRegistrationLib.Train.Recipes import Recipe, offeredRecipes, recipe
 
 _CHOOSE = "choose"  # data of the entry that asks for a file or folder
-_FIELDS = ("voxel", "normalized", "unit_map")
 _FINE_TUNE = "fine_tune"
 _USUAL = "voxelmorph"
 
@@ -26,14 +25,14 @@ class TrainMethod:
 
     def __init__(self, ui, widget, set_) -> None:
         self.ui, self._widget, self._set = ui, widget, set_
-        self._cards, self._recipes, self._filling = {}, offered(), False
+        self._cards, self._recipes, self._filling = {}, offeredRecipes(), False
         self.recipe = Recipe(Path())
         ui.trainStartSelector.connect("activated(int)", self._startChosen)
         ui.trainRecipeSelector.connect("activated(int)", self._recipeChosen)
 
     def reload(self) -> None:
         """Read the cards again: models came or went."""
-        self._cards = {card.name: card for card in ModelList.cards() if _canBeTrained(card)}
+        self._cards = {card.name: card for card in ModelList.cards() if card.trainable}
 
     def show(self, parameters) -> None:
         """Show what the parameters say."""
@@ -118,19 +117,12 @@ class TrainMethod:
         if name == _CHOOSE:
             question, kinds = _("Configuration of a training"), "*.yaml *.yml"
             name = qt.QFileDialog.getOpenFileName(self._widget, question, str(Path.home()), kinds)
-        self._set({"recipe": name or str(self._chosenRecipe())})
+        self._set({"recipe": name or str(self._recipeName())})
 
-    def _chosenRecipe(self) -> str:
+    def _recipeName(self) -> str:
         """What was chosen before, in the words of the parameter."""
-        known = {each.path: name for name, each in self._recipes.items()}
-        return known.get(self.recipe.path, str(self.recipe.path))
-
-
-def _canBeTrained(card) -> bool:
-    """As `neuralreg.training.model.fine_tuning` has it, which would load torch."""
-    weights = card.weights
-    plain = weights is not None and weights.format in ("state_dict", "safetensors")
-    return plain and card.output.kind in _FIELDS
+        names = {each.path: name for name, each in self._recipes.items()}
+        return names.get(self.recipe.path, str(self.recipe.path))
 
 
 def _shapeOf(card) -> tuple[int, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,39 +11,20 @@ from slicer.i18n import tr as _
 from NeuralRegistrationLib import Dependencies
 from NeuralRegistrationLib.Paths import resourcePath
 
-# Those for images of any kind; the others are examples with their own data, or make no transform.
-OFFERED = (
-    "voxelmorph",
-    "voxelmorph_diffeomorphic",
-    "lapirn",
-    "lku_net",
-    "transmorph",
-    "gradicon",
-    "multimodal",
-    "weakly_supervised",
-    "deepreg_unet",
-    "affine",
-    "affine_then_voxelmorph",
-    "inverse_consistent",
-    "patches",
-    "fine_tune",
-)
-
-_FIRST_WORDS = re.compile(r"[^:.,]*")
-
 
 @dataclass(frozen=True)
 class Recipe:
-    """A file, what its first lines say, and what it sets, as far as that can be read."""
+    """A file of a configuration.
+
+    title: a few words for a list. position: in that list, for those that are offered. about: the
+    description that it begins with. values: what it sets, as far as that can be read.
+    """
 
     path: Path
+    title: str = ""
+    position: int | None = None
     about: str = ""
     values: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def title(self) -> str:
-        """A few words for a list."""
-        return _FIRST_WORDS.match(self.about)[0] or self.path.stem
 
     @property
     def isOffered(self) -> bool:
@@ -52,11 +32,11 @@ class Recipe:
         return self.path.parent == Path(resourcePath("Training"))
 
     def says(self, *keys: str) -> Any:
-        """What stands at a key of a key; None where nothing does."""
-        found: Any = self.values
+        """The value at a key of a key; None where there is none."""
+        value: Any = self.values
         for key in keys:
-            found = found.get(key) if isinstance(found, dict) else None
-        return found
+            value = value.get(key) if isinstance(value, dict) else None
+        return value
 
     @property
     def hasData(self) -> bool:
@@ -85,17 +65,35 @@ class Recipe:
 
 
 def recipe(name: str) -> Recipe:
-    """The recipe of a name, or in a file; one that cannot be read says nothing."""
-    path = Path(resourcePath("Training")) / f"{name}.yaml" if name in OFFERED else Path(name)
+    """The recipe of a name, or in a file; of one that cannot be read only the path is known."""
+    ours = Path(resourcePath("Training")) / f"{name}.yaml"
+    path = ours if ours.is_file() else Path(name)
     if not path.is_file():
-        return Recipe(path)
+        return Recipe(path, path.stem)
     text = path.read_text(encoding="utf-8", errors="replace")
-    return Recipe(path, _about(text), _values(text))
+    head = _head(text)
+    position = head.get("offered", "")
+    return Recipe(
+        path,
+        title=head.get("title", path.stem),
+        position=int(position) if position.isdigit() else None,
+        about=_about(text),
+        values=_values(text),
+    )
 
 
-def offered() -> dict[str, Recipe]:
-    """All that come with the extension, by name."""
-    return {name: recipe(name) for name in OFFERED}
+def offeredRecipes() -> dict[str, Recipe]:
+    """All that the panel offers, by name, in their order."""
+    files = Path(resourcePath("Training")).glob("*.yaml")
+    recipes = {path.stem: recipe(path.stem) for path in files}
+    chosen = {name: each for name, each in recipes.items() if each.position is not None}
+    return dict(sorted(chosen.items(), key=lambda item: item[1].position))
+
+
+def _head(text: str) -> dict[str, str]:
+    """The plain values at the top level, also where no package reads YAML."""
+    pairs = (line.partition(":") for line in text.splitlines() if line[:1].isalpha())
+    return {key: value.strip() for key, _colon, value in pairs if value.strip()}
 
 
 def _about(text: str) -> str:
@@ -105,8 +103,8 @@ def _about(text: str) -> str:
         if not line.startswith("#"):
             break
         words.append(line.removeprefix("#").strip())
-    kept = [line for line in words if not line.startswith("neuralreg ") and "doi:" not in line]
-    return " ".join(kept)
+    sentences = [line for line in words if not line.startswith("neuralreg ") and "doi:" not in line]
+    return " ".join(sentences)
 
 
 def _values(text: str) -> dict[str, Any]:
@@ -115,7 +113,7 @@ def _values(text: str) -> dict[str, Any]:
     import yaml
 
     try:
-        found = yaml.safe_load(text)
-    except yaml.YAMLError:  # the training itself will say where
+        values = yaml.safe_load(text)
+    except yaml.YAMLError:  # the training itself names the line
         return {}
-    return found if isinstance(found, dict) else {}
+    return values if isinstance(values, dict) else {}

@@ -7,6 +7,10 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Similarity = Literal["auto", "mind", "lncc", "ncc", "ssd"]
+TRAINED = "neuralreg_trained"  # the architecture of what `neuralreg train` exports
+CARD_FILE = "model.json"  # of a run
+_STATES = ("state_dict", "safetensors")
+_FIELDS = ("voxel", "normalized", "unit_map")
 
 
 class _Record(BaseModel):
@@ -154,6 +158,12 @@ class ModelCard(_Record):
     fitting: Fitting | None = None
     auto_rank: int | None = None
     measured: dict[str, str] = {}
+
+    @property
+    def trainable(self) -> bool:
+        """Whether a training can start from it: a network with weights that moves points."""
+        own_layout = self.weights is not None and self.weights.format in _STATES
+        return own_layout and self.output.kind in _FIELDS
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

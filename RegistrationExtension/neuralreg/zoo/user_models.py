@@ -10,17 +10,16 @@ import torch
 
 from neuralreg.errors import ChecksumMismatch, IncompatibleModel, WeightsUnavailable
 from neuralreg.geometry.grid import Grid
-from neuralreg.io.files import draft_folder
+from neuralreg.io.files import draft_folder, sha256_of
 from neuralreg.zoo.cache_paths import own_folder
-from neuralreg.zoo.card import ModelCard
+from neuralreg.zoo.card import TRAINED, ModelCard
 from neuralreg.zoo.network import field_of
 from neuralreg.zoo.registry import load_card, read_card
-from neuralreg.zoo.weights import file_hash, made
+from neuralreg.zoo.weights import ensure_folder
 
 _SHIFT = 2  # samples: far enough to see a wrong direction, unit or order
 _TOLERANCE = 0.75  # of the shift: a ball is new to most networks, but a wrong sign is off by 2
 _SIZE = 48
-_TRAINED_HERE = "neuralreg_trained"  # `neuralreg train` writes card and network together
 
 
 def import_card(path: Path) -> ModelCard:
@@ -40,7 +39,7 @@ def import_card(path: Path) -> ModelCard:
     files += [code] if code.is_file() else []
     _require_answer(card, path.parent)
     name = f"{card.name}.json"  # whatever it was called: another run's card is model.json, too
-    with draft_folder(made(own_folder()), last=name) as draft:
+    with draft_folder(ensure_folder(own_folder()), last=name) as draft:
         for file in files:
             shutil.copyfile(file, draft / (name if file == path else file.name))
     return card
@@ -86,7 +85,7 @@ def _blob(shape: tuple[int, ...], offset_xyz: list[float]) -> torch.Tensor:
 def _require_answer(card: ModelCard, folder: Path) -> None:
     if card.output.kind in ("features", "affine") or card.architecture == "convex":
         return  # nothing that a shift of samples could check
-    if card.architecture == _TRAINED_HERE:
+    if card.architecture == TRAINED:
         return  # the card is right, and what it learned need not know our ball
     share = answer_to_a_shift(card, folder)
     if abs(share - 1) > _TOLERANCE:
@@ -108,7 +107,7 @@ def _checked(weights: Path, card: ModelCard) -> Path:
             wanted=weights.name,
         )
     wanted = card.weights.sha256 if card.weights else None
-    if wanted and (found := file_hash(weights)) != wanted:
+    if wanted and (found := sha256_of(weights)) != wanted:
         raise ChecksumMismatch(
             "these are not the weights that the card names",
             where=str(weights),

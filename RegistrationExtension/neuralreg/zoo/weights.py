@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neuralreg.errors import ChecksumMismatch, UnwritableOutput, WeightsUnavailable
+from neuralreg.io.files import sha256_of, write_whole
 from neuralreg.progress import Progress, silent
 from neuralreg.zoo.cache_paths import cache_folder, cards_folders
 
@@ -80,7 +81,7 @@ def fetch_file(
     """
     from neuralreg.zoo.download import downloaded
 
-    folder = made(cache or cache_folder())
+    folder = ensure_folder(cache or cache_folder())
     path, check = folder / wanted.file, _checker(name, wanted, folder)
     if path.is_file():
         check(path)
@@ -107,7 +108,7 @@ def import_file(path: Path, cards: list[ModelCard], cache: Path | None = None) -
     for file in files:
         for card in cards:
             if card.weights and _fits(card.weights, file):
-                folder = made(cache or cache_folder())
+                folder = ensure_folder(cache or cache_folder())
                 draft = folder / f"{card.weights.file}.{os.getpid()}.draft"
                 try:
                     shutil.copyfile(file, draft)
@@ -118,7 +119,7 @@ def import_file(path: Path, cards: list[ModelCard], cache: Path | None = None) -
     raise WeightsUnavailable(
         "this is no file that a model card names",
         where=str(path),
-        got=f"sha256 {file_hash(path)}" if path.is_file() else f"{len(files)} files",
+        got=f"sha256 {sha256_of(path)}" if path.is_file() else f"{len(files)} files",
         remedy="Check that the download was complete; your own network needs a card beside it.",
     )
 
@@ -148,11 +149,9 @@ def verify(card: ModelCard, path: Path | None = None, cache: Path | None = None)
     return "checked" if card.weights.sha256 or card.weights.git_blob else "as recorded"
 
 
-def file_hash(path: Path, kind: str = "sha256") -> str:
-    """Hash of a file: "sha256", or "git_blob", by which git knows it."""
-    total = hashlib.sha256() if kind == "sha256" else hashlib.sha1(usedforsecurity=False)
-    if kind == "git_blob":
-        total.update(b"blob %d\0" % path.stat().st_size)
+def git_blob_hash(path: Path) -> str:
+    """The SHA-1 by which git knows a file."""
+    total = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: total).hexdigest()
 
@@ -161,8 +160,8 @@ def _fits(weights: Weights, file: Path) -> bool:
     if weights.bytes is not None and file.stat().st_size != weights.bytes:
         return False
     if weights.sha256:
-        return file_hash(file) == weights.sha256
-    return bool(weights.git_blob) and file_hash(file, "git_blob") == weights.git_blob
+        return sha256_of(file) == weights.sha256
+    return bool(weights.git_blob) and git_blob_hash(file) == weights.git_blob
 
 
 class _checker:  # noqa: N801 - reads as a function that carries what it compares with
@@ -174,8 +173,9 @@ class _checker:  # noqa: N801 - reads as a function that carries what it compare
     def __call__(self, path: Path) -> None:
         weights = self.weights
         kind = "git_blob" if weights.git_blob and not weights.sha256 else "sha256"
-        known = weights.sha256 or weights.git_blob or _recorded(self.folder).get(self.name)
-        if known and (got := file_hash(path, kind)) != known:
+        known = weights.sha256 or weights.git_blob or _read_record(self.folder).get(self.name)
+        got = git_blob_hash(path) if kind == "git_blob" else sha256_of(path)
+        if known and got != known:
             raise ChecksumMismatch(
                 "this is not the file that was asked for",
                 where=f"{self.name}, {path}",
@@ -186,22 +186,21 @@ class _checker:  # noqa: N801 - reads as a function that carries what it compare
             )
 
 
-def _recorded(folder: Path) -> dict[str, str]:
+def _read_record(folder: Path) -> dict[str, str]:
     path = folder / _RECORD
-    found: dict[str, str] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    return found
+    record: dict[str, str] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    return record
 
 
 def _remember(name: str, weights: Weights, path: Path) -> None:
     """Record the hash of a first download whose publisher gives none."""
     if not (weights.sha256 or weights.git_blob):
-        known = {**_recorded(path.parent), name: file_hash(path)}
-        draft = path.with_name(f"{_RECORD}.{os.getpid()}")
-        draft.write_text(json.dumps(known, indent=2), encoding="utf-8")
-        draft.replace(path.parent / _RECORD)
+        record = {**_read_record(path.parent), name: sha256_of(path)}
+        with write_whole(path.parent / _RECORD) as draft:
+            draft.write_text(json.dumps(record, indent=2), encoding="utf-8")
 
 
-def made(folder: Path) -> Path:
+def ensure_folder(folder: Path) -> Path:
     """A folder, made if it is not there. Raises UnwritableOutput when that cannot be."""
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -19,6 +19,7 @@ from neuralreg.errors import (
     UnwritableOutput,
     WeightsUnavailable,
 )
+from neuralreg.io.files import sha256_of
 from neuralreg.zoo import download, weights
 from neuralreg.zoo.card import ModelCard
 from neuralreg.zoo.load_weights import fill_weights, program_of, state_of
@@ -313,11 +314,11 @@ def test_published_weights_come_over_the_real_path_and_load(tmp_path, monkeypatc
 
 def test_hashes_are_those_of_the_standard_tools(tmp_path):
     (tmp_path / "f").write_bytes(CONTENT)
-    assert weights.file_hash(tmp_path / "f") == hashlib.sha256(CONTENT).hexdigest()
+    assert sha256_of(tmp_path / "f") == hashlib.sha256(CONTENT).hexdigest()
     git = subprocess.run(
         ["git", "hash-object", str(tmp_path / "f")], capture_output=True, text=True, check=True
     )
-    assert weights.file_hash(tmp_path / "f", "git_blob") == git.stdout.strip()
+    assert weights.git_blob_hash(tmp_path / "f") == git.stdout.strip()
 
 
 def test_an_unfinished_zip_is_not_mistaken_for_weights(tmp_path):

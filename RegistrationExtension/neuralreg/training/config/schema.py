@@ -268,9 +268,15 @@ class Training(_Record):
 
 
 class Configuration(_Record):
-    """A whole training. name: of the model that comes out. code: Python files with own parts."""
+    """A whole training.
+
+    name: of the model that comes out. title, offered: of a recipe, its words and place in the list
+    of the panel Train. code: Python files with own parts.
+    """
 
     name: str = Field(default="trained", pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)?$")
+    title: str = ""
+    offered: int | None = None
     dataset: Dataset
     model: Model
     loss: Loss

@@ -15,7 +15,6 @@ from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
 from neuralreg.training.config.schema import Split
 
-_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 _GROUP_KEY = re.compile(r"^group-(\d+)-(\d+)$")
 _UNIT = 1e-4  # how far above 1 a soft label may be rounded
 
@@ -93,15 +92,17 @@ def _cases_in(folder: Path, side: str, split: Split, prefix: str) -> list[Case]:
 
 
 def _file_places(folder: Path, name: str) -> dict[str, Place]:
+    from neuralreg.io.itk_images import WRITABLE  # loads ITK, which the panels do not
+
     top = folder / name
     if not top.is_dir():
         raise UnreadableFile(f"{folder} has no folder '{name}'", wanted=f"{top}")
-    files = sorted(p for p in top.rglob("*") if p.is_file() and p.name.endswith(_SUFFIXES))
-    return {_stem(p.relative_to(top)): Place(str(p)) for p in files}
+    files = sorted(p for p in top.rglob("*") if p.is_file() and p.name.endswith(WRITABLE))
+    return {_stem(p.relative_to(top), WRITABLE): Place(str(p)) for p in files}
 
 
-def _stem(path: Path) -> str:
-    suffix = next(s for s in _SUFFIXES if path.name.endswith(s))
+def _stem(path: Path, suffixes: tuple[str, ...]) -> str:
+    suffix = next(s for s in suffixes if path.name.endswith(s))
     return path.as_posix().removesuffix(suffix)
 
 

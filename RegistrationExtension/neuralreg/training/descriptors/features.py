@@ -8,13 +8,12 @@ import torch
 from torch import nn
 
 from neuralreg.errors import InvalidOption
-from neuralreg.io.files import write_whole
+from neuralreg.io.files import sha256_of, write_whole
 from neuralreg.networks.descriptor import Descriptor
 from neuralreg.training.config import schema
 from neuralreg.training.config.part_registry import FEATURES
 from neuralreg.training.descriptors.descriptor_loss import MatchingStep, SyntheticBatches
-from neuralreg.zoo.card import Input, ModelCard, Output, Weights
-from neuralreg.zoo.weights import file_hash
+from neuralreg.zoo.card import CARD_FILE, Input, ModelCard, Output, Weights
 
 _MOST_SAMPLES = 700_000  # of the grid on which the search compares features
 
@@ -67,7 +66,7 @@ def export_descriptor(
             }
         ),
         output=Output(kind="features", weighted=True),
-        weights=Weights(file=path.name, sha256=file_hash(path), bytes=path.stat().st_size),
+        weights=Weights(file=path.name, sha256=sha256_of(path), bytes=path.stat().st_size),
         license="your own",
         citation="your own",
         training_data=f"random shapes in random contrasts, {steps} steps",
@@ -78,9 +77,9 @@ def export_descriptor(
         refinement="mind",
         measured=measured,
     )
-    with write_whole(folder / "model.json") as draft:
+    with write_whole(folder / CARD_FILE) as draft:
         draft.write_text(card.model_dump_json(indent=2, exclude_none=True), encoding="utf-8")
-    return folder / "model.json"
+    return folder / CARD_FILE
 
 
 def _backbone(config: schema.Configuration) -> schema.Step:

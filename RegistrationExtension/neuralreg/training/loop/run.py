@@ -96,7 +96,7 @@ class Run:
             task.begin()
         optimizer, schedule = _optimizer(training, task.network)
         count = sum(p.numel() for p in task.network.parameters() if p.requires_grad)
-        logger.info("%d batches, %d parameters, %s", task.batches.count(), count, team.device)
+        logger.info("%d parameters, %s", count, team.device)
         board = self._start_logs(task) if team.leads else None
         set_seed(training)
         loop = TrainingLoop(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,8 @@ from neuralreg.training.model.export import export
 from neuralreg.training.model.fine_tuning import begin
 from neuralreg.training.model.methods import build_model
 from neuralreg.training.pictures import Picture, pair_picture
+
+logger = logging.getLogger(__name__)
 
 _VALIDATION_SHARE = 10  # one batch of shapes to validate for so many to train
 _VALIDATION_SEED = 1 << 20  # added to that of the training
@@ -78,8 +81,10 @@ class RegistrationTask(Task):
         step = TrainingStep(self.network, config.loss)
         self.step = step
         self.stages = Stages(self.network, training.stages) if training.stages else None
+        pairs = split_pairs(config, "train", folder, training=True)
+        logger.info("%d pairs", len(pairs.items(0)))
         self.batches = Batches(
-            split_pairs(config, "train", folder, training=True),
+            pairs,
             training.batch_size,
             workers=config.dataset.workers,
             share=team.share,

@@ -9,14 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from neuralreg.composition import models
-from neuralreg.io.files import write_whole
+from neuralreg.io.files import sha256_of, write_whole
 from neuralreg.training.config import schema
 from neuralreg.training.model.methods import build_model
-from neuralreg.zoo.card import Fitting, Input, ModelCard, Output, Weights
-from neuralreg.zoo.weights import file_hash
+from neuralreg.zoo.card import CARD_FILE, TRAINED, Fitting, Input, ModelCard, Output, Weights
 
-ARCHITECTURE = "neuralreg_trained"
-CARD = "model.json"
 _SIMILARITIES = ("lncc", "lncc_icon", "ssd", "mind")
 _REGULARITIES = {
     "gradient": "diffusion",
@@ -54,10 +51,10 @@ def export(
     if config.model.method == "conditional":
         return None
     card = _card(config, path, measured)
-    (folder / f"{ARCHITECTURE}.py").write_text(_BUILDER, encoding="utf-8")
-    with write_whole(folder / CARD) as draft:
+    (folder / f"{TRAINED}.py").write_text(_BUILDER, encoding="utf-8")
+    with write_whole(folder / CARD_FILE) as draft:
         draft.write_text(card.model_dump_json(indent=2), encoding="utf-8")
-    return folder / CARD
+    return folder / CARD_FILE
 
 
 def _named_as_composed(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -125,13 +122,13 @@ def _card(config: schema.Configuration, weights: Path, measured: dict[str, str])
     return ModelCard(
         name=config.name,
         title=config.name.replace("_", " "),
-        architecture=ARCHITECTURE,
+        architecture=TRAINED,
         arguments={"model": about, "shape": list(dataset.shape)},
         input=_input(dataset),
         output=Output(kind="unit_map", order="xyz"),
         weights=Weights(
             file=weights.name,
-            sha256=file_hash(weights),
+            sha256=sha256_of(weights),
             bytes=weights.stat().st_size,
         ),
         license="your own",

@@ -16,14 +16,10 @@ from neuralreg.errors import IncompatibleModel, InvalidOption, UnreadableFile
 from neuralreg.training.config import schema
 from neuralreg.training.model.pad_to_size import AnySize
 from neuralreg.training.model.zoo_backbone import ZooBackbone
-from neuralreg.zoo.card import ModelCard
+from neuralreg.zoo.card import CARD_FILE, TRAINED, ModelCard
 from neuralreg.zoo.load_weights import fill_weights, state_of
 from neuralreg.zoo.registry import model_card, read_card
 from neuralreg.zoo.weights import require
-
-CARD = "model.json"  # of a run
-_OF_A_RUN = "neuralreg_trained"  # the architecture of what `train` exports
-_FIELDS = ("voxel", "normalized", "unit_map")
 
 
 @dataclass(frozen=True)
@@ -42,11 +38,11 @@ def starting_point(name: str) -> StartingPoint:
     """
     path = Path(name)
     if path.is_dir():
-        path = path / CARD
+        path = path / CARD_FILE
         if not path.is_file():
             raise UnreadableFile(
                 f"{path.parent} holds no trained model",
-                wanted=CARD,
+                wanted=CARD_FILE,
                 remedy="Let the run end, or name a checkpoint by `model.weights`.",
             )
     card = read_card(path) if path.is_file() else model_card(name)
@@ -96,7 +92,7 @@ def begin_from(model: nn.Module, name: str) -> None:
     that was made for one.
     """
     start = starting_point(name)
-    if start.card.architecture == _OF_A_RUN:
+    if start.card.architecture == TRAINED:
         from neuralreg.training.model.export import load_weights
 
         load_weights(model, start.weights)
@@ -142,26 +138,24 @@ def _fill_backbone(model: nn.Module, path: Path, name: str) -> None:
 
 
 def _require_trainable(card: ModelCard) -> None:
-    learned = card.weights is not None
-    program = card.weights is not None and card.weights.format in ("torchscript", "exported")
-    if learned and not program and card.output.kind in _FIELDS:
+    if card.trainable:
         return
-    got = f"an answer of the kind '{card.output.kind}'"
-    if program:
-        got = "a saved program"
-    if not learned:
+    got = f"an output of the kind '{card.output.kind}'"
+    if card.weights is None:
         got = "a method without weights"
+    elif card.weights.format in ("torchscript", "exported"):
+        got = "a saved program"
     raise IncompatibleModel(
         "a training cannot start from this model",
         where=card.name,
         got=got,
-        wanted="a network with weights that answers with a displacement",
+        wanted="a network with weights that gives a displacement",
         remedy="`neuralreg models list` shows others.",
     )
 
 
 def _model(card: ModelCard) -> dict[str, Any]:
-    if card.architecture == _OF_A_RUN:
+    if card.architecture == TRAINED:
         return dict(card.arguments["model"])
     backbone: dict[str, Any] = {
         "name": "published",
