@@ -5,7 +5,9 @@
     @register_loss("image", "my_loss")
     def my_loss(fixed, warped, *, weight=None, sharpness: float = 2.0): ...
 
-    from neuralreg.training import read_configuration, train
+    from neuralreg.training import Run, read_configuration
+
+    Run(read_configuration(["knees.yaml"]), Path("run")).train()
 
 The names are loaded when they are first used. This package needs the extra `training` (MONAI,
 OmegaConf, TensorBoard, h5py, pandas).
@@ -24,17 +26,25 @@ if TYPE_CHECKING:
         register_loss,
     )
     from neuralreg.training.configuration import read_configuration
-    from neuralreg.training.loop.run import train
+    from neuralreg.training.loop.run import Run, TrainedRun
+    from neuralreg.training.loop.training_loop import TrainingLoop
 
 __all__ = [
+    "Run",
+    "TrainedRun",
+    "TrainingLoop",
     "read_configuration",
     "register_augmentation",
     "register_backbone",
     "register_dataset",
     "register_loss",
-    "train",
 ]
-_HOMES = {"read_configuration": "configuration", "train": "loop.run"}
+_HOMES = {
+    "Run": "loop.run",
+    "TrainedRun": "loop.run",
+    "TrainingLoop": "loop.training_loop",
+    "read_configuration": "configuration",
+}
 _REGISTRY = "config.part_registry"
 
 if not TYPE_CHECKING:
