@@ -46,7 +46,7 @@ def newRun(parameters) -> list[str]:
     return [str(chosen.path), *sets(parameters, chosen), "-o", parameters.runFolder]
 
 
-def continued(parameters) -> list[str]:
+def continueArguments(parameters) -> list[str]:
     """Arguments that go on with the run in the folder, up to the epochs that are asked for."""
     folder = Path(parameters.runFolder)
     values = {"training.epochs": parameters.epochs} if parameters.epochs else {}
@@ -67,10 +67,10 @@ def usesScene(parameters) -> bool:
 
 def save(parameters, path: Path) -> None:
     """Write all settings as one configuration. Raises InvalidOption, OSError."""
-    from neuralreg.training.configuration import merged, write_configuration
+    from neuralreg.training.configuration import merge_files, write_configuration
 
     chosen = recipe(parameters.recipe)
-    values, _lines = merged([chosen.path], sets(parameters, chosen)[1::2])
+    values, _lines = merge_files([chosen.path], sets(parameters, chosen)[1::2])
     write_configuration(values, path)
 
 
@@ -84,7 +84,7 @@ def sets(parameters, chosen: Recipe) -> list[str]:
     """What the panel says beyond the recipe, as options."""
     p, values = parameters, {}
     if not chosen.says("name") or p.name != p.default("name").value:
-        values["name"] = _checkedName(p.name)
+        values["name"] = _requireName(p.name)
     if p.startFrom:
         values["model.start_from"] = p.startFrom
     if not chosen.hasData:
@@ -128,7 +128,7 @@ def _asOptions(values: dict) -> list[str]:
     return [word for pair in pairs for word in pair]
 
 
-def _checkedName(name: str) -> str:
+def _requireName(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise InvalidOption(
             _("a model's name has small letters, digits and _, and one dot at most"),
@@ -152,7 +152,7 @@ def _folders(p) -> dict[str, Path]:
     return {split: Path(folder) for split, folder in named.items() if folder}
 
 
-def _labeled(p, folder: Path) -> bool:
+def _hasLabels(p, folder: Path) -> bool:
     if not p.labels:
         return False
     if p.source is Source.SCENE:
@@ -171,7 +171,7 @@ def _dataset(p, chosen: Recipe) -> dict:
         values["dataset.type"] = "paired"
     for split, folder in folders.items():
         values[f"dataset.{split}.dir"] = str(folder)
-        values[f"dataset.{split}.labeled"] = _labeled(p, folder)
+        values[f"dataset.{split}.labeled"] = _hasLabels(p, folder)
         if any(folder.glob("*.h5")):
             values[f"dataset.{split}.format"] = "h5"
     return values
@@ -180,4 +180,4 @@ def _dataset(p, chosen: Recipe) -> dict:
 def _best(p) -> str:
     """Labels tell best which weights register best, where there are some to validate with."""
     valid = _folders(p).get("valid")
-    return "dice" if valid is not None and _labeled(p, valid) else "loss"
+    return "dice" if valid is not None and _hasLabels(p, valid) else "loss"

@@ -18,7 +18,7 @@ def picture(train: np.ndarray, valid: np.ndarray):
 
     The vertical axis ends at the 98th percentile: first steps may be far above the others.
     """
-    train = _smoothed(train)
+    train = _smooth(train)
     pixmap = qt.QPixmap(_WIDTH, _HEIGHT)
     pixmap.fill(qt.QColor(0, 0, 0, 0))
     everything = np.concatenate([train, valid])
@@ -35,21 +35,21 @@ def picture(train: np.ndarray, valid: np.ndarray):
     return pixmap
 
 
-def _smoothed(points: np.ndarray) -> np.ndarray:
+def _smooth(points: np.ndarray) -> np.ndarray:
     """A running mean that stands at the last of its steps."""
     window = max(1, len(points) // _SMOOTH)
     means = np.convolve(points[:, 1], np.full(window, 1 / window), "valid")
     return np.column_stack([points[window - 1 :, 0], means])
 
 
-def _draw(painter, places: list[list[int]], color: str, joined: bool) -> None:
+def _draw(painter, positions: list[list[int]], color: str, joined: bool) -> None:
     pen = qt.QPen(qt.QColor(color))
     pen.setWidth(_PEN)
     painter.setPen(pen)
     if joined:
-        for (x, y), (nextX, nextY) in pairwise(places):
+        for (x, y), (nextX, nextY) in pairwise(positions):
             painter.drawLine(x, y, nextX, nextY)
         return
     painter.setBrush(qt.QBrush(qt.QColor(color)))
-    for x, y in places:
+    for x, y in positions:
         painter.drawEllipse(x - 4, y - 2, 8, 4)

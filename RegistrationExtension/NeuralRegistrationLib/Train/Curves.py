@@ -50,7 +50,7 @@ class Curve:
 def _mean(points: Points) -> tuple[float, dict[str, float]]:
     names = dict.fromkeys(name for _step, values in points for name in values)
     values = {n: [v[n] for _step, v in points if n in v] for n in names}
-    return points[-1][0], {name: float(np.mean(found)) for name, found in values.items()}
+    return points[-1][0], {name: float(np.mean(steps)) for name, steps in values.items()}
 
 
 class Chart:
@@ -85,11 +85,11 @@ class Chart:
             title = f"{self.title}: {head}" if head else self.title
             table = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", title)
             self._tables[head] = table
-        known = [table.GetColumnName(n) for n in range(table.GetNumberOfColumns())]
+        lossNames = [table.GetColumnName(n) for n in range(table.GetNumberOfColumns())]
         columns = {STEP: None, **{f"{head} {name}".strip(): name for name in names}}
         _fill(table, list(columns), curve.array(names))
         for column in columns:
-            if column not in (STEP, *known):
+            if column not in (STEP, *lossNames):
                 self._addSeries(table, column, dashed=bool(head))
 
     def _addSeries(self, table, column: str, *, dashed: bool) -> None:
@@ -105,12 +105,12 @@ class Chart:
 
 
 def _fill(table, names: Sequence[str], values: np.ndarray) -> None:
-    made = vtk.vtkTable()
+    newTable = vtk.vtkTable()
     for number, name in enumerate(names):
         column = numpy_to_vtk(np.ascontiguousarray(values[:, number]), deep=True)
         column.SetName(name)
-        made.AddColumn(column)
-    table.SetAndObserveTable(made)
+        newTable.AddColumn(column)
+    table.SetAndObserveTable(newTable)
 
 
 class Curves:
@@ -127,27 +127,27 @@ class Curves:
     def restore(self, epochs: Sequence[Mapping[str, float]]) -> None:
         """Begin with the epochs that a run has written, see `RunFolder.curves`."""
         for line in epochs:
-            for head, add in (("train ", self._trained), ("valid ", self._validated)):
-                found = {k.removeprefix(head): v for k, v in line.items() if k.startswith(head)}
-                if found:
-                    add(line["step"], found)
+            for head, add in (("train ", self._addLosses), ("valid ", self._addValidation)):
+                values = {k.removeprefix(head): v for k, v in line.items() if k.startswith(head)}
+                if values:
+                    add(line["step"], values)
 
     def add(self, report: Mapping) -> None:
         """One more line of the training."""
         if report["ended"]:
             if report["validation"]:
-                self._validated(report["step"], report["validation"])
+                self._addValidation(report["step"], report["validation"])
         else:
-            self._trained(report["step"], report["losses"])
+            self._addLosses(report["step"], report["losses"])
 
-    def _trained(self, step: float, losses: Mapping[str, float]) -> None:
+    def _addLosses(self, step: float, losses: Mapping[str, float]) -> None:
         self.losses.add(step, losses)
         self._changed = True
 
-    def _validated(self, step: float, values: Mapping[str, float]) -> None:
-        known = self.losses.names()
-        self.validLosses.add(step, {n: v for n, v in values.items() if n in known})
-        others = {n: v for n, v in values.items() if n not in known}
+    def _addValidation(self, step: float, values: Mapping[str, float]) -> None:
+        lossNames = self.losses.names()
+        self.validLosses.add(step, {n: v for n, v in values.items() if n in lossNames})
+        others = {n: v for n, v in values.items() if n not in lossNames}
         if others:
             self.figures.add(step, others)
         self._changed = True

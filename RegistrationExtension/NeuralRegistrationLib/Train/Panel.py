@@ -177,7 +177,9 @@ class TrainPanel:
     def goOn(self) -> None:
         """Go on with the run in the folder, where it was saved."""
         p = self.parameters
-        self._withPackages(lambda: self.training.begin(p.name, p.runFolder, Command.continued(p)))
+        self._withPackages(
+            lambda: self.training.begin(p.name, p.runFolder, Command.continueArguments(p))
+        )
 
     def _withPackages(self, action) -> None:
         """Do something that needs the packages."""
@@ -228,7 +230,7 @@ class TrainPanel:
     def _copyCommand(self) -> None:
         p = self.parameters
         goesOn = RunFolder.holdsRun(p.runFolder)
-        arguments = Command.continued(p) if goesOn else Command.newRun(p)
+        arguments = Command.continueArguments(p) if goesOn else Command.newRun(p)
         slicer.app.clipboard().setText(Command.asText(arguments))
         self._say(_("The command is on the clipboard: paste it into a terminal."))
 

@@ -25,13 +25,13 @@ _retired = set()  # those that nobody listens to any more, until they have ended
 def _object(line: bytes) -> dict[str, Any] | None:
     """What a line of JSON says; None where it is something else, as a library may print."""
     try:
-        said = json.loads(line)
+        message = json.loads(line)
     except ValueError:
         return None
-    return said if isinstance(said, dict) else None
+    return message if isinstance(message, dict) else None
 
 
-def _ignored(_what: Any) -> None:
+def _ignore(_what: Any) -> None:
     """Nobody wants to know."""
 
 
@@ -46,14 +46,14 @@ class TrainProcess:
 
     def __init__(self, onLine: Callable[[Any], None], onEnd: Callable[[Any], None]) -> None:
         self._onLine, self._onEnd = onLine, onEnd
-        self.log, self.said = Log(), None
+        self.log, self.message = Log(), None
         self._rest, self._mark = b"", f"train-{uuid.uuid4()}"
         self._process = qt.QProcess()
         self._signals = (
             ("readyReadStandardOutput()", self._read),
             ("readyReadStandardError()", self._readLog),
-            ("finished(int,QProcess::ExitStatus)", self._finished),
-            ("errorOccurred(QProcess::ProcessError)", self._refused),
+            ("finished(int,QProcess::ExitStatus)", self._onFinish),
+            ("errorOccurred(QProcess::ProcessError)", self._onError),
         )
 
     def start(self, arguments: Sequence[str]) -> None:
@@ -88,7 +88,7 @@ class TrainProcess:
 
     def retire(self) -> None:
         """Let it save and end by itself; nobody is told."""
-        self._onLine = self._onEnd = _ignored
+        self._onLine = self._onEnd = _ignore
         self.askToStop()
         _retired.add(self)
         qt.QTimer.singleShot(_RETIREMENT_MS, self._endRetired)
@@ -110,18 +110,18 @@ class TrainProcess:
         data = self._rest + self._process.readAllStandardOutput().data()
         *lines, self._rest = data.split(b"\n")
         for line in lines:
-            said = _object(line)
-            if said is None:
+            message = _object(line)
+            if message is None:
                 self.log.add(line.decode(errors="replace") + "\n")
-            elif "error" in said:
-                self.said = said["error"]
+            elif "error" in message:
+                self.message = message["error"]
             else:
-                self._onLine(said)
+                self._onLine(message)
 
     def _readLog(self) -> None:
         self.log.add(self._process.readAllStandardError().data().decode(errors="replace"))
 
-    def _finished(self, code: int, status: Any) -> None:
+    def _onFinish(self, code: int, status: Any) -> None:
         self._readLog()
         self._read()
         self._leave()
@@ -130,14 +130,14 @@ class TrainProcess:
         self._onEnd(self._outcome(code, crashed))
 
     def _outcome(self, code: int, crashed: bool) -> RegistrationError | None:
-        if self.said is not None:
-            kind = getattr(errors, self.said["kind"], RegistrationError)
-            return kind(self.said["message"])
+        if self.message is not None:
+            kind = getattr(errors, self.message["kind"], RegistrationError)
+            return kind(self.message["message"])
         if crashed or code:
             return died(None if crashed else code, code if crashed else None, self.log.text)
         return None
 
-    def _refused(self, error: Any) -> None:
+    def _onError(self, error: Any) -> None:
         if error == qt.QProcess.FailedToStart:
             self._leave()
             self._onEnd(

@@ -59,8 +59,8 @@ class RunView:
             self._epoch = {
                 "epoch": round(epochs[-1]["epoch"]),
                 "step": round(epochs[-1]["step"]),
-                "losses": _headed(epochs[-1], "train "),
-                "validation": _headed(epochs[-1], "valid "),
+                "losses": _withoutHead(epochs[-1], "train "),
+                "validation": _withoutHead(epochs[-1], "valid "),
             }
         self._draw()
 
@@ -179,5 +179,5 @@ def _plain(name: str) -> str:
     return name.rpartition("/")[2].replace("_percent", " %").replace("_", " ")
 
 
-def _headed(line: Mapping[str, float], head: str) -> dict[str, float]:
+def _withoutHead(line: Mapping[str, float], head: str) -> dict[str, float]:
     return {k.removeprefix(head): v for k, v in line.items() if k.startswith(head)}

@@ -65,21 +65,21 @@ def cases(volumes: Iterable, labels: Iterable, validCount: int = 0) -> list[Case
     return [Case(v, byVolume.get(v.GetID()), n) for v, n in zip(volumes, names, strict=True)]
 
 
-def arguments(found: Sequence[Case], validCount: int, folder: Path) -> Steps:
+def arguments(files: Sequence[Case], validCount: int, folder: Path) -> Steps:
     """The job that writes them. validCount: how many, the last ones, are kept for validation."""
-    numbers = _numbers(case.labels for case in found)
+    numbers = _numbers(case.labels for case in files)
     written = []
-    for number, case in enumerate(found):
+    for number, case in enumerate(files):
         image = yield from Volumes.contentOf(case.volume).record()
         layers = None if case.labels is None else (yield from _layers(case.labels, numbers))
-        split = "valid" if number >= len(found) - validCount else "train"
+        split = "valid" if number >= len(files) - validCount else "train"
         written.append({"name": case.name, "split": split, "image": image, "layers": layers})
     return {"folder": str(folder), "cases": written}
 
 
-def labelNames(found: Sequence[Case]) -> dict[str, int]:
+def labelNames(files: Sequence[Case]) -> dict[str, int]:
     """Which number each segment gets, by its name: the same in all cases."""
-    return _numbers(case.labels for case in found)
+    return _numbers(case.labels for case in files)
 
 
 def _owner(node, volumes: Sequence):
@@ -116,9 +116,9 @@ def _layers(node, numbers: Mapping[str, int]) -> Steps:
 
 def _fileNames(names: Sequence[str]) -> list[str]:
     """Names that every file system takes, each another one."""
-    made: list[str] = []
+    written: list[str] = []
     for name in names:
         plain = re.sub(r"[^\w.-]+", "_", name).strip("._") or "image"
         free = (plain, *(f"{plain}_{n}" for n in range(2, len(names) + 2)))
-        made.append(next(n for n in free if n not in made))
-    return made
+        written.append(next(n for n in free if n not in written))
+    return written

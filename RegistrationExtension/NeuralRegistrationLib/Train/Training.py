@@ -59,7 +59,7 @@ class Training:
         """Let a worker do a job. onResult: called with what it gave; it may raise."""
         from NeuralRegistrationLib.Worker.Queue import Queue
 
-        def ended(job) -> None:
+        def onEnd(job) -> None:
             self.job = None
             try:
                 if job.state == "done":
@@ -73,11 +73,11 @@ class Training:
             self._changed()
 
         self._queue = self._queue or Queue(idleSeconds=_IDLE_S)
-        self.job = self._queue.submit(kind, arguments, scene=scene, onDone=ended)
+        self.job = self._queue.submit(kind, arguments, scene=scene, onDone=onEnd)
         self._changed()
 
     def _launch(self, name: str, folder: str, arguments: list[str]) -> None:
-        process = TrainProcess(self._heard, self._ended)
+        process = TrainProcess(self._onMessage, self._onEnd)
         process.start(arguments)
         self.process, self.stopping, self._problems = process, False, 0
         self._checks = arguments[-1] == "--check"
@@ -91,21 +91,21 @@ class Training:
             self.job.cancel()
         elif self.stopping:
             self.process.end()
-            self._ended(Cancelled(_AT_ONCE))
+            self._onEnd(Cancelled(_AT_ONCE))
         elif self.process is not None:
             self.stopping = self._view.stopping = True
             self.process.askToStop()
             self._view.status.say(_("Stopping after this step …"))
             self._changed()
 
-    def _heard(self, said: dict) -> None:
-        if "problems" in said:
-            self._problems = len(said["problems"])
-            self._tellChecked(said)
-        elif "step" in said:
-            self._view.report(said)
+    def _onMessage(self, message: dict) -> None:
+        if "problems" in message:
+            self._problems = len(message["problems"])
+            self._tellChecked(message)
+        elif "step" in message:
+            self._view.report(message)
 
-    def _ended(self, error: RegistrationError | None) -> None:
+    def _onEnd(self, error: RegistrationError | None) -> None:
         process, self.process = self.process, None
         self._view.end()
         status = self._view.status
@@ -117,7 +117,7 @@ class Training:
         elif error is None:
             status.say(_("Done: {summary}.").format(summary=self._view.summary))
         elif isinstance(error, Cancelled):
-            status.say(_stopped(self._view.folder, error.what == _AT_ONCE))
+            status.say(_stopText(self._view.folder, error.what == _AT_ONCE))
         else:
             status.sayError(error, process.log.text)
         self.stopping = False
@@ -142,7 +142,7 @@ def _nothing() -> str:
     return _("Stopped. Nothing was trained.")
 
 
-def _stopped(folder: str, atOnce: bool) -> str:
+def _stopText(folder: str, atOnce: bool) -> str:
     """What a run that was ended leaves, in words."""
     if not RunFolder.canContinue(folder):
         return _nothing()

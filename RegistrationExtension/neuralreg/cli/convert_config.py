@@ -23,10 +23,10 @@ def convert_config(
 
     require_training()
     from neuralreg.training.config.convert import convert
-    from neuralreg.training.configuration import merged, write_configuration
+    from neuralreg.training.configuration import merge_files, write_configuration
 
     require_free(output, overwrite)
-    plain, _ = merged([old])
+    plain, _ = merge_files([old])
     done = convert(plain)
     write_configuration(done.config, output)
     facts = {"output": str(output), "notes": done.notes}

@@ -68,7 +68,7 @@ def train(
     GPUs: torchrun --nproc_per_node N -m neuralreg train ... The environment variable
     NEURALREG_LOG_LEVEL says how much is told (DEBUG, INFO, WARNING, ERROR, or 1 to 5).
     """
-    stop = _told_to_stop() if attended else None
+    stop = _listen_for_stop() if attended else None
     require_training()
     set_log_level()
     from neuralreg.training.configuration import read_configuration
@@ -85,7 +85,7 @@ def train(
     from neuralreg.training.loop.run import Run
 
     leads = os.environ.get("RANK", "0") == "0"
-    with _watched(as_json, quiet or not leads) as watchers:
+    with _Watchers(as_json, quiet or not leads) as watchers:
         run = Run(config, output, watchers=watchers, stop=stop).train(resume=resume)
     if not as_json and leads:
         _summarize(run, config.training.best)
@@ -123,7 +123,7 @@ def set_log_level() -> None:
     logging.getLogger("neuralreg").setLevel(level)
 
 
-def _told_to_stop() -> threading.Event:
+def _listen_for_stop() -> threading.Event:
     """Set by `stop` on standard input, or its end: not every system can send a Ctrl-C.
 
     What has somebody who watches has a window beside it, which goes first from now on.
@@ -161,7 +161,7 @@ def _clear(folder: Path) -> None:
             (folder / name).unlink(missing_ok=True)
 
 
-class _watched:  # noqa: N801 - used as a context
+class _Watchers:
     """Who looks on: a program, a bar on a terminal, lines elsewhere, or nobody."""
 
     def __init__(self, as_json: bool, quiet: bool) -> None:
@@ -214,5 +214,5 @@ def _losses(report: Report) -> str:
 
 
 def _sentence(report: Report) -> str:
-    found = "  ".join(f"{name} {value:.4g}" for name, value in report.validation.items())
-    return f"epoch {report.epoch}: {_losses(report)}" + (f"  | valid {found}" if found else "")
+    metrics = "  ".join(f"{name} {value:.4g}" for name, value in report.validation.items())
+    return f"epoch {report.epoch}: {_losses(report)}" + (f"  | valid {metrics}" if metrics else "")

@@ -57,7 +57,7 @@ def visualize(
     require_folder(folder, (), True)
     slices = None if slice_inds is None else _numbers(slice_inds, "--slice-inds")
     makers = (_slices, _warps, _table, _tiles)
-    made = makers[mode](
+    picture = makers[mode](
         paths,
         folder,
         interval=interval,
@@ -68,8 +68,8 @@ def visualize(
         titles=[t.strip() for t in col_titles.split(",")] if col_titles else None,
         size=_numbers(size, "--size"),
     )
-    facts = {"output": [str(path) for path in made]}
-    answer(facts, as_json, lambda: "\n".join(f"wrote {path}" for path in made))
+    facts = {"output": [str(path) for path in picture]}
+    answer(facts, as_json, lambda: "\n".join(f"wrote {path}" for path in picture))
 
 
 def _numbers(text: str, option: str) -> list[int]:
@@ -94,10 +94,10 @@ def _stem(path: Path) -> str:
 def _slices(paths: list[Path], folder: Path, *, interval: int, **_: Any) -> list[Path]:
     from neuralreg.training.results.visualize import gif_slices
 
-    made = [folder / f"{_stem(path)}.gif" for path in paths]
-    for image, path in zip(_read(paths), made, strict=True):
+    picture = [folder / f"{_stem(path)}.gif" for path in paths]
+    for image, path in zip(_read(paths), picture, strict=True):
         gif_slices(image, path, interval_ms=interval)
-    return made
+    return picture
 
 
 def _warps(
@@ -116,18 +116,18 @@ def _warps(
 
     if field is None:
         raise InvalidOption("mode 1 needs a displacement field", wanted="--ddf-path FILE")
-    through = read_transform(field)
-    if not isinstance(through, DisplacementField):
+    transform = read_transform(field)
+    if not isinstance(transform, DisplacementField):
         raise InvalidOption("mode 1 needs a displacement field", got=f"{field}")
-    middle = through.grid.size[-1] // 2 if through.grid.dimension == 3 else 0
-    made = []
+    middle = transform.grid.size[-1] // 2 if transform.grid.dimension == 3 else 0
+    picture = []
     for image, path in zip(_read(paths), paths, strict=True):
         for number in slices or [middle]:
-            made.append(folder / f"{_stem(path)}_slice_{number}.gif")
+            picture.append(folder / f"{_stem(path)}_slice_{number}.gif")
             gif_warp(
-                image, through, made[-1], slice_index=number, steps=steps, interval_ms=interval
+                image, transform, picture[-1], slice_index=number, steps=steps, interval_ms=interval
             )
-    return made
+    return picture
 
 
 def _table(
@@ -141,10 +141,10 @@ def _table(
 ) -> list[Path]:
     from neuralreg.training.results.visualize import tile_slices
 
-    made = folder / (name or "visualisation.png")
+    picture = folder / (name or "visualisation.png")
     columns = titles or [_stem(path) for path in paths]
-    tile_slices(_read(paths), made, slice_indices=slices, titles=columns)
-    return [made]
+    tile_slices(_read(paths), picture, slice_indices=slices, titles=columns)
+    return [picture]
 
 
 def _tiles(
@@ -154,6 +154,6 @@ def _tiles(
 
     if len(size) != 2:
         raise InvalidOption("--size wants rows and columns", got=f"{size}", wanted="such as 2,2")
-    made = folder / (name or "visualisation.gif")
-    gif_tiles(_read(paths), made, size=(size[0], size[1]), interval_ms=interval)
-    return [made]
+    picture = folder / (name or "visualisation.gif")
+    gif_tiles(_read(paths), picture, size=(size[0], size[1]), interval_ms=interval)
+    return [picture]

@@ -77,9 +77,9 @@ def two_step(first: nn.Module, second: nn.Module) -> nn.Module:
     """Two models, of which the second sees the moving image as the first one warped it."""
 
     def rule(parts: nn.ModuleList, fixed: Tensor, moving: Tensor) -> Transform:
-        there = parts[0](fixed, moving)
-        seen = warp(moving, there, tuple(fixed.shape[2:]))[:, :-1]
-        return compose(parts[1](fixed, seen), there)
+        coarse = parts[0](fixed, moving)
+        warped = warp(moving, coarse, tuple(fixed.shape[2:]))[:, :-1]
+        return compose(parts[1](fixed, warped), coarse)
 
     return _Model(rule, first, second)
 
@@ -109,10 +109,10 @@ def downsampled(model: nn.Module, factor: int = 2) -> nn.Module:
 
 def multi_resolution(*models: nn.Module) -> nn.Module:
     """Models from coarse to fine, each at twice the resolution of the one before, the last full."""
-    whole = models[0]
+    model = models[0]
     for finer in models[1:]:
-        whole = two_step(downsampled(whole), finer)
-    return whole
+        model = two_step(downsampled(model), finer)
+    return model
 
 
 def inverse_consistent(network: nn.Module, *, steps: int = 7) -> nn.Module:

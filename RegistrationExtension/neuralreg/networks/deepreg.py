@@ -46,8 +46,8 @@ class DeepReg(RegistrationModule):
     ) -> None:
         super().__init__()
         if kind not in _NETWORKS:
-            wanted = " or ".join(_NETWORKS)
-            raise InvalidOption("DeepReg has no such network", got=f"'{kind}'", wanted=wanted)
+            kinds = " or ".join(_NETWORKS)
+            raise InvalidOption("DeepReg has no such network", got=f"'{kind}'", wanted=kinds)
         if kind != "global":
             arguments.setdefault("out_channels", dimension)
         network = getattr(_monai(), _NETWORKS[kind])

@@ -78,10 +78,10 @@ class GradICON(RegistrationModule):
 def _coordinates(fields: Sequence[Tensor], image: Tensor) -> Tensor:
     """Where the samples of an image are after all fields: (n, 3, z, y, x)."""
     shape = tuple(image.shape[2:])
-    first, *rest = fields
+    first, *others = fields
     if first.shape[2:] != shape:  # as sampling it at all samples, and quicker
         first = resize(first, shape, aligned=True)
-    return displace(identity_map(shape, first) + first, rest)
+    return displace(identity_map(shape, first) + first, others)
 
 
 def _unit_map(fields: Sequence[Tensor], image: Tensor) -> Tensor:

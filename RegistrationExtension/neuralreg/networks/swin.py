@@ -51,8 +51,8 @@ class WindowAttention(nn.Module):
         if apart is not None:
             bias = bias + apart[:, None]
         query, key, value = split
-        seen = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-        return self.proj(seen.transpose(1, 2).reshape(count, samples, width))  # type: ignore[no-any-return]
+        attention = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        return self.proj(attention.transpose(1, 2).reshape(count, samples, width))  # type: ignore[no-any-return]
 
 
 class Block(nn.Module):
@@ -71,11 +71,11 @@ class Block(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """(n, z, y, x, c) to the same shape."""
-        values = values + self._attended(self.norm1(values))
+        values = values + self._attend(self.norm1(values))
         inner = functional.gelu(self.mlp["fc1"](self.norm2(values)))
         return values + self.mlp["fc2"](inner)  # type: ignore[no-any-return]
 
-    def _attended(self, values: Tensor) -> Tensor:
+    def _attend(self, values: Tensor) -> Tensor:
         z, y, x = values.shape[1:4]
         beyond = [-n % w for n, w in zip((z, y, x), self.window, strict=True)]
         padded = functional.pad(values, (0, 0, 0, beyond[2], 0, beyond[1], 0, beyond[0]))
@@ -84,11 +84,11 @@ class Block(nn.Module):
             padded = padded.roll([-s for s in self.shift], (1, 2, 3))
             apart = _apart(tuple(padded.shape[1:4]), self.window, self.shift).to(padded)
             apart = apart.repeat(len(padded), 1, 1)
-        answer = self.attn(_windows(padded, self.window), apart)
-        whole = _joined(answer, tuple(padded.shape), self.window)
+        attended = self.attn(_windows(padded, self.window), apart)
+        joined = _join(attended, tuple(padded.shape), self.window)
         if any(self.shift):
-            whole = whole.roll(self.shift, (1, 2, 3))
-        return whole[:, :z, :y, :x]
+            joined = joined.roll(self.shift, (1, 2, 3))
+        return joined[:, :z, :y, :x]
 
 
 class Merging(nn.Module):
@@ -130,15 +130,15 @@ class Swin(nn.Module):
         """(n, c, z, y, x), sizes divide by 32, to one (n, c, z, y, x) per stage, fine to coarse."""
         values = self.patch_embed["proj"](image).movedim(1, -1)
         values = self.patch_embed["norm"](values)
-        found = []
+        features = []
         for number, layer in enumerate(self.layers):
             parts = cast("nn.ModuleDict", layer)
             for block in cast("nn.ModuleList", parts["blocks"]):
                 values = block(values)
-            found.append(self.get_submodule(f"norm{number}")(values).movedim(-1, 1))
+            features.append(self.get_submodule(f"norm{number}")(values).movedim(-1, 1))
             if "downsample" in parts:
                 values = parts["downsample"](values)
-        return found
+        return features
 
 
 def _relative_positions(window: Triple) -> Tensor:
@@ -157,7 +157,7 @@ def _windows(values: Tensor, window: Triple) -> Tensor:
     return cut.permute(0, 1, 3, 5, 2, 4, 6, 7).reshape(-1, a * b * c, channels)
 
 
-def _joined(windows: Tensor, shape: tuple[int, ...], window: Triple) -> Tensor:
+def _join(windows: Tensor, shape: tuple[int, ...], window: Triple) -> Tensor:
     """What `_windows` has cut, whole again: (n, z, y, x, c)."""
     (a, b, c), (n, z, y, x, channels) = window, shape
     cut = windows.view(n, z // a, y // b, x // c, a, b, c, channels)

@@ -53,13 +53,13 @@ def read_configuration(files: Sequence[str | Path], overrides: Sequence[str] = (
     overrides: "key.of.something=value", merged last.
     What `model.start_from` brings is in it.
     Raises UnreadableFile, and InvalidOption with all problems: file, line, key, what was given,
-    what is allowed; and what `taken_over` raises.
+    what is allowed; and what `take_over_start` raises.
     """
-    from neuralreg.training.model.fine_tuning import taken_over  # loads torch
+    from neuralreg.training.model.fine_tuning import take_over_start  # loads torch
 
-    plain, lines = merged(files, overrides)
+    plain, lines = merge_files(files, overrides)
     _refuse_deepreg(plain, files)
-    plain = taken_over(plain)
+    plain = take_over_start(plain)
     try:
         configuration = Configuration.from_source(plain)
     except ValidationError as error:
@@ -71,7 +71,7 @@ def read_configuration(files: Sequence[str | Path], overrides: Sequence[str] = (
     return configuration
 
 
-def merged(
+def merge_files(
     files: Sequence[str | Path], overrides: Sequence[str] = ()
 ) -> tuple[dict[str, Any], dict[Path_, str]]:
     """The merged values, and where each key was last given.
@@ -97,12 +97,12 @@ def merged(
 
 
 def _in_order(parts: Sequence[Any]) -> Any:
-    whole: Any = OmegaConf.create()
+    merged: Any = OmegaConf.create()
     for part in parts:
-        if OmegaConf.select(part, "model.start_from") and OmegaConf.select(whole, "model"):
-            whole.pop("model")
-        whole = OmegaConf.merge(whole, part)
-    return whole
+        if OmegaConf.select(part, "model.start_from") and OmegaConf.select(merged, "model"):
+            merged.pop("model")
+        merged = OmegaConf.merge(merged, part)
+    return merged
 
 
 def write_configuration(plain: dict[str, Any], path: Path) -> None:
@@ -113,10 +113,10 @@ def write_configuration(plain: dict[str, Any], path: Path) -> None:
 def run_code(files: Sequence[Path], folders: Sequence[Path]) -> None:
     """Runs Python files that register a user's own parts, found beside the configuration."""
     for file in files:
-        places = [folder / file for folder in folders]
-        path = next((p for p in places if p.is_file()), None)
+        candidates = [folder / file for folder in folders]
+        path = next((p for p in candidates if p.is_file()), None)
         if path is None:
-            raise UnreadableFile(f"{file} is missing", wanted=" or ".join(map(str, places)))
+            raise UnreadableFile(f"{file} is missing", wanted=" or ".join(map(str, candidates)))
         spec = importlib.util.spec_from_file_location(path.stem, path)
         if spec is None or spec.loader is None:
             raise UnreadableFile(f"{path} is no Python file")
@@ -147,8 +147,8 @@ def _lines_of(file: Path) -> dict[Path_, str]:
                 yield from walk(value, (*at, key.value))
                 yield (*at, key.value), f"{file}, line {key.start_mark.line + 1}"
         elif isinstance(node, yaml.SequenceNode):
-            for place, value in enumerate(node.value):
-                yield from walk(value, (*at, place))
+            for location, value in enumerate(node.value):
+                yield from walk(value, (*at, location))
 
     node = yaml.compose(file.read_text(encoding="utf-8"), yaml.SafeLoader)
     return dict(walk(node, ())) if node else {(): f"{file}, line 1"}
@@ -156,10 +156,10 @@ def _lines_of(file: Path) -> dict[Path_, str]:
 
 def _where(at: Path_, lines: dict[Path_, str]) -> str:
     """The line of a key, or of what holds it; a list of one may be written without the list."""
-    for place in (at, tuple(k for k in at if not isinstance(k, int))):
-        for length in range(len(place), -1, -1):
-            if place[:length] in lines and (length or not place or place is not at):
-                return lines[place[:length]]
+    for location in (at, tuple(k for k in at if not isinstance(k, int))):
+        for length in range(len(location), -1, -1):
+            if location[:length] in lines and (length or not location or location is not at):
+                return lines[location[:length]]
     return "configuration"
 
 
@@ -176,14 +176,14 @@ def _problem(error: Any, lines: dict[Path_, str], root: type[BaseModel]) -> Prob
     return Problem(_where(at, lines), ".".join(map(str, at)), got[:200], f"allowed: {wanted}")
 
 
-def _unknown_key(at: Path_, lines: dict[Path_, str], allowed: list[str]) -> Problem:
-    near = get_close_matches(str(at[-1]), allowed, 1)
+def _unknown_key(at: Path_, lines: dict[Path_, str], option_names: list[str]) -> Problem:
+    near = get_close_matches(str(at[-1]), option_names, 1)
     hint = f"; did you mean '{near[0]}'?" if near else ""
     return Problem(
         _where(at, lines),
         ".".join(map(str, at)),
         f"the key '{at[-1]}'",
-        f"allowed: {', '.join(allowed) or 'no options'}{hint}",
+        f"allowed: {', '.join(option_names) or 'no options'}{hint}",
     )
 
 
@@ -234,22 +234,22 @@ def _problems_of(
     try:
         kind.find(name)
     except InvalidOption as error:
-        place = (*at, key)
-        where = _where(place, lines)
+        location = (*at, key)
+        where = _where(location, lines)
         wanted = f"allowed: {error.wanted}. {error.remedy}".strip()
-        yield Problem(where, ".".join(map(str, place)), error.got or repr(name), wanted)
+        yield Problem(where, ".".join(map(str, location)), error.got or repr(name), wanted)
         return
     try:
         kind.options(name, options or {})
     except ValidationError as error:
         for one in error.errors():
-            place = (*at, *one["loc"])
+            location = (*at, *one["loc"])
             if one["type"] == "extra_forbidden":
-                yield _unknown_key(place, lines, kind.allowed(name))
+                yield _unknown_key(location, lines, kind.option_names(name))
             else:
                 got = "" if one["type"] == "missing" else repr(one.get("input"))
-                key = ".".join(map(str, place))
-                yield Problem(_where(place, lines), key, got, f"allowed: {one['msg']}")
+                key = ".".join(map(str, location))
+                yield Problem(_where(location, lines), key, got, f"allowed: {one['msg']}")
 
 
 def _invalid(problems: list[Problem]) -> InvalidOption:

@@ -30,11 +30,11 @@ def middle_slice(values: Tensor) -> Tensor:
 
 def gray(plane: Tensor, low: float = 0.0, high: float = 1.0) -> Picture:
     """A plane as an RGB array (y, x, 3)."""
-    shown = ((plane.detach().cpu().float() - low) / max(high - low, 1e-12)).clamp(0, 1)
-    return np.repeat((255 * shown.numpy()).round().astype(np.uint8)[..., None], 3, 2)
+    scaled = ((plane.detach().cpu().float() - low) / max(high - low, 1e-12)).clamp(0, 1)
+    return np.repeat((255 * scaled.numpy()).round().astype(np.uint8)[..., None], 3, 2)
 
 
-def enlarged(picture: Picture, height: int = _HEIGHT) -> Picture:
+def enlarge_picture(picture: Picture, height: int = _HEIGHT) -> Picture:
     """A small picture with each pixel repeated, until it is at least about as high as asked."""
     times = max(1, round(height / picture.shape[0]))
     return picture.repeat(times, 0).repeat(times, 1)
@@ -48,20 +48,22 @@ def at_height(picture: Picture, height: int) -> Picture:
     return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.NEAREST))
 
 
-def stacked(rows: list[Picture]) -> Picture:
+def stack_pictures(rows: list[Picture]) -> Picture:
     """Pictures below each other, with a gap, the narrow ones filled up with white."""
     width = max(row.shape[1] for row in rows)
     parts = []
     for row in rows:
-        whole = np.full((row.shape[0] + _GAP, width, 3), 255, np.uint8)
-        whole[: row.shape[0], : row.shape[1]] = row
-        parts.append(whole)
+        padded = np.full((row.shape[0] + _GAP, width, 3), 255, np.uint8)
+        padded[: row.shape[0], : row.shape[1]] = row
+        parts.append(padded)
     return np.concatenate(parts)[:-_GAP]
 
 
 def side_by_side(panels: list[Picture]) -> Picture:
     """Pictures in a row, with a gap, the low ones filled up with white."""
-    return np.ascontiguousarray(stacked([p.transpose(1, 0, 2) for p in panels]).transpose(1, 0, 2))
+    return np.ascontiguousarray(
+        stack_pictures([p.transpose(1, 0, 2) for p in panels]).transpose(1, 0, 2)
+    )
 
 
 def pair_picture(model: nn.Module, batch: Batch, device: torch.device) -> Picture:
@@ -85,20 +87,20 @@ def pair_picture(model: nn.Module, batch: Batch, device: torch.device) -> Pictur
 
 
 def _conditional(model: nn.Module, pair: Batch) -> Picture:
-    said = model(pair["fixed"], pair["moving"], pair["moving_labels"])
+    predicted = model(pair["fixed"], pair["moving"], pair["moving_labels"])
     names = ("fixed", "moving", "fixed_labels", "moving_labels")
-    shown = [pair[name] for name in names] + [said]
-    return side_by_side([enlarged(gray(middle_slice(values[0, 0]))) for values in shown])
+    scaled = [pair[name] for name in names] + [predicted]
+    return side_by_side([enlarge_picture(gray(middle_slice(values[0, 0]))) for values in scaled])
 
 
 def _pair(model: nn.Module, pair: Batch) -> Picture:
     shape = tuple(pair["fixed"].shape[2:])
     coordinates = model(pair["fixed"], pair["moving"])(identity_map(shape, pair["fixed"]))
     warped, _ = warp_to(coordinates, pair["moving"])
-    shown = [pair["fixed"], pair["moving"], warped]
-    panels = [enlarged(gray(middle_slice(values[0, 0]))) for values in shown]
+    scaled = [pair["fixed"], pair["moving"], warped]
+    panels = [enlarge_picture(gray(middle_slice(values[0, 0]))) for values in scaled]
     left = middle_slice((warped - pair["fixed"])[0, 0])
-    panels.append(enlarged(gray(left, -1.0, 1.0)))
+    panels.append(enlarge_picture(gray(left, -1.0, 1.0)))
     plane = coordinates[0] if len(shape) == 2 else coordinates[0, :2, shape[0] // 2]
     panels.append(grid_picture(plane, panels[0].shape[:2]))
     return side_by_side(panels)

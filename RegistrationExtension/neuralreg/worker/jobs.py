@@ -166,7 +166,7 @@ def spread_found(arguments: Mapping[str, Any], progress: Progress) -> object:
     }
 
 
-def downloaded(arguments: Mapping[str, Any], progress: Progress) -> object:
+def download_file(arguments: Mapping[str, Any], progress: Progress) -> object:
     """A model's weights, fetched and checked, so that it runs offline later."""
     from neuralreg.zoo.registry import model_card
     from neuralreg.zoo.weights import fetch

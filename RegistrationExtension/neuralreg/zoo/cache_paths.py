@@ -10,7 +10,7 @@ from neuralreg.resources import resource_folders
 
 def cards_folders() -> list[Path]:
     """Where cards lie: with the package, with the extension, and the user's own."""
-    return [place for place in (*resource_folders("Models"), own_folder()) if place.is_dir()]
+    return [folder for folder in (*resource_folders("Models"), own_folder()) if folder.is_dir()]
 
 
 def own_folder() -> Path:

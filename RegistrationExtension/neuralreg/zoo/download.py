@@ -22,7 +22,7 @@ _TIMEOUT_S = 30
 _ABANDONED_S = 120  # a running download writes more often than that
 
 
-def downloaded(url: str, path: Path, check: Callable[[Path], None], progress: Progress) -> Path:
+def download_file(url: str, path: Path, check: Callable[[Path], None], progress: Progress) -> Path:
     """`path`, after the file at `url` was put there.
 
     check: raises when the file is not the right one; it never gets the name then.
@@ -62,8 +62,8 @@ def downloaded(url: str, path: Path, check: Callable[[Path], None], progress: Pr
 
 
 def _in_words(error: requests.RequestException) -> str:
-    answer = error.response
-    return f"{answer.status_code} {answer.reason}" if answer is not None else str(error)
+    response = error.response
+    return f"{response.status_code} {response.reason}" if response is not None else str(error)
 
 
 class _Part:
@@ -80,10 +80,13 @@ class _Part:
         """This process's part: an earlier one's if there is one that nobody writes."""
         if not self.own.exists():
             name = self.kept.name.removesuffix(".part")
-            for found in (self.kept, *self.kept.parent.glob(f"{name}.*.part")):
+            for part_file in (self.kept, *self.kept.parent.glob(f"{name}.*.part")):
                 with suppress(FileNotFoundError):  # another process was quicker
-                    if found == self.kept or time.time() - found.stat().st_mtime > _ABANDONED_S:
-                        found.rename(self.own)
+                    if (
+                        part_file == self.kept
+                        or time.time() - part_file.stat().st_mtime > _ABANDONED_S
+                    ):
+                        part_file.rename(self.own)
                         break
         return self.own
 
@@ -123,17 +126,17 @@ class _Resuming:
         import requests
 
         have = own.stat().st_size if own.exists() else 0
-        wanted = {"Range": f"bytes={have}-", "Accept-Encoding": "identity"} if have else {}
-        with requests.get(url, headers=wanted, stream=True, timeout=_TIMEOUT_S) as answer:
-            if have and answer.status_code == requests.codes.requested_range_not_satisfiable:
+        headers = {"Range": f"bytes={have}-", "Accept-Encoding": "identity"} if have else {}
+        with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_S) as response:
+            if have and response.status_code == requests.codes.requested_range_not_satisfiable:
                 return  # it was whole already; the check will say if not
-            answer.raise_for_status()
-            resumed = answer.status_code == requests.codes.partial_content
+            response.raise_for_status()
+            resumed = response.status_code == requests.codes.partial_content
             have = have if resumed else 0
-            length = answer.headers.get("Content-Length")
+            length = response.headers.get("Content-Length")
             total = have + int(length) if length else None
             with own.open("ab" if resumed else "wb") as file:
-                for chunk in answer.iter_content(_CHUNK):
+                for chunk in response.iter_content(_CHUNK):
                     file.write(chunk)
                     have += len(chunk)
                     self.progress(have / total if total else 0.0, f"{have / 1e6:.1f} MB")

@@ -24,16 +24,16 @@ def state_of(path: Path, format: str = "state_dict") -> dict[str, Tensor]:
     Raises IncompatibleModel for a file that is truncated, would run code, is a zip bomb, or holds
     something else than finite tensors.
     """
-    found = _safetensors(path) if format == "safetensors" else _saved(path)
+    content = _safetensors(path) if format == "safetensors" else _read_state_dict(path)
     for key in _NESTED:
-        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
-            found = found[key]
-    if not isinstance(found, Mapping) or not all(isinstance(v, Tensor) for v in found.values()):
-        raise _unusable(path, f"a {type(found).__name__}", "tensors by name")
-    for name, values in found.items():
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not all(isinstance(v, Tensor) for v in content.values()):
+        raise _unusable(path, f"a {type(content).__name__}", "tensors by name")
+    for name, values in content.items():
         if values.is_floating_point() and not bool(torch.isfinite(values).all()):
             raise _unusable(path, f"NaN or infinite numbers in {name}", "finite numbers")
-    return dict(found)
+    return dict(content)
 
 
 def fill_weights(network: nn.Module, state: Mapping[str, Tensor], where: str) -> nn.Module:
@@ -67,7 +67,7 @@ def program_of(path: Path, format: str) -> Any:
         raise _unusable(path, _first_line(error), f"a {format} file") from error
 
 
-def _saved(path: Path) -> Any:
+def _read_state_dict(path: Path) -> Any:
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             inflated = sum(entry.file_size for entry in archive.infolist())
@@ -105,8 +105,8 @@ def _safetensors(path: Path) -> Any:
 
 def _reason(error: Exception) -> str:
     """What torch found in a file, without its advice on how to load it all the same."""
-    _, _, found = str(error).partition("WeightsUnpickler error:")
-    return next((line.strip() for line in found.splitlines() if line.strip()), _first_line(error))
+    _, _, text = str(error).partition("WeightsUnpickler error:")
+    return next((line.strip() for line in text.splitlines() if line.strip()), _first_line(error))
 
 
 def _first_line(error: Exception) -> str:

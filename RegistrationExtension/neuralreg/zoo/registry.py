@@ -53,8 +53,8 @@ def _in_words(error: Any) -> str:
         return f"unknown key {at}" + (f", did you mean {near[0]}?" if near else "")
     if error["type"] == "missing":
         return f"{at} is missing"
-    given = "" if isinstance(error["input"], dict) else f" (got {error['input']!r})"
-    return f"{at}: {error['msg']}{given}" if at else str(error["msg"])
+    value = "" if isinstance(error["input"], dict) else f" (got {error['input']!r})"
+    return f"{at}: {error['msg']}{value}" if at else str(error["msg"])
 
 
 def _keys_of_cards() -> list[str]:
@@ -67,7 +67,7 @@ def _cards() -> dict[str, ModelCard]:
 
     A card of the user's that cannot be read takes nothing else away: see `broken_cards`.
     """
-    found = {name: network.card for name, network in _own_networks.items()}
+    cards = {name: network.card for name, network in _own_networks.items()}
     own = own_folder()
     _broken.clear()
     for folder in cards_folders():
@@ -83,8 +83,8 @@ def _cards() -> dict[str, ModelCard]:
                         raise
                     _broken[path] = error
                     continue
-            found[_read[path][1].name] = _read[path][1]
-    return found
+            cards[_read[path][1].name] = _read[path][1]
+    return cards
 
 
 def broken_cards() -> list[IncompatibleModel]:
@@ -118,13 +118,13 @@ def model_card(name: str) -> ModelCard:
     cards = _cards()
     if name not in cards:
         near = get_close_matches(name, cards, 1)
-        meant = f"Did you mean '{near[0]}'? " if near else ""
+        hint = f"Did you mean '{near[0]}'? " if near else ""
         unread = "".join(f"Not in the list: {error} " for error in _broken.values())
         raise IncompatibleModel(
             "there is no such model",
             got=f"'{name}'",
             wanted=" or ".join(sorted(cards)),
-            remedy=f"{meant}{unread}`neuralreg models list` shows what each one is for.",
+            remedy=f"{hint}{unread}`neuralreg models list` shows what each one is for.",
         )
     return cards[name]
 

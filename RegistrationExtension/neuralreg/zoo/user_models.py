@@ -34,7 +34,7 @@ def import_card(path: Path) -> ModelCard:
     card = read_card(path)
     files = [path]
     if card.weights is not None:
-        files.append(_checked(path.parent / card.weights.file, card))
+        files.append(_require_weights(path.parent / card.weights.file, card))
     code = path.parent / f"{card.architecture}.py"
     files += [code] if code.is_file() else []
     _require_answer(card, path.parent)
@@ -57,15 +57,15 @@ def answer_to_a_shift(card: ModelCard, folder: Path) -> float:
     d = card.input.dimensions[-1]
     shape = card.input.shape or (_SIZE,) * d
     grid = Grid(shape[::-1], (1.0,) * d, (0.0,) * d, tuple(np.eye(d).ravel().tolist()))
-    found = []
+    shares = []
     for axis in range(d):
         body = _blob(shape, [0.0] * d)
         offset = [_SHIFT * float(a == axis) for a in range(d)]  # x first
         output = network.predict(body, _blob(shape, offset))
         field = field_of(output, card.output, grid)
         inside = body[0] > 0.3
-        found.append(float(field.vectors[axis][inside].mean()) / _SHIFT)
-    return min(found, key=lambda share: -abs(share - 1))
+        shares.append(float(field.vectors[axis][inside].mean()) / _SHIFT)
+    return min(shares, key=lambda share: -abs(share - 1))
 
 
 def _blob(shape: tuple[int, ...], offset_xyz: list[float]) -> torch.Tensor:
@@ -98,7 +98,7 @@ def _require_answer(card: ModelCard, folder: Path) -> None:
         )
 
 
-def _checked(weights: Path, card: ModelCard) -> Path:
+def _require_weights(weights: Path, card: ModelCard) -> Path:
     if not weights.is_file():
         raise WeightsUnavailable(
             "the weights that a card names lie beside it",
@@ -107,11 +107,11 @@ def _checked(weights: Path, card: ModelCard) -> Path:
             wanted=weights.name,
         )
     wanted = card.weights.sha256 if card.weights else None
-    if wanted and (found := sha256_of(weights)) != wanted:
+    if wanted and (digest := sha256_of(weights)) != wanted:
         raise ChecksumMismatch(
             "these are not the weights that the card names",
             where=str(weights),
-            got=found,
+            got=digest,
             wanted=wanted,
             remedy="Take the right file, or correct the card.",
         )

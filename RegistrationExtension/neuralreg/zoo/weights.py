@@ -24,8 +24,8 @@ def path_of(card: ModelCard, cache: Path | None = None) -> Path | None:
     """Where the weights of a model lie on this machine; None if they do not."""
     if card.weights is None:
         return None
-    places = [*reversed(cards_folders()), cache or cache_folder()]  # a card of the user's is first
-    return next((p / card.weights.file for p in places if (p / card.weights.file).is_file()), None)
+    folders = [*reversed(cards_folders()), cache or cache_folder()]  # a card of the user's is first
+    return next((p / card.weights.file for p in folders if (p / card.weights.file).is_file()), None)
 
 
 def is_available(card: ModelCard, cache: Path | None = None) -> bool:
@@ -79,7 +79,7 @@ def fetch_file(
 
     Raises what `fetch` raises.
     """
-    from neuralreg.zoo.download import downloaded
+    from neuralreg.zoo.download import download_file
 
     folder = ensure_folder(cache or cache_folder())
     path, check = folder / wanted.file, _checker(name, wanted, folder)
@@ -93,7 +93,7 @@ def fetch_file(
             remedy=f"Get them from {wanted.page or 'their authors'}, then "
             "`neuralreg models import FILE`.",
         )
-    downloaded(wanted.url, path, check, progress)
+    download_file(wanted.url, path, check, progress)
     _remember(name, wanted, path)
     return path
 
@@ -129,9 +129,9 @@ def remove(card: ModelCard, cache: Path | None = None) -> bool:
     if card.weights is None:
         return False
     path = (cache or cache_folder()) / card.weights.file
-    there = path.is_file()
+    is_there = path.is_file()
     path.unlink(missing_ok=True)
-    return there
+    return is_there
 
 
 def verify(card: ModelCard, path: Path | None = None, cache: Path | None = None) -> str:
@@ -173,14 +173,14 @@ class _checker:  # noqa: N801 - reads as a function that carries what it compare
     def __call__(self, path: Path) -> None:
         weights = self.weights
         kind = "git_blob" if weights.git_blob and not weights.sha256 else "sha256"
-        known = weights.sha256 or weights.git_blob or _read_record(self.folder).get(self.name)
+        pinned = weights.sha256 or weights.git_blob or _read_record(self.folder).get(self.name)
         got = git_blob_hash(path) if kind == "git_blob" else sha256_of(path)
-        if known and got != known:
+        if pinned and got != pinned:
             raise ChecksumMismatch(
                 "this is not the file that was asked for",
                 where=f"{self.name}, {path}",
                 got=f"{kind} {got}",
-                wanted=known,
+                wanted=pinned,
                 remedy=f"Delete the file and fetch it again (`neuralreg models get {self.name}`); "
                 "if it comes back the same, the publisher has changed it: do not use it.",
             )

@@ -25,11 +25,11 @@ def test_every_parameter_has_exactly_one_control_or_is_connected_by_hand(the_app
 
 
 def values_of(panel) -> dict:
-    from neuralreg.training.configuration import merged
+    from neuralreg.training.configuration import merge_files
     from NeuralRegistrationLib.Train import Command
 
     arguments = Command.newRun(panel.parameters)
-    return merged([arguments[0]], arguments[2:-2:2])[0]
+    return merge_files([arguments[0]], arguments[2:-2:2])[0]
 
 
 def test_each_control_reaches_the_configuration(ready, toys, tmp_path):

@@ -59,10 +59,10 @@ def test_the_copied_command_is_what_start_runs(ready, tmp_path, toys):
     ready.ui.copyCommandButton.click()
     program, command, *arguments = shlex.split(slicer.app.clipboard().text())
     assert (program, command) == ("neuralreg", "train")
-    from neuralreg.training.configuration import merged
+    from neuralreg.training.configuration import merge_files
 
     files, sets = arguments[0], arguments[2:-2:2]
-    values, _ = merged([files], sets)
+    values, _ = merge_files([files], sets)
     assert arguments[-2:] == ["-o", str(tmp_path / "a run")]
     assert values["name"] == "knees.first"
     assert values["dataset"]["size"] == [16, 16, 16]

@@ -18,20 +18,20 @@ _WORKERS = 2
 
 
 @dataclass
-class Converted:
+class Conversion:
     """config: ours. notes: what differs, and what could not be translated."""
 
     config: Config = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
-def convert(old: Config) -> Converted:
+def convert(old: Config) -> Conversion:
     """A configuration of DeepReg, whole or a part of one, in our keys.
 
     Whatever has no counterpart is named in the notes; nothing is dropped without one.
     """
     old = modern(old)
-    done = Converted()
+    done = Conversion()
     train = dict(old.pop("train", {}))
     if "dataset" in old:
         done.config["dataset"] = _dataset(dict(old.pop("dataset")), done.notes)
@@ -99,7 +99,7 @@ def _local(backbone: Config, notes: list[str]) -> None:
         backbone["extract_levels"] = list(range(backbone["depth"] + 1))
 
 
-def _losses(old: Config, done: Converted) -> Config:
+def _losses(old: Config, done: Conversion) -> Config:
     method = done.config.get("model", {}).get("method")
     kinds: dict[str, tuple[str, Callable[[Config, list[str]], Config]]] = {
         "image": ("image", _image_loss),
@@ -108,14 +108,14 @@ def _losses(old: Config, done: Converted) -> Config:
     }
     new: Config = {}
     for key, (name, translate) in kinds.items():
-        given = old.pop(key, None)
-        if not given:
+        options = old.pop(key, None)
+        if not options:
             continue
-        losses = [dict(one) for one in (given if isinstance(given, list) else [given])]
+        losses = [dict(one) for one in (options if isinstance(options, list) else [options])]
         if key != "label" and method == "conditional":
             done.notes.append(f"train.loss.{key}: left out, DeepReg ignores it for conditional")
             continue
-        if key == "label" and not _labeled(done.config):
+        if key == "label" and not _has_labels(done.config):
             done.notes.append("train.loss.label: left out, the training images have no labels")
             continue
         new[name] = [translate(loss, done.notes) for loss in losses]
@@ -123,7 +123,7 @@ def _losses(old: Config, done: Converted) -> Config:
     return new
 
 
-def _labeled(config: Config) -> bool:
+def _has_labels(config: Config) -> bool:
     """Whether there are labels; a part of a configuration does not say, so they are kept."""
     train = config.get("dataset", {}).get("train", {})
     return bool(train.get("labeled", True))
@@ -162,7 +162,7 @@ def _regularization(loss: Config, notes: list[str]) -> Config:
     return loss
 
 
-def _training(train: Config, done: Converted) -> Config:
+def _training(train: Config, done: Conversion) -> Config:
     new: Config = {key: train.pop(key) for key in ("epochs", "save_period") if key in train}
     if "optimizer" in train:
         new["optimizer"] = _optimizer(dict(train.pop("optimizer")), done.notes)
@@ -180,8 +180,8 @@ def _training(train: Config, done: Converted) -> Config:
     changes = before.pop("data_augmentation", None)
     if changes:
         changes = changes if isinstance(changes, list) else [changes]
-        made = [_augmentation(dict(one), done.notes) for one in changes]
-        done.config.setdefault("dataset", {})["augmentation"] = made
+        augmentations = [_augmentation(dict(one), done.notes) for one in changes]
+        done.config.setdefault("dataset", {})["augmentation"] = augmentations
     _rest(before, "train.preprocess.", done.notes)
     return new
 

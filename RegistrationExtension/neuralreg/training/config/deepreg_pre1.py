@@ -51,7 +51,7 @@ def _model(model: Config) -> Config:
 def _losses(losses: Config) -> Config:
     losses |= losses.pop("dissimilarity", {})
     if isinstance(losses.get("image"), dict):
-        losses["image"] = _named(losses["image"])
+        losses["image"] = _flatten_loss(losses["image"])
     if isinstance(losses.get("label"), dict):
         losses["label"] = _label(losses["label"])
     if isinstance(losses.get("regularization"), dict):
@@ -59,7 +59,7 @@ def _losses(losses: Config) -> Config:
     return losses
 
 
-def _named(loss: Config) -> Config:
+def _flatten_loss(loss: Config) -> Config:
     """`name: lncc, lncc: {kernel_size: 9}` with its options beside the name."""
     options = loss.pop(str(loss.get("name")), None)
     return loss | options if isinstance(options, dict) else loss

@@ -38,8 +38,8 @@ class Registry:
         """
 
         def keep(part: Part) -> Part:
-            taken = self._parts.get(name)
-            if taken is not None and not force and not _same(taken, part):
+            existing = self._parts.get(name)
+            if existing is not None and not force and not _same(existing, part):
                 raise InvalidOption(
                     f"there is a {self.kind} of that name",
                     got=f"'{name}'",
@@ -52,9 +52,9 @@ class Registry:
 
     def names(self) -> list[str]:
         """All names that may be used."""
-        return sorted(self._registered())
+        return sorted(self._load_parts())
 
-    def _registered(self) -> Mapping[str, Callable[..., Any]]:
+    def _load_parts(self) -> Mapping[str, Callable[..., Any]]:
         importlib.import_module(self.home)
         return self._parts
 
@@ -64,7 +64,7 @@ class Registry:
         Raises:
             InvalidOption: there is none.
         """
-        if name in self._registered():
+        if name in self._load_parts():
             return self._parts[name]
         if "." in name:
             return _import_part(name, self.kind)
@@ -88,7 +88,7 @@ class Registry:
             checked.model_extra or {}
         )
 
-    def allowed(self, name: str) -> list[str]:
+    def option_names(self, name: str) -> list[str]:
         """Names of the options of a part."""
         return list(_signature_model(self.find(name), self.given).model_fields)
 
@@ -130,11 +130,11 @@ def _signature_model(part: Callable[..., Any], given: tuple[str, ...]) -> type[B
 def _import_part(path: str, kind: str) -> Callable[..., Any]:
     """What lies at a dotted path; modules beside where the program was started are seen too."""
     module, _, attribute = path.rpartition(".")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.append(folder)
     try:
-        found: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+        part: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
     except (ModuleNotFoundError, AttributeError) as error:
         raise InvalidOption(
             f"there is no {kind} at that path",
@@ -142,7 +142,7 @@ def _import_part(path: str, kind: str) -> Callable[..., Any]:
             wanted="what a module holds",
             remedy="The module must be installed, or lie where you start the program.",
         ) from error
-    return found
+    return part
 
 
 def _same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
@@ -162,8 +162,8 @@ class BackboneRegistry(Registry):
         """All names that may be used; files of the user's own beside their cards may be, too."""
         from neuralreg.zoo.registry import architecture_names
 
-        known = {name for name in architecture_names() if _trainable_architecture(name)}
-        return sorted({*super().names(), *known})
+        architectures = {name for name in architecture_names() if _trainable_architecture(name)}
+        return sorted({*super().names(), *architectures})
 
     def find(self, name: str) -> Callable[..., Any]:
         """The network of a name, or at a dotted path.
@@ -171,7 +171,7 @@ class BackboneRegistry(Registry):
         Raises:
             InvalidOption: there is none.
         """
-        if name in self._registered():
+        if name in self._load_parts():
             return self._parts[name]
         return _trainable_architecture(name) or super().find(name)
 
@@ -225,7 +225,7 @@ IMAGE_LOSSES = Registry(
 )
 LABEL_LOSSES = Registry("label loss", "neuralreg.training.losses.label_losses", ("fixed", "warped"))
 DEFORMATION_LOSSES = Registry(
-    "deformation loss", "neuralreg.training.losses.deformation_losses", ("found",)
+    "deformation loss", "neuralreg.training.losses.deformation_losses", ("prediction",)
 )
 LOSSES = {"image": IMAGE_LOSSES, "label": LABEL_LOSSES, "deformation": DEFORMATION_LOSSES}
 DATASETS = Registry("dataset type", "neuralreg.training.data.pairing", ("cases", "training"))
@@ -249,8 +249,8 @@ def register_loss(on: str, name: str, *, force: bool = False) -> Callable[[Part]
     """Offer a loss on "image", "label" or "deformation".
 
     The first two are called as `loss(fixed, warped, **options)`, the image losses with a keyword
-    `weight` more (where the moving image was seen); the last as `loss(found, **options)` with
-    what the model found, see `methods.Found`.
+    `weight` more (where the moving image was seen); the last as `loss(prediction, **options)` with
+    what the model found, see `methods.Prediction`.
     """
     if on not in LOSSES:
         raise InvalidOption("a loss looks at something", got=f"'{on}'", wanted=" or ".join(LOSSES))

@@ -14,7 +14,7 @@ class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Named(BaseModel):
+class NamedPart(BaseModel):
     """A part by name, and its options."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -26,13 +26,13 @@ class Named(BaseModel):
         return dict(self.model_extra or {})
 
 
-class Weighted(Named):
+class WeightedLoss(NamedPart):
     """A loss, its options and its share in the total."""
 
     weight: float = Field(default=1.0, ge=0)
 
 
-class Step(Named):
+class Step(NamedPart):
     """One network of a chain, each of which sees what the ones before have warped.
 
     name and options: of the backbone. answer: what its numbers mean, the method unless given.
@@ -45,7 +45,7 @@ class Step(Named):
     times: int = Field(default=1, ge=1)
 
 
-class Augmentation(Named):
+class Augmentation(NamedPart):
     """A random change. of: the image that it is for. together: whether both get the same."""
 
     of: Literal["both", "fixed", "moving"] = "both"
@@ -66,7 +66,7 @@ def _name(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
-Losses = Annotated[tuple[Weighted, ...], BeforeValidator(_one_or_many)]
+Losses = Annotated[tuple[WeightedLoss, ...], BeforeValidator(_one_or_many)]
 Folders = Annotated[tuple[Path, ...], BeforeValidator(_paths), Field(min_length=1)]
 
 
@@ -240,8 +240,8 @@ class Training(_Record):
     epochs: int = Field(default=100, ge=1)
     max_steps: int | None = Field(default=None, ge=1)
     batch_size: int = Field(default=1, ge=1)
-    optimizer: Annotated[Named, BeforeValidator(_name)] = Named(name="Adam", lr=1e-4)  # type: ignore[call-arg]
-    schedule: Annotated[Named | None, BeforeValidator(_name)] = None
+    optimizer: Annotated[NamedPart, BeforeValidator(_name)] = NamedPart(name="Adam", lr=1e-4)  # type: ignore[call-arg]
+    schedule: Annotated[NamedPart | None, BeforeValidator(_name)] = None
     accumulate: int = Field(default=1, ge=1)
     clip: float | None = Field(default=None, gt=0)
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -258,10 +258,10 @@ class Training(_Record):
 
     @model_validator(mode="after")
     def _stages_fit(self) -> Self:
-        wanted = sum(stage.epochs for stage in self.stages)
-        if self.stages and wanted >= self.epochs:
+        needed = sum(stage.epochs for stage in self.stages)
+        if self.stages and needed >= self.epochs:
             raise ValueError(
-                f"the stages take {wanted} epochs and leave none of {self.epochs} in which all is "
+                f"the stages take {needed} epochs and leave none of {self.epochs} in which all is "
                 "trained"
             )
         return self
@@ -298,12 +298,12 @@ class Configuration(_Record):
 
     @model_validator(mode="after")
     def _features_learn_from_shapes(self) -> Self:
-        said = (
+        asked_for = (
             self.model.method == "features",
             self.dataset.type == "shapes",
             self.loss.features is not None,
         )
-        if any(said) and not all(said):
+        if any(asked_for) and not all(asked_for):
             raise ValueError(
                 "method features, dataset type shapes and loss.features belong together"
             )

@@ -51,27 +51,27 @@ def find_cases(split: Split, kind: str) -> list[Case]:
     Raises UnreadableFile for a missing folder, InvalidOption when images and labels do not match.
     """
     sides = ("moving", "fixed") if kind == "paired" else ("",)
-    found: list[Case] = []
+    cases: list[Case] = []
     for number, folder in enumerate(split.dir):
         if not folder.is_dir():
             raise UnreadableFile(f"{folder} is no folder", wanted="what `dir` names")
         for side in sides:
-            found += _cases_in(folder, side, split, f"{number}/" if len(split.dir) > 1 else "")
-    if not found:
+            cases += _cases_in(folder, side, split, f"{number}/" if len(split.dir) > 1 else "")
+    if not cases:
         raise InvalidOption("there are no images", where=", ".join(map(str, split.dir)))
-    return found
+    return cases
 
 
 def _cases_in(folder: Path, side: str, split: Split, prefix: str) -> list[Case]:
     head = f"{side}_" if side else ""
-    places = _h5_places if split.format == "h5" else _file_places
-    images = places(folder, f"{head}images")
-    labels = places(folder, f"{head}labels") if split.labeled else {}
-    masks = places(folder, f"{head}masks") if split.masked else {}
+    files_of = _h5_places if split.format == "h5" else _file_places
+    images = files_of(folder, f"{head}images")
+    labels = files_of(folder, f"{head}labels") if split.labeled else {}
+    masks = files_of(folder, f"{head}masks") if split.masked else {}
     words = {"labels": "labeled", "masks": "masked"}
-    for used, found, name in ((split.labeled, labels, "labels"), (split.masked, masks, "masks")):
-        if used and images.keys() != found.keys():
-            odd = sorted(images.keys() ^ found.keys())
+    for used, files, name in ((split.labeled, labels, "labels"), (split.masked, masks, "masks")):
+        if used and images.keys() != files.keys():
+            odd = sorted(images.keys() ^ files.keys())
             raise InvalidOption(
                 f"each image has {name} of the same name",
                 where=f"{folder}, {head}images and {head}{name}",
@@ -161,8 +161,8 @@ def read_case_labels(place: Place, dimension: int) -> Image:
     """
     image = _h5_image(place, dimension) if place.key else _labels_file(place)
     values = image.data
-    whole = bool((values == values.round()).all())
-    if image.channels == 1 and whole:
+    integers = bool((values == values.round()).all())
+    if image.channels == 1 and integers:
         return Image(values.round().to(torch.int32), image.grid)
     if float(values.min()) < 0 or float(values.max()) > 1 + _UNIT:
         raise InvalidImage(
@@ -217,15 +217,15 @@ def _h5_image(place: Place, d: int) -> Image:
 
 def label_values(cases: Sequence[Case], dimension: int) -> tuple[int, ...]:
     """All values that the label maps of some cases hold, without 0; channels count from 1."""
-    found: set[int] = set()
+    values: set[int] = set()
     for case in cases:
         if case.labels is not None:
             image = read_case_labels(case.labels, dimension)
             if image.data.is_floating_point():
-                found |= set(range(1, image.channels + 1))
+                values |= set(range(1, image.channels + 1))
             else:
-                found |= set(torch.unique(image.data).tolist())
-    return tuple(sorted(found - {0}))
+                values |= set(torch.unique(image.data).tolist())
+    return tuple(sorted(values - {0}))
 
 
 def label_channels(labels: Image, values: Sequence[int]) -> Image:

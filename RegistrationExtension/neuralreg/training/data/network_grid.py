@@ -32,8 +32,8 @@ class Placement:
     @classmethod
     def of(cls, fixed: Grid, moving: Grid, size: tuple[int, ...], space: Space) -> Placement:
         """The fields of view of both images in `size` samples x y z; "world": the fixed one's."""
-        seen = fixed.resize(size)
-        return cls(seen, seen if space == "world" else moving.resize(size))
+        grid = fixed.resize(size)
+        return cls(grid, grid if space == "world" else moving.resize(size))
 
     @classmethod
     def of_images(cls, fixed: Image, moving: Image, dataset: schema.Dataset) -> Placement:
@@ -41,7 +41,8 @@ class Placement:
         if dataset.space == "world":
             return cls.of(fixed.grid, moving.grid, dataset.size, "world")
         own = (
-            seen_grid(i, scale_intensities(i, dataset.intensity), dataset) for i in (fixed, moving)
+            network_grid_of(i, scale_intensities(i, dataset.intensity), dataset)
+            for i in (fixed, moving)
         )
         return cls(*own)
 
@@ -52,12 +53,14 @@ class Placement:
         """
         index = index_grid(self.fixed.shape, like=voxels.double())
         landed = index + voxels.double().movedim(0, -1)
-        here = change_index(index, self.fixed.index_to_world)
-        there = change_index(landed, self.moving.index_to_world)
-        return DisplacementField((there - here).movedim(-1, 0).float().contiguous(), self.fixed)
+        fixed_grid = change_index(index, self.fixed.index_to_world)
+        moving_grid = change_index(landed, self.moving.index_to_world)
+        return DisplacementField(
+            (moving_grid - fixed_grid).movedim(-1, 0).float().contiguous(), self.fixed
+        )
 
 
-def seen_grid(image: Image, values: Tensor, dataset: schema.Dataset) -> Grid:
+def network_grid_of(image: Image, values: Tensor, dataset: schema.Dataset) -> Grid:
     """The grid on which a network sees an image by itself. values: the image, scaled.
 
     The field of view in `size` samples, unless a published network wants images placed.
@@ -67,15 +70,15 @@ def seen_grid(image: Image, values: Tensor, dataset: schema.Dataset) -> Grid:
     return image.grid.resize(dataset.size)
 
 
-def seen(image: Image, grid: Grid) -> Tensor:
+def resample_to_network(image: Image, grid: Grid) -> Tensor:
     """An image at the samples of a network's grid, linearly: (c, z, y, x); 0 beyond the image."""
     values = at_grid(image.data.float(), image.grid, grid)
     if grid == image.grid:
         return values
-    return values * _covered(image.grid, grid)
+    return values * _inside_mask(image.grid, grid)
 
 
-def _covered(image: Grid, grid: Grid) -> Tensor:
+def _inside_mask(image: Grid, grid: Grid) -> Tensor:
     """Which samples of a grid lie in a voxel of an image, (z, y, x)."""
     matrix = image.world_to_index @ grid.index_to_world
     index = change_index(index_grid(grid.shape, like=torch.zeros((), dtype=torch.float64)), matrix)

@@ -28,7 +28,7 @@ class Pairing(Protocol):
 
 
 @register_dataset("paired")
-class Paired:
+class PairedDataset:
     """Each moving image with the fixed image of its name, once in an epoch.
 
     Raises InvalidOption when one of both is missing.
@@ -51,7 +51,7 @@ class Paired:
 
 
 @register_dataset("unpaired")
-class Unpaired:
+class UnpairedDataset:
     """Any two images, each image in one pair of an epoch: half as many pairs as images.
 
     Raises InvalidOption when there are less than two.
@@ -82,7 +82,7 @@ class EveryPair:
 
 
 @register_dataset("grouped")
-class Grouped:
+class GroupedDataset:
     """Images in groups, such as the times of one patient.
 
     With sample_image_in_group an epoch has one pair per group: with probability intra_group_prob
@@ -133,18 +133,18 @@ class Grouped:
         if not self.sampled:
             pairs = self._all_within() if self.within else self._all_between()
             return random.sample(pairs, len(pairs)) if self.training else pairs
-        places = random.sample(range(len(self.groups)), len(self.groups))
-        return [self._drawn(place, random) for place in places]
+        indices = random.sample(range(len(self.groups)), len(self.groups))
+        return [self._draw_pair(group_index, random) for group_index in indices]
 
-    def _drawn(self, place: int, random: random.Random) -> Pair:
+    def _draw_pair(self, group_index: int, random: random.Random) -> Pair:
         if random.random() < self.within:
-            group = self.groups[place]
+            group = self.groups[group_index]
             one, other = random.sample(range(len(group)), 2)
-            return self._ordered(group, one, other)
-        other = random.choice([n for n in range(len(self.groups)) if n != place])
-        return random.choice(self.groups[other]), random.choice(self.groups[place])
+            return self._order_pair(group, one, other)
+        other = random.choice([n for n in range(len(self.groups)) if n != group_index])
+        return random.choice(self.groups[other]), random.choice(self.groups[group_index])
 
-    def _ordered(self, group: list[Case], fixed: int, moving: int) -> Pair:
+    def _order_pair(self, group: list[Case], fixed: int, moving: int) -> Pair:
         early, late = min(fixed, moving), max(fixed, moving)
         if self.order == "forward":
             fixed, moving = late, early
@@ -153,10 +153,10 @@ class Grouped:
         return group[fixed], group[moving]
 
     def _all_within(self) -> list[Pair]:
-        places = ((g, f, m) for g in self.groups for f, m in permutations(range(len(g)), 2))
+        indices = ((g, f, m) for g in self.groups for f, m in permutations(range(len(g)), 2))
         return [
             (g[f], g[m])
-            for g, f, m in places
+            for g, f, m in indices
             if self.order == "unconstrained" or (m < f) == (self.order == "forward")
         ]
 

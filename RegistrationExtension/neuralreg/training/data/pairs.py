@@ -30,7 +30,7 @@ from neuralreg.training.data.dataset_files import (
     read_case_image,
     read_case_labels,
 )
-from neuralreg.training.data.network_grid import Placement, seen, seen_grid
+from neuralreg.training.data.network_grid import Placement, network_grid_of, resample_to_network
 
 Batch = dict[str, Tensor]
 
@@ -79,20 +79,20 @@ class PairData(torch_data.Dataset[Batch]):
         self.pairing = DATASETS.find(config.type)(self.cases, training, **options_of(config))
         self.labels = self._labels() if self.labeled else ()
         self._number = {case: n for n, case in enumerate(self.cases)}
-        self._loaded = _cached(self.cases, _Loader(config, self.labels), config, cache_folder)
+        self._loaded = _make_cache(self.cases, _Loader(config, self.labels), config, cache_folder)
         self._changes = _changes(config, parts) if training else None
 
     def _labels(self) -> tuple[int, ...]:
-        found = self.config.labels or label_values(self.cases, len(self.config.size))
-        if not found:
+        values = self.config.labels or label_values(self.cases, len(self.config.size))
+        if not values:
             raise InvalidOption("the label maps hold no label", where=f"dataset.{self.split}")
-        return tuple(found)
+        return tuple(values)
 
     def items(self, epoch: int) -> list[Item]:
         """The pairs of an epoch; the same for each epoch outside of training."""
         generator = random.Random(f"{self.seed} {self.split} {epoch if self.training else 0}")
         pairs = [(self._number[f], self._number[m]) for f, m in self.pairing.pairs(generator)]
-        each = self.labeled and self.one_label and not self._sampled
+        each = self.labeled and self.one_label and not self._samples_labels
         channels: Sequence[int | None] = range(len(self.labels)) if each else (None,)
         return [
             Item(f, m, channel, generator.randrange(_SEEDS))
@@ -101,12 +101,12 @@ class PairData(torch_data.Dataset[Batch]):
         ]
 
     @property
-    def _sampled(self) -> bool:
+    def _samples_labels(self) -> bool:
         return self.training and self.config.sample_label == "sample"
 
     def __getitem__(self, item: Item) -> Batch:
         fixed, moving = self._loaded[item.fixed], self._loaded[item.moving]
-        pair = _placed(fixed, moving, self.config)
+        pair = _place_pair(fixed, moving, self.config)
         if self.labeled:
             keep = self._channel(pair, item)
             if keep is not None:
@@ -117,16 +117,16 @@ class PairData(torch_data.Dataset[Batch]):
 
     def _channel(self, pair: Batch, item: Item) -> int | None:
         """The label that is used: one that both images show, where there is one."""
-        if item.label is not None or not self._sampled:
+        if item.label is not None or not self._samples_labels:
             return item.label
-        shown = [
+        present = [
             n
             for n, (f, m) in enumerate(
                 zip(pair["fixed_labels"], pair["moving_labels"], strict=True)
             )
             if bool(f.any()) and bool(m.any())
         ]
-        return random.Random(item.seed).choice(shown or range(len(pair["fixed_labels"])))
+        return random.Random(item.seed).choice(present or range(len(pair["fixed_labels"])))
 
     def case(self, number: int) -> Case:
         """The case that an item's number stands for."""
@@ -159,19 +159,19 @@ class Batches:
 
     def count(self, epoch: int = 0) -> int:
         """Batches in an epoch."""
-        return len(self._planned(epoch))
+        return len(self._plan_batches(epoch))
 
     def __call__(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch after `start`."""
-        self._sampler.order = self._planned(epoch)[start:]
+        self._sampler.order = self._plan_batches(epoch)[start:]
         return iter(self._loader)
 
-    def _planned(self, epoch: int) -> list[list[Item]]:
+    def _plan_batches(self, epoch: int) -> list[list[Item]]:
         number, count = self.share
         items = self.pairs.items(epoch)
-        whole = self.size * count
-        groups = [items[n : n + whole] for n in range(0, len(items), whole)]
-        if self.pairs.training and len(groups) > 1 and len(groups[-1]) < whole:
+        full = self.size * count
+        groups = [items[n : n + full] for n in range(0, len(items), full)]
+        if self.pairs.training and len(groups) > 1 and len(groups[-1]) < full:
             groups.pop()  # a last, smaller batch would weigh its pairs more
         return [part for group in groups if (part := group[number::count])]
 
@@ -203,30 +203,33 @@ class _Loader:
     def __call__(self, case: Case) -> dict[str, Image]:
         d = len(self.config.size)
         image = read_case_image(case.image, d)
-        found = {"image": Image(scale_intensities(image, self.config.intensity), image.grid)}
+        parts = {"image": Image(scale_intensities(image, self.config.intensity), image.grid)}
         if case.labels is not None:
             raw = read_case_labels(case.labels, d)
-            found["labels"] = label_channels(raw, self.labels)
+            parts["labels"] = label_channels(raw, self.labels)
         if case.mask is not None:
             inside = read_case_labels(case.mask, d)
-            found["mask"] = Image((inside.data > 0).float(), inside.grid)
+            parts["mask"] = Image((inside.data > 0).float(), inside.grid)
         if self.config.space == "own":
-            grid = seen_grid(image, found["image"].data, self.config)
-            found = {n: Image(seen(part, grid).contiguous(), grid) for n, part in found.items()}
-        return found
+            grid = network_grid_of(image, parts["image"].data, self.config)
+            parts = {
+                name: Image(resample_to_network(part, grid).contiguous(), grid)
+                for name, part in parts.items()
+            }
+        return parts
 
 
-def _placed(fixed: Mapping[str, Image], moving: Mapping[str, Image], config: Any) -> Batch:
+def _place_pair(fixed: Mapping[str, Image], moving: Mapping[str, Image], config: Any) -> Batch:
     where = Placement.of(fixed["image"].grid, moving["image"].grid, config.size, config.space)
     pair = {}
     for side, images, grid in (("fixed", fixed, where.fixed), ("moving", moving, where.moving)):
-        pair[side] = seen(images["image"], grid)
+        pair[side] = resample_to_network(images["image"], grid)
         for part in images.keys() - {"image"}:
-            pair[f"{side}_{part}"] = seen(images[part], grid)
+            pair[f"{side}_{part}"] = resample_to_network(images[part], grid)
     return pair
 
 
-def _cached(
+def _make_cache(
     cases: list[Case], loader: _Loader, config: schema.Dataset, folder: Path | None
 ) -> Sequence[dict[str, Image]] | _Fresh | _DiskCache:
     if config.cache == "none":
@@ -259,16 +262,16 @@ class _DiskCache:
     def __getitem__(self, number: int) -> dict[str, Image]:
         path = self.folder / f"{self._key(self.cases[number])}.pt"
         if not path.is_file():
-            found = self.loader(self.cases[number])
+            parts = self.loader(self.cases[number])
             draft = path.with_suffix(f".{torch.initial_seed() % _SEEDS}.draft")
-            torch.save({k: (v.data, _grid_record(v)) for k, v in found.items()}, draft)
+            torch.save({k: (v.data, _grid_record(v)) for k, v in parts.items()}, draft)
             draft.replace(path)
-        kept = torch.load(path, weights_only=True)
-        return {name: Image(values, Grid(*grid)) for name, (values, grid) in kept.items()}
+        record = torch.load(path, weights_only=True)
+        return {name: Image(values, Grid(*grid)) for name, (values, grid) in record.items()}
 
     def _key(self, case: Case) -> str:
-        places = [p for p in (case.image, case.labels, case.mask) if p is not None]
-        stamps = [(str(p), Path(p.path).stat().st_mtime_ns) for p in places]
+        files = [p for p in (case.image, case.labels, case.mask) if p is not None]
+        stamps = [(str(p), Path(p.path).stat().st_mtime_ns) for p in files]
         c = self.loader.config
         text = repr((stamps, c.size, c.space, c.intensity, c.input, self.loader.labels))
         return hashlib.sha256(text.encode()).hexdigest()[:24]
@@ -343,8 +346,8 @@ class _Patches:
         self.crop.set_random_state(seed=seed)
 
     def __call__(self, pair: Mapping[str, Any]) -> dict[str, Any]:
-        (found,) = self.crop({**pair, "body": _body(pair)})
-        return {key: found[key] for key in pair}
+        (cropped,) = self.crop({**pair, "body": _body(pair)})
+        return {key: cropped[key] for key in pair}
 
 
 def _body(pair: Mapping[str, Any]) -> Tensor:

@@ -30,11 +30,13 @@ def recipes_folder() -> Path:
 
     Raises InvalidOption when they were not installed.
     """
-    places = resource_folders("Training")
-    found = next((place for place in places if place.is_dir()), None)
-    if found is None:
-        raise InvalidOption("the example configurations are not installed", wanted=f"{places[0]}")
-    return found
+    candidates = resource_folders("Training")
+    folder = next((path for path in candidates if path.is_dir()), None)
+    if folder is None:
+        raise InvalidOption(
+            "the example configurations are not installed", wanted=f"{candidates[0]}"
+        )
+    return folder
 
 
 def copy_recipes(folder: Path) -> list[Path]:
@@ -126,13 +128,13 @@ def _save(values: NDArray[np.generic], path: Path) -> None:
 def _body(shape: tuple[int, ...], random: np.random.Generator) -> tuple[Array, Array]:
     """An ellipsoid with a hole on a faint background, and where both are."""
     axes = [np.linspace(-1, 1, n) for n in shape]
-    places = np.stack(np.meshgrid(*axes, indexing="ij"), -1)
+    points = np.stack(np.meshgrid(*axes, indexing="ij"), -1)
     d = len(shape)
     center = random.uniform(-0.15, 0.15, d)
     radii = random.uniform(0.5, 0.75, d)
-    distance = np.linalg.norm((places - center) / radii, axis=-1)
+    distance = np.linalg.norm((points - center) / radii, axis=-1)
     hole = center + random.uniform(-0.2, 0.2, d)
-    inner = np.linalg.norm((places - hole) / (radii * random.uniform(0.3, 0.45)), axis=-1)
+    inner = np.linalg.norm((points - hole) / (radii * random.uniform(0.3, 0.45)), axis=-1)
     sharp = min(shape) / 6
     body = 1 / (1 + np.exp((distance - 1) * sharp))
     gap = 1 / (1 + np.exp((inner - 1) * sharp))

@@ -55,44 +55,46 @@ class MatchingStep(nn.Module):
         searches, nears = [], []
         both = self.network(torch.cat((batch["fixed"], batch["moving"])))
         described = zip(*both.chunk(2), strict=True)
-        rest = zip(batch["displacement"], batch["seen"], batch["seed"], strict=True)
-        for (one, other), (displacement, seen, seed) in zip(described, rest, strict=True):
-            known = seen[None].to(one)
-            searches.append(self._search(one, other, displacement, known))
-            nears.append(self._near(one, other, displacement, known, int(seed)))
+        truths = zip(batch["displacement"], batch["seen"], batch["seed"], strict=True)
+        for (one, other), (displacement, seen, seed) in zip(described, truths, strict=True):
+            valid = seen[None].to(one)
+            searches.append(self._search(one, other, displacement, valid))
+            nears.append(self._near(one, other, displacement, valid, int(seed)))
         search, near = torch.stack(searches).mean(), torch.stack(nears).mean()
         return {"loss": search + near, "search": search, "near": near}
 
-    def _search(self, one: Tensor, other: Tensor, displacement: Tensor, known: Tensor) -> Tensor:
+    def _search(self, one: Tensor, other: Tensor, displacement: Tensor, valid: Tensor) -> Tensor:
         """How unlikely the search finds the true displacement of a cell."""
         d = len(displacement)
-        stride = stride_of(one, tuple(known.shape[1:]))
+        stride = stride_of(one, tuple(valid.shape[1:]))
         cell, reach = tuple(self.cell // s for s in stride), (self.reach,) * d
         costs = cost_volume(cells(one, cell), cells(other, cell), reach)
-        whole = (self.cell,) * d
-        true = cells(displacement, whole).flip(0) / self.cell  # array order, in cells
-        inside = (cells(known, whole)[0] > _SEEN_OF_CELL) & (true.abs().amax(0) < self.reach)
+        full_cell = (self.cell,) * d
+        true = cells(displacement, full_cell).flip(0) / self.cell  # array order, in cells
+        inside = (cells(valid, full_cell)[0] > _SEEN_OF_CELL) & (true.abs().amax(0) < self.reach)
         if not bool(inside.any()):
             return 0 * costs.sum()
         costs = self.sharpness * costs[:, inside]
         return _surprise(costs, displacements(reach), true[:, inside])
 
     def _near(
-        self, one: Tensor, other: Tensor, displacement: Tensor, known: Tensor, seed: int
+        self, one: Tensor, other: Tensor, displacement: Tensor, valid: Tensor, seed: int
     ) -> Tensor:
         """How unlikely the right place is the best one among those around it."""
         d, shape = len(displacement), tuple(one.shape[1:])
-        stride = stride_of(one, tuple(known.shape[1:]))
+        stride = stride_of(one, tuple(valid.shape[1:]))
         size = torch.tensor(stride[::-1]).to(displacement)
-        there = cells(displacement, stride).movedim(0, -1) / size + index_grid(shape, like=one)
-        at = (cells(known, stride)[0] > _SEEN_OF_SAMPLE).nonzero()
+        destination = cells(displacement, stride).movedim(0, -1) / size + index_grid(
+            shape, like=one
+        )
+        at = (cells(valid, stride)[0] > _SEEN_OF_SAMPLE).nonzero()
         at = at[((at >= _NEAR) & (at < torch.tensor(shape).to(at) - _NEAR)).all(1)]
         random = torch.Generator().manual_seed(seed)
         at = at[torch.randperm(len(at), generator=random)[: self.places].to(at.device)]
         if not len(at):
             return 0 * one.sum()
         offsets = displacements((_NEAR,) * d).to(one)
-        around = there[tuple(at.T)] + offsets.flip(1)[:, None]  # offsets, places, d
+        around = destination[tuple(at.T)] + offsets.flip(1)[:, None]  # offsets, places, d
         read = sample(other, around.view(*[1] * (d - 2), *around.shape))
         read = read.view(len(other), len(offsets), len(at))
         costs = (read - one[(slice(None), *at.T)][:, None]).square().mean(0)
@@ -103,8 +105,8 @@ class MatchingStep(nn.Module):
 def _surprise(costs: Tensor, offsets: Tensor, true: Tensor) -> Tensor:
     """Mean cross-entropy between where costs (labels, n) are low and what is true (d, n)."""
     away = (offsets.to(true).T[:, :, None] - true[:, None]).square().sum(0)
-    wanted = (-away / (2 * _SPREAD**2)).softmax(0)
-    return -(wanted * (-costs).log_softmax(0)).sum(0).mean()
+    target = (-away / (2 * _SPREAD**2)).softmax(0)
+    return -(target * (-costs).log_softmax(0)).sum(0).mean()
 
 
 class SyntheticBatches:
@@ -133,7 +135,7 @@ class SyntheticBatches:
         """The batches of an epoch after `start` of them."""
         for number in range(start, self.pairs):
             seed = ((self.seed * 1_000_003 + epoch) * 1_000_003 + number) % (1 << 62)
-            made = Synthesis(self.shape, torch.Generator(self.device).manual_seed(seed))
-            pairs = [made.pair() for _ in range(self.size)]
+            synthesis = Synthesis(self.shape, torch.Generator(self.device).manual_seed(seed))
+            pairs = [synthesis.pair() for _ in range(self.size)]
             batch = SyntheticPair(*(torch.stack(parts) for parts in zip(*pairs, strict=True)))
             yield {**batch._asdict(), "seed": torch.arange(self.size) + seed % (1 << 31)}

@@ -62,9 +62,9 @@ class Synthesis:
         last = torch.tensor(self.shape[::-1], device=self.device) - 1
         seen = ((at >= 1) & (at <= last - 1)).all(-1)
         if self._happens(0.3):
-            axis, place = self._field_of_view()
-            moving = moving.index_select(axis + 1, place)
-            covered = place == torch.arange(len(place), device=self.device)
+            axis, slices = self._field_of_view()
+            moving = moving.index_select(axis + 1, slices)
+            covered = slices == torch.arange(len(slices), device=self.device)
             covered = covered.view(-1, *[1] * (len(self.shape) - axis - 1)).expand(self.shape)
             seen = seen & _nearest(covered, at)
         return SyntheticPair(fixed, moving, displacement, seen)
@@ -99,9 +99,9 @@ class Synthesis:
         image = gray[labels] + 0.35 * inside * self._uniform(0, 1) * self._grays(detail)[detail]
         rough = 0.15 * self._grays(labels)
         image = image + rough[labels] * self._smooth(1, self._integer(8, 24))[0]
-        image = self._blurred(image)
+        image = self._blur(image)
         image = image * torch.exp(self._uniform(0, 0.5) * self._smooth(1, self._integer(2, 4))[0])
-        image = self._noisy(image)
+        image = self._add_noise(image)
         low, high = image.min(), image.max()
         image = (image - low) / (high - low).clamp(min=1e-6)
         return (image ** torch.exp(torch.tensor(self._uniform(-0.7, 0.7))))[None]
@@ -124,7 +124,7 @@ class Synthesis:
         radius = torch.stack(torch.meshgrid(*axes, indexing="ij")).square().sum(0).sqrt()
         return radius + 0.25 * self._smooth(1, 4)[0] < self._uniform(0.6, 1.0)
 
-    def _blurred(self, image: Tensor) -> Tensor:
+    def _blur(self, image: Tensor) -> Tensor:
         """Out of focus along each axis; at times a lot, or along one as thick slices are."""
         thick = self._integer(0, 3 * len(self.shape))
         broad = (3, 5, 7)[self._integer(0, 2)] if self._happens(0.25) else 1
@@ -134,7 +134,7 @@ class Synthesis:
                 image = _box(_box(image, axis, width), axis, width)
         return image
 
-    def _noisy(self, image: Tensor) -> Tensor:
+    def _add_noise(self, image: Tensor) -> Tensor:
         """With noise, at times a lot, at times smooth, at times of magnitudes as in MR."""
         noise = self._normal(self.shape)
         height = self._uniform(0, (0.02, 0.02, 0.06, 0.06, 0.2)[self._integer(0, 4)])
@@ -149,9 +149,9 @@ class Synthesis:
         as `working_copy.brought` does."""
         axis = self._integer(0, len(self.shape) - 1)
         last = self.shape[axis] - 1
-        place = torch.arange(last + 1, device=self.device)
-        place = place.clamp(max=int(self._uniform(0.6, 0.95) * last))
-        return axis, (last - place).flip(0) if self._happens(0.5) else place
+        slices = torch.arange(last + 1, device=self.device)
+        slices = slices.clamp(max=int(self._uniform(0.6, 0.95) * last))
+        return axis, (last - slices).flip(0) if self._happens(0.5) else slices
 
     def _smooth(self, count: int, coarse: int) -> Tensor:
         """Fields of unit height with features of the extent over `coarse`: (count, z, y, x)."""

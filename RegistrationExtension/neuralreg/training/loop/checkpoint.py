@@ -107,12 +107,12 @@ def _random_state() -> dict[str, Any]:
     }
 
 
-def _set_random_state(kept: dict[str, Any]) -> None:
-    torch.set_rng_state(kept["torch"])
-    if kept["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(kept["cuda"])
-    key, position = kept["numpy"]
+def _set_random_state(state: dict[str, Any]) -> None:
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["cuda"])
+    key, position = state["numpy"]
     words = key.numpy().astype(np.uint32)
     np.random.set_state(("MT19937", words, position, 0, 0.0))
-    version, numbers, gauss = kept["python"]
+    version, numbers, gauss = state["python"]
     random.setstate((version, tuple(numbers), gauss))

@@ -27,7 +27,7 @@ class CsvTable:
         line: dict[str, Any] = {"epoch": report.epoch, "step": report.step, "rate": report.rate}
         line |= {f"train {name}": value for name, value in report.losses.items()}
         line |= {f"valid {name}": value for name, value in report.validation.items()}
-        lines = [known for known in self.lines() if int(known["epoch"]) < report.epoch]
+        lines = [row for row in self.lines() if int(row["epoch"]) < report.epoch]
         names = list(dict.fromkeys(name for one in (*lines, line) for name in one))
         with self.path.open("w", newline="", encoding="utf-8") as file:
             table = csv.DictWriter(file, names)

@@ -206,7 +206,7 @@ def _optimizer(training: schema.Training, network: nn.Module) -> tuple[torch.opt
     return optimizer, schedule
 
 
-def _of_torch(module: Any, part: schema.Named, kind: str, first: Any) -> Any:
+def _of_torch(module: Any, part: schema.NamedPart, kind: str, first: Any) -> Any:
     classes = {
         name: value
         for name, value in vars(module).items()

@@ -28,10 +28,10 @@ class Validation:
         sums: dict[str, float] = {}
         count = 0
         for batch in self.batches(0):
-            here = {key: values.to(self.device) for key, values in batch.items()}
-            pairs = len(here["fixed"])
+            on_device = {key: values.to(self.device) for key, values in batch.items()}
+            pairs = len(on_device["fixed"])
             count += pairs
-            for name, value in self._of(here).items():
+            for name, value in self._of(on_device).items():
                 sums[name] = sums.get(name, 0.0) + pairs * value
         return {name: total / max(count, 1) for name, total in sums.items()}
 
@@ -40,10 +40,10 @@ class Validation:
             figures = {name: float(value) for name, value in self.step(batch).items()}
             model = self.step.model
             if isinstance(model, Conditional):
-                said = model(batch["fixed"], batch["moving"], batch["moving_labels"])
-                return figures | {"dice": _overlap(batch["fixed_labels"], said)}
-            found = self.step.find(batch)
-            coordinates = found.forward(identity_map(found.shape, found.like))
+                predicted_label = model(batch["fixed"], batch["moving"], batch["moving_labels"])
+                return figures | {"dice": _overlap(batch["fixed_labels"], predicted_label)}
+            prediction = self.step.find(batch)
+            coordinates = prediction.forward(identity_map(prediction.shape, prediction.like))
             if "fixed_labels" in batch:
                 warped, _ = warp_to(coordinates, batch["moving_labels"])
                 figures["dice"] = _overlap(batch["fixed_labels"], warped)
@@ -53,10 +53,10 @@ class Validation:
 
 def _overlap(fixed: Tensor, warped: Tensor) -> float:
     """Mean Dice of the labels that are there in the fixed image; 1 where none is."""
-    found = [
+    prediction = [
         1 - float(dice(f[None, None], w[None, None], binary=True))
         for one, other in zip(fixed, warped, strict=True)
         for f, w in zip(one, other, strict=True)
         if float(f.amax()) >= 0.5
     ]
-    return sum(found) / len(found) if found else 1.0
+    return sum(prediction) / len(prediction) if prediction else 1.0

@@ -98,10 +98,10 @@ def cross_entropy(
 
     def one(fixed: Tensor, warped: Tensor) -> Tensor:
         if binary:
-            fixed, warped = _cut(fixed), _cut(warped)
-        here = -(fixed * (warped + _EPSILON).log()).mean()
+            fixed, warped = _threshold(fixed), _threshold(warped)
+        inside = -(fixed * (warped + _EPSILON).log()).mean()
         beyond = -((1 - fixed) * (1 - warped + _EPSILON).log()).mean()
-        return (1 - background_weight) * here + background_weight * beyond
+        return (1 - background_weight) * inside + background_weight * beyond
 
     return _at_scales(one, fixed, warped, scales, kernel)
 
@@ -117,12 +117,12 @@ def mean_squared(
 def _sums(fixed: Tensor, warped: Tensor, binary: bool) -> tuple[Tensor, Tensor, int]:
     """Per channel: sum of the product, sum of both, number of samples."""
     if binary:
-        fixed, warped = _cut(fixed), _cut(warped)
+        fixed, warped = _threshold(fixed), _threshold(warped)
     f, w = fixed.flatten(2), warped.flatten(2)
     return (f * w).sum(2), (f + w).sum(2), f.shape[2]
 
 
-def _cut(values: Tensor) -> Tensor:
+def _threshold(values: Tensor) -> Tensor:
     return (values >= 0.5).to(values.dtype)
 
 
@@ -138,7 +138,7 @@ def _at_scales(
         return loss(fixed, warped)
     from monai.losses import MultiScaleLoss
 
-    wanted = [scales] if isinstance(scales, int) else list(scales)
-    many = MultiScaleLoss(lambda w, f: loss(f, w), wanted, kernel)
-    found: Tensor = many(fixed, warped)
-    return found
+    widths = [scales] if isinstance(scales, int) else list(scales)
+    many = MultiScaleLoss(lambda w, f: loss(f, w), widths, kernel)
+    total: Tensor = many(fixed, warped)
+    return total

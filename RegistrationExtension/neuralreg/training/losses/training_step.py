@@ -14,7 +14,7 @@ from neuralreg.geometry.normalized import identity_map
 from neuralreg.training.config import schema
 from neuralreg.training.config.part_registry import LOSSES
 from neuralreg.training.data.pairs import Batch
-from neuralreg.training.model.methods import Conditional, Found
+from neuralreg.training.model.methods import Conditional, Prediction
 
 Term = tuple[str, float, Callable[..., Tensor]]
 TOTAL = "loss"
@@ -50,34 +50,36 @@ class TrainingStep(nn.Module):
         Under autocast networks compute in short numbers, losses never: variances would drown.
         """
         if isinstance(self.model, Conditional):
-            losses = self._of_label(batch)
+            losses = self._label_losses(batch)
         else:
-            losses = self._of_transform(batch)
+            losses = self._transform_losses(batch)
         weights = {name: w for name, w, _ in (*self.image, *self.label, *self.deformation)}
         losses[TOTAL] = torch.stack([weights[name] * value for name, value in losses.items()]).sum()
         return losses
 
-    def find(self, batch: Batch) -> Found:
+    def find(self, batch: Batch) -> Prediction:
         """What the model says about a batch."""
-        return found_by(self.model, batch["fixed"], batch["moving"])
+        return predict_transforms(self.model, batch["fixed"], batch["moving"])
 
-    def _of_label(self, batch: Batch) -> dict[str, Tensor]:
+    def _label_losses(self, batch: Batch) -> dict[str, Tensor]:
         fixed, moving = _labels(batch)
-        said = self.model(batch["fixed"], batch["moving"], moving)
+        predicted = self.model(batch["fixed"], batch["moving"], moving)
         with torch.autocast(fixed.device.type, enabled=False):
-            return {name: loss(fixed, said) for name, _, loss in self.label}
+            return {name: loss(fixed, predicted) for name, _, loss in self.label}
 
-    def _of_transform(self, batch: Batch) -> dict[str, Tensor]:
-        found = self.find(batch)
-        with torch.autocast(found.like.device.type, enabled=False):
-            losses = self._alike(batch, found.coordinates, "fixed", "moving")
+    def _transform_losses(self, batch: Batch) -> dict[str, Tensor]:
+        prediction = self.find(batch)
+        with torch.autocast(prediction.like.device.type, enabled=False):
+            losses = self._similarity_losses(batch, prediction.coordinates, "fixed", "moving")
             if self.symmetric:
-                back = found.backward(identity_map(found.shape, found.like))
-                other = self._alike(batch, back, "moving", "fixed")
+                backward = prediction.backward(identity_map(prediction.shape, prediction.like))
+                other = self._similarity_losses(batch, backward, "moving", "fixed")
                 losses = {name: (value + other[name]) / 2 for name, value in losses.items()}
-            return losses | {name: loss(found) for name, _, loss in self.deformation}
+            return losses | {name: loss(prediction) for name, _, loss in self.deformation}
 
-    def _alike(self, batch: Batch, coordinates: Tensor, onto: str, from_: str) -> dict[str, Tensor]:
+    def _similarity_losses(
+        self, batch: Batch, coordinates: Tensor, onto: str, from_: str
+    ) -> dict[str, Tensor]:
         """The image and label losses of one direction."""
         losses = {}
         if self.image:
@@ -93,17 +95,17 @@ class TrainingStep(nn.Module):
         return losses
 
 
-def found_by(model: nn.Module, fixed: Tensor, moving: Tensor) -> Found:
+def predict_transforms(model: nn.Module, fixed: Tensor, moving: Tensor) -> Prediction:
     """What a model says about images (n, 1, z, y, x)."""
     kind = fixed.device.type
     short = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
 
-    def swapped() -> Transform:
+    def exchange() -> Transform:
         with torch.autocast(kind, dtype=short, enabled=short is not None):
             transform: Transform = model(moving, fixed)
             return transform
 
-    return Found(model(fixed, moving), swapped, tuple(fixed.shape[2:]), fixed)
+    return Prediction(model(fixed, moving), exchange, tuple(fixed.shape[2:]), fixed)
 
 
 def _labels(batch: Batch) -> tuple[Tensor, Tensor]:
@@ -117,7 +119,7 @@ def _labels(batch: Batch) -> tuple[Tensor, Tensor]:
         ) from error
 
 
-def _terms(on: str, losses: Sequence[schema.Weighted]) -> list[Term]:
+def _terms(on: str, losses: Sequence[schema.WeightedLoss]) -> list[Term]:
     used = [loss for loss in losses if loss.weight > 0]
     names = [loss.name for loss in used]
     terms: list[Term] = []

@@ -47,7 +47,7 @@ def export(
     }
     path = folder / f"{config.name}.pt"
     with write_whole(path) as draft:
-        torch.save(_named_as_composed(state), draft)
+        torch.save(_prefix_names(state), draft)
     if config.model.method == "conditional":
         return None
     card = _card(config, path, measured)
@@ -57,7 +57,7 @@ def export(
     return folder / CARD_FILE
 
 
-def _named_as_composed(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def _prefix_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {f"model.{name}": values for name, values in state.items()}
 
 

@@ -47,11 +47,11 @@ def starting_point(name: str) -> StartingPoint:
             )
     card = read_card(path) if path.is_file() else model_card(name)
     _require_trainable(card)
-    found = require(card, path.parent if path.is_file() else None)
-    return StartingPoint(card, found)
+    weights_path = require(card, path.parent if path.is_file() else None)
+    return StartingPoint(card, weights_path)
 
 
-def taken_over(plain: dict[str, Any]) -> dict[str, Any]:
+def take_over_start(plain: dict[str, Any]) -> dict[str, Any]:
     """A configuration's plain values, with what its `model.start_from` brings.
 
     The network and its method, and of the dataset `intensity`, `input` and, unless given, `size`.
@@ -66,11 +66,11 @@ def taken_over(plain: dict[str, Any]) -> dict[str, Any]:
     dataset = dict(plain.get("dataset") or {})
     if "size" not in dataset and card.input.shape is not None:
         dataset["size"] = list(card.input.shape[::-1])
-    brought = {"model": _model(card), "dataset": _dataset(card)}
+    from_start = {"model": _model(card), "dataset": _dataset(card)}
     if card.input.space == "placed":
-        brought["dataset"]["size"] = list((card.input.shape or ())[::-1])
+        from_start["dataset"]["size"] = list((card.input.shape or ())[::-1])
     filled_in = {"model": dict(plain["model"]), "dataset": dataset}
-    for part, values in brought.items():
+    for part, values in from_start.items():
         for key, value in values.items():
             _require_same(f"{part}.{key}", filled_in[part].get(key, value), value, str(name))
             filled_in[part][key] = value
@@ -122,8 +122,8 @@ def begin_with(model: nn.Module, weights: str) -> None:
 
         load_weights(model, path)
         return
-    found = require(model_card(weights))
-    _fill_backbone(model, found, weights)
+    weights_path = require(model_card(weights))
+    _fill_backbone(model, weights_path, weights)
 
 
 def _fill_backbone(model: nn.Module, path: Path, name: str) -> None:
@@ -174,12 +174,12 @@ def _dataset(card: ModelCard) -> dict[str, Any]:
     return {"intensity": card.input.intensity, "input": about}
 
 
-def _require_same(key: str, given: object, brought: object, name: str) -> None:
-    if given != brought:
+def _require_same(key: str, configured: object, from_start: object, name: str) -> None:
+    if configured != from_start:
         raise InvalidOption(
             "the model that a training starts from says this itself",
             where=key,
-            got=str(given),
-            wanted=str(brought),
+            got=str(configured),
+            wanted=str(from_start),
             remedy=f"Leave {key} out; `model.start_from: {name}` brings it.",
         )

@@ -19,22 +19,22 @@ from neuralreg.training.model.pad_to_size import AnySize
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class Prediction:
     """What a model says about a pair, for losses to judge.
 
-    forward: the transform from fixed to moving. swapped: gives the transform of the exchanged pair;
-    it is only computed where it is used. shape: z y x.
+    forward: the transform from fixed to moving. exchange: gives the transform of the exchanged
+    pair; it is only computed where it is used. shape: z y x.
     """
 
     forward: Transform
-    swapped: Callable[[], Transform]
+    exchange: Callable[[], Transform]
     shape: tuple[int, ...]
     like: Tensor
 
     @cached_property
     def backward(self) -> Transform:
         """The transform that the model gives for the exchanged pair."""
-        return self.swapped()
+        return self.exchange()
 
     @cached_property
     def coordinates(self) -> Tensor:
@@ -71,12 +71,12 @@ def build_model(config: schema.Model, shape: tuple[int, ...]) -> nn.Module:
     ]
     if config.multi_resolution:
         return models.multi_resolution(*parts)
-    whole: nn.Module | None = None
+    model: nn.Module | None = None
     for part, size in zip(parts, sizes, strict=True):
-        seen = models.downsampled(part, size) if size > 1 else part
-        whole = seen if whole is None else models.two_step(whole, seen)
-    assert whole is not None  # the schema wants one
-    return whole
+        at_resolution = models.downsampled(part, size) if size > 1 else part
+        model = at_resolution if model is None else models.two_step(model, at_resolution)
+    assert model is not None  # the schema asks for one
+    return model
 
 
 def _network(
@@ -95,14 +95,14 @@ def _network(
 
 def _stage(step: schema.Step, config: schema.Model, shape: tuple[int, ...]) -> nn.Module:
     network = _network(step, shape, 2, len(shape))
-    answer = step.answer or config.method
+    kind = step.answer or config.method
     if network.affine_motion:
-        answer = "affine"
+        kind = "affine"
     if config.inverse_consistent:
         model = models.inverse_consistent(network, steps=config.integration_steps)
-    elif answer == "velocity":
+    elif kind == "velocity":
         model = models.velocity(network, steps=config.integration_steps)
-    elif answer == "affine":
+    elif kind == "affine":
         model = models.affine(Matrix(network))
     else:
         model = models.displacement(network)

@@ -38,21 +38,21 @@ def figures_of_pair(files: PairFiles) -> list[Row]:
     rows = []
     for value in values:
         three = (masks(files.labels, role, value) for role in ("fixed", "before", "warped"))
-        found = label_figures(Labels(*three), files.fixed.grid)
-        rows.append({"label": value, **found, **of_pair})
+        figures = label_figures(Labels(*three), files.fixed.grid)
+        rows.append({"label": value, **figures, **of_pair})
     return rows
 
 
-def figures_of_answer(value: int, answer: Mapping[str, Image]) -> Row:
+def figures_of_answer(value: int, labels: Mapping[str, Image]) -> Row:
     """A row for what a conditional model says of one label, see `pair_files.write_answer`."""
-    fixed, moving, said = (answer[r].data[0] >= 0.5 for r in ("fixed", "moving", PREDICTED))
-    return {"label": value, **label_figures(Labels(fixed, moving, said), answer["fixed"].grid)}
+    fixed, moving, predicted = (labels[r].data[0] >= 0.5 for r in ("fixed", "moving", PREDICTED))
+    return {"label": value, **label_figures(Labels(fixed, moving, predicted), labels["fixed"].grid)}
 
 
 def _figures_in(folder: Path) -> list[Row]:
     answers = read_answers(folder)
     if answers:
-        return [figures_of_answer(value, answer) for value, answer in answers.items()]
+        return [figures_of_answer(value, labels) for value, labels in answers.items()]
     return figures_of_pair(read_pair(folder))
 
 

@@ -126,10 +126,10 @@ def write_tables(rows: list[Row], folder: Any) -> None:
 
 def summary(rows: list[Row]) -> Mapping[str, float]:
     """Means over all rows of the figures that people ask for first."""
-    wanted = ("dice_before", "dice", "hd95_mm", "ssd_before", "ssd", "folding_percent")
-    found = {}
-    for name in wanted:
+    names = ("dice_before", "dice", "hd95_mm", "ssd_before", "ssd", "folding_percent")
+    means = {}
+    for name in names:
         values = [row[name] for row in rows if row.get(name) == row.get(name) and name in row]
         if values:
-            found[name] = sum(values) / len(values)
-    return found
+            means[name] = sum(values) / len(values)
+    return means

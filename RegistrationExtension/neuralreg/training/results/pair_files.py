@@ -22,7 +22,7 @@ from neuralreg.training.data.network_grid import Placement
 from neuralreg.training.pictures import (
     Picture,
     at_height,
-    enlarged,
+    enlarge_picture,
     gray,
     grid_picture,
     middle_slice,
@@ -83,16 +83,16 @@ class PairFiles:
             panels.append(picture)
             for value, labels in self.labels.get(role, {}).items():
                 plane = middle_slice(labels.data[0]).float()
-                shown = gray(plane, 0.0, max(float(labels.data.max()), 1.0))
-                write_png(shown, folder / f"{role}_{_label_name(value)}.png")
+                picture_of_labels = gray(plane, 0.0, max(float(labels.data.max()), 1.0))
+                write_png(picture_of_labels, folder / f"{role}_{_label_name(value)}.png")
         plane = (
             coordinates[:2] if coordinates.dim() == 3 else coordinates[:2, len(coordinates[0]) // 2]
         )
-        size = enlarged(panels[0]).shape[:2]
+        size = enlarge_picture(panels[0]).shape[:2]
         row = [*(at_height(panel, size[0]) for panel in panels), grid_picture(plane, size)]
-        whole = side_by_side(row)
-        write_png(whole, folder / "pair.png")
-        return whole
+        pair = side_by_side(row)
+        write_png(pair, folder / "pair.png")
+        return pair
 
 
 def write_answer(answer: dict[str, Image], value: int, folder: Path) -> None:
@@ -107,12 +107,14 @@ def read_answers(folder: Path) -> dict[int, dict[str, Image]]:
 
     Raises UnreadableFile when something is missing.
     """
-    found = {}
+    by_label = {}
     for file in sorted(folder.glob(f"{PREDICTED}_label_*.nii.gz")):
         value = int(file.name.removesuffix(".nii.gz").rpartition("_")[2])
         roles = ("fixed", "moving", PREDICTED)
-        found[value] = {r: read_image(folder / f"{r}_{_label_name(value)}.nii.gz") for r in roles}
-    return found
+        by_label[value] = {
+            r: read_image(folder / f"{r}_{_label_name(value)}.nii.gz") for r in roles
+        }
+    return by_label
 
 
 def read_pair(folder: Path) -> PairFiles:
@@ -128,9 +130,9 @@ def read_pair(folder: Path) -> PairFiles:
     assert isinstance(field, DisplacementField)
     labels: dict[str, LabelImages] = {}
     for role in ROLES:
-        whole = folder / f"{role}_labels.nii.gz"
-        if whole.is_file():
-            labels[role] = {0: read_labels(whole)}
+        label_map = folder / f"{role}_labels.nii.gz"
+        if label_map.is_file():
+            labels[role] = {0: read_labels(label_map)}
         for file in sorted(folder.glob(f"{role}_label_*.nii.gz")):
             value = int(file.name.removesuffix(".nii.gz").rpartition("_")[2])
             labels.setdefault(role, {})[value] = read_image(file)
@@ -150,7 +152,7 @@ def as_label_images(labels: Image, values: tuple[int, ...]) -> LabelImages:
     return {0: Image(torch.where(counted, labels.data, 0), labels.grid)}
 
 
-def warped_labels(labels: LabelImages, field: DisplacementField, grid: Grid) -> LabelImages:
+def warp_label_images(labels: LabelImages, field: DisplacementField, grid: Grid) -> LabelImages:
     """Label maps by their nearest voxel, soft labels linearly."""
     return {
         value: warp(image, field, grid) if value else warp_labels(image, field, grid)
@@ -158,10 +160,10 @@ def warped_labels(labels: LabelImages, field: DisplacementField, grid: Grid) -> 
     }
 
 
-def unmoved(fixed: Image, moving: Image, config: schema.Dataset) -> DisplacementField:
+def zero_field(fixed: Image, moving: Image, config: schema.Dataset) -> DisplacementField:
     """The field of a network that moves nothing: what counts as before."""
-    place = Placement.of_images(fixed, moving, config)
-    return place.field(torch.zeros(place.fixed.dimension, *place.fixed.shape))
+    placement = Placement.of_images(fixed, moving, config)
+    return placement.field(torch.zeros(placement.fixed.dimension, *placement.fixed.shape))
 
 
 def masks(labels: dict[str, LabelImages], role: str, value: int) -> Tensor:
@@ -174,8 +176,8 @@ def masks(labels: dict[str, LabelImages], role: str, value: int) -> Tensor:
 
 def values_of(labels: dict[str, LabelImages]) -> list[int]:
     """All labels of the fixed image and of the warped one."""
-    found: set[int] = set()
+    values: set[int] = set()
     for role in ("fixed", "warped"):
         for value, image in labels.get(role, {}).items():
-            found |= {value} if value else {int(v) for v in torch.unique(image.data)} - {0}
-    return sorted(found)
+            values |= {value} if value else {int(v) for v in torch.unique(image.data)} - {0}
+    return sorted(values)

@@ -30,7 +30,7 @@ from neuralreg.training.loop.checkpoint import read_checkpoint
 from neuralreg.training.loop.tasks import split_pairs
 from neuralreg.training.model.export import load_weights
 from neuralreg.training.model.methods import Conditional, Matrix, build_model, voxels_of
-from neuralreg.training.pictures import read_png, stacked, write_png
+from neuralreg.training.pictures import read_png, stack_pictures, write_png
 from neuralreg.training.results.evaluate import figures_of_answer, figures_of_pair
 from neuralreg.training.results.metrics import Row, write_tables
 from neuralreg.training.results.pair_files import (
@@ -38,9 +38,9 @@ from neuralreg.training.results.pair_files import (
     PREDICTED,
     PairFiles,
     as_label_images,
-    unmoved,
-    warped_labels,
+    warp_label_images,
     write_answer,
+    zero_field,
 )
 
 _SHOWN = 6  # pairs in one picture
@@ -104,19 +104,19 @@ def predict(
         name = f"pair_{number:04d}"
         progress(number / len(items), f"{fixed.name} and {moving.name}")
         about = {"pair": name, "fixed": fixed.name, "moving": moving.name}
-        found = one(model, pairs, item, folder / name, options)
+        rows_of_pair = one(model, pairs, item, folder / name, options)
         if options.nifti:
             (folder / name / ABOUT).write_text(json.dumps(about), encoding="utf-8")
-        rows += [{**about, **row} for row in found]
+        rows += [{**about, **row} for row in rows_of_pair]
     write_tables(rows, folder)
     drawn = [folder / f"pair_{n:04d}" / "pair.png" for n in range(min(len(items), _SHOWN))]
     if options.png and drawn[0].is_file():
-        write_png(stacked([read_png(path) for path in drawn]), folder / "pairs.png")
+        write_png(stack_pictures([read_png(path) for path in drawn]), folder / "pairs.png")
     progress(1.0, f"{len(items)} pairs")
     return rows
 
 
-def _seen(pairs: PairData, item: Item, device: torch.device) -> dict[str, Tensor]:
+def _network_inputs(pairs: PairData, item: Item, device: torch.device) -> dict[str, Tensor]:
     return {key: values[None].to(device) for key, values in pairs[item].items()}
 
 
@@ -127,20 +127,20 @@ def _device(model: nn.Module) -> torch.device:
 def _transform_of(
     model: nn.Module, pairs: PairData, item: Item, folder: Path, options: PredictOptions
 ) -> list[Row]:
-    seen = _seen(pairs, item, _device(model))
+    inputs = _network_inputs(pairs, item, _device(model))
     fixed, moving = pairs.case(item.fixed), pairs.case(item.moving)
     d = len(pairs.config.size)
     images = read_case_image(fixed.image, d), read_case_image(moving.image, d)
     start = time.monotonic()
     with torch.no_grad():
-        shape = tuple(seen["fixed"].shape[2:])
-        transform = model(seen["fixed"], seen["moving"])
-        coordinates = transform(identity_map(shape, seen["fixed"]))
+        shape = tuple(inputs["fixed"].shape[2:])
+        transform = model(inputs["fixed"], inputs["moving"])
+        coordinates = transform(identity_map(shape, inputs["fixed"]))
     took = time.monotonic() - start
-    place = Placement.of_images(*images, pairs.config)
-    field = place.field(voxels_of(coordinates)[0].cpu())
-    files = _registered(fixed, moving, images, field, pairs)
-    files = replace(files, velocity=_velocity(transform, place.fixed))
+    placement = Placement.of_images(*images, pairs.config)
+    field = placement.field(voxels_of(coordinates)[0].cpu())
+    files = _apply_field(fixed, moving, images, field, pairs)
+    files = replace(files, velocity=_velocity(transform, placement.fixed))
     if options.nifti:
         files.write(folder)
         _write_linear(model, field, folder)
@@ -158,7 +158,7 @@ def _velocity(transform: Transform, grid: Grid) -> DisplacementField | None:
     return DisplacementField.from_voxels(voxels, grid)
 
 
-def _registered(
+def _apply_field(
     fixed: Case,
     moving: Case,
     images: tuple[Image, Image],
@@ -166,15 +166,15 @@ def _registered(
     pairs: PairData,
 ) -> PairFiles:
     grid = images[0].grid
-    before = unmoved(*images, pairs.config)
+    before = zero_field(*images, pairs.config)
     labels: dict[str, dict[int, Image]] = {}
     if pairs.labeled and fixed.labels and moving.labels:
         d = len(pairs.config.size)
-        there = as_label_images(read_case_labels(moving.labels, d), pairs.labels)
+        moving_labels = as_label_images(read_case_labels(moving.labels, d), pairs.labels)
         labels["fixed"] = as_label_images(read_case_labels(fixed.labels, d), pairs.labels)
-        labels["moving"] = there
-        labels["warped"] = warped_labels(there, field, grid)
-        labels["before"] = warped_labels(there, before, grid)
+        labels["moving"] = moving_labels
+        labels["warped"] = warp_label_images(moving_labels, field, grid)
+        labels["before"] = warp_label_images(moving_labels, before, grid)
     return PairFiles(
         fixed=images[0],
         moving=images[1],
@@ -199,15 +199,19 @@ def _label_of(
     model: nn.Module, pairs: PairData, item: Item, folder: Path, options: PredictOptions
 ) -> list[Row]:
     """The answer of a conditional model: a label on the network's grid, and its overlap."""
-    seen = _seen(pairs, item, _device(model))
+    inputs = _network_inputs(pairs, item, _device(model))
     with torch.no_grad():
-        said = model(seen["fixed"], seen["moving"], seen["moving_labels"])[0]
+        predicted = model(inputs["fixed"], inputs["moving"], inputs["moving_labels"])[0]
     fixed = read_case_image(pairs.case(item.fixed).image, len(pairs.config.size))
     grid = fixed.grid.resize(pairs.config.size)
     value = pairs.labels[item.label or 0]
-    parts = {"fixed": seen["fixed_labels"][0], "moving": seen["moving_labels"][0], PREDICTED: said}
-    answer = {role: Image(values.cpu(), grid) for role, values in parts.items()}
+    parts = {
+        "fixed": inputs["fixed_labels"][0],
+        "moving": inputs["moving_labels"][0],
+        PREDICTED: predicted,
+    }
+    label_images = {role: Image(values.cpu(), grid) for role, values in parts.items()}
     folder.mkdir(parents=True, exist_ok=True)
     if options.nifti:
-        write_answer(answer, value, folder)
-    return [figures_of_answer(value, answer)]
+        write_answer(label_images, value, folder)
+    return [figures_of_answer(value, label_images)]

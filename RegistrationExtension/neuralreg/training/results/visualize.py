@@ -14,14 +14,21 @@ from neuralreg.geometry.image import Image
 from neuralreg.geometry.warp import warp
 from neuralreg.io.files import write_whole
 from neuralreg.registration.working_grid import quantiles
-from neuralreg.training.pictures import Picture, enlarged, gray, side_by_side, stacked, write_png
+from neuralreg.training.pictures import (
+    Picture,
+    enlarge_picture,
+    gray,
+    side_by_side,
+    stack_pictures,
+    write_png,
+)
 
 _TITLE = 14  # pixels
 
 
 def gif_slices(image: Image, path: Path, *, interval_ms: int = 50) -> None:
     """An animation over the slices of a volume, first array axis (z)."""
-    _write_gif([enlarged(p) for p in _slices(image)], path, interval_ms)
+    _write_gif([enlarge_picture(p) for p in _slices(image)], path, interval_ms)
 
 
 def gif_warp(
@@ -43,7 +50,7 @@ def gif_warp(
     for share in np.linspace(0, 1, max(steps, 2)):
         part = DisplacementField(field.vectors * float(share), field.grid)
         moved = warp(Image(image.data.float(), image.grid), part)
-        frames.append(enlarged(gray(_plane(moved.data[0], slice_index), low, high)))
+        frames.append(enlarge_picture(gray(_plane(moved.data[0], slice_index), low, high)))
     _write_gif(frames, path, interval_ms)
 
 
@@ -66,8 +73,8 @@ def tile_slices(
     columns = []
     for number, image in enumerate(images):
         low, high = quantiles(image.data, 0.005, 0.995)
-        shown = [enlarged(gray(_plane(image.data[0], n), low, high)) for n in rows]
-        column = stacked(shown)
+        scaled = [enlarge_picture(gray(_plane(image.data[0], n), low, high)) for n in rows]
+        column = stack_pictures(scaled)
         columns.append(_with_title(column, titles[number]) if titles else column)
     write_png(side_by_side(columns), path)
 
@@ -91,7 +98,7 @@ def gif_tiles(
     frames = []
     for planes in zip(*each, strict=True):
         lines = [side_by_side(list(planes[r * columns : (r + 1) * columns])) for r in range(rows)]
-        frames.append(enlarged(stacked(lines)))
+        frames.append(enlarge_picture(stack_pictures(lines)))
     _write_gif(frames, path, interval_ms)
 
 

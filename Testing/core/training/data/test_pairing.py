@@ -7,7 +7,12 @@ import random
 import pytest
 from neuralreg.errors import InvalidOption
 from neuralreg.training.data.dataset_files import Case, Place
-from neuralreg.training.data.pairing import EveryPair, Grouped, Paired, Unpaired
+from neuralreg.training.data.pairing import (
+    EveryPair,
+    GroupedDataset,
+    PairedDataset,
+    UnpairedDataset,
+)
 
 
 def cases(count: int, groups: int = 1, role: str = "") -> list[Case]:
@@ -22,21 +27,21 @@ def epoch(pairing, seed: int = 0):
 
 def test_paired_images_meet_their_namesakes_once():
     both = cases(5, role="fixed") + cases(5, role="moving")
-    pairs = epoch(Paired(both, True))
+    pairs = epoch(PairedDataset(both, True))
     assert sorted(f.name for f, _ in pairs) == [f"{n:02d}" for n in range(5)]
     assert all(f.name == m.name and f.role == "fixed" and m.role == "moving" for f, m in pairs)
-    assert epoch(Paired(both, True), 1) != pairs
-    assert epoch(Paired(both, False), 1) == epoch(Paired(both, False), 2)
+    assert epoch(PairedDataset(both, True), 1) != pairs
+    assert epoch(PairedDataset(both, False), 1) == epoch(PairedDataset(both, False), 2)
 
 
 def test_a_lonely_paired_image_is_named():
     with pytest.raises(InvalidOption, match="only one of both for 04"):
-        Paired(cases(5, role="fixed") + cases(4, role="moving"), True)
+        PairedDataset(cases(5, role="fixed") + cases(4, role="moving"), True)
 
 
 @pytest.mark.parametrize(("count", "pairs"), [(6, 3), (7, 3)])
 def test_unpaired_images_are_used_once_at_most(count, pairs):
-    found = epoch(Unpaired(cases(count), True))
+    found = epoch(UnpairedDataset(cases(count), True))
     used = [case for pair in found for case in pair]
     assert len(found) == pairs
     assert len(set(used)) == 2 * pairs
@@ -48,7 +53,7 @@ def test_every_pair_comes_in_both_orders():
 
 @pytest.mark.parametrize("order", ["forward", "backward", "unconstrained"])
 def test_pairs_within_groups_keep_their_order(order):
-    pairing = Grouped(cases(12, 3), True, intra_group_option=order)
+    pairing = GroupedDataset(cases(12, 3), True, intra_group_option=order)
     pairs = [pair for seed in range(20) for pair in epoch(pairing, seed)]
     assert all(f.group == m.group and f != m for f, m in pairs)
     assert len(epoch(pairing)) == 3
@@ -57,7 +62,7 @@ def test_pairs_within_groups_keep_their_order(order):
 
 
 def test_a_share_of_pairs_lies_within_groups():
-    pairing = Grouped(cases(40, 10), True, intra_group_prob=0.3)
+    pairing = GroupedDataset(cases(40, 10), True, intra_group_prob=0.3)
     pairs = [pair for seed in range(50) for pair in epoch(pairing, seed)]
     within = sum(f.group == m.group for f, m in pairs) / len(pairs)
     assert within == pytest.approx(0.3, abs=0.06)  # 500 draws: three standard deviations
@@ -69,7 +74,7 @@ def test_a_share_of_pairs_lies_within_groups():
 )
 def test_all_pairs_of_groups_are_iterated(share, order, count):
     """Three groups of three: n (n - 1) / 2 or n (n - 1) within each, 9 * 6 between."""
-    pairing = Grouped(
+    pairing = GroupedDataset(
         cases(9, 3), False, intra_group_prob=share, intra_group_option=order,
         sample_image_in_group=False,
     )  # fmt: skip
@@ -90,4 +95,4 @@ def test_all_pairs_of_groups_are_iterated(share, order, count):
 )
 def test_groups_that_give_no_pairs_are_refused(groups, options, said):
     with pytest.raises(InvalidOption, match=said):
-        Grouped(cases(9, groups), True, **options)
+        GroupedDataset(cases(9, groups), True, **options)

@@ -12,7 +12,7 @@ from neuralreg.errors import InvalidOption
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
 from neuralreg.training.data.dataset_check import check_dataset
-from neuralreg.training.data.network_grid import Placement, linear_part, seen
+from neuralreg.training.data.network_grid import Placement, linear_part, resample_to_network
 from neuralreg.training.data.pairs import Batches, PairData
 
 from Testing.core.training.conftest import configured
@@ -55,9 +55,11 @@ def test_in_one_world_the_moving_image_is_seen_on_the_fixed_grid():
     fixed = Grid((8, 6), (1, 1), (0, 0), unit)
     own = Placement.of(fixed, moving.grid, (8, 6), "own")
     world = Placement.of(fixed, moving.grid, (8, 6), "world")
-    assert torch.equal(seen(moving, own.moving), moving.data)
-    assert torch.equal(seen(moving, world.moving)[..., 2:], moving.data[..., :-2])
-    assert float(seen(moving, world.moving)[..., :2].abs().max()) == 0  # beyond the image
+    assert torch.equal(resample_to_network(moving, own.moving), moving.data)
+    assert torch.equal(resample_to_network(moving, world.moving)[..., 2:], moving.data[..., :-2])
+    assert (
+        float(resample_to_network(moving, world.moving)[..., :2].abs().max()) == 0
+    )  # beyond the image
 
 
 def test_no_displacement_is_the_way_between_the_fields_of_view(a_grid):

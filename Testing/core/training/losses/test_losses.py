@@ -11,7 +11,7 @@ from neuralreg.geometry.normalized import from_voxels, identity_map
 from neuralreg.measures import local_correlation as home
 from neuralreg.measures.local_correlation import lncc
 from neuralreg.training.config.part_registry import DEFORMATION_LOSSES, IMAGE_LOSSES, LABEL_LOSSES
-from neuralreg.training.model.methods import Found, voxels_of
+from neuralreg.training.model.methods import Prediction, voxels_of
 from torch.nn import functional
 
 torch.manual_seed(0)
@@ -160,15 +160,15 @@ def test_several_scales_are_the_mean_over_smoothed_labels(kernel):
     assert label("dice", scales=0, kernel=kernel) == pytest.approx(parts[0], rel=1e-6)
 
 
-def found_with(displacement):
+def prediction_of(displacement):
     """What a model would say whose displacement (voxels x y z) this is."""
     forward = from_displacement(from_voxels(displacement))
     backward = from_displacement(from_voxels(-displacement))
-    return Found(forward, lambda: backward, tuple(displacement.shape[2:]), displacement)
+    return Prediction(forward, lambda: backward, tuple(displacement.shape[2:]), displacement)
 
 
 def deformation(name, displacement, **options):
-    return float(DEFORMATION_LOSSES.find(name)(found_with(displacement), **options))
+    return float(DEFORMATION_LOSSES.find(name)(prediction_of(displacement), **options))
 
 
 NOISE = torch.randn(2, 3, *SHAPE)
@@ -233,7 +233,7 @@ def test_a_way_back_that_fits_costs_nothing():
     for name in ("icon", "gradicon"):
         assert deformation(name, shift) == pytest.approx(0, abs=1e-6)
         assert deformation(name, NOISE[:1]) > 1e-3
-    assert torch.allclose(voxels_of(found_with(shift).coordinates), shift, atol=1e-4)
+    assert torch.allclose(voxels_of(prediction_of(shift).coordinates), shift, atol=1e-4)
 
 
 def test_losses_take_two_dimensions_too():
@@ -244,5 +244,5 @@ def test_losses_take_two_dimensions_too():
     for name in LABEL_LOSSES.names():
         assert LABEL_LOSSES.find(name)(f, w).dim() == 0
     for name in DEFORMATION_LOSSES.names():
-        loss = DEFORMATION_LOSSES.find(name)(found_with(torch.randn(1, 2, 20, 22)))
+        loss = DEFORMATION_LOSSES.find(name)(prediction_of(torch.randn(1, 2, 20, 22)))
         assert loss.dim() == 0

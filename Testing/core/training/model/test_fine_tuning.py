@@ -20,7 +20,7 @@ from neuralreg.training.configuration import read_configuration
 from neuralreg.training.data.network_grid import Placement
 from neuralreg.training.loop.run import Run
 from neuralreg.training.loop.tasks import split_pairs
-from neuralreg.training.model.fine_tuning import begin_from, taken_over
+from neuralreg.training.model.fine_tuning import begin_from, take_over_start
 from neuralreg.training.model.methods import build_model
 from neuralreg.zoo.card import Input, ModelCard, Output, Weights
 from neuralreg.zoo.registry import load_card, model_card, register_architecture
@@ -111,7 +111,7 @@ def test_a_model_that_was_taken_over_answers_as_the_zoo_s_own(tmp_path, network,
     """The oracle is what the engine itself loads, in its own units."""
     input_ = Input.model_validate({"dimensions": [len(shape)], "space": "whole", "shape": shape})
     card_file = published(tmp_path, network, "given", input=input_, **about)
-    values = taken_over(
+    values = take_over_start(
         {"dataset": {}, "model": {"start_from": str(card_file)}, "loss": {"image": "ssd"}}
     )
     config = Configuration.model_validate(values)
@@ -148,7 +148,7 @@ def test_a_model_that_was_taken_over_answers_as_the_zoo_s_own(tmp_path, network,
 )  # fmt: skip
 def test_published_weights_answer_as_the_engine_has_them_and_learn(name, monkeypatch):
     monkeypatch.setenv("NEURALREG_CACHE", str(WEIGHTS))
-    values = taken_over({"model": {"start_from": name}, "loss": {"image": "ssd"}})
+    values = take_over_start({"model": {"start_from": name}, "loss": {"image": "ssd"}})
     config = Configuration.model_validate(values)
     shape = (32, 48, 32)  # smaller than the card's: what is compared are weights and units
     model = build_model(config.model, shape)
@@ -285,12 +285,12 @@ def test_weights_of_other_shapes_are_refused_in_words(shapes, tmp_path):
 def test_what_cannot_be_a_start_is_said(name, kind, words, tmp_path, monkeypatch):
     monkeypatch.setenv("NEURALREG_CACHE", str(tmp_path))
     with pytest.raises(kind, match=words):
-        taken_over({"model": {"start_from": name}})
+        take_over_start({"model": {"start_from": name}})
 
 
 def test_a_run_without_a_model_yet_is_said(tmp_path):
     with pytest.raises(UnreadableFile, match="holds no trained model"):
-        taken_over({"model": {"start_from": str(tmp_path)}})
+        take_over_start({"model": {"start_from": str(tmp_path)}})
 
 
 def test_the_grid_of_a_network_without_a_card_is_the_field_of_view():

@@ -9,7 +9,7 @@ from neuralreg.errors import InvalidOption
 from neuralreg.geometry.normalized import identity_map
 from neuralreg.measures.regularity import jacobian_of
 from neuralreg.training.config.schema import Loss, Model
-from neuralreg.training.losses.training_step import TOTAL, TrainingStep, found_by
+from neuralreg.training.losses.training_step import TOTAL, TrainingStep, predict_transforms
 from neuralreg.training.model.methods import Conditional, build_model, voxels_of
 from neuralreg.training.model.pad_to_size import AnySize
 from torch import nn
@@ -185,7 +185,7 @@ def test_what_the_moving_image_did_not_show_does_not_count():
     moving[..., 4:] = 0  # the part that is seen after the shift
     step = TrainingStep(Shift(), Loss.model_validate({"image": "ssd"}))
     assert float(step({"fixed": fixed, "moving": moving})[TOTAL]) == 0
-    found = found_by(step.model, fixed, moving)
+    found = predict_transforms(step.model, fixed, moving)
     assert torch.allclose(found.displacement[:, 0], torch.tensor(4.0))
     assert torch.allclose(found.displacement[:, 1], torch.tensor(0.0), atol=1e-5)
 
