@@ -77,7 +77,7 @@ class ResultView:
         elif self._preview is None:
             self._startPreview()
         if self._preview is not None:
-            self._preview.to(percent / 100)
+            self._preview.warp(percent / 100)
         self._fade()
 
     def _startPreview(self) -> None:

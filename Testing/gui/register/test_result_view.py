@@ -48,7 +48,7 @@ def test_the_volume_on_its_way_goes_a_part_of_the_displacement(a_preview, a_bent
     whole = np.array(a_bent_pair[2].GetTransformFromParent().TransformPoint(point)) - point
     assert np.linalg.norm(whole) > 0.5
     for fraction in (0.0, 0.25, 1.0):
-        a_preview.to(fraction)
+        a_preview.warp(fraction)
         assert from_world(a_preview.volume, point) - point == pytest.approx(fraction * whole)
 
 
@@ -62,7 +62,7 @@ def test_a_transform_above_the_moving_volume_stays_between(the_application, a_be
     couch.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(matrix))
     moving.SetAndObserveTransformNodeID(couch.GetID())
     preview = WarpPreview(moving, node)
-    preview.to(1.0)
+    preview.warp(1.0)
     point = np.array([11.0, 17.0, 23.0])
     expected = np.array(node.GetTransformFromParent().TransformPoint(point)) - matrix[:3, 3]
     assert from_world(preview.volume, point) == pytest.approx(expected)
@@ -100,7 +100,7 @@ def test_a_transform_without_a_grid_is_shown_at_its_beginning_and_end(
     preview = WarpPreview(a_pair[1], linear)
     assert not preview.gradual
     for fraction, shift in ((0.0, [0, 0, 0]), (0.4, [-5, 6, -7]), (1.0, [-5, 6, -7])):
-        preview.to(fraction)
+        preview.warp(fraction)
         assert from_world(preview.volume, (1.0, 2.0, 3.0)) == pytest.approx(
             np.array([1.0, 2.0, 3.0]) + shift
         )
