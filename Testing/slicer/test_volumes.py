@@ -14,7 +14,7 @@ from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
 from neuralreg.io.itk import image_to_itk, to_itk
 from neuralreg.worker.serialization import SLAB_BYTES, at_once
-from neuralreg.worker.shared_images import brought
+from neuralreg.worker.shared_images import warp_voxels
 from NeuralRegistrationLib.Scene import Geometry, Scripting, Volumes
 
 from Testing.support.warped_nodes import warped_volume
@@ -131,7 +131,7 @@ def test_below_a_bending_parent_a_landmark_keeps_its_gray_value(a_scene, a_volum
         (9, 8, 7), (2.0,) * 3, tuple(local.grid.center - [8, 7, 6]), tuple(np.eye(3).ravel())
     )
     record = at_once(Volumes.contentOf(a_volume_node).record())
-    seen = brought(record, DisplacementField.identity(grid.pad(1)), grid)
+    seen = warp_voxels(record, DisplacementField.identity(grid.pad(1)), grid)
     itk = sitk.Cast(image_to_itk(local), sitk.sitkFloat32)
     expected = sitk.GetArrayFromImage(sitk.Resample(itk, grid_image(grid), to_itk(field)))
     assert np.abs(seen - expected).max() < 3

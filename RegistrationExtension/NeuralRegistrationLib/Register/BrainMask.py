@@ -14,11 +14,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from neuralreg.errors import InputsChanged
-from neuralreg.progress import silent
-from neuralreg.worker.serialization import Steps, at_once
+from neuralreg.worker.serialization import Steps
 
 from NeuralRegistrationLib.Scene import Revert, Segmentations, SubjectHierarchy, Volumes
 from NeuralRegistrationLib.Scene.Fingerprint import fingerprint
+from NeuralRegistrationLib.Worker.RunJob import runJob
 
 KIND = "brain_mask"
 
@@ -50,25 +50,17 @@ def findBrain(
     wait=True gives a `FoundBrain` or raises RegistrationError; wait=False, in Slicer only, gives a
     `Jobs.Job` at once. onProgress, onDone: called with the job.
     """
-    from NeuralRegistrationLib.Register.Logic import applicationRuns
-
     request = _Request(volumeNode, device)
-    if not applicationRuns():
-        from neuralreg.worker.jobs import function_of
-
-        return at_once(request.delivered(function_of(KIND)(at_once(request.job()), silent)))
-    from NeuralRegistrationLib.Worker.Queue import queue
-
-    job = queue().submit(
+    return runJob(
         KIND,
         request.job(),
-        deliver=request.delivered,
+        request.deliver,
+        wait=wait,
         check=request.requireInput,
         scene=volumeNode.GetScene(),
         onProgress=onProgress,
         onDone=onDone,
     )
-    return job.awaited() if wait else job
 
 
 class _Request:
@@ -96,10 +88,10 @@ class _Request:
                 remedy="Find the brain again.",
             )
 
-    def delivered(self, answer) -> Steps:
+    def deliver(self, brain) -> Steps:
         """Put the mask beside the volume; gives a FoundBrain."""
-        grid, changes = answer["grid"], Revert.Changes(self.scene)
-        (image,) = yield from Segmentations.layerImages([answer["mask"]], grid)
+        grid, changes = brain["grid"], Revert.Changes(self.scene)
+        (image,) = yield from Segmentations.layerImages([brain["mask"]], grid)
         self.requireInput()
         name = SubjectHierarchy.freeName(self.scene, f"{self.volume.GetName()} brain")
         node = changes.rememberNew(
@@ -107,4 +99,4 @@ class _Request:
         )
         node.GetDisplayNode().SetVisibility2DFill(False)
         SubjectHierarchy.placeBeside(node, self.volume)
-        return FoundBrain(node, answer["liters"], tuple(answer["warnings"]), changes)
+        return FoundBrain(node, brain["liters"], tuple(brain["warnings"]), changes)

@@ -19,18 +19,16 @@ Nothing that was in the scene is changed or deleted, but for output nodes that w
 from __future__ import annotations
 
 import dataclasses
-import sys
 import time
 from collections.abc import Callable
 
-import slicer
-from neuralreg.errors import InvalidOption
 from neuralreg.progress import Progress, silent
 from neuralreg.registration.options import USUAL, RegistrationOptions
 from neuralreg.worker.serialization import at_once
 
 from NeuralRegistrationLib.Register.Request import Request
-from NeuralRegistrationLib.Register.ResultNodes import Registered, delivered
+from NeuralRegistrationLib.Register.ResultNodes import Registered, deliver
+from NeuralRegistrationLib.Worker.RunJob import applicationRuns, runJob
 
 
 def register(
@@ -62,55 +60,41 @@ def register(
     """
     request = Request(fixedNode, movingNode, options, settings)
     if engine is not None or (wait and not applicationRuns()):
-        return _here(request, progress, engine)
-    job = _sent(request, _watching(progress, onProgress), onDone)
-    return job.awaited() if wait else job
+        return _registerHere(request, progress, engine)
+    start = time.monotonic()
+
+    def timedDelivery(registration):
+        done = yield from deliver(request, registration)
+        done.seconds = time.monotonic() - start
+        return done
+
+    return runJob(
+        "register",
+        request.job(),
+        timedDelivery,
+        wait=wait,
+        check=request.requireInputs,
+        scene=request.scene,
+        onProgress=_follower(progress, onProgress),
+        onDone=onDone,
+    )
 
 
-def applicationRuns() -> bool:
-    """Whether there is an event loop, and so a window to keep alive."""
-    return "qt" in sys.modules and getattr(slicer, "app", None) is not None
-
-
-def _here(request: Request, progress: Progress, engine: Callable | None) -> Registered:
+def _registerHere(request: Request, progress: Progress, engine: Callable | None) -> Registered:
+    """Computed in this process, with the core's own result at the end."""
     import neuralreg
     from neuralreg.worker.register_job import run
 
     start = time.monotonic()
     job = at_once(request.job())
     registration, result = run(job, progress, engine or neuralreg.register)
-    done = at_once(delivered(request, registration))
+    done = at_once(deliver(request, registration))
     done.result = dataclasses.replace(result, warnings=done.result.warnings)
     done.seconds = time.monotonic() - start
     return done
 
 
-def _sent(request: Request, onProgress, onDone):
-    if not applicationRuns():
-        raise InvalidOption(
-            "without waiting, a registration needs Slicer's event loop", remedy="Take wait=True."
-        )
-    from NeuralRegistrationLib.Worker.Queue import queue
-
-    start = time.monotonic()
-
-    def deliver(registration):
-        done = yield from delivered(request, registration)
-        done.seconds = time.monotonic() - start
-        return done
-
-    return queue().submit(
-        "register",
-        request.job(),
-        deliver=deliver,
-        check=request.requireInputs,
-        scene=request.scene,
-        onProgress=onProgress,
-        onDone=onDone,
-    )
-
-
-def _watching(progress: Progress, onProgress):
+def _follower(progress: Progress, onProgress):
     """One callback for both ways to follow a job."""
     from neuralreg.errors import Cancelled
 

@@ -79,7 +79,7 @@ class _Parts:
     segmentations: list[list] = field(default_factory=list)
 
 
-def delivered(request: Request, registration: Registration) -> Steps:
+def deliver(request: Request, registration: Registration) -> Steps:
     """Put the results of a request beside its fixed volume; the last step changes the scene.
 
     Gives a Registered. Raises InputsChanged when a volume was changed or deleted meanwhile; what
@@ -87,7 +87,7 @@ def delivered(request: Request, registration: Registration) -> Steps:
     """
     parts = yield from _parts(request, registration)
     request.requireInputs()
-    return _Placing(request, registration, parts).done()
+    return _Placement(request, registration, parts).place()
 
 
 def _parts(request: Request, registration: Registration) -> Steps:
@@ -105,7 +105,7 @@ def _parts(request: Request, registration: Registration) -> Steps:
     return parts
 
 
-class _Placing:
+class _Placement:
     """The one moment in which the scene changes."""
 
     def __init__(self, request: Request, registration: Registration, parts: _Parts) -> None:
@@ -114,14 +114,14 @@ class _Placing:
         self.changes = Revert.Changes(request.scene)
         self.leftOut: list[str] = []
 
-    def done(self) -> Registered:
+    def place(self) -> Registered:
         try:
-            return self._done()
+            return self._place()
         except BaseException:
             self.changes.revert()
             raise
 
-    def _done(self) -> Registered:
+    def _place(self) -> Registered:
         settings, parts = self.request.settings, self.parts
         done = Registered(
             result=None,

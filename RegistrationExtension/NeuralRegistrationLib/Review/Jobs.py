@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from neuralreg.errors import InputsChanged
-from neuralreg.progress import silent
-from neuralreg.worker.serialization import Steps, at_once
+from neuralreg.worker.serialization import Steps
 
 from NeuralRegistrationLib.Review.Request import Subject, sides
 from NeuralRegistrationLib.Scene import Volumes
 from NeuralRegistrationLib.Scene.Fingerprint import fingerprint
+from NeuralRegistrationLib.Worker.RunJob import runJob
 
 KIND = "review"
 MAPS = ("jacobian", "forward_backward", "magnitude")
@@ -50,21 +50,13 @@ def review(
     wait=True gives a `ReviewResult` or raises RegistrationError; wait=False, in Slicer only, gives
     a `Queue.Job` at once. onProgress, onDone: called with the job.
     """
-    from NeuralRegistrationLib.Register.Logic import applicationRuns
-
     fixed, moving = sides(transformNode)
     subject = Subject(transformNode, **{"fixedVolume": fixed, "movingVolume": moving, **nodes})
-    if not applicationRuns():
-        from neuralreg.worker.jobs import function_of
-
-        output = function_of(KIND)(at_once(subject.job(detail, mapsOf(subject))), silent)
-        return at_once(resultOf(output))
-    job = submit(subject, detail, onDone=onDone, onProgress=onProgress)
-    return job.awaited() if wait else job
+    return submit(subject, detail, wait=wait, onDone=onDone, onProgress=onProgress)
 
 
-def submit(subject: Subject, detail: str, *, onDone=None, onProgress=None):
-    """The job of a review. detail: "quick" brings the first numbers and no maps."""
+def submit(subject: Subject, detail: str, *, wait: bool = False, onDone=None, onProgress=None):
+    """The job of a review, or what it gives. detail: "quick" brings the first numbers, no maps."""
     check = changeCheck(subject)
 
     def deliver(output) -> Steps:
@@ -72,10 +64,12 @@ def submit(subject: Subject, detail: str, *, onDone=None, onProgress=None):
         check()
         return result
 
-    return queue().submit(
+    return runJob(
         KIND,
         subject.job(detail, mapsOf(subject) if detail == "full" else ()),
-        deliver=deliver,
+        deliver,
+        wait=wait,
+        queue=queue,
         check=check,
         scene=subject.transform.GetScene(),
         onDone=onDone,

@@ -22,7 +22,7 @@ from neuralreg.geometry.image import Image
 from neuralreg.geometry.slicer_interpolation import resample_for_cubic_readers
 from neuralreg.worker.messages import Field
 from neuralreg.worker.serialization import at_once
-from neuralreg.worker.shared_images import brought, field_of, image_of, record_of
+from neuralreg.worker.shared_images import field_of, image_of, record_of, warp_voxels
 from vtk.util.numpy_support import vtk_to_numpy
 
 from NeuralRegistrationLib.Scene import Geometry, Segmentations, Transforms, Volumes
@@ -66,7 +66,7 @@ def labelsFromSegmentationNode(segmentationNode, grid: Grid) -> tuple[Image, dic
     merged = np.zeros(grid.shape, np.int32)
     identity = DisplacementField.identity(grid)
     layers = [
-        (brought(at_once(stored.record()), identity, grid), values)
+        (warp_voxels(at_once(stored.record()), identity, grid), values)
         for stored, values in Segmentations.layersOf(segmentationNode)
     ]
     order, segmentation = (

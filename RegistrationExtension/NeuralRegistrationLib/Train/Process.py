@@ -12,7 +12,7 @@ import slicer
 from neuralreg import errors
 from neuralreg.errors import RegistrationError, WorkerFailed
 from neuralreg.worker.processes import end_tree
-from neuralreg.worker.protocol import Log, died
+from neuralreg.worker.protocol import Log, worker_exited
 
 from NeuralRegistrationLib.Worker.WorkerProcess import command, keepUntilEnded, surroundings
 
@@ -134,7 +134,9 @@ class TrainProcess:
             kind = getattr(errors, self.message["kind"], RegistrationError)
             return kind(self.message["message"])
         if crashed or code:
-            return died(None if crashed else code, code if crashed else None, self.log.text)
+            return worker_exited(
+                None if crashed else code, code if crashed else None, self.log.text
+            )
         return None
 
     def _onError(self, error: Any) -> None:

@@ -49,7 +49,7 @@ class InSteps:
             _log.exception("a step of a job failed")
             self._onError(
                 RegistrationError(
-                    "the job failed for a reason that nobody foresaw",
+                    "the job failed for an unforeseen reason",
                     got=f"{type(error).__name__}: {error}",
                     remedy="Please report it, with what Slicer's log says.",
                 )
@@ -65,7 +65,7 @@ _removing: set[Path] = set()
 def remove(folder: Path) -> None:
     """Delete a folder without blocking: large files take tens of milliseconds each."""
     _removing.add(folder)
-    InSteps(_removed(folder), _removing.discard, lambda error: None)
+    InSteps(_deletion(folder), _removing.discard, lambda error: None)
 
 
 def removeAllNow() -> None:
@@ -74,7 +74,7 @@ def removeAllNow() -> None:
         shutil.rmtree(_removing.pop(), ignore_errors=True)
 
 
-def _removed(folder: Path) -> Steps:
+def _deletion(folder: Path) -> Steps:
     for path in sorted(folder.rglob("*.npy")):
         with contextlib.suppress(PermissionError):  # Windows keeps what is mapped: removed later
             path.unlink(missing_ok=True)

@@ -17,9 +17,8 @@ from typing import Any
 import qt
 import slicer
 from neuralreg.errors import Cancelled, OutOfMemory, RegistrationError
-from neuralreg.worker.client import arguments_of
 from neuralreg.worker.protocol import SILENT_S, Log, error_of
-from neuralreg.worker.serialization import Steps, packed, unpacked
+from neuralreg.worker.serialization import Steps, arguments_of, pack, unpack
 
 from NeuralRegistrationLib.Worker.IncrementalWork import InSteps, remove, removeAllNow
 from NeuralRegistrationLib.Worker.WorkerProcess import WorkerProcess, command, waitUntilEnded
@@ -34,7 +33,7 @@ def _nothing() -> None:
     """Nothing to check or to undo."""
 
 
-def _ignored(job: Job) -> None:
+def _ignore(job: Job) -> None:
     """Nobody wants to know."""
 
 
@@ -85,7 +84,7 @@ class Job:
             self.cancel()
             raise
 
-    def awaited(self) -> Any:
+    def waitForResult(self) -> Any:
         """The result, once the job has ended. Raises its error when it has none."""
         self.wait()
         if self.error is not None:
@@ -176,8 +175,8 @@ class Queue:
             arguments,
             deliver or _asItIs,
             check,
-            onProgress or _ignored,
-            onDone or _ignored,
+            onProgress or _ignore,
+            onDone or _ignore,
         )
         if scene is not None:
             tag = scene.AddObserver(slicer.vtkMRMLScene.StartCloseEvent, lambda *_: job.cancel())
@@ -214,13 +213,13 @@ class Queue:
     def _prepare(self, task: _Task) -> None:
         self._idle.stop()
         self._tell(task, "preparing", 0.0, "handing over the images")
-        if not task.job.ended:  # whoever was told may have cancelled it
+        if not task.job.ended:  # whoever follows it may have cancelled it
             self._requireWorker(task)
         if task.job.ended:
             return
         task.folder = self._worker.folder / task.job.name
         task.steps = InSteps(
-            _handedOver(task),
+            _handOver(task),
             lambda arguments: self._send(task, arguments),
             lambda error: self._end(task, "failed", error=error),
         )
@@ -230,7 +229,9 @@ class Queue:
         if self._worker is not None:
             return
         try:
-            self._worker = WorkerProcess(self._log, self._heard, self._died, self._silentSeconds)
+            self._worker = WorkerProcess(
+                self._log, self._onMessage, self._onFailure, self._silentSeconds
+            )
             self._worker.start(self._command or command())
         except RegistrationError as error:
             self._endWorker()
@@ -241,7 +242,7 @@ class Queue:
         self._worker.send({**message, "arguments": arguments, "folder": str(task.folder / "out")})
         self._tell(task, "running", _PREPARED, "starting")
 
-    def _heard(self, message: Mapping[str, Any]) -> None:
+    def _onMessage(self, message: Mapping[str, Any]) -> None:
         task = self._tasks[0] if self._tasks else None
         if task is None or message.get("id") != task.job.name or task.job.state != "running":
             return
@@ -275,7 +276,7 @@ class Queue:
             lambda error: self._end(task, "failed", error=error),
         )
 
-    def _died(self, error: RegistrationError) -> None:
+    def _onFailure(self, error: RegistrationError) -> None:
         self._worker = None
         if self._tasks and self._tasks[0].job.state in ("preparing", "running"):
             self._end(self._tasks[0], "failed", error=error)
@@ -301,19 +302,19 @@ class Queue:
         task.onDone(job)
 
 
-def _handedOver(task: _Task) -> Steps:
+def _handOver(task: _Task) -> Steps:
     for name in ("in", "out"):
         (task.folder / name).mkdir(parents=True)
     arguments = task.arguments
     if isinstance(arguments, Generator):
         arguments = yield from arguments
-    packing = yield from packed(arguments_of(arguments), task.folder / "in")
+    packing = yield from pack(arguments_of(arguments), task.folder / "in")
     task.check()
     return packing
 
 
 def _delivery(task: _Task, value) -> Steps:
-    return (yield from task.deliver(unpacked(value)))
+    return (yield from task.deliver(unpack(value)))
 
 
 def _asItIs(value) -> Steps:

@@ -11,9 +11,15 @@ from pathlib import Path
 import qt
 import slicer
 from neuralreg.errors import RegistrationError, UnwritableOutput, WorkerFailed
-from neuralreg.worker.client import environment
-from neuralreg.worker.processes import end_tree
-from neuralreg.worker.protocol import SILENT_S, Answers, Log, died, hung, line_of
+from neuralreg.worker.processes import end_tree, environment
+from neuralreg.worker.protocol import (
+    SILENT_S,
+    Answers,
+    Log,
+    line_of,
+    worker_exited,
+    worker_timed_out,
+)
 
 from NeuralRegistrationLib.Worker.IncrementalWork import remove
 
@@ -100,8 +106,8 @@ class WorkerProcess:
         self._signals = (
             ("readyReadStandardOutput()", self._read),
             ("readyReadStandardError()", self._readLog),
-            ("finished(int,QProcess::ExitStatus)", self._finished),
-            ("errorOccurred(QProcess::ProcessError)", self._refused),
+            ("finished(int,QProcess::ExitStatus)", self._onFinished),
+            ("errorOccurred(QProcess::ProcessError)", self._onError),
         )
         for signal, slot in self._signals:
             self._process.connect(signal, slot)
@@ -163,16 +169,18 @@ class WorkerProcess:
         """Silence is counted in ticks, which stand still while the window itself is blocked."""
         self._silent += 1
         if self._silent > self._mostSilent:
-            self._fail(hung(self._mostSilent * _TICK_MS / 1000))
+            self._fail(worker_timed_out(self._mostSilent * _TICK_MS / 1000))
 
-    def _finished(self, code, status) -> None:
+    def _onFinished(self, code, status) -> None:
         self._readLog()
         self._read()
         self._tellErrors()
         crashed = status == qt.QProcess.CrashExit
-        self._fail(died(None if crashed else code, code if crashed else None, self.log.text))
+        self._fail(
+            worker_exited(None if crashed else code, code if crashed else None, self.log.text)
+        )
 
-    def _refused(self, error) -> None:
+    def _onError(self, error) -> None:
         if error == qt.QProcess.FailedToStart:
             self._fail(
                 WorkerFailed(

@@ -15,7 +15,7 @@ import typer
 
 from neuralreg.cli.options import AsJson, Overwrite, Quiet
 from neuralreg.errors import Cancelled, InvalidOption, PackageMissing
-from neuralreg.worker.processes import step_back
+from neuralreg.worker.processes import lower_priority
 
 if TYPE_CHECKING:
     from neuralreg.training.loop.run import TrainedRun
@@ -128,7 +128,7 @@ def _listen_for_stop() -> threading.Event:
 
     What has somebody who watches has a window beside it, which goes first from now on.
     """
-    step_back()
+    lower_priority()
     asked = threading.Event()
 
     def listen() -> None:

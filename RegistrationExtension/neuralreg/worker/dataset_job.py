@@ -17,7 +17,7 @@ from neuralreg.geometry.image import Image
 from neuralreg.io.image_files import write_image
 from neuralreg.progress import Progress
 from neuralreg.worker.messages import Voxels
-from neuralreg.worker.shared_images import brought, image_of
+from neuralreg.worker.shared_images import image_of, warp_voxels
 
 _SUFFIX = ".nii.gz"
 
@@ -83,7 +83,7 @@ def _labels(layers: Sequence[_Layer], grid: Grid) -> Image:
     merged = np.zeros(grid.shape, np.int32)
     nowhere = DisplacementField.identity(grid)
     for layer in layers:
-        values = brought(layer.voxels, nowhere, grid)
+        values = warp_voxels(layer.voxels, nowhere, grid)
         present = (int(value) for value in np.unique(values) if value != 0)
         numbers = layer.numbers or {value: value for value in present}
         for label, number in numbers.items():

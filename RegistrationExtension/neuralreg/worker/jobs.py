@@ -1,7 +1,7 @@
-"""The kinds of jobs that a worker knows, and where the function of each stands.
+"""The kinds of jobs that a worker knows, and the function of each.
 
-A function takes the job's arguments, as `unpacked` gives them, and a progress, and returns what
-`packed` takes. It raises RegistrationError, and Cancelled never by itself: a job is cancelled by
+A function takes the job's arguments, as `unpack` gives them, and a progress, and returns what
+`pack` takes. It raises RegistrationError, and Cancelled never by itself: a job is cancelled by
 ending its process.
 """
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 Function = Callable[[Mapping[str, Any], Progress], object]
 
 KINDS = {
-    "register": "neuralreg.worker.jobs:registered",
-    "review": "neuralreg.worker.jobs:reviewed",
-    "robustness": "neuralreg.worker.jobs:spread_found",
-    "download": "neuralreg.worker.jobs:downloaded",
-    "verify": "neuralreg.worker.jobs:verified",
-    "import": "neuralreg.worker.jobs:imported",
-    "own_model": "neuralreg.worker.jobs:own_model",
+    "register": "neuralreg.worker.jobs:run_registration",
+    "review": "neuralreg.worker.jobs:run_review",
+    "robustness": "neuralreg.worker.jobs:run_robustness",
+    "download": "neuralreg.worker.jobs:run_download",
+    "verify": "neuralreg.worker.jobs:run_verification",
+    "import": "neuralreg.worker.jobs:run_import",
+    "own_model": "neuralreg.worker.jobs:run_own_model",
     "dataset": "neuralreg.worker.dataset_job:write_dataset",
-    "brain_mask": "neuralreg.worker.jobs:brain_found",
-    "report": "neuralreg.worker.jobs:reported",
+    "brain_mask": "neuralreg.worker.jobs:run_brain_mask",
+    "report": "neuralreg.worker.jobs:run_report",
 }
 
 
@@ -46,7 +46,7 @@ def function_of(kind: str) -> Function:
     return function
 
 
-def registered(arguments: Mapping[str, Any], progress: Progress) -> object:
+def run_registration(arguments: Mapping[str, Any], progress: Progress) -> object:
     """A registration; the arguments are those of `RegisterJob`."""
     from neuralreg.worker.register_job import run
 
@@ -61,11 +61,10 @@ def register_job(arguments: Mapping[str, Any]) -> RegisterJob:
     """
     from neuralreg.worker.messages import RegisterJob
 
-    given = dict(arguments)
-    given["options"] = _options(given)
-    given.pop("model", None)
+    parts = {**arguments, "options": _options(arguments)}
+    parts.pop("model", None)
     try:
-        return RegisterJob(**given)
+        return RegisterJob(**parts)
     except TypeError as error:
         raise InvalidOption("these are not the arguments of a job", got=str(error)) from error
 
@@ -79,7 +78,7 @@ def _options(arguments: Mapping[str, Any]) -> RegistrationOptions:
     return options.replace(model=arguments["model"]) if "model" in arguments else options
 
 
-def brain_found(arguments: Mapping[str, Any], progress: Progress) -> object:
+def run_brain_mask(arguments: Mapping[str, Any], progress: Progress) -> object:
     """Where the brain is in a head: the mask (z, y, x), 1 inside, and where it lies.
 
     head: what was handed over, or an image file. device: of the template's registration.
@@ -89,16 +88,16 @@ def brain_found(arguments: Mapping[str, Any], progress: Progress) -> object:
 
     progress(0.0, "reading the image")
     head = image_of(voxels_of(arguments["head"]))
-    found = brain_mask(head, device=arguments.get("device", "auto"), progress=progress)
+    brain = brain_mask(head, device=arguments.get("device", "auto"), progress=progress)
     return {
-        "mask": found.mask.data[0].byte().numpy(),
-        "grid": found.mask.grid,
-        "liters": found.liters,
-        "warnings": found.warnings,
+        "mask": brain.mask.data[0].byte().numpy(),
+        "grid": brain.mask.grid,
+        "liters": brain.liters,
+        "warnings": brain.warnings,
     }
 
 
-def reviewed(arguments: Mapping[str, Any], progress: Progress) -> object:
+def run_review(arguments: Mapping[str, Any], progress: Progress) -> object:
     """A review; the arguments are those of `ReviewJob`. Needs no torch."""
     from neuralreg.worker.messages import ReviewJob
     from neuralreg.worker.review_job import run
@@ -110,7 +109,7 @@ def reviewed(arguments: Mapping[str, Any], progress: Progress) -> object:
     return run(job, progress)
 
 
-def reported(arguments: Mapping[str, Any], progress: Progress) -> object:
+def run_report(arguments: Mapping[str, Any], progress: Progress) -> object:
     """The files of a review's report. Needs no torch.
 
     report, decision: as their records. path, formats, title: as `write_report` takes them.
@@ -139,7 +138,7 @@ def reported(arguments: Mapping[str, Any], progress: Progress) -> object:
     return {"written": [str(path) for path in written]}
 
 
-def spread_found(arguments: Mapping[str, Any], progress: Progress) -> object:
+def run_robustness(arguments: Mapping[str, Any], progress: Progress) -> object:
     """Where a registration depends on its start: the spread (z, y, x) in mm, and where it lies.
 
     fixed, moving: what was handed over, or image files. starts, seed: see `robustness`.
@@ -151,7 +150,7 @@ def spread_found(arguments: Mapping[str, Any], progress: Progress) -> object:
 
     options = _options(arguments)
     progress(0.0, "reading the images")
-    found = robustness(
+    result = robustness(
         image_of(voxels_of(arguments["fixed"])),
         image_of(voxels_of(arguments["moving"])),
         options,
@@ -160,13 +159,13 @@ def spread_found(arguments: Mapping[str, Any], progress: Progress) -> object:
         progress=progress,
     )
     return {
-        "spread": Voxels(found.spread_mm, found.grid),
-        "starts": found.starts,
-        "seconds": found.seconds,
+        "spread": Voxels(result.spread_mm, result.grid),
+        "starts": result.starts,
+        "seconds": result.seconds,
     }
 
 
-def download_file(arguments: Mapping[str, Any], progress: Progress) -> object:
+def run_download(arguments: Mapping[str, Any], progress: Progress) -> object:
     """A model's weights, fetched and checked, so that it runs offline later."""
     from neuralreg.zoo.registry import model_card
     from neuralreg.zoo.weights import fetch
@@ -175,7 +174,7 @@ def download_file(arguments: Mapping[str, Any], progress: Progress) -> object:
     return {"model": arguments["model"], "path": path and str(path)}
 
 
-def verified(arguments: Mapping[str, Any], progress: Progress) -> object:
+def run_verification(arguments: Mapping[str, Any], progress: Progress) -> object:
     """What is known about a model's file, which is read as a whole for that."""
     from neuralreg.zoo.registry import model_card
     from neuralreg.zoo.weights import verify
@@ -184,7 +183,7 @@ def verified(arguments: Mapping[str, Any], progress: Progress) -> object:
     return {"model": arguments["model"], "found": verify(model_card(arguments["model"]))}
 
 
-def imported(arguments: Mapping[str, Any], progress: Progress) -> object:
+def run_import(arguments: Mapping[str, Any], progress: Progress) -> object:
     """A model's weights, copied from a file or folder that the user has."""
     from neuralreg.zoo.registry import model_card
     from neuralreg.zoo.weights import import_file
@@ -194,7 +193,7 @@ def imported(arguments: Mapping[str, Any], progress: Progress) -> object:
     return {"model": card.name}
 
 
-def own_model(arguments: Mapping[str, Any], progress: Progress) -> object:
+def run_own_model(arguments: Mapping[str, Any], progress: Progress) -> object:
     """A model of the user's own: the card in a file and what lies beside it, tried and copied."""
     from neuralreg.zoo.user_models import import_card
 

@@ -40,12 +40,12 @@ class Field:
     halvings: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        wanted = (*self.grid.shape, self.grid.dimension)
-        if self.vectors.shape != wanted:
+        shape = (*self.grid.shape, self.grid.dimension)
+        if self.vectors.shape != shape:
             raise InvalidTransform(
                 "a field has one vector per sample",
                 got=f"array {self.vectors.shape}",
-                wanted=f"{wanted}",
+                wanted=f"{shape}",
             )
 
 

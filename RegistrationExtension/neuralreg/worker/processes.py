@@ -1,4 +1,9 @@
-"""Ending a process with everything it started: a launcher, its Python, and their children."""
+"""Ending a process with everything it started: a launcher, its Python, and their children.
+
+Own code instead of psutil, which would be one more compiled package to install in Slicer: what is
+needed is little, and the members of a group or session and marked orphans must be found as well,
+all of them stopped before any is killed.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +27,22 @@ class _Process:
     groups: frozenset[int]  # the process group and the session
 
 
+def environment(mark: str, base: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of a worker: this package can be found, and idle threads sleep.
+
+    Args:
+        mark: something that no other worker has; all that it starts can be found by it.
+        base: variables to add to; those of this process unless given.
+    """
+    variables = dict(os.environ if base is None else base)
+    package = str(Path(__file__).resolve().parents[2])
+    variables["PYTHONPATH"] = os.pathsep.join(filter(None, [package, variables.get("PYTHONPATH")]))
+    variables.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    variables["PYTHONUNBUFFERED"] = "1"
+    variables[MARK] = mark
+    return variables
+
+
 def end_tree(pids: Iterable[int], mark: str = "") -> None:
     """Kill these processes, all that descend from them, and all of the groups that they lead.
 
@@ -30,38 +51,38 @@ def end_tree(pids: Iterable[int], mark: str = "") -> None:
     killed, so that no child is born or orphaned between looking and killing. Processes that have
     ended are no error.
     """
-    roots = ({pid for pid in pids if pid > 1} | _marked(mark)) - {os.getpid()}
+    roots = ({pid for pid in pids if pid > 1} | _find_marked(mark)) - {os.getpid()}
     if not roots:
         return
     if sys.platform == "win32":
         _taskkill(roots)
         return
-    seen: set[int] = set()
+    stopped: set[int] = set()
     for _ in range(_MOST_ROUNDS):
-        born = tree(roots | seen) - seen
+        born = tree(roots | stopped) - stopped
         if not born:
             break
         _send(born, signal.SIGSTOP)
-        seen |= born
-    _send(seen, signal.SIGKILL)
+        stopped |= born
+    _send(stopped, signal.SIGKILL)
 
 
 def tree(roots: Iterable[int]) -> set[int]:
     """Those of the processes that live, with their descendants and the members of their groups."""
-    running = _running()
-    found = set(roots)
+    running = _list_processes()
+    members = set(roots)
     while True:
         more = {
             pid
             for pid, process in running.items()
-            if pid not in found and (process.parent in found or process.groups & found)
+            if pid not in members and (process.parent in members or process.groups & members)
         }
         if not more:
-            return (found & set(running)) - {os.getpid()}
-        found |= more
+            return (members & set(running)) - {os.getpid()}
+        members |= more
 
 
-def step_back() -> None:
+def lower_priority() -> None:
     """Let windows go first, and leave the group of whoever started us: one number ends all."""
     if hasattr(os, "nice"):
         os.nice(_NICENESS)
@@ -69,16 +90,16 @@ def step_back() -> None:
         os.setsid()
 
 
-def _marked(mark: str) -> set[int]:
+def _find_marked(mark: str) -> set[int]:
     if not mark or not Path("/proc/self/environ").exists():
         return set()
-    wanted, found = f"{MARK}={mark}".encode(), set()
+    variable, pids = f"{MARK}={mark}".encode(), set()
     for entry in os.scandir("/proc"):
         if entry.name.isdigit():
             with contextlib.suppress(OSError):  # it is another user's, or ended
-                if wanted in Path(entry.path, "environ").read_bytes().split(b"\0"):
-                    found.add(int(entry.name))
-    return found
+                if variable in Path(entry.path, "environ").read_bytes().split(b"\0"):
+                    pids.add(int(entry.name))
+    return pids
 
 
 def _send(pids: Iterable[int], number: int) -> None:
@@ -87,13 +108,13 @@ def _send(pids: Iterable[int], number: int) -> None:
             os.kill(pid, number)
 
 
-def _running() -> dict[int, _Process]:
+def _list_processes() -> dict[int, _Process]:
     """All processes that have not ended."""
     return _from_proc() if Path("/proc/self/stat").exists() else _from_ps()
 
 
 def _from_proc() -> dict[int, _Process]:
-    found = {}
+    processes = {}
     for entry in os.scandir("/proc"):
         if not entry.name.isdigit():
             continue
@@ -103,8 +124,8 @@ def _from_proc() -> dict[int, _Process]:
             state, parent, group, session = text.split()[:4]
             if state not in "ZX":
                 groups = frozenset((int(group), int(session)))
-                found[int(entry.name)] = _Process(int(parent), groups)
-    return found
+                processes[int(entry.name)] = _Process(int(parent), groups)
+    return processes
 
 
 def _from_ps() -> dict[int, _Process]:

@@ -58,13 +58,13 @@ class Answers:
         anything else that is no message.
         """
         *lines, self._rest = (self._rest + data).split(b"\n")
-        found: list[Message] = []
+        messages: list[Message] = []
         greeting = ""
         for line in lines:
             message = _message(line)
             if message is not None:
                 self.ready = message if message["type"] == "ready" else self.ready
-                found.append(message)
+                messages.append(message)
             elif self.ready is None:
                 greeting += line.decode(errors="replace") + "\n"
             else:
@@ -73,7 +73,7 @@ class Answers:
                     got=repr(line[:80].decode(errors="replace")),
                     remedy="Try again; if it comes back, see the log.",
                 )
-        return found, greeting
+        return messages, greeting
 
 
 def _message(line: bytes) -> Message | None:
@@ -102,7 +102,7 @@ class Log:
         return "\n".join([*self._lines, *([self._rest] if self._rest else [])])
 
 
-def died(code: int | None, signal: int | None, log: str) -> WorkerFailed:
+def worker_exited(code: int | None, signal: int | None, log: str) -> WorkerFailed:
     """The error for a worker that ended by itself."""
     last = next((line for line in reversed(log.splitlines()) if line.strip()), "")
     if signal == 9:
@@ -120,7 +120,7 @@ def died(code: int | None, signal: int | None, log: str) -> WorkerFailed:
     )
 
 
-def hung(seconds: float) -> WorkerFailed:
+def worker_timed_out(seconds: float) -> WorkerFailed:
     """The error for a worker that gives no sign of life."""
     return WorkerFailed(
         "the computing process hung",

@@ -18,12 +18,12 @@ from neuralreg.registration.engine import register
 from neuralreg.registration.result import RegistrationResult
 from neuralreg.worker.messages import Array, Field, RegisterJob, Registration, Voxels, rows_of
 from neuralreg.worker.shared_images import (
-    brought,
     field_of,
     image_of,
     mask_of,
     record_of,
     voxels_of,
+    warp_voxels,
 )
 
 if TYPE_CHECKING:
@@ -50,28 +50,29 @@ def run(
         moving_mask=mask_of(job.moving_mask, moving.place),
         progress=stage(progress, 0.02, 0.85),
     )
-    return _delivered(job, result, fixed, moving, stage(progress, 0.85, 1.0)), result
+    return _deliver(job, result, fixed, moving, stage(progress, 0.85, 1.0)), result
 
 
-def _delivered(
+def _deliver(
     job: RegisterJob, result: RegistrationResult, fixed: Voxels, moving: Voxels, progress: Progress
 ) -> Registration:
     progress(0.0, "preparing the transform")
-    field = _handed(result.field, fixed, job)
+    field = _field_record(result.field, fixed, job)
     sources = [moving] * job.warped + [voxels_of(source) for source in job.along]
     warped: list[Array] = []
     for number, source in enumerate(sources):
         progress(0.3 + 0.4 * number / len(sources), "warping")
-        warped.append(brought(source, result.field, fixed.place))
+        warped.append(warp_voxels(source, result.field, fixed.place))
     inverse = None
     if job.inverse:
         progress(0.7, "preparing the inverse")
-        inverse = _handed(result.inverse_field, moving, job)
+        inverse = _field_record(result.inverse_field, moving, job)
     progress(1.0, "handing over")
+    notes = _resampling_notes(fixed, "fixed") + _resampling_notes(moving, "moving")
     return Registration(
         model=result.model,
         outcome=result.outcome,
-        warnings=(*_bent(fixed, "fixed"), *_bent(moving, "moving"), *result.warnings),
+        warnings=(*notes, *result.warnings),
         timings=dict(result.timings),
         provenance=dict(result.provenance),
         linear=rows_of(result.linear.matrix),
@@ -83,13 +84,13 @@ def _delivered(
     )
 
 
-def _bent(voxels: Voxels, role: str) -> list[str]:
+def _resampling_notes(voxels: Voxels, role: str) -> list[str]:
     if voxels.bend is None:
         return []
     return [f"the {role} image was resampled: the transform above it bends or shears"]
 
 
-def _handed(field: DisplacementField, covered: Voxels, job: RegisterJob) -> Field:
+def _field_record(field: DisplacementField, covered: Voxels, job: RegisterJob) -> Field:
     return record_of(field, halvings(field, covered.place) if job.cubic_readers else ())
 
 

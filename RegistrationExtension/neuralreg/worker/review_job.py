@@ -33,8 +33,8 @@ def run(job: ReviewJob, progress: Progress = silent) -> Review:
         detail="quick" if job.detail == "quick" else "full",
     )
     report = review(case, read_profile(job.profile), progress)
-    made = maps_of(case, job.maps)
-    maps = {name: Voxels(values, grid) for name, (values, grid) in made.items()}
+    by_name = maps_of(case, job.maps)
+    maps = {name: Voxels(values, grid) for name, (values, grid) in by_name.items()}
     return Review(report.as_record(), maps)
 
 

@@ -21,8 +21,8 @@ from neuralreg.errors import OutOfMemory, UnreadableFile, UnwritableOutput
 from neuralreg.worker.messages import RECORDS, Array
 
 Json = Any
-Made = TypeVar("Made")
-Steps = Generator[None, None, Made]  # work in short steps; what it returns is the result
+Result = TypeVar("Result")
+Steps = Generator[None, None, Result]  # work in short steps; what it returns is the result
 
 SLAB_BYTES = 4 << 20  # a few milliseconds of writing or reading
 
@@ -34,50 +34,58 @@ def slabs(array: Array) -> list[slice]:
     return [slice(start, start + step) for start in range(0, rows, step)]
 
 
-def at_once(steps: Steps[Made]) -> Made:
+def at_once(steps: Steps[Result]) -> Result:
     """What comes out of work in steps, without a pause."""
     while True:
         try:
             next(steps)
         except StopIteration as end:
-            made: Made = end.value
-            return made
+            result: Result = end.value
+            return result
 
 
-def packed(value: object, folder: Path) -> Steps[Json]:
+def arguments_of(job: object) -> Mapping[str, Any]:
+    """A job's record, or a mapping, as arguments by name."""
+    if is_dataclass(job):
+        return {part.name: getattr(job, part.name) for part in fields(job)}
+    if isinstance(job, Mapping):
+        return job
+    raise TypeError(f"a job is a record or a mapping, not {type(job).__name__}")
+
+
+def pack(value: object, folder: Path) -> Steps[Json]:
     """The value as JSON, its arrays as files in the folder.
 
     Raises UnwritableOutput when the folder is closed or the disk full.
     """
     names = (folder / f"{number}.npy" for number in count())
-    found = yield from _packed(value, lambda: next(names))
-    return found
+    return (yield from _pack(value, lambda: next(names)))
 
 
-def _packed(value: object, next_file: Callable[[], Path]) -> Steps[Json]:
+def _pack(value: object, next_file: Callable[[], Path]) -> Steps[Json]:
     if isinstance(value, np.ndarray):
         path = next_file()
-        yield from _written(value, path)
+        yield from _write(value, path)
         return {"array": str(path)}
     if is_dataclass(value):
         named: dict[str, Json] = {"record": type(value).__name__}
         for part in fields(value):
-            named[part.name] = yield from _packed(getattr(value, part.name), next_file)
+            named[part.name] = yield from _pack(getattr(value, part.name), next_file)
         return named
     if isinstance(value, Mapping):
         mapped: dict[str, Json] = {}
         for key, part in value.items():
-            mapped[str(key)] = yield from _packed(part, next_file)
+            mapped[str(key)] = yield from _pack(part, next_file)
         return mapped
     if isinstance(value, list | tuple):
         parts = []
         for part in value:
-            parts.append((yield from _packed(part, next_file)))
+            parts.append((yield from _pack(part, next_file)))
         return parts
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _written(array: Array, path: Path) -> Steps[None]:
+def _write(array: Array, path: Path) -> Steps[None]:
     header = {"descr": array.dtype.str, "fortran_order": False, "shape": array.shape}
     try:
         with path.open("wb") as file:
@@ -94,22 +102,22 @@ def _written(array: Array, path: Path) -> Steps[None]:
         ) from error
 
 
-def unpacked(value: Json) -> Any:
+def unpack(value: Json) -> Any:
     """What was packed; its arrays are memory maps whose changes reach no file.
 
     Raises UnreadableFile when a file is missing or no array, OutOfMemory.
     """
     if isinstance(value, list):
-        return tuple(map(unpacked, value))
+        return tuple(map(unpack, value))
     if not isinstance(value, dict):
         return value
     if set(value) == {"array"}:
-        return _opened(value["array"])
-    parts = {key: unpacked(part) for key, part in value.items() if key != "record"}
+        return _open(value["array"])
+    parts = {key: unpack(part) for key, part in value.items() if key != "record"}
     return RECORDS[value["record"]](**parts) if "record" in value else parts
 
 
-def _opened(path: str) -> Array:
+def _open(path: str) -> Array:
     try:
         array: Array = np.load(path, mmap_mode="c")
     except (OSError, ValueError) as error:

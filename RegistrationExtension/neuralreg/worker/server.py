@@ -29,10 +29,10 @@ from neuralreg.errors import (
     convert_memory_errors,
 )
 from neuralreg.worker.jobs import function_of
-from neuralreg.worker.processes import end_tree, step_back, tree
+from neuralreg.worker.processes import end_tree, lower_priority, tree
 from neuralreg.worker.progress_estimate import REGISTRATION, Pace, Watch
 from neuralreg.worker.protocol import BEAT_S, Message, error_message, line_of
-from neuralreg.worker.serialization import at_once, packed, unpacked
+from neuralreg.worker.serialization import at_once, pack, unpack
 
 IDLE_S = 600.0
 _REPORT_EVERY_S = 0.1
@@ -71,7 +71,7 @@ class Server:
         if self._warm:
             _warm_up()
         job = self._jobs.get()
-        while job is not None and self._done(job):
+        while job is not None and self._do(job):
             try:
                 job = self._jobs.get(timeout=self._idle_s)
             except Empty:
@@ -101,7 +101,7 @@ class Server:
             self._sink.write(line_of(message))
             self._sink.flush()
 
-    def _done(self, message: Message) -> bool:
+    def _do(self, message: Message) -> bool:
         """Whether the worker can go on after this job."""
         job = str(message.get("id", ""))
         try:
@@ -123,8 +123,8 @@ class Server:
             function = function_of(message["kind"])
             report = _Report(self, job, self._pace_of(message))
             with convert_memory_errors():
-                value = function(unpacked(message["arguments"]), report)
-                answer = at_once(packed(value, Path(message["folder"])))
+                value = function(unpack(message["arguments"]), report)
+                result = at_once(pack(value, Path(message["folder"])))
             report.watch.end()
         except OutOfMemory:
             traceback.print_exc()  # the log tells where
@@ -132,11 +132,11 @@ class Server:
         except RegistrationError:
             raise
         except ModuleNotFoundError as error:
-            raise _missing(error) from error
+            raise _package_missing(error) from error
         except Exception as error:  # the boundary of the process
             traceback.print_exc()
             raise _unforeseen(error) from error
-        return answer
+        return result
 
 
 class _Report:
@@ -165,7 +165,7 @@ def _warm_up() -> None:
         _log.warning("jobs that compute will fail here: %s", error)
 
 
-def _missing(error: ModuleNotFoundError) -> PackageMissing:
+def _package_missing(error: ModuleNotFoundError) -> PackageMissing:
     return PackageMissing(
         f"the Python that computes lacks the package {error.name}",
         where=sys.executable,
@@ -177,7 +177,7 @@ def _unforeseen(error: Exception) -> WorkerFailed:
     """What went wrong, in words."""
     text = f"{type(error).__name__}: {error}"
     return WorkerFailed(
-        "the job failed for a reason that nobody foresaw",
+        "the job failed for an unforeseen reason",
         got=text.splitlines()[0],
         remedy="Please report it, with the log.",
     )
@@ -211,7 +211,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     logging.basicConfig(format="%(levelname)s: %(message)s")
     if options.background:
-        step_back()
+        lower_priority()
     server = Server(
         sys.stdin.buffer,
         _own_output(),

@@ -40,7 +40,7 @@ def voxels_of(source: Source, *, labels: bool = False) -> Voxels:
     return Voxels(array.contiguous().numpy(), image.grid, labels=labels)
 
 
-def stored(voxels: Voxels) -> Image:
+def image_in_own_space(voxels: Voxels) -> Image:
     """The voxels in their own space."""
     data = voxels.data
     values = torch.from_numpy(
@@ -53,25 +53,25 @@ def stored(voxels: Voxels) -> Image:
 def image_of(voxels: Voxels) -> Image:
     """The image in the world; what is bent is resampled once onto its straight grid."""
     if voxels.bend is None:
-        return stored(voxels)
-    return _warped(voxels, DisplacementField.identity(voxels.place), voxels.place)
+        return image_in_own_space(voxels)
+    return _warp(voxels, DisplacementField.identity(voxels.place), voxels.place)
 
 
-def brought(voxels: Voxels, field: DisplacementField, grid: Grid) -> Array:
-    """What stands where `field` leads to, on `grid`, resampled once from the stored voxels.
+def warp_voxels(voxels: Voxels, field: DisplacementField, grid: Grid) -> Array:
+    """The values where `field` leads to, on `grid`, resampled once from the stored voxels.
 
     In the stored type, (z, y, x), with several channels (z, y, x, c).
     """
-    values = _warped(voxels, field, grid).data
+    values = _warp(voxels, field, grid).data
     array = (values.movedim(0, -1) if len(values) > 1 else values[0]).contiguous().numpy()
     return np.asarray(array, voxels.data.dtype)
 
 
-def _warped(voxels: Voxels, field: DisplacementField, grid: Grid) -> Image:
+def _warp(voxels: Voxels, field: DisplacementField, grid: Grid) -> Image:
     if voxels.bend is not None:
         bend = field_of(voxels.bend)
         field = compose(_as_fine(field, bend.grid), bend)
-    image = stored(voxels)
+    image = image_in_own_space(voxels)
     if voxels.labels:
         return warp(image, field, grid, interpolation="nearest")
     return warp(image, field, grid, outside=float(image.data.min()))
@@ -90,13 +90,13 @@ def mask_of(layers: tuple[Source, ...], grid: Grid) -> Image | None:
 
     One straight layer stays on its own grid; several are brought to `grid`.
     """
-    found = [voxels_of(layer, labels=True) for layer in layers]
-    if not found:
+    masks = [voxels_of(layer, labels=True) for layer in layers]
+    if not masks:
         return None
-    if len(found) == 1 and found[0].bend is None:
-        return Image(_counts(found[0], stored(found[0])), found[0].grid)
+    if len(masks) == 1 and masks[0].bend is None:
+        return Image(_counts(masks[0], image_in_own_space(masks[0])), masks[0].grid)
     identity = DisplacementField.identity(grid)
-    parts = [_counts(layer, _warped(layer, identity, grid)) for layer in found]
+    parts = [_counts(layer, _warp(layer, identity, grid)) for layer in masks]
     return Image(reduce(torch.logical_or, parts), grid)
 
 

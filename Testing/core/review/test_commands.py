@@ -28,7 +28,7 @@ from neuralreg.review.workflow.worklist import (
 )
 from neuralreg.worker.jobs import function_of
 from neuralreg.worker.messages import Field, ReviewJob, Voxels
-from neuralreg.worker.serialization import at_once, packed, unpacked
+from neuralreg.worker.serialization import at_once, pack, unpack
 from typer.testing import CliRunner
 
 from Testing.support.phantom import CUBE
@@ -207,13 +207,13 @@ def review_job(case: dict, **more: object) -> ReviewJob:
 
 def handed(job: ReviewJob, folder: Path):
     """The job through the worker's own packing, there and back."""
-    from neuralreg.worker.client import arguments_of
+    from neuralreg.worker.serialization import arguments_of
 
     for name in ("in", "out"):
         (folder / name).mkdir()
-    arguments = unpacked(json.loads(json.dumps(at_once(packed(arguments_of(job), folder / "in")))))
+    arguments = unpack(json.loads(json.dumps(at_once(pack(arguments_of(job), folder / "in")))))
     value = function_of("review")(arguments, silent)
-    return unpacked(json.loads(json.dumps(at_once(packed(value, folder / "out")))))
+    return unpack(json.loads(json.dumps(at_once(pack(value, folder / "out")))))
 
 
 def test_the_worker_gives_the_same_report_and_the_maps(a_case, tmp_path):

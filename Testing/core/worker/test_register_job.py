@@ -28,7 +28,7 @@ from neuralreg.registration.result import Outcome, RegistrationResult
 from neuralreg.worker.jobs import register_job
 from neuralreg.worker.messages import RegisterJob, Voxels
 from neuralreg.worker.register_job import run
-from neuralreg.worker.serialization import at_once, packed, unpacked
+from neuralreg.worker.serialization import at_once, pack, unpack
 from neuralreg.worker.shared_images import field_of, image_of, record_of
 
 from Testing.support.phantom import CUBE, seen
@@ -196,8 +196,8 @@ def test_every_option_reaches_the_engine(a_pair, a_known_engine):
 @pytest.mark.parametrize("refinement", [None, FieldRefinement(steps=3), WeightRefinement(steps=4)])
 def test_options_come_through_the_line_to_the_worker_as_they_were(tmp_path, refinement):
     options = CHANGED.replace(refinement=refinement)
-    line = json.loads(json.dumps(at_once(packed({"options": options}, tmp_path))))
-    assert unpacked(line)["options"] == options
+    line = json.loads(json.dumps(at_once(pack({"options": options}, tmp_path))))
+    assert unpack(line)["options"] == options
 
 
 def test_options_may_be_names_and_numbers_as_json_has_them(a_pair):

@@ -12,7 +12,7 @@ from neuralreg.errors import InvalidImage, UnreadableFile, UnwritableOutput
 from neuralreg.geometry.grid import Grid
 from neuralreg.registration.options import FieldRefinement, RegistrationOptions
 from neuralreg.worker.messages import Field, RegisterJob, Voxels
-from neuralreg.worker.serialization import SLAB_BYTES, at_once, packed, slabs, unpacked
+from neuralreg.worker.serialization import SLAB_BYTES, at_once, pack, slabs, unpack
 
 TYPES = [np.uint8, np.int8, np.int16, np.uint16, np.int32, np.uint32, np.float32, np.float64]
 GRID = Grid((7, 6, 5), (1.0, 2.0, 3.0), (-4.0, 5.0, 6.5), (1, 0, 0, 0, 1, 0, 0, 0, 1))
@@ -20,7 +20,7 @@ GRID = Grid((7, 6, 5), (1.0, 2.0, 3.0), (-4.0, 5.0, 6.5), (1, 0, 0, 0, 1, 0, 0, 
 
 def sent(value, folder):
     """The value after its way through text and files."""
-    return unpacked(json.loads(json.dumps(at_once(packed(value, folder)))))
+    return unpack(json.loads(json.dumps(at_once(pack(value, folder)))))
 
 
 @pytest.mark.parametrize("dtype", TYPES)
@@ -34,7 +34,7 @@ def test_an_array_of_any_type_arrives_as_it_was(dtype, tmp_path):
 
 def test_an_array_is_a_plain_numpy_file(tmp_path):
     array = np.random.default_rng(0).normal(size=GRID.shape)
-    at_once(packed({"a": array}, tmp_path))
+    at_once(pack({"a": array}, tmp_path))
     (file,) = tmp_path.iterdir()
     assert np.array_equal(np.load(file), array)
 
@@ -66,20 +66,20 @@ def test_the_reader_can_write_to_what_arrived_without_changing_the_file(tmp_path
 
 def test_an_array_is_written_in_steps_of_a_few_megabytes(tmp_path):
     array = np.zeros((64, 256, 256), np.float32)
-    steps = sum(1 for _ in packed(array, tmp_path))
+    steps = sum(1 for _ in pack(array, tmp_path))
     assert steps == len(slabs(array)) == array.nbytes // SLAB_BYTES
 
 
 def test_a_full_or_missing_folder_is_said_in_words(tmp_path):
     with pytest.raises(UnwritableOutput, match="handed over"):
-        at_once(packed(np.zeros(3), tmp_path / "missing"))
+        at_once(pack(np.zeros(3), tmp_path / "missing"))
 
 
 def test_a_missing_or_broken_file_is_said_in_words(tmp_path):
     (tmp_path / "a.npy").write_bytes(b"no array")
     for name in ("a.npy", "b.npy"):
         with pytest.raises(UnreadableFile, match="handed over"):
-            unpacked({"array": str(tmp_path / name)})
+            unpack({"array": str(tmp_path / name)})
 
 
 def test_too_little_memory_for_an_array_is_not_taken_for_a_broken_file(tmp_path):
@@ -91,9 +91,9 @@ def test_too_little_memory_for_an_array_is_not_taken_for_a_broken_file(tmp_path)
     code = (
         "import resource\n"
         "from neuralreg.errors import OutOfMemory\n"
-        "from neuralreg.worker.serialization import unpacked\n"
+        "from neuralreg.worker.serialization import unpack\n"
         "resource.setrlimit(resource.RLIMIT_DATA, (1 << 31, 1 << 31))\n"
-        f"try: unpacked({{'array': {str(path)!r}}})\n"
+        f"try: unpack({{'array': {str(path)!r}}})\n"
         "except OutOfMemory as error: print(error)"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -23,12 +23,12 @@ from neuralreg.errors import (
     WeightsUnavailable,
     WorkerFailed,
 )
-from neuralreg.worker.client import Worker, environment
 from neuralreg.worker.messages import RegisterJob, Voxels
-from neuralreg.worker.processes import tree
+from neuralreg.worker.processes import environment, tree
 
-from Testing.support.paths import TEST_DATA
+from Testing.support.paths import ROOT, TEST_DATA
 from Testing.support.phantom import CUBE, seen
+from Testing.support.worker_client import Worker
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are tested")
 
@@ -241,7 +241,7 @@ def test_a_launcher_that_greets_is_no_garbage():
 def test_a_worker_whose_owner_dies_ends_with_its_children_and_his_files(temporary):
     owner = f"""
 import os, signal, sys
-from neuralreg.worker.client import Worker
+from Testing.support.worker_client import Worker
 worker = Worker({ODD!r})
 def die(fraction, stage):
     if stage == "waiting":
@@ -250,7 +250,7 @@ def die(fraction, stage):
 worker.run("family", {{}}, die)
 """
     done = subprocess.run(
-        [sys.executable, "-c", owner], capture_output=True, env=environment("test")
+        [sys.executable, "-c", owner], capture_output=True, env=environment("test"), cwd=ROOT
     )
     assert done.returncode == -signal.SIGKILL
     assert gone({int(done.stdout)}, within_s=5.0)

@@ -359,7 +359,7 @@ def misbehave(the_application, panel, wait_until):
     [
         ("garbage", "nobody can read", ""),
         ("hog", "too little memory", "MemoryError"),
-        ("stumble", "for a reason that nobody foresaw", "ZeroDivisionError"),
+        ("stumble", "for an unforeseen reason", "ZeroDivisionError"),
         ("freeze", "no sign of life", ""),
     ],
 )

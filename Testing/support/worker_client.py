@@ -1,4 +1,4 @@
-"""A worker for plain Python programs: tests, batch runs, whatever has no event loop.
+"""A worker for programs without an event loop: the tests drive the real process with it.
 
 with Worker() as worker:
     result = worker.run("register", RegisterJob(fixed="fixed.nii.gz", moving="moving.nii.gz"))
@@ -14,7 +14,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
 from itertools import count
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -22,34 +21,20 @@ from typing import Any
 
 from neuralreg.errors import OutOfMemory, RegistrationError, WorkerFailed
 from neuralreg.progress import Progress, silent
-from neuralreg.worker.processes import MARK, end_tree
-from neuralreg.worker.protocol import SILENT_S, Answers, Log, Message, died, error_of, hung, line_of
-from neuralreg.worker.serialization import at_once, packed, unpacked
+from neuralreg.worker.processes import MARK, end_tree, environment
+from neuralreg.worker.protocol import (
+    SILENT_S,
+    Answers,
+    Log,
+    Message,
+    error_of,
+    line_of,
+    worker_exited,
+    worker_timed_out,
+)
+from neuralreg.worker.serialization import arguments_of, at_once, pack, unpack
 
 _STEP_S = 0.2  # how often a progress is asked, at least: it may want to cancel
-
-
-def environment(mark: str, base: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment of a worker: this package can be found, and idle threads sleep.
-
-    mark: something that no other worker has; all that it starts can be found by it.
-    """
-    found = dict(os.environ if base is None else base)
-    package = str(Path(__file__).resolve().parents[2])
-    found["PYTHONPATH"] = os.pathsep.join(filter(None, [package, found.get("PYTHONPATH")]))
-    found.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    found["PYTHONUNBUFFERED"] = "1"
-    found[MARK] = mark
-    return found
-
-
-def arguments_of(job: object) -> Mapping[str, Any]:
-    """A job's record, or a mapping, as arguments by name."""
-    if is_dataclass(job):
-        return {part.name: getattr(job, part.name) for part in fields(job)}
-    if isinstance(job, Mapping):
-        return job
-    raise TypeError(f"a job is a record or a mapping, not {type(job).__name__}")
 
 
 class Worker:
@@ -99,36 +84,36 @@ class Worker:
             dir=self._scratch.name, ignore_cleanup_errors=True
         ) as folder:
             (into := Path(folder, "in")).mkdir()
-            (back := Path(folder, "out")).mkdir()
-            arguments = at_once(packed(arguments_of(job), into))
-            message = {"type": "job", "id": name, "kind": kind, "folder": str(back)}
+            (results := Path(folder, "out")).mkdir()
+            arguments = at_once(pack(arguments_of(job), into))
+            message = {"type": "job", "id": name, "kind": kind, "folder": str(results)}
             message["arguments"] = arguments
             try:
                 value = self._attempt(message, progress)
-            except _Retired:  # it had been idle for long just when the job came
+            except _WorkerRetired:  # it had been idle for long just when the job came
                 value = self._attempt(message, progress)
-            return unpacked(value)
+            return unpack(value)
 
     def _attempt(self, message: Message, progress: Progress) -> Any:
-        process = self._running()
+        process = self._live_process()
         try:
             process.send(message)
-            return self._answer(process, progress)
-        except _Told as told:
-            if isinstance(told.error, OutOfMemory):
+            return self._await_result(process, progress)
+        except _JobFailed as failure:
+            if isinstance(failure.error, OutOfMemory):
                 process.end()  # what it holds goes back to the system
-            raise told.error from None
+            raise failure.error from None
         except BaseException:
             process.end()
             raise
 
-    def _running(self) -> _Process:
+    def _live_process(self) -> _Process:
         if self._process is None or not self._process.runs:
             command = [*self._command, "--scratch", self._scratch.name]
             self._process = _Process(command, self._environment, self._silent_s)
         return self._process
 
-    def _answer(self, process: _Process, progress: Progress) -> Any:
+    def _await_result(self, process: _Process, progress: Progress) -> Any:
         last = (0.0, "starting")
         progress(*last)
         while True:
@@ -136,9 +121,9 @@ class Worker:
             if message is not None and message["type"] == "result":
                 return message["value"]
             if message is not None and message["type"] == "error":
-                raise _Told(error_of(message))
+                raise _JobFailed(error_of(message))
             if message is not None and message["type"] == "bye":
-                raise _Retired
+                raise _WorkerRetired
             if message is not None and message["type"] == "progress":
                 last = (message["fraction"], message["stage"])
             progress(*last)
@@ -150,7 +135,7 @@ class Worker:
         self._scratch.cleanup()
 
 
-class _Told(Exception):
+class _JobFailed(Exception):
     """The worker is well and said that the job failed."""
 
     def __init__(self, error: RegistrationError) -> None:
@@ -158,7 +143,7 @@ class _Told(Exception):
         self.error = error
 
 
-class _Retired(Exception):
+class _WorkerRetired(Exception):
     """The worker ended for want of work."""
 
 
@@ -205,7 +190,7 @@ class _Process:
         except BrokenPipeError:
             self._readers[0].join()  # its last words
             if any(message["type"] == "bye" for message in self._unread()):
-                raise _Retired from None
+                raise _WorkerRetired from None
             self._raise_death()
 
     def _unread(self) -> Iterator[Message]:
@@ -219,7 +204,7 @@ class _Process:
             message = self._messages.get(timeout=timeout_s)
         except Empty:
             if time.monotonic() > self._heard + self._silent_s:
-                raise hung(self._silent_s) from None
+                raise worker_timed_out(self._silent_s) from None
             return None
         self._heard = time.monotonic()
         if message is None:
@@ -232,7 +217,7 @@ class _Process:
         end_tree({self.pid}, self._mark)
         self._popen.wait()
         assert self._popen.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it died with a job half read
+        with contextlib.suppress(BrokenPipeError):  # it ended with a job half read
             self._popen.stdin.close()
         for reader in self._readers:  # each closes what it reads
             reader.join(timeout=1.0)
@@ -241,7 +226,7 @@ class _Process:
         code = self._popen.wait()
         end_tree({self.pid}, self._mark)  # what it started
         self._readers[1].join(timeout=1.0)
-        raise died(code, -code if code < 0 else None, self.log.text)
+        raise worker_exited(code, -code if code < 0 else None, self.log.text)
 
     def _read(self) -> None:
         assert self._popen.stdout is not None
