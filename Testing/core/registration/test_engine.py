@@ -1,6 +1,7 @@
 """register(), end to end, on images with a known answer."""
 
 import json
+from dataclasses import replace
 
 import neuralreg
 import numpy as np
@@ -20,6 +21,7 @@ from neuralreg.io.itk import image_to_itk
 from neuralreg.registration.engine import refine, register
 from neuralreg.registration.instance_optimization import WeightFit
 from neuralreg.registration.options import FieldRefinement, LinearAlignment
+from neuralreg.registration.pipeline import BothDirections
 from neuralreg.zoo.card import ModelCard
 from neuralreg.zoo.registry import model_card
 
@@ -303,3 +305,12 @@ def test_every_candidate_must_have_weights_that_can_be_fitted(monkeypatch):
     result = register(seen(SQUARE), seen(SQUARE), linear="none", refinement=WeightRefinement())
     assert {id(network) for network in checked} == {id(each) for each in networks.values()}
     assert any("was tried and left: it folds" in warning for warning in result.warnings)
+
+
+@pytest.mark.parametrize(("loss", "fails"), [(3e-7, False), (-0.1, False), (0.01, True)])
+def test_only_a_real_loss_of_similarity_speaks_against_a_result(loss, fails):
+    """A kept linear alignment is not called worse than itself, for the sake of rounding."""
+    result = register(seen(SQUARE), seen(SQUARE), linear="none")
+    outcome = replace(result.outcome, similarity_linear=1.0, similarity_final=1.0 - loss)
+    both = BothDirections(result.field, result.inverse_field, outcome)
+    assert (both.failed_checks() is not None) == fails

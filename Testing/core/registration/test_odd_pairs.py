@@ -16,6 +16,7 @@ from neuralreg.geometry.image import Image
 from neuralreg.io.image_files import read_image
 from neuralreg.io.itk import image_to_itk, to_itk
 from neuralreg.registration.engine import register
+from neuralreg.registration.options import FieldRefinement
 from neuralreg.registration.result import RegistrationResult
 
 
@@ -41,6 +42,7 @@ class Refused:
     words: str
 
 
+FEW_STEPS = FieldRefinement(steps=8)  # enough for these errors, and a third faster
 TABLE = {
     "od01_oblique": Right(tre_mm=2.0),  # the grid is turned, the head hardly
     "od02_axes": Right(tre_mm=2.0),  # permuted and flipped axes
@@ -125,7 +127,8 @@ def check_alignment(folder: Path, fixed: Image, moving: Image, result: Registrat
 def test_an_odd_pair_is_aligned_and_each_repair_is_named(pair, odd_pairs):
     folder = odd_pairs / pair
     fixed, moving, notes = read_pair(folder, TABLE[pair].suffix)
-    result = register(fixed, moving)
+    refinement = None if "was kept" in TABLE[pair].warning else FEW_STEPS
+    result = register(fixed, moving, refinement=refinement)
     check_warnings(notes + list(result.warnings), TABLE[pair].warning, folder)
     check_alignment(folder, fixed, moving, result)
 
