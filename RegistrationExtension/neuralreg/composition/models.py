@@ -118,7 +118,8 @@ def multi_resolution(*models: nn.Module) -> nn.Module:
 def inverse_consistent(network: nn.Module, *, steps: int = 7) -> nn.Module:
     """The model that gives inverse transforms when its images are exchanged, by construction.
 
-    network: answers with a velocity; half of its difference for both orders is used.
+    Args:
+        network: answers with a velocity; half of its difference for both orders is used.
     """
 
     def rule(parts: nn.ModuleList, fixed: Tensor, moving: Tensor) -> Transform:
@@ -233,8 +234,9 @@ def offer(
 ) -> ModelCard:
     """Let `register(..., model=name)` use a model, until the program ends; its card.
 
-    shape: samples (z y x) that the field of view of the fixed image is divided into. intensity:
-    rule of the card. For the command line and the panel: see `neuralreg models import`.
+    Args:
+        shape: samples (z y x) that the field of view of the fixed image is divided into. intensity:
+            rule of the card. For the command line and the panel: see `neuralreg models import`.
     """
     from neuralreg.zoo.network import LoadedNetwork
 

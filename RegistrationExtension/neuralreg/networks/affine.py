@@ -20,7 +20,9 @@ from neuralreg.networks.network import Output, RegistrationModule
 class AffineNetwork(nn.Module):
     """An affine correction for a pair, in normalized coordinates, components x y z.
 
-    width: channels of the first layer. halvings: layers, each of half the resolution.
+    Args:
+        width: channels of the first layer.
+        halvings: layers, each of half the resolution.
     """
 
     def __init__(self, dimension: int, *, width: int = 8, halvings: int = 4) -> None:

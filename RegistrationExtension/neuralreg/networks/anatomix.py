@@ -23,9 +23,13 @@ _POOLS = {"max": nn.MaxPool3d, "average": nn.AvgPool3d}
 class Anatomix(Network):
     """A U-Net that describes each voxel by some numbers.
 
-    levels: halvings. start: channels at full resolution. outputs: numbers per voxel.
-    norm: "batch", or "instance" with `epsilon`. pooling: "max" or "average".
-    rise: "nearest" or "trilinear".
+    Args:
+        levels: halvings.
+        start: channels at full resolution.
+        outputs: numbers per voxel.
+        norm: "batch", or "instance" with `epsilon`.
+        pooling: "max" or "average".
+        rise: "nearest" or "trilinear".
     """
 
     def __init__(

@@ -24,10 +24,16 @@ _FEATURES = ((16, 32, 32), (32, 32, 16))
 class AVSM(RegistrationModule):
     """Affine steps, then velocity steps, each seeing what the ones before have made of the pair.
 
-    dimension: of the images. affine_steps, velocity_steps: of the same two networks.
-    sigmas, weights: of the Gaussians, in samples, whose sum makes a velocity out of a momentum.
-    features: of the U-Net. Images are (n, 1, z, y, x), or (n, 1, y, x), in 0..1; sizes divide by 2
-    to the number of its levels.
+    Images are (n, 1, z, y, x), or (n, 1, y, x), in 0..1; sizes divide by 2 to the number of its
+    levels.
+
+    Args:
+        dimension: of the images.
+        affine_steps: of the same two networks.
+        velocity_steps: of the same two networks.
+        sigmas: of the Gaussians, in samples, whose sum makes a velocity out of a momentum.
+        weights: of the Gaussians, in samples, whose sum makes a velocity out of a momentum.
+        features: of the U-Net.
     """
 
     output = Output("displacement", "normalized", "xyz")

@@ -59,10 +59,12 @@ class ConditionalBlock(nn.Module):
 class ConditionalLapIRN(PyramidLevel):
     """The finest of three conditional levels.
 
-    widths: of the coarse, the middle and the fine level: encoder, inner, up, output.
-    normalize: whether instances are normalized before they are styled.
-    Images are (1, 1, z, y, x), or (1, 1, y, x), in 0..1; sizes divide by 8. With
-    normalization the result depends on how much background is in the field of view.
+    Images are (1, 1, z, y, x), or (1, 1, y, x), in 0..1; sizes divide by 8. With normalization the
+    result depends on how much background is in the field of view.
+
+    Args:
+        widths: of the coarse, the middle and the fine level: encoder, inner, up, output.
+        normalize: whether instances are normalized before they are styled.
     """
 
     def __init__(
@@ -85,7 +87,8 @@ class ConditionalLapIRN(PyramidLevel):
     def forward(self, fixed: Tensor, moving: Tensor, *, smoothness: float = 0.1) -> Tensor:
         """Displacement (1, d, z, y, x), fixed to moving, normalized, components x y z.
 
-        smoothness: 0 (follows every detail, may fold) to 1 (stiff).
+        Args:
+            smoothness: 0 (follows every detail, may fold) to 1 (stiff).
         """
         return self.predict(fixed, moving, code=fixed.new_full((1, 1), smoothness)).field
 

@@ -18,7 +18,10 @@ _MARGIN = 0.015  # normalized units by which an absent place is worse than the m
 class DIRAC(ConditionalLapIRN):
     """Conditional LapIRN without normalization, with a map of absent correspondence.
 
-    width: channels of all layers. Images are (1, 1, z, y, x) in 0..1; sizes divide by 8.
+    Images are (1, 1, z, y, x) in 0..1; sizes divide by 8.
+
+    Args:
+        width: channels of all layers.
     """
 
     dimensions = (3,)
@@ -29,7 +32,8 @@ class DIRAC(ConditionalLapIRN):
     def forward(self, fixed: Tensor, moving: Tensor, *, smoothness: float = 0.3) -> Tensor:
         """Displacement (1, 3, z, y, x), fixed to moving, normalized, components x y z.
 
-        smoothness: 0 (follows every detail, may fold) to 1 (stiff).
+        Args:
+            smoothness: 0 (follows every detail, may fold) to 1 (stiff).
         """
         return super().forward(fixed, moving, smoothness=smoothness)
 

@@ -18,9 +18,12 @@ _POOL = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
 class DIRNet(RegistrationModule):
     """The classic of 2D registration; also for 3D.
 
-    dimension: of the images. width: channels of all layers. halvings: a control point stands for
-    two to this power of samples along each axis.
     Images are (n, 1, y, x), or (n, 1, z, y, x), in 0..1, of any size above 2 to the `halvings`.
+
+    Args:
+        dimension: of the images.
+        width: channels of all layers.
+        halvings: a control point stands for two to this power of samples along each axis.
     """
 
     output = Output("displacement", "voxel", "xyz")

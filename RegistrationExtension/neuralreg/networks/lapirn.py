@@ -32,9 +32,11 @@ class ResidualBlock(nn.Module):
 class LapIRN(PyramidLevel):
     """The finest of three levels.
 
-    start_channel: the authors' unit of width; all layers have four times as many.
-    diffeomorphic: whether the levels add up a velocity, which is then integrated.
     Images are (1, 1, z, y, x), or (1, 1, y, x), in 0..1; sizes divide by 8.
+
+    Args:
+        start_channel: the authors' unit of width; all layers have four times as many.
+        diffeomorphic: whether the levels add up a velocity, which is then integrated.
     """
 
     def __init__(

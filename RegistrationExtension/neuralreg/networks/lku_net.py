@@ -24,8 +24,9 @@ _LARGE = {"ec3", "ec5", "ec7", "ec9"}
 class LargeKernel(nn.Module):
     """A large kernel, a small one, a single one and the input, summed: one merged convolution.
 
-    parallel: whether the kernels stay three and are summed at each use, as in training: a step
-    moves them otherwise than their sum.
+    Args:
+        parallel: whether the kernels stay three and are summed at each use, as in training: a step
+            moves them otherwise than their sum.
     """
 
     def __init__(self, channels: int, kernel: int, dimension: int, parallel: bool = False) -> None:
@@ -95,10 +96,13 @@ def _center(kernel: Tensor, size: int) -> Tensor:
 class LKUNet(SYMNetUNet):
     """Displacement or velocity from a U-Net with large kernels.
 
-    start_channel: at full resolution. kernel: samples along each axis of the large kernels.
-    diffeomorphic: whether the answer is a velocity, which is then integrated. parallel: see
-    `LargeKernel`.
     Images are (1, 1, z, y, x), or (1, 1, y, x), in 0..1; sizes divide by 16.
+
+    Args:
+        start_channel: at full resolution.
+        kernel: samples along each axis of the large kernels.
+        diffeomorphic: whether the answer is a velocity, which is then integrated.
+        parallel: see `LargeKernel`.
     """
 
     output = Output("displacement", "normalized", "zyx")

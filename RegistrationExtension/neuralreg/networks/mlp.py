@@ -19,8 +19,11 @@ from neuralreg.networks.network import Output, RegistrationModule
 class MLP(RegistrationModule):
     """Displacement from all samples of both images at once.
 
-    shape: samples z y x, the same for all images. widths: of the hidden layers.
     Starts from the identity.
+
+    Args:
+        shape: samples z y x, the same for all images.
+        widths: of the hidden layers.
     """
 
     output = Output("displacement", "unit", "xyz")

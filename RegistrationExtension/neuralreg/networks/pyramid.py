@@ -56,8 +56,11 @@ def convolution(dimension: int, inputs: int, outputs: int, stride: int = 1) -> n
 class PyramidLevel(RegistrationModule):
     """One level of the pyramid, with the coarser ones inside.
 
-    dimension: of the images. block: makes a residual block for a number of channels; it is called
-    with its input and with the `code` that `predict` got. coarser: None for the coarsest level.
+    Args:
+        dimension: of the images.
+        block: makes a residual block for a number of channels; it is called with its input and with
+            the `code` that `predict` got.
+        coarser: None for the coarsest level.
     """
 
     output = Output("displacement", "normalized", "xyz")
@@ -106,7 +109,8 @@ class PyramidLevel(RegistrationModule):
     ) -> LevelOutput:
         """What this level and the coarser ones predict for two images (n, 1, z, y, x).
 
-        velocity: whether the field is a velocity, to be integrated wherever it displaces.
+        Args:
+            velocity: whether the field is a velocity, to be integrated wherever it displaces.
         """
         if self.levels == 1:
             return self._run(torch.cat((moving, fixed), 1), None, code)

@@ -108,7 +108,10 @@ class Merging(nn.Module):
 class Swin(nn.Module):
     """Features of an image at a fourth of its resolution, an eighth, and so on.
 
-    inputs: channels. window: samples z y x. stages: from fine to coarse.
+    Args:
+        inputs: channels.
+        window: samples z y x.
+        stages: from fine to coarse.
     """
 
     def __init__(self, inputs: int, window: Triple, stages: Sequence[Stage]) -> None:

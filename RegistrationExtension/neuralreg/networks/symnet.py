@@ -39,8 +39,10 @@ def _head(dimension: int, channels: int) -> nn.Sequential:
 class SYMNet(SYMNetUNet):
     """Symmetric diffeomorphic registration.
 
-    start_channel: at full resolution. Images are (1, 1, z, y, x), or (1, 1, y, x), in 0..1; sizes
-    divide by 16.
+    Images are (1, 1, z, y, x), or (1, 1, y, x), in 0..1; sizes divide by 16.
+
+    Args:
+        start_channel: at full resolution.
     """
 
     output = Output("displacement", "voxel", "xyz")

@@ -39,9 +39,11 @@ _RISE = {"up1": 8, "up2": 4, "up3": 2, "up4": 2}
 class SYMNetUNet(RegistrationModule):
     """Features of an image pair, at its own resolution.
 
-    start: channels at full resolution. bottom: channels at the lowest one, in units of `start`.
-    layer: makes a convolution with its activation from name, channels in and out, and stride.
-    rise: makes what doubles the size, from a number of channels.
+    Args:
+        start: channels at full resolution.
+        bottom: channels at the lowest one, in units of `start`.
+        layer: makes a convolution with its activation from name, channels in and out, and stride.
+        rise: makes what doubles the size, from a number of channels.
     """
 
     divisor = 16

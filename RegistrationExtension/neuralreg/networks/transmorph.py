@@ -49,10 +49,15 @@ class Rise(nn.Module):
 class TransMorph(RegistrationModule):
     """Displacement from a transformer that sees both images.
 
-    width: channels of the first stage; 96 is the authors' base model, 48 their small one.
-    depths, heads: blocks and attention heads per stage. window: samples z y x at a fourth of the
-    resolution. head: channels before the answer. Stochastic depth, which the authors use in
-    training, is left out. Images are (1, 1, z, y, x) in 0..1; sizes divide by 32.
+    Stochastic depth, which the authors use in training, is left out. Images are (1, 1, z, y, x) in
+    0..1; sizes divide by 32.
+
+    Args:
+        width: channels of the first stage; 96 is the authors' base model, 48 their small one.
+        depths: blocks and attention heads per stage.
+        heads: blocks and attention heads per stage.
+        window: samples z y x at a fourth of the resolution.
+        head: channels before the answer.
     """
 
     output = Output("displacement", "voxel", "zyx")

@@ -32,10 +32,14 @@ class ConvolutionBlock(nn.Module):
 class UNet(nn.Module):
     """Features at the resolution of the input, or at half of it.
 
-    inputs: channels. features: of the encoder and of the decoder, one number per convolution; what
-    the decoder has more than the encoder follows at the highest resolution. per_level: convolutions
-    between two changes of resolution. half_resolution: leaves out the last step up.
     `outputs` is the number of channels that come out.
+
+    Args:
+        inputs: channels.
+        features: of the encoder and of the decoder, one number per convolution; what the decoder
+            has more than the encoder follows at the highest resolution.
+        per_level: convolutions between two changes of resolution.
+        half_resolution: leaves out the last step up.
     """
 
     def __init__(

@@ -29,11 +29,17 @@ _OLDER = {
 class VoxelMorph(RegistrationModule):
     """The classic network (VxmDense), with the key layout of its PyTorch files.
 
-    features: of encoder and decoder. per_level: convolutions per level. int_steps: squarings; 0 for
-    a plain displacement. int_downsize: how much coarser the velocity is integrated.
-    half_res: whether the U-Net already ends at half of the resolution.
     Images are (1, 1, z, y, x), or (1, 1, y, x), in 0..1; sizes divide by 2 to the number of levels.
-    Raises InvalidOption when half_res is not integrated at half of the resolution.
+
+    Args:
+        features: of encoder and decoder.
+        per_level: convolutions per level.
+        int_steps: squarings; 0 for a plain displacement.
+        int_downsize: how much coarser the velocity is integrated.
+        half_res: whether the U-Net already ends at half of the resolution.
+
+    Raises:
+        InvalidOption: half_res is not integrated at half of the resolution.
     """
 
     output = Output("displacement", "voxel", "zyx")

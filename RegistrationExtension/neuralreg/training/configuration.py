@@ -49,11 +49,18 @@ class Problem:
 def read_configuration(files: Sequence[str | Path], overrides: Sequence[str] = ()) -> Configuration:
     """The configuration that some files make together; its `source` holds the plain values.
 
-    files: merged from left to right, the last one wins; lists are replaced as a whole.
-    overrides: "key.of.something=value", merged last.
-    What `model.start_from` brings is in it.
-    Raises UnreadableFile, and InvalidOption with all problems: file, line, key, what was given,
-    what is allowed; and what `take_over_start` raises.
+    Args:
+        files: merged from left to right, the last one wins; lists are replaced as a whole.
+        overrides: "key.of.something=value", merged last.
+
+    Returns:
+        The configuration, with what `model.start_from` brings.
+
+    Raises:
+        UnreadableFile: a file is missing, or no YAML.
+        InvalidOption: with all problems: file, line, key, what was given, what is allowed.
+        IncompatibleModel: a training cannot start from the model that is named.
+        WeightsUnavailable: its weights are not on this machine.
     """
     from neuralreg.training.model.fine_tuning import take_over_start  # loads torch
 

@@ -20,21 +20,23 @@ class _Record(BaseModel):
 class Input(_Record):
     """What a model wants to see. Lists over axes are z y x, as in the array.
 
-    dimensions: of the images.
-    space: "fixed", the field of view of the fixed image in cubic voxels, as many as `most_samples`
-    allows; "whole", that field of view in `shape` samples, whatever their spacing; "placed", a
-    grid of `shape` and `spacing_mm` whose sample `center` lies on the center of mass of the fixed
-    intensities.
-    spread_mm: how far the brains of the training lie around their center along the array's axes,
-    as a standard deviation of their voxels. A placed grid is stretched towards it, half-way (the
-    spread of one brain also depends on its mask and shape) and by no more than a quarter: it stands
-    for the scaling part of the affine alignment to a template that the training images had.
-    orientation: where the axes of the array lead to, such as "LIA"; that of the fixed image if
-    absent.
-    intensity: the rule that brings values to the model's range, see
-    `neuralreg.registration.preprocess`.
-    content: "brain" for heads whose skull was removed, "any" for everything.
-    channels: images of one person side by side; they are given as the channels of one image.
+    Attributes:
+        dimensions: of the images.
+        space: "fixed", the field of view of the fixed image in cubic voxels, as many as
+            `most_samples` allows; "whole", that field of view in `shape` samples, whatever their
+            spacing; "placed", a grid of `shape` and `spacing_mm` whose sample `center` lies on the
+            center of mass of the fixed intensities.
+        spread_mm: how far the brains of the training lie around their center along the array's
+            axes, as a standard deviation of their voxels. A placed grid is stretched towards it,
+            half-way (the spread of one brain also depends on its mask and shape) and by no more
+            than a quarter: it stands for the scaling part of the affine alignment to a template
+            that the training images had.
+        orientation: where the axes of the array lead to, such as "LIA"; that of the fixed image if
+            absent.
+        intensity: the rule that brings values to the model's range, see
+            `neuralreg.registration.preprocess`.
+        content: "brain" for heads whose skull was removed, "any" for everything.
+        channels: images of one person side by side; they are given as the channels of one image.
     """
 
     dimensions: tuple[Literal[2, 3], ...]
@@ -61,12 +63,14 @@ class Input(_Record):
 class Output(_Record):
     """What a model emits, always fixed to moving on the fixed grid that it saw.
 
-    kind: unit of the numbers. order: axis of the first component, as in the world (xyz) or as in
-    the array (zyx). velocity: whether the numbers are a stationary velocity to be integrated;
-    networks that integrate inside say no. "features" is for networks that describe each voxel
-    instead of moving it: the search of the default engine compares what they say. Only the
-    direction of a description counts, unless it is `weighted`: then it is in the scale of MIND-SSC,
-    and its length tells how much a place says.
+    Attributes:
+        kind: unit of the numbers; "features" is for networks that describe each voxel instead of
+            moving it: the search of the default engine compares the descriptions.
+        order: axis of the first component, as in the world (xyz) or as in the array (zyx).
+        velocity: whether the numbers are a stationary velocity to be integrated; networks that
+            integrate inside do not.
+        weighted: of descriptions: they are in the scale of MIND-SSC, and their length counts; of
+            others only the direction does.
     """
 
     kind: Literal["voxel", "normalized", "unit_map", "affine", "features"]
@@ -88,9 +92,15 @@ class RunOption(_Record):
 class Weights(_Record):
     """Where the numbers of a network come from. Absent for a model that needs none.
 
-    file: name of the file, beside the card or in the cache. url: pinned to a commit or release.
-    sha256, or git_blob (SHA-1 by which git knows the file in a public tree): what the file must
-    be. Where a publisher gives neither, the first download is recorded and compared from then on.
+    Attributes:
+        file: name of the file, beside the card or in the cache.
+        url: pinned to a commit or release.
+        sha256: of the file. Where a publisher gives neither this nor git_blob, the first download
+            is recorded and compared from then on.
+        git_blob: SHA-1 by which git knows the file in a public tree.
+        bytes: size of the file.
+        format: how it was saved.
+        page: where people read about the weights and their terms.
     """
 
     file: str = Field(pattern=r"^[\w.-]+$")
@@ -105,12 +115,18 @@ class Weights(_Record):
 class Fitting(_Record):
     """The loss by which the weights are fitted to one pair (instance optimization).
 
-    As close as these parts come to what the network was trained by. similarity: "lncc", squared,
-    in cubes of `size` voxels; "lncc_icon", signed, in Gaussian windows; "mind"; "ssd". scales: how
-    many resolutions lncc looks at, each counts half of the one before, in windows two smaller.
-    regularity: of the map there and back, "icon" or "gradicon"; of the displacement in voxels,
-    "diffusion" or "bending". weight: of the regularity, times the run option `per`, if any.
-    both: whether the loss is that of both directions. rate: of Adam.
+    As close as these parts come to what the network was trained by.
+
+    Attributes:
+        similarity: "lncc", squared, in cubes of `size` voxels; "lncc_icon", signed, in Gaussian
+            windows; "mind"; "ssd".
+        scales: how many resolutions lncc looks at, each counts half of the one before, in windows
+            two smaller.
+        regularity: of the map there and back, "icon" or "gradicon"; of the displacement in voxels,
+            "diffusion" or "bending".
+        weight: of the regularity, times the run option `per`, if any.
+        both: whether the loss is that of both directions.
+        rate: of Adam.
     """
 
     similarity: Literal["lncc", "lncc_icon", "mind", "ssd"] = "lncc"
@@ -132,11 +148,14 @@ class Fitting(_Record):
 class ModelCard(_Record):
     """One model: a JSON file in Resources/Models, checked by this schema.
 
-    architecture: a file of neuralreg.networks, or a name registered by `register_architecture`;
-    arguments go to its `build`. options: what may be chosen for each run. refinement: the
-    similarity that suits the model's answer; none forbids refining. fitting: how its weights are
-    fitted to one pair; none forbids that. auto_rank: where the choice "auto" puts the model among
-    those that suit a pair, the lowest first; it takes none without.
+    Attributes:
+        architecture: a file of neuralreg.networks, or a name registered by `register_architecture`;
+            arguments go to its `build`.
+        options: what may be chosen for each run.
+        refinement: the similarity that suits the model's answer; none forbids refining.
+        fitting: how its weights are fitted to one pair; none forbids that.
+        auto_rank: where the choice "auto" puts the model among those that suit a pair, the lowest
+            first; it takes none without.
     """
 
     name: str = Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)?$")

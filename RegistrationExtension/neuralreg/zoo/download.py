@@ -25,9 +25,12 @@ _ABANDONED_S = 120  # a running download writes more often than that
 def download_file(url: str, path: Path, check: Callable[[Path], None], progress: Progress) -> Path:
     """`path`, after the file at `url` was put there.
 
-    check: raises when the file is not the right one; it never gets the name then.
-    Raises WeightsUnavailable when the server does not give it, UnwritableOutput when the disk does
-    not take it.
+    Args:
+        check: raises when the file is not the right one; it never gets the name then.
+
+    Raises:
+        WeightsUnavailable: the server does not give it.
+        UnwritableOutput: the disk does not take it.
     """
     import pooch
     import requests

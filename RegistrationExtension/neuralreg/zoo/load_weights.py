@@ -20,9 +20,12 @@ _NESTED = ("state_dict", "model_state", "model_state_dict", "model")
 def state_of(path: Path, format: str = "state_dict") -> dict[str, Tensor]:
     """The tensors of a file by name, on the CPU.
 
-    format: "state_dict", what torch.save made, read with `weights_only`; or "safetensors".
-    Raises IncompatibleModel for a file that is truncated, would run code, is a zip bomb, or holds
-    something else than finite tensors.
+    Args:
+        format: "state_dict", what torch.save made, read with `weights_only`; or "safetensors".
+
+    Raises:
+        IncompatibleModel: a file that is truncated, would run code, is a zip bomb, or holds
+            something else than finite tensors.
     """
     content = _safetensors(path) if format == "safetensors" else _read_state_dict(path)
     for key in _NESTED:
@@ -39,7 +42,8 @@ def state_of(path: Path, format: str = "state_dict") -> dict[str, Tensor]:
 def fill_weights(network: nn.Module, state: Mapping[str, Tensor], where: str) -> nn.Module:
     """The network with the weights, every one of them, ready to predict.
 
-    Raises IncompatibleModel when a tensor is missing, left over, or of another shape.
+    Raises:
+        IncompatibleModel: a tensor is missing, left over, or of another shape.
     """
     try:
         network.load_state_dict(state, strict=True)
@@ -57,7 +61,9 @@ def program_of(path: Path, format: str) -> Any:
     """A network that was saved whole: "torchscript", or "exported" by torch.export.
 
     Such a file is a program for torch's own machine; it cannot run Python.
-    Raises IncompatibleModel when it cannot be read.
+
+    Raises:
+        IncompatibleModel: it cannot be read.
     """
     try:
         if format == "exported":

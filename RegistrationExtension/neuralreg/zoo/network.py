@@ -115,7 +115,8 @@ class LoadedNetwork:
     ) -> dict[str, Tensor]:
         """What else the network finds about a pair, by name: (z, y, x) of that shape.
 
-        output: of `predict` for the same images.
+        Args:
+            output: of `predict` for the same images.
         """
         first, second, result = self._batches(fixed, moving, output)
         maps = self.module.maps(first, second, result, shape, **options)
@@ -197,7 +198,8 @@ def _affine_field(values: Tensor, order: str, grid: Grid) -> DisplacementField:
 def run_options(card: ModelCard, options: Mapping[str, float] | None) -> dict[str, float]:
     """All options of a run: those given, the card's defaults for the rest.
 
-    Raises InvalidOption for a name that the card does not have or a value outside of its range.
+    Raises:
+        InvalidOption: a name that the card does not have or a value outside of its range.
     """
     for name, value in (options or {}).items():
         if name not in card.options:

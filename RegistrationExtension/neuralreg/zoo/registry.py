@@ -30,7 +30,11 @@ _broken: dict[Path, IncompatibleModel] = {}
 
 
 def read_card(path: Path) -> ModelCard:
-    """The card in a JSON file. Raises IncompatibleModel when it does not fit the schema."""
+    """The card in a JSON file.
+
+    Raises:
+        IncompatibleModel: it does not fit the schema.
+    """
     try:
         return ModelCard.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except ValidationError as error:
@@ -98,7 +102,8 @@ def list_models(
 ) -> list[ModelCard]:
     """Cards of all models, or of those for a modality or anatomy ("any" fits everything).
 
-    available: only those whose weights are on this machine, or that need none.
+    Args:
+        available: only those whose weights are on this machine, or that need none.
     """
 
     def fits(wanted: str | None, offered: tuple[str, ...]) -> bool:
@@ -114,7 +119,11 @@ def list_models(
 
 
 def model_card(name: str) -> ModelCard:
-    """The card of a model. Raises IncompatibleModel when there is none of that name."""
+    """The card of a model.
+
+    Raises:
+        IncompatibleModel: there is none of that name.
+    """
     cards = _cards()
     if name not in cards:
         near = get_close_matches(name, cards, 1)
@@ -132,7 +141,8 @@ def model_card(name: str) -> ModelCard:
 def register_model(network: RegistrationNetwork) -> None:
     """Offer a network of one's own under the name on its card, until the program ends.
 
-    Raises InvalidOption when a model of another origin has that name.
+    Raises:
+        InvalidOption: a model of another origin has that name.
     """
     name = network.card.name
     if name in _cards() and name not in _own_networks:
@@ -155,9 +165,14 @@ def load_model(
 ) -> RegistrationNetwork:
     """A model by name, ready to predict. It stays in memory: the second call costs nothing.
 
-    cache: folder of downloaded weights, if not the usual one. Nothing is downloaded.
-    Raises IncompatibleModel for an unknown name, an unknown architecture or weights that do not
-    fit; WeightsUnavailable when they are not here; ChecksumMismatch; DeviceUnavailable.
+    Args:
+        cache: folder of downloaded weights, if not the usual one. Nothing is downloaded.
+
+    Raises:
+        IncompatibleModel: an unknown name, an unknown architecture or weights that do not fit.
+        WeightsUnavailable: they are not here.
+        ChecksumMismatch: they are not the ones that the card names.
+        DeviceUnavailable: there is no such device.
     """
     from neuralreg.devices import choose_device
 

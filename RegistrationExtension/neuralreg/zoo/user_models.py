@@ -49,9 +49,11 @@ def answer_to_a_shift(card: ModelCard, folder: Path) -> float:
     """How a network answers to a moving image that is its fixed image, shifted: 1 is just so.
 
     The share of the known shift that the mean answer shows, along each axis at its worst: about 1
-    for a network that registers and whose card is right, -1 for a wrong direction, 0 for a
-    network that does not answer or a wrong axis.
-    folder: where the weights lie.
+    for a network that registers and whose card is right, -1 for a wrong direction, 0 for a network
+    that does not answer or a wrong axis.
+
+    Args:
+        folder: where the weights lie.
     """
     network = load_card(card, folder)
     d = card.input.dimensions[-1]

@@ -101,8 +101,11 @@ def fetch_file(
 def import_file(path: Path, cards: list[ModelCard], cache: Path | None = None) -> ModelCard:
     """The model whose weights a file holds, whatever its name, after copying it to the cache.
 
-    path: a file, or a folder of which the first fitting file is taken.
-    Raises WeightsUnavailable when it is no model's.
+    Args:
+        path: a file, or a folder of which the first fitting file is taken.
+
+    Raises:
+        WeightsUnavailable: it is no model's.
     """
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     for file in files:
@@ -138,7 +141,9 @@ def verify(card: ModelCard, path: Path | None = None, cache: Path | None = None)
     """What is known about a model's file: "none needed", "absent", "checked", or "as recorded".
 
     "as recorded": its publisher gives no hash; it is what the first download was.
-    Raises ChecksumMismatch when it is another file than the card, or the record, names.
+
+    Raises:
+        ChecksumMismatch: it is another file than the card, or the record, names.
     """
     path = path or path_of(card, cache)
     if card.weights is None:
@@ -201,7 +206,11 @@ def _remember(name: str, weights: Weights, path: Path) -> None:
 
 
 def ensure_folder(folder: Path) -> Path:
-    """A folder, made if it is not there. Raises UnwritableOutput when that cannot be."""
+    """A folder, made if it is not there.
+
+    Raises:
+        UnwritableOutput: that cannot be.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -23,8 +23,10 @@ Part = TypeVar("Part", bound=Callable[..., Any])
 class Registry:
     """Callables of one kind by name; what they take is read off their signatures.
 
-    kind: how errors call them. home: module that registers ours, loaded at the first look.
-    given: names of parameters that the program fills, so that a configuration may not.
+    Args:
+        kind: how errors call them.
+        home: module that registers ours, loaded at the first look.
+        given: names of parameters that the program fills, so that a configuration may not.
     """
 
     def __init__(self, kind: str, home: str, given: tuple[str, ...] = ()) -> None:
@@ -34,7 +36,8 @@ class Registry:
     def register(self, name: str, *, force: bool = False) -> Callable[[Part], Part]:
         """The decorator that offers a callable under a name; `force` replaces one of that name.
 
-        Raises InvalidOption when the name is taken.
+        Raises:
+            InvalidOption: the name is taken.
         """
 
         def keep(part: Part) -> Part:

@@ -35,9 +35,12 @@ class WeightedLoss(NamedPart):
 class Step(NamedPart):
     """One network of a chain, each of which sees what the ones before have warped.
 
-    name and options: of the backbone. answer: what its numbers mean, the method unless given.
-    downsample: by what the images are made smaller for it. times: how often it is applied, with
-    one set of weights.
+    name and options: of the backbone.
+
+    Attributes:
+        answer: what its numbers mean, the method unless given.
+        downsample: by what the images are made smaller for it.
+        times: how often it is applied, with one set of weights.
     """
 
     answer: Literal["displacement", "velocity", "affine"] | None = None
@@ -73,9 +76,12 @@ Folders = Annotated[tuple[Path, ...], BeforeValidator(_paths), Field(min_length=
 class Split(_Record):
     """Where the images of training, validation or test lie.
 
-    dir: one folder or several. format: "nifti" (also NRRD and MetaImage) or "h5".
-    labeled: whether there are label maps that shall be used. masked: whether there are masks, in
-    "masks" beside the images; image losses count inside of both only.
+    Attributes:
+        dir: one folder or several.
+        format: "nifti" (also NRRD and MetaImage) or "h5".
+        labeled: whether there are label maps that shall be used.
+        masked: whether there are masks, in "masks" beside the images; image losses count inside of
+            both only.
     """
 
     dir: Folders
@@ -94,15 +100,19 @@ class Patch(_Record):
 class Dataset(_Record):
     """Images, how they make pairs, and how a network sees them.
 
-    type: "paired", "unpaired", "grouped", or your own; "shapes" for random shapes that are made as
-    they are needed, `pairs` in an epoch, for the method "features". size: samples x y z that the
-    field of view is divided into. space: "own", each image's own field of view; "world", that of
-    the fixed image, for images that lie in one place. intensity: the rule that brings values to
-    0..1, see `network_input`. labels: the values of the label maps that count, all unless given.
-    sample_label: one label of a pair at a time, or all; validation and test use all.
-    intra_group_prob ... sample_image_in_group: of "grouped", see `pairing`.
-    cache: where resampled images are kept. workers: processes that load. input: what a published
-    network wants to see, as its card says; `start_from` brings it.
+    Attributes:
+        type: "paired", "unpaired", "grouped", or your own; "shapes" for random shapes that are made
+            as they are needed, `pairs` in an epoch, for the method "features".
+        size: samples x y z that the field of view is divided into.
+        space: "own", each image's own field of view; "world", that of the fixed image, for images
+            that lie in one place.
+        intensity: the rule that brings values to 0..1, see `registration.preprocess`.
+        labels: the values of the label maps that count, all unless given.
+        sample_label: one label of a pair at a time, or all; validation and test use all.
+        intra_group_prob: of "grouped", see `pairing`, like the two that follow.
+        cache: where resampled images are kept.
+        workers: processes that load.
+        input: what a published network wants to see, as its card says; `start_from` brings it.
     """
 
     type: str = "unpaired"
@@ -147,15 +157,19 @@ class Dataset(_Record):
 class Model(_Record):
     """What is trained.
 
-    method: what a network's numbers mean: "displacement", "velocity" (diffeomorphic), "affine", or
-    "conditional" (from label to label, without a transform), "features" (what a network says about
-    each voxel, for the search of the default engine to compare). backbone: one network, or a list
-    of steps, see `Step`. inverse_consistent: the transforms of both orders are inverse to each
-    other by construction (velocities only). multi_resolution: of several steps the last sees the
-    images as they are, each one before at half of the resolution (ICON's nesting).
-    integration_steps: squarings of a velocity. weights: of another run or of a model of the zoo,
-    to begin with. start_from: a model of the zoo, a card or a run, whose network, weights and
-    input are taken over, see `starting_point`.
+    Attributes:
+        method: what a network's numbers mean: "displacement", "velocity" (diffeomorphic), "affine",
+            or "conditional" (from label to label, without a transform), "features" (descriptions
+            of each voxel, for the search of the default engine to compare).
+        backbone: one network, or a list of steps, see `Step`.
+        inverse_consistent: the transforms of both orders are inverse to each other by construction
+            (velocities only).
+        multi_resolution: of several steps the last sees the images as they are, each one before at
+            half of the resolution (ICON's nesting).
+        integration_steps: squarings of a velocity.
+        weights: of another run or of a model of the zoo, to begin with.
+        start_from: a model of the zoo, a card or a run, whose network, weights and input are taken
+            over, see `starting_point`.
     """
 
     method: Literal["displacement", "velocity", "affine", "conditional", "features"] = (
@@ -182,7 +196,7 @@ class Model(_Record):
 
 
 class MatchingLoss(_Record):
-    """How descriptions are compared, see `matching.MatchingStep`."""
+    """How descriptions are compared, see `descriptor_loss.MatchingStep`."""
 
     cell: int = Field(default=4, ge=2, multiple_of=2)
     reach: int = Field(default=3, ge=1)
@@ -194,7 +208,8 @@ class MatchingLoss(_Record):
 class Loss(_Record):
     """What is minimized: the sum of weight times loss. symmetric: in both directions.
 
-    features: options of the matching loss, for the method "features" only.
+    Attributes:
+        features: options of the matching loss, for the method "features" only.
     """
 
     features: MatchingLoss | None = None
@@ -214,8 +229,10 @@ class Loss(_Record):
 class Stage(_Record):
     """Some epochs in which a part of the model is trained.
 
-    freeze: patterns (with *) of the names of parameters that stay as they are. levels: how many
-    levels of a pyramid answer, the coarsest first; the finer ones do nothing; all unless given.
+    Attributes:
+        freeze: patterns (with *) of the names of parameters that stay as they are.
+        levels: how many levels of a pyramid answer, the coarsest first; the finer ones do nothing;
+            all unless given.
     """
 
     epochs: int = Field(ge=1)
@@ -226,15 +243,23 @@ class Stage(_Record):
 class Training(_Record):
     """How the loop runs.
 
-    epochs: passes over the pairs. max_steps: where to stop in any case. optimizer: a class of
-    torch.optim and its options; schedule: one of torch.optim.lr_scheduler, stepped after each
-    epoch. accumulate: batches per step. clip: largest norm of the gradient. precision: "float32",
-    "bfloat16" or "float16" (autocast). save_period: epochs between checkpoints that stay.
-    best: the validation figure that decides which weights are the result, such as "dice" or "loss";
-    patience: validations without a better one until the end. deterministic: the same numbers on
-    every run with one device. pictures: epochs between pictures in TensorBoard; 0 for none.
-    threads: of torch on a CPU. stages: what is trained first, one after the other; then all is, for
-    the rest of the epochs. "best" is judged anew, and patience counts, from the last one on.
+    Attributes:
+        epochs: passes over the pairs.
+        max_steps: where to stop in any case.
+        optimizer: a class of torch.optim and its options.
+        schedule: one of torch.optim.lr_scheduler, stepped after each epoch.
+        accumulate: batches per step.
+        clip: largest norm of the gradient.
+        precision: "float32", "bfloat16" or "float16" (autocast).
+        save_period: epochs between checkpoints that stay.
+        best: the validation figure that decides which weights are the result, such as "dice" or
+            "loss".
+        patience: validations without a better one until the end.
+        deterministic: the same numbers on every run with one device.
+        pictures: epochs between pictures in TensorBoard; 0 for none.
+        threads: of torch on a CPU.
+        stages: what is trained first, one after the other; then all is, for the rest of the epochs.
+            "best" is judged anew, and patience counts, from the last one on.
     """
 
     epochs: int = Field(default=100, ge=1)
@@ -270,8 +295,11 @@ class Training(_Record):
 class Configuration(_Record):
     """A whole training.
 
-    name: of the model that comes out. title, offered: of a recipe, its words and place in the list
-    of the panel Train. code: Python files with own parts.
+    Attributes:
+        name: of the model that comes out.
+        title: of a recipe, for the list of the panel Train.
+        offered: of a recipe, its position in that list; none leaves it out.
+        code: Python files with own parts.
     """
 
     name: str = Field(default="trained", pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)?$")

@@ -37,7 +37,11 @@ def affine(
 ) -> Any:
     """A random affine motion; what comes in from outside is 0.
 
-    scale, shear: largest relative change. rotate: degrees. translate: voxels.
+    Args:
+        scale: largest relative change.
+        shear: largest relative change.
+        rotate: degrees.
+        translate: voxels.
     """
     from monai.transforms import RandAffined
 

@@ -45,10 +45,14 @@ class Case:
 def find_cases(split: Split, kind: str) -> list[Case]:
     """The cases of a split, sorted; folders are looked through in the order given.
 
-    kind: "paired" looks into moving_images, fixed_images, moving_labels, fixed_labels (and masks);
-    all others into images, labels and masks, where folders inside of images are groups. HDF5 files
-    have these names and end in .h5; the keys of groups are "group-1-2".
-    Raises UnreadableFile for a missing folder, InvalidOption when images and labels do not match.
+    Args:
+        kind: "paired" looks into moving_images, fixed_images, moving_labels, fixed_labels (and
+            masks); all others into images, labels and masks, where folders inside of images are
+            groups. HDF5 files have these names and end in .h5; the keys of groups are "group-1-2".
+
+    Raises:
+        UnreadableFile: a missing folder.
+        InvalidOption: images and labels do not match.
     """
     sides = ("moving", "fixed") if kind == "paired" else ("",)
     cases: list[Case] = []

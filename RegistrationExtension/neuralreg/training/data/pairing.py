@@ -31,7 +31,8 @@ class Pairing(Protocol):
 class PairedDataset:
     """Each moving image with the fixed image of its name, once in an epoch.
 
-    Raises InvalidOption when one of both is missing.
+    Raises:
+        InvalidOption: one of both is missing.
     """
 
     def __init__(self, cases: Sequence[Case], training: bool) -> None:
@@ -54,7 +55,8 @@ class PairedDataset:
 class UnpairedDataset:
     """Any two images, each image in one pair of an epoch: half as many pairs as images.
 
-    Raises InvalidOption when there are less than two.
+    Raises:
+        InvalidOption: there are less than two.
     """
 
     def __init__(self, cases: Sequence[Case], training: bool) -> None:
@@ -88,10 +90,13 @@ class GroupedDataset:
     With sample_image_in_group an epoch has one pair per group: with probability intra_group_prob
     both from that group, else the fixed image from another one. Without it an epoch has all pairs:
     within groups (intra_group_prob 1) or between them (0).
-    intra_group_option: whether the moving image comes "forward" (earlier than the fixed one),
-    "backward" (later), or "unconstrained".
 
-    Raises InvalidOption for too few groups or images, or a mixture with sample_image_in_group off.
+    Args:
+        intra_group_option: whether the moving image comes "forward" (earlier than the fixed one),
+            "backward" (later), or "unconstrained".
+
+    Raises:
+        InvalidOption: too few groups or images, or a mixture with sample_image_in_group off.
     """
 
     def __init__(

@@ -51,12 +51,14 @@ class Item:
 class PairData(torch_data.Dataset[Batch]):
     """The pairs of one split.
 
-    training: whether pairs are shuffled, changed at random and cut into patches. one_label:
-    whether each pair comes with one label only, as conditional networks want it.
     An item gives "fixed" and "moving" (1, z, y, x) in 0..1, and with labels "fixed_labels" and
     "moving_labels" (k, z, y, x) in 0..1, with masks "fixed_mask" and "moving_mask" (1, z, y, x),
-    1 where images count. Everything random comes from the item's seed, so that
-    neither the number of processes nor a restart changes a pair.
+    1 where images count. Everything random comes from the item's seed, so that neither the number
+    of processes nor a restart changes a pair.
+
+    Args:
+        training: whether pairs are shuffled, changed at random and cut into patches.
+        one_label: whether each pair comes with one label only, as conditional networks want it.
     """
 
     def __init__(
@@ -136,7 +138,8 @@ class PairData(torch_data.Dataset[Batch]):
 class Batches:
     """The batches of an epoch, for a loop: `batches(epoch, start)` goes on after `start` of them.
 
-    share: (number, count) of the processes that train together; each gets its part of a batch.
+    Args:
+        share: (number, count) of the processes that train together; each gets its part of a batch.
     """
 
     def __init__(

@@ -28,7 +28,8 @@ _SPACING = 1.5  # mm
 def recipes_folder() -> Path:
     """Where the example configurations lie: in the package, the extension or a checkout.
 
-    Raises InvalidOption when they were not installed.
+    Raises:
+        InvalidOption: they were not installed.
     """
     candidates = resource_folders("Training")
     folder = next((path for path in candidates if path.is_dir()), None)

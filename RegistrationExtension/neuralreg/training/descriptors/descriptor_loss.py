@@ -28,10 +28,15 @@ _SEEN_OF_SAMPLE = 0.9
 class MatchingStep(nn.Module):
     """Losses of a batch for `loop.fit`.
 
-    network: (n, 1, z, y, x) to descriptions (n, f, z', y', x'), see `convex.ConvexSearch`.
-    cell, reach: of the search, in voxels and in cells. sharpness, near_sharpness: by how much one
-    unit of cost makes a displacement less likely, in nats, in the search and near the right place;
-    the defaults are where MIND-SSC is the most likely. places: how many are looked at near by.
+    Args:
+        network: (n, 1, z, y, x) to descriptions (n, f, z', y', x'), see `convex.ConvexSearch`.
+        cell: of the search, in voxels and in cells.
+        reach: of the search, in voxels and in cells.
+        sharpness: by how much one unit of cost makes a displacement less likely, in nats, in the
+            search and near the right place; the defaults are where MIND-SSC is the most likely.
+        near_sharpness: by how much one unit of cost makes a displacement less likely, in nats, in
+            the search and near the right place; the defaults are where MIND-SSC is the most likely.
+        places: how many are looked at near by.
     """
 
     def __init__(
@@ -112,7 +117,9 @@ def _surprise(costs: Tensor, offsets: Tensor, true: Tensor) -> Tensor:
 class SyntheticBatches:
     """Endless shapes as batches for `loop.fit`; batch n of epoch e is always the same.
 
-    shape: samples z y x. pairs: batches in an epoch, of `size` pairs of views each.
+    Args:
+        shape: samples z y x.
+        pairs: batches in an epoch, of `size` pairs of views each.
     """
 
     def __init__(

@@ -19,7 +19,11 @@ _MOST_SAMPLES = 700_000  # of the grid on which the search compares features
 
 
 def build_descriptor_step(config: schema.Configuration) -> MatchingStep:
-    """The network of a configuration with its loss. Raises InvalidOption for a wrong backbone."""
+    """The network of a configuration with its loss.
+
+    Raises:
+        InvalidOption: a wrong backbone.
+    """
     assert config.loss.features is not None  # the schema wants it
     return MatchingStep(_network(config), **config.loss.features.model_dump())
 

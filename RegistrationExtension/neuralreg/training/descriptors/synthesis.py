@@ -32,8 +32,10 @@ class SyntheticPair(NamedTuple):
 class Synthesis:
     """Endless pairs of views; all randomness from one generator.
 
-    shape: samples z y x (or y x). labels: least and most shapes in a volume. farthest: voxels that
-    anything moves along an axis.
+    Args:
+        shape: samples z y x (or y x).
+        labels: least and most shapes in a volume.
+        farthest: voxels that anything moves along an axis.
     """
 
     def __init__(

@@ -21,9 +21,14 @@ _FORMAT = 1
 class State:
     """How far a training is.
 
-    epoch: the current one, from 0. batch: batches of it that are done. step: optimizer steps in
-    all. best: the best validation figure, best_epoch: when. stale: validations since then.
-    seconds: of training, over all pieces.
+    Attributes:
+        epoch: the current one, from 0.
+        batch: batches of it that are done.
+        step: optimizer steps in all.
+        best: the best validation figure.
+        best_epoch: when it was reached.
+        stale: validations since then.
+        seconds: of training, over all pieces.
     """
 
     epoch: int = 0
@@ -60,8 +65,9 @@ def save_checkpoint(path: Path, parts: Parts, state: State) -> None:
 def load_checkpoint(path: Path, parts: Parts) -> State:
     """Set all parts and the random numbers to what they were; how far the training was.
 
-    Raises UnreadableFile for a file that is no checkpoint, IncompatibleModel when the network or
-    its optimizer is another one.
+    Raises:
+        UnreadableFile: a file that is no checkpoint.
+        IncompatibleModel: the network or its optimizer is another one.
     """
     content = read_checkpoint(path)
     try:
@@ -79,7 +85,11 @@ def load_checkpoint(path: Path, parts: Parts) -> State:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """The content of a checkpoint. Raises UnreadableFile when it is none."""
+    """The content of a checkpoint.
+
+    Raises:
+        UnreadableFile: it is none.
+    """
     require_existing(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)

@@ -45,7 +45,9 @@ class CsvTable:
 class TensorBoard:
     """Scalars of each step and epoch, and now and then a picture of a validation pair.
 
-    picture: gives an array (height, width, 3) in 0..255. every: epochs between pictures; 0: none.
+    Args:
+        picture: gives an array (height, width, 3) in 0..255.
+        every: epochs between pictures; 0: none.
     """
 
     def __init__(

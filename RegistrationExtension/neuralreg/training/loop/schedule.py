@@ -17,7 +17,9 @@ class Stages:
     """Which part of a model is trained in which epoch; after the last stage, all of it.
 
     What holds follows from the epoch alone, so that a resumed training needs no memory of it.
-    Raises InvalidOption for a pattern that fits no parameter, or levels that no network has.
+
+    Raises:
+        InvalidOption: a pattern that fits no parameter, or levels that no network has.
     """
 
     def __init__(self, model: nn.Module, stages: Sequence[schema.Stage]) -> None:

@@ -56,8 +56,11 @@ class Batches(Protocol):
 class Report:
     """What watchers see, after each step and, with `ended`, after each epoch.
 
-    losses: of the step, or their means over the epoch. validation: where there was one. fraction:
-    of the whole training. remaining_s: at the pace so far.
+    Attributes:
+        losses: of the step, or their means over the epoch.
+        validation: where there was one.
+        fraction: of the whole training that is done.
+        remaining_s: at the pace so far.
     """
 
     epoch: int

@@ -28,7 +28,8 @@ def bending(prediction: Prediction) -> Tensor:
 def gradient(prediction: Prediction, *, l1: bool = False) -> Tensor:
     """Mean squared central differences, summed over the axes: DeepReg's and MONAI's.
 
-    l1: absolute instead of squared.
+    Args:
+        l1: absolute instead of squared.
     """
     if not l1:
         return regularity.diffusion(prediction.displacement)

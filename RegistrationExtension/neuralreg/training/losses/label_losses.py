@@ -34,7 +34,8 @@ def dice(
 ) -> Tensor:
     """1 - soft Dice: 2 sum(f w) / sum(f + w), or that of foreground and background weighted.
 
-    binary: both are cut at 0.5 first; that has no gradient and suits validation.
+    Args:
+        binary: both are cut at 0.5 first; that has no gradient and suits validation.
     """
 
     def one(fixed: Tensor, warped: Tensor) -> Tensor:

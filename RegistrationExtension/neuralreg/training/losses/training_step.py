@@ -27,8 +27,9 @@ class TrainingStep(nn.Module):
     weight 0 are left out. Image losses count where the moving image was seen, and inside of both
     masks where there are.
 
-    Raises InvalidOption when labels are asked for and the batch has none, or an image or
-    deformation loss is asked of a conditional model.
+    Raises:
+        InvalidOption: labels are asked for and the batch has none, or an image or deformation loss
+            is asked of a conditional model.
     """
 
     def __init__(self, model: nn.Module, config: schema.Loss) -> None:

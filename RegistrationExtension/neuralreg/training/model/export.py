@@ -64,7 +64,8 @@ def _prefix_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
 def load_weights(network: nn.Module, path: Path) -> None:
     """Fill a network with the weights of a run, or of a checkpoint of one.
 
-    Raises IncompatibleModel when they belong to another network.
+    Raises:
+        IncompatibleModel: they belong to another network.
     """
     from neuralreg.zoo.load_weights import fill_weights, state_of
 

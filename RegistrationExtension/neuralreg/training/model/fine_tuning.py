@@ -33,8 +33,10 @@ class StartingPoint:
 def starting_point(name: str) -> StartingPoint:
     """What a model of the zoo, a card's file or the folder of a run offers.
 
-    Raises IncompatibleModel for a model that cannot be trained on, WeightsUnavailable when its
-    weights are not here, UnreadableFile for a run that has no model yet.
+    Raises:
+        IncompatibleModel: a model that cannot be trained on.
+        WeightsUnavailable: its weights are not here.
+        UnreadableFile: a run that has no model yet.
     """
     path = Path(name)
     if path.is_dir():
@@ -55,8 +57,11 @@ def take_over_start(plain: dict[str, Any]) -> dict[str, Any]:
     """A configuration's plain values, with what its `model.start_from` brings.
 
     The network and its method, and of the dataset `intensity`, `input` and, unless given, `size`.
-    Values without `start_from` come back as they are. Raises InvalidOption where the configuration
-    says something else about them, and what `starting_point` raises.
+    Values without `start_from` come back as they are.
+
+    Raises:
+        InvalidOption: the configuration says something else about them, and what `starting_point`
+            raises.
     """
     model = plain.get("model")
     name = model.get("start_from") if isinstance(model, dict) else None
@@ -88,8 +93,9 @@ def begin(model: nn.Module, config: schema.Model) -> None:
 def begin_from(model: nn.Module, name: str) -> None:
     """Fill a model, built from a configuration that was taken over, with the weights.
 
-    Raises IncompatibleModel when they do not fit, as with images of another size for a network
-    that was made for one.
+    Raises:
+        IncompatibleModel: they do not fit, as with images of another size for a network that was
+            made for one.
     """
     start = starting_point(name)
     if start.card.architecture == TRAINED:
@@ -107,7 +113,8 @@ def begin_from(model: nn.Module, name: str) -> None:
 def begin_with(model: nn.Module, weights: str) -> None:
     """Fill a model with the weights of a run's folder, a file, or a model of the zoo.
 
-    Raises IncompatibleModel when they are of another architecture.
+    Raises:
+        IncompatibleModel: they are of another architecture.
     """
     path = Path(weights)
     if path.is_dir():

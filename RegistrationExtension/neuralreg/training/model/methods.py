@@ -22,8 +22,10 @@ from neuralreg.training.model.pad_to_size import AnySize
 class Prediction:
     """What a model says about a pair, for losses to judge.
 
-    forward: the transform from fixed to moving. exchange: gives the transform of the exchanged
-    pair; it is only computed where it is used. shape: z y x.
+    Attributes:
+        forward: the transform from fixed to moving.
+        exchange: gives the transform of the exchanged pair; it is only computed where it is used.
+        shape: z y x.
     """
 
     forward: Transform
@@ -57,7 +59,9 @@ def build_model(config: schema.Model, shape: tuple[int, ...]) -> nn.Module:
 
     `model(fixed, moving)` gives a transform of normalized coordinates; a conditional one is called
     with the moving label, too, and gives the fixed one.
-    Raises InvalidOption for a backbone or an option that does not exist.
+
+    Raises:
+        InvalidOption: a backbone or an option that does not exist.
     """
     if config.method == "conditional":
         return Conditional(_network(config.backbone[0], shape, 3, 1, raw=True))

@@ -59,7 +59,8 @@ def _figures_in(folder: Path) -> list[Row]:
 def evaluate(predictions: Path, folder: Path, *, progress: Progress = silent) -> list[Row]:
     """Measure all pairs in a folder of predictions again; tables go to `folder`.
 
-    Raises UnreadableFile when there is no pair.
+    Raises:
+        UnreadableFile: there is no pair.
     """
     pairs = sorted(path for path in predictions.glob("pair_*") if path.is_dir())
     if not pairs:

@@ -28,7 +28,10 @@ _HD = 95
 class Labels:
     """One label on one grid: of the fixed image, of the moving one before and after warping.
 
-    All (z, y, x), bool. before: the moving label resampled without a deformation.
+    All (z, y, x), bool.
+
+    Attributes:
+        before: the moving label resampled without a deformation.
     """
 
     fixed: Tensor
@@ -39,7 +42,9 @@ class Labels:
 def image_figures(fixed: Image, before: Image, after: Image) -> Row:
     """Mean squared difference (of images in 0..1) and correlation, before and after.
 
-    before, after: the moving image on the fixed grid without and with the deformation.
+    Args:
+        before: the moving image on the fixed grid without and with the deformation.
+        after: the moving image on the fixed grid without and with the deformation.
     """
     one, *others = (scale_intensities(image, "extremes")[None] for image in (fixed, before, after))
     row: Row = {}
@@ -105,8 +110,9 @@ def _center(mask: Tensor, grid: Grid) -> Any:
 def write_tables(rows: list[Row], folder: Any) -> None:
     """metrics.csv, and mean, median, deviation and range per label and over all.
 
-    rows: one per pair and label, "label" empty where there are none. Figures of a pair, which
-    stand in all of its rows, count once in metrics_stats_overall.csv.
+    Args:
+        rows: one per pair and label, "label" empty where there are none. Figures of a pair, which
+            stand in all of its rows, count once in metrics_stats_overall.csv.
     """
     import pandas as pd
 

@@ -42,10 +42,14 @@ LabelImages = dict[int, Image]  # by value; 0 stands for all values of one map
 class PairFiles:
     """What belongs to a registered pair.
 
-    warped, before: the moving image on the fixed grid, with and without the field ("without" is
-    the network's own starting point). velocity: mm per unit of time, whose integral the field is.
-    labels: by role, then by value; integer maps have all of
-    their values under 0, soft labels one each.
+    Attributes:
+        warped: the moving image on the fixed grid, with and without the field ("without" is the
+            network's own starting point).
+        before: the moving image on the fixed grid, with and without the field ("without" is the
+            network's own starting point).
+        velocity: mm per unit of time, whose integral the field is.
+        labels: by role, then by value; integer maps have all of their values under 0, soft labels
+            one each.
     """
 
     fixed: Image
@@ -70,8 +74,10 @@ class PairFiles:
     def draw(self, folder: Path, coordinates: Tensor) -> Picture:
         """A PNG of the middle slice of each image, and all of them in pair.png, which comes back.
 
-        It shows fixed, moving, warped, and the deformed grid. coordinates: where the network's
-        samples go, normalized, (d, z, y, x).
+        It shows fixed, moving, warped, and the deformed grid.
+
+        Args:
+            coordinates: where the network's samples go, normalized, (d, z, y, x).
         """
         folder.mkdir(parents=True, exist_ok=True)
         panels = []
@@ -105,7 +111,8 @@ def write_answer(answer: dict[str, Image], value: int, folder: Path) -> None:
 def read_answers(folder: Path) -> dict[int, dict[str, Image]]:
     """What `write_answer` wrote, by label; nothing where a transform was predicted.
 
-    Raises UnreadableFile when something is missing.
+    Raises:
+        UnreadableFile: something is missing.
     """
     by_label = {}
     for file in sorted(folder.glob(f"{PREDICTED}_label_*.nii.gz")):
@@ -118,7 +125,11 @@ def read_answers(folder: Path) -> dict[int, dict[str, Image]]:
 
 
 def read_pair(folder: Path) -> PairFiles:
-    """What `PairFiles.write` wrote. Raises UnreadableFile when something is missing."""
+    """What `PairFiles.write` wrote.
+
+    Raises:
+        UnreadableFile: something is missing.
+    """
     if not (folder / FIELD).is_file():
         raise UnreadableFile(
             f"{folder} holds no prediction",

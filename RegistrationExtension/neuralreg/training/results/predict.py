@@ -82,10 +82,13 @@ def predict(
 ) -> list[Row]:
     """Register all pairs of a split; a row of figures per pair and label.
 
-    folder: gets metrics.csv with its statistics, a folder per pair, and pairs.png. Fields are in
-    LPS mm on the network's grid over the fixed image; images are warped once, from the original
-    moving image onto the fixed one's own grid.
-    Raises InvalidOption for a split that is not there, and what loading raises.
+    Args:
+        folder: gets metrics.csv with its statistics, a folder per pair, and pairs.png. Fields are
+            in LPS mm on the network's grid over the fixed image; images are warped once, from the
+            original moving image onto the fixed one's own grid.
+
+    Raises:
+        InvalidOption: a split that is not there, and what loading raises.
     """
     options = options or PredictOptions()
     if options.split not in ("train", "valid", "test"):

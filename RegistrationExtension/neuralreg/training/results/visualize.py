@@ -42,8 +42,11 @@ def gif_warp(
 ) -> None:
     """An animation of a moving image from where it is to where a field brings it.
 
-    slice_index: of the field's grid, the middle one unless given.
-    Raises InvalidOption when there is no such slice.
+    Args:
+        slice_index: of the field's grid, the middle one unless given.
+
+    Raises:
+        InvalidOption: there is no such slice.
     """
     frames = []
     low, high = quantiles(image.data, 0.005, 0.995)
@@ -63,7 +66,8 @@ def tile_slices(
 ) -> None:
     """A picture with a column per image and a row per slice.
 
-    Raises InvalidOption when titles and images do not match, or there is no such slice.
+    Raises:
+        InvalidOption: titles and images do not match, or there is no such slice.
     """
     if titles and len(titles) != len(images):
         raise InvalidOption(
@@ -84,7 +88,9 @@ def gif_tiles(
 ) -> None:
     """An animation over the slices of several volumes side by side; size: rows and columns.
 
-    Raises InvalidOption for another number of images, InvalidImage when their sizes differ.
+    Raises:
+        InvalidOption: another number of images.
+        InvalidImage: their sizes differ.
     """
     rows, columns = size
     if len(images) != rows * columns:
