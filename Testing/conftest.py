@@ -19,7 +19,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import numpy as np
-import pooch
+import platformdirs
 import pytest
 import torch
 from neuralreg.geometry.field import DisplacementField
@@ -84,7 +84,7 @@ def odd_pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of real pairs that are odd in one way each: the shared ones, or made anew."""
     if PAIRS.is_dir() and "NEURALREG_MAKE_PAIRS" not in os.environ:
         return PAIRS
-    cache = Path(pooch.os_cache("neuralreg")) / "tests"
+    cache = Path(platformdirs.user_cache_dir("neuralreg")) / "tests"
     return make_odd_pairs(tmp_path_factory.mktemp("odd"), cache)
 
 

@@ -33,7 +33,7 @@ class Package:
 PACKAGES = (
     Package("torch", TORCH, 250),
     Package("pydantic", "pydantic>=2.10", 3),
-    Package("pooch", "pooch>=1.8", 1),
+    Package("platformdirs", "platformdirs>=4", 1),
     Package("SimpleITK", "SimpleITK>=2.4", 50),
     Package("nibabel", "nibabel>=5.2", 3),
 )
@@ -52,7 +52,7 @@ REPORT = (  # of a review, as a PDF
     Package("fpdf", "fpdf2>=2.8", 6),
     Package("matplotlib", "matplotlib>=3.8", 12),  # its font prints names in other scripts
 )
-_READ_CARDS = ("pydantic", "pooch")
+_READ_CARDS = ("pydantic", "platformdirs")
 _SECONDS_PER_MB = 0.5  # download at 30 Mbit/s, and unpacking
 
 

@@ -43,18 +43,18 @@ def train(
         bool, typer.Option("--resume", help="Go on where the run in the folder stopped.")
     ] = False,
     check: Annotated[
-        bool, typer.Option("--check", help="Look through all files of the dataset, and stop.")
+        bool, typer.Option("--check", help="Check all files of the dataset, and stop.")
     ] = False,
     check_first: Annotated[
-        bool, typer.Option("--check-first", help="Do that before, and train if all is well.")
+        bool, typer.Option("--check-first", help="Check them first, and train if nothing is wrong.")
     ] = False,
     overwrite: Overwrite = False,
     attended: Annotated[
         bool,
         typer.Option(
             "--attended",
-            help="For a program with a window: let it go first, stop and save when standard input "
-            "says `stop`, or ends with that program.",
+            help="For a program with a window: run at a lower priority, stop and save when standard "
+            "input sends `stop`, or ends with that program.",
         ),
     ] = False,
     as_json: AsJson = False,
@@ -66,7 +66,7 @@ def train(
     model with its card: `neuralreg models import RUN/model.json` puts it into the list. Ctrl-C
     saves; --resume goes on. With --json each step and epoch is a JSON object on a line. On several
     GPUs: torchrun --nproc_per_node N -m neuralreg train ... The environment variable
-    NEURALREG_LOG_LEVEL says how much is told (DEBUG, INFO, WARNING, ERROR, or 1 to 5).
+    NEURALREG_LOG_LEVEL sets the level of the log (DEBUG, INFO, WARNING, ERROR, or 1 to 5).
     """
     stop = _listen_for_stop() if attended else None
     require_training()
@@ -126,7 +126,7 @@ def set_log_level() -> None:
 def _listen_for_stop() -> threading.Event:
     """Set by `stop` on standard input, or its end: not every system can send a Ctrl-C.
 
-    What has somebody who watches has a window beside it, which goes first from now on.
+    A program with a window has priority from now on.
     """
     lower_priority()
     asked = threading.Event()
@@ -162,7 +162,7 @@ def _clear(folder: Path) -> None:
 
 
 class _Watchers:
-    """Who looks on: a program, a bar on a terminal, lines elsewhere, or nobody."""
+    """What shows the progress: JSON for a program, a bar on a terminal, lines elsewhere, or nothing."""
 
     def __init__(self, as_json: bool, quiet: bool) -> None:
         self.as_json, self.quiet = as_json, quiet

@@ -21,7 +21,7 @@ def own_folder() -> Path:
 
 def cache_folder() -> Path:
     """Where downloaded weights lie: NEURALREG_CACHE, else the user's cache for this program."""
-    from platformdirs import user_cache_dir  # what pooch asks, without loading all of pooch
+    from platformdirs import user_cache_dir
 
     own = os.environ.get("NEURALREG_CACHE")
     return Path(own) if own else Path(user_cache_dir("neuralreg"))

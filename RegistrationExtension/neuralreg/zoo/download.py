@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from neuralreg.errors import UnwritableOutput, WeightsUnavailable
@@ -23,27 +23,27 @@ _ABANDONED_S = 120  # a running download writes more often than that
 
 
 def download_file(url: str, path: Path, check: Callable[[Path], None], progress: Progress) -> Path:
-    """`path`, after the file at `url` was put there.
+    """`path`, after the file at `url` was put there: resumed, several times if it must be.
 
     Args:
+        url: of the file.
+        path: where it goes; a file that is there already stays.
         check: raises when the file is not the right one; it never gets the name then.
+        progress: gets the share and the megabytes so far.
 
     Raises:
         WeightsUnavailable: the server does not give it.
         UnwritableOutput: the disk does not take it.
     """
-    import pooch
     import requests
 
+    if path.is_file():
+        return path
     part = _Part(path)
     try:
-        pooch.retrieve(
-            url,
-            known_hash=None,  # `check` knows kinds of hash that pooch does not
-            fname=path.name,
-            path=path.parent,
-            downloader=_Resuming(part, check, progress),
-        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _fetch(url, part.take(), progress)
+        _check_and_move(part.take(), path, check)
     except requests.RequestException as error:
         raise WeightsUnavailable(
             "a download failed",
@@ -99,49 +99,47 @@ class _Part:
             self.own.replace(self.kept)
 
 
-class _Resuming:
-    """What pooch calls to bring a file: asks for the rest of a part, several times if it must."""
+def _fetch(url: str, part: Path, progress: Progress) -> None:
+    """Ask for the rest of a part, several times if it must be."""
+    import requests
 
-    def __init__(self, part: _Part, check: Callable[[Path], None], progress: Progress) -> None:
-        self.part, self.check, self.progress = part, check, progress
-
-    def __call__(self, url: str, output_file: str, pooch: Any) -> None:
-        import requests
-
-        own = self.part.take()
-        for left in reversed(range(_TRIES)):
-            try:
-                self._rest(url, own)
-                break
-            except requests.RequestException as error:
-                refused = error.response is not None and error.response.status_code < 500
-                if refused or not left:
-                    raise
-                time.sleep(_PAUSE_S * 2 ** (_TRIES - left - 1))
+    for left in reversed(range(_TRIES)):
         try:
-            self.check(own)
-        except BaseException:
-            own.unlink()  # going on from a wrong beginning would never end well
-            raise
-        own.replace(output_file)
+            _append(url, part, progress)
+            return
+        except requests.RequestException as error:
+            refused = error.response is not None and error.response.status_code < 500
+            if refused or not left:
+                raise
+            time.sleep(_PAUSE_S * 2 ** (_TRIES - left - 1))
 
-    def _rest(self, url: str, own: Path) -> None:
-        import requests
 
-        have = own.stat().st_size if own.exists() else 0
-        headers = {"Range": f"bytes={have}-", "Accept-Encoding": "identity"} if have else {}
-        with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_S) as response:
-            if have and response.status_code == requests.codes.requested_range_not_satisfiable:
-                return  # it was whole already; the check will say if not
-            response.raise_for_status()
-            resumed = response.status_code == requests.codes.partial_content
-            have = have if resumed else 0
-            length = response.headers.get("Content-Length")
-            total = have + int(length) if length else None
-            with own.open("ab" if resumed else "wb") as file:
-                for chunk in response.iter_content(_CHUNK):
-                    file.write(chunk)
-                    have += len(chunk)
-                    self.progress(have / total if total else 0.0, f"{have / 1e6:.1f} MB")
-        if total is not None and have < total:
-            raise requests.ConnectionError(f"the connection was cut after {have} of {total} bytes")
+def _check_and_move(part: Path, path: Path, check: Callable[[Path], None]) -> None:
+    try:
+        check(part)
+    except BaseException:
+        part.unlink()  # going on from a wrong beginning would never end well
+        raise
+    part.replace(path)
+
+
+def _append(url: str, part: Path, progress: Progress) -> None:
+    import requests
+
+    have = part.stat().st_size if part.exists() else 0
+    headers = {"Range": f"bytes={have}-", "Accept-Encoding": "identity"} if have else {}
+    with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_S) as response:
+        if have and response.status_code == requests.codes.requested_range_not_satisfiable:
+            return  # it was whole already; the check will say if not
+        response.raise_for_status()
+        resumed = response.status_code == requests.codes.partial_content
+        have = have if resumed else 0
+        length = response.headers.get("Content-Length")
+        total = have + int(length) if length else None
+        with part.open("ab" if resumed else "wb") as file:
+            for chunk in response.iter_content(_CHUNK):
+                file.write(chunk)
+                have += len(chunk)
+                progress(have / total if total else 0.0, f"{have / 1e6:.1f} MB")
+    if total is not None and have < total:
+        raise requests.ConnectionError(f"the connection was cut after {have} of {total} bytes")

@@ -4,7 +4,7 @@ import importlib
 import inspect
 from pathlib import Path
 
-import pooch
+import platformdirs
 import pytest
 import torch
 from neuralreg.zoo.load_weights import fill_weights, state_of
@@ -14,7 +14,9 @@ from neuralreg.zoo.weights import verify
 from Testing.support.paths import NO_SHARED, WEIGHTS
 from Testing.support.seeded import seeded_pair
 
-DOWNLOADED = Path(pooch.os_cache("neuralreg"))  # of the user, which tests otherwise leave alone
+DOWNLOADED = Path(
+    platformdirs.user_cache_dir("neuralreg")
+)  # of the user, which tests otherwise leave alone
 CARDS = {card.name: card for card in list_models() if card.weights and card.weights.url}
 SMALL = {"gradicon": (65, 65, 65)}
 

@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 
 import numpy as np
-import pooch
+import platformdirs
 import pytest
 import SimpleITK as sitk
 import torch
@@ -14,7 +14,9 @@ from torch.nn import functional
 from Testing.support.paths import NO_SHARED, WEIGHTS
 
 GOLDEN = WEIGHTS / "golden"
-DOWNLOADED = Path(pooch.os_cache("neuralreg"))  # of the user, which tests otherwise leave alone
+DOWNLOADED = Path(
+    platformdirs.user_cache_dir("neuralreg")
+)  # of the user, which tests otherwise leave alone
 NORMALIZED, VOXEL = 1e-5, 1e-3
 
 pytestmark = pytest.mark.needs_shared(GOLDEN)

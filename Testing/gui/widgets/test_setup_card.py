@@ -72,7 +72,7 @@ print(panel.modelsPanel.ui.modelsTable.rowCount > 0)
 
 def test_without_what_reads_cards_the_panels_open_too(the_application):
     then = "print(panel.modelsPanel.ui.modelsStatusLabel.text, errors)"
-    first, models = opened(["torch", "pydantic", "pooch", "SimpleITK"], then)
+    first, models = opened(["torch", "pydantic", "platformdirs", "SimpleITK"], then)
     assert first.startswith("[] [] True")
     assert models == "No models can be listed until the packages are installed. []"
 
