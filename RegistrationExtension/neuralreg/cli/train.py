@@ -53,8 +53,8 @@ def train(
         bool,
         typer.Option(
             "--attended",
-            help="For a program with a window: run at a lower priority, stop and save when standard "
-            "input sends `stop`, or ends with that program.",
+            help="For a program with a window: run at a lower priority, stop and save when "
+            "standard input sends `stop`, or ends with that program.",
         ),
     ] = False,
     as_json: AsJson = False,
@@ -162,7 +162,7 @@ def _clear(folder: Path) -> None:
 
 
 class _Watchers:
-    """What shows the progress: JSON for a program, a bar on a terminal, lines elsewhere, or nothing."""
+    """What shows the progress: JSON, a bar on a terminal, lines elsewhere, or nothing."""
 
     def __init__(self, as_json: bool, quiet: bool) -> None:
         self.as_json, self.quiet = as_json, quiet
