@@ -33,7 +33,7 @@ def ours(size: int, steps: int) -> tuple[list[float], float]:
     from neuralreg import WeightRefinement
     from neuralreg.networks import gradicon
     from neuralreg.registration.instance_optimization import ShownPair, fitted
-    from neuralreg.zoo.network import LoadedNetwork
+    from neuralreg.zoo.loaded_network import LoadedNetwork
     from neuralreg.zoo.registry import model_card
 
     from Testing.support.seeded import seeded_pair

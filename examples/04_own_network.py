@@ -12,7 +12,7 @@ from made_images import make_pair
 from neuralreg import models
 from neuralreg.networks.network import Output, RegistrationModule
 from neuralreg.zoo import card as card_module
-from neuralreg.zoo.network import LoadedNetwork
+from neuralreg.zoo.loaded_network import LoadedNetwork
 from torch import Tensor, nn
 
 

@@ -100,8 +100,8 @@ class RunView:
     @property
     def steps(self) -> int:
         """How many steps were made, over all pieces of the run."""
-        known = self._report or self._epoch
-        return known["step"] if known else 0
+        latest = self._report or self._epoch
+        return latest["step"] if latest else 0
 
     @property
     def summary(self) -> str:

@@ -238,7 +238,7 @@ def offer(
         shape: samples (z y x) that the field of view of the fixed image is divided into. intensity:
             rule of the card. For the command line and the panel: see `neuralreg models import`.
     """
-    from neuralreg.zoo.network import LoadedNetwork
+    from neuralreg.zoo.loaded_network import LoadedNetwork
 
     card = card_of(name, shape, intensity=intensity)
     device = next((p.device for p in model.parameters()), torch.device("cpu"))

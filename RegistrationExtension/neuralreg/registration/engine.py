@@ -45,7 +45,7 @@ from neuralreg.registration.pipeline import (
 )
 from neuralreg.registration.result import RegistrationResult
 from neuralreg.zoo.card import ModelCard
-from neuralreg.zoo.network import RegistrationNetwork, run_options
+from neuralreg.zoo.loaded_network import RegistrationNetwork, run_options
 from neuralreg.zoo.registry import list_models, load_model, model_card
 
 if TYPE_CHECKING:

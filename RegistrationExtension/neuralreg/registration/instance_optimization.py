@@ -34,7 +34,7 @@ from neuralreg.networks.network import to_normalized
 from neuralreg.progress import Progress
 from neuralreg.registration.options import WeightRefinement
 from neuralreg.zoo.card import Fitting
-from neuralreg.zoo.network import LoadedNetwork, RegistrationNetwork, meaning_of, run_options
+from neuralreg.zoo.loaded_network import LoadedNetwork, RegistrationNetwork, meaning_of, run_options
 
 _NOISE = 4.0  # samples of the image around which its points scatter, normalized
 _SMALLEST_WINDOW = 3

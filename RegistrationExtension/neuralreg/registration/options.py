@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 from neuralreg.errors import InvalidOption
 
 if TYPE_CHECKING:
-    from neuralreg.zoo.network import RegistrationNetwork
+    from neuralreg.zoo.loaded_network import RegistrationNetwork
 
 Similarity = Literal["auto", "mind", "lncc"]
 Precision = Literal["float32", "bfloat16", "float16"]

@@ -60,7 +60,7 @@ from neuralreg.registration.working_grid import (
     resample_to,
     work_grid,
 )
-from neuralreg.zoo.network import MappingNetwork, RegistrationNetwork, field_of, run_options
+from neuralreg.zoo.loaded_network import MappingNetwork, RegistrationNetwork, field_of, run_options
 
 if TYPE_CHECKING:
     import SimpleITK as sitk

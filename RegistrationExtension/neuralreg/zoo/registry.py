@@ -20,7 +20,7 @@ from neuralreg.zoo.card import ModelCard
 from neuralreg.zoo.weights import is_available, require
 
 if TYPE_CHECKING:
-    from neuralreg.zoo.network import RegistrationNetwork
+    from neuralreg.zoo.loaded_network import RegistrationNetwork
 
 _own_networks: dict[str, RegistrationNetwork] = {}
 _own_architectures: dict[str, Callable[..., Any]] = {}
@@ -197,7 +197,7 @@ def load_card(
     from neuralreg.devices import choose_device
     from neuralreg.networks.convex import ConvexSearch
     from neuralreg.zoo.load_weights import fill_weights, program_of, state_of
-    from neuralreg.zoo.network import LoadedNetwork, describe_by
+    from neuralreg.zoo.loaded_network import LoadedNetwork, describe_by
 
     chosen = choose_device(device)
     path = None if card.weights is None else require(card, cache)

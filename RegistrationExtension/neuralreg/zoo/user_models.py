@@ -13,7 +13,7 @@ from neuralreg.geometry.grid import Grid
 from neuralreg.io.files import draft_folder, sha256_of
 from neuralreg.zoo.cache_paths import own_folder
 from neuralreg.zoo.card import TRAINED, ModelCard
-from neuralreg.zoo.network import field_of
+from neuralreg.zoo.loaded_network import field_of
 from neuralreg.zoo.registry import load_card, read_card
 from neuralreg.zoo.weights import ensure_folder
 

@@ -14,7 +14,7 @@ from neuralreg.errors import Cancelled, IncompatibleModel, InvalidOption
 from neuralreg.geometry.grid import Grid
 from neuralreg.networks import gradicon, lapirn, symnet
 from neuralreg.registration.instance_optimization import NetworkPair, _Loss, optimize_weights
-from neuralreg.zoo.network import LoadedNetwork
+from neuralreg.zoo.loaded_network import LoadedNetwork
 
 from Testing.support.seeded import seeded_pair, seeded_weights
 

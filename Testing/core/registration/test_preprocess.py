@@ -26,7 +26,7 @@ from neuralreg.registration.options import FieldRefinement, LinearAlignment
 from neuralreg.registration.preprocess import center_of_mass, network_grid, network_pair
 from neuralreg.registration.unfold import least_determinant, unfold_displacement
 from neuralreg.zoo.card import Input, ModelCard
-from neuralreg.zoo.network import LoadedNetwork, run_options
+from neuralreg.zoo.loaded_network import LoadedNetwork, run_options
 
 from Testing.support.paths import RESOURCES
 

@@ -10,7 +10,7 @@ from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
 from neuralreg.registration.engine import register
 from neuralreg.zoo.card import ModelCard, Output
-from neuralreg.zoo.network import field_of, meaning_of
+from neuralreg.zoo.loaded_network import field_of, meaning_of
 from neuralreg.zoo.registry import (
     broken_cards,
     build_network,

@@ -85,13 +85,13 @@ def _cases_in(folder: Path, side: str, split: Split, prefix: str) -> list[Case]:
     return [
         Case(
             prefix + name,
-            place,
+            location,
             labels.get(name),
             prefix + _group(name, split.format),
             side,
             masks.get(name),
         )
-        for name, place in images.items()
+        for name, location in images.items()
     ]
 
 
@@ -135,35 +135,35 @@ def _group(name: str, format: str) -> str:
     return name.rpartition("/")[0]
 
 
-def read_case_image(place: Place, dimension: int) -> Image:
+def read_case_image(location: Place, dimension: int) -> Image:
     """The image at a place, in single precision: (1, z, y, x).
 
     Arrays of an HDF5 file have axes x y z, as DeepReg writes them, and samples of 1 mm unless they
     carry the attributes spacing, origin and direction (x y z, LPS).
     Raises UnreadableFile and InvalidImage, naming the place.
     """
-    if place.key:
-        image = _h5_image(place, dimension)
+    if location.key:
+        image = _h5_image(location, dimension)
     else:
         from neuralreg.io.image_files import read_image
 
-        image = read_image(place.path).float()
+        image = read_image(location.path).float()
     if image.channels != 1 or image.grid.dimension != dimension:
         raise InvalidImage(
             "an image has as many axes as the network and one channel",
-            where=str(place),
+            where=str(location),
             got=f"{image.grid.dimension} axes, {image.channels} channels",
             wanted=f"{dimension} axes, as dataset.size says",
         )
     return image
 
 
-def read_case_labels(place: Place, dimension: int) -> Image:
+def read_case_labels(location: Place, dimension: int) -> Image:
     """The label map at a place: integers (1, z, y, x), or soft labels 0..1 (k, z, y, x).
 
     A file with one axis more than its image, the last one in a file, holds one label per channel.
     """
-    image = _h5_image(place, dimension) if place.key else _labels_file(place)
+    image = _h5_image(location, dimension) if location.key else _labels_file(location)
     values = image.data
     integers = bool((values == values.round()).all())
     if image.channels == 1 and integers:
@@ -171,40 +171,40 @@ def read_case_labels(place: Place, dimension: int) -> Image:
     if float(values.min()) < 0 or float(values.max()) > 1 + _UNIT:
         raise InvalidImage(
             "labels are whole numbers in one channel, or values in 0..1, one channel each",
-            where=str(place),
+            where=str(location),
             got=f"values {float(values.min()):g} to {float(values.max()):g}",
         )
     return Image(values.float(), image.grid)
 
 
-def _labels_file(place: Place) -> Image:
+def _labels_file(location: Place) -> Image:
     from neuralreg.io.image_files import read_image
     from neuralreg.io.itk import image_from_itk
     from neuralreg.io.itk_images import open_image, read_itk_image
 
-    if open_image(Path(place.path)).GetDimension() < 4:
-        return read_image(place.path).float()
+    if open_image(Path(location.path)).GetDimension() < 4:
+        return read_image(location.path).float()
     import SimpleITK as sitk
 
-    volume = read_itk_image(Path(place.path))
+    volume = read_itk_image(Path(location.path))
     count = volume.GetSize()[3]
     size = [*volume.GetSize()[:3], 0]
     parts = [image_from_itk(sitk.Extract(volume, size, [0, 0, 0, n])).float() for n in range(count)]
     return Image(torch.cat([part.data for part in parts]), parts[0].grid)
 
 
-def _h5_image(place: Place, d: int) -> Image:
+def _h5_image(location: Place, d: int) -> Image:
     import h5py
 
-    with h5py.File(place.path) as file:
-        array = np.asarray(file[place.key], np.float32)
-        about = dict(file[place.key].attrs)
+    with h5py.File(location.path) as file:
+        array = np.asarray(file[location.key], np.float32)
+        about = dict(file[location.key].attrs)
     if not np.isfinite(array).all():
-        raise InvalidImage("values are finite", where=str(place), got="NaN or infinite values")
+        raise InvalidImage("values are finite", where=str(location), got="NaN or infinite values")
     if array.ndim not in (d, d + 1):
         raise InvalidImage(
             "an array has as many axes as the network, and one more for labels in channels",
-            where=str(place),
+            where=str(location),
             got=f"shape {array.shape}",
             wanted=f"{d} or {d + 1} axes",
         )

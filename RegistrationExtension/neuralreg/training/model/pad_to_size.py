@@ -27,10 +27,10 @@ class AnySize(nn.Module):
     def __init__(self, network: nn.Module, *, raw: bool = False) -> None:
         super().__init__()
         self.network, self.raw = network, raw
-        known = network if isinstance(network, RegistrationModule) else RegistrationModule()
-        self.output: Output = known.output
-        self.divisor, self.smallest = known.divisor, known.smallest
-        self.affine_motion = known.affine_motion
+        module = network if isinstance(network, RegistrationModule) else RegistrationModule()
+        self.output: Output = module.output
+        self.divisor, self.smallest = module.divisor, module.smallest
+        self.affine_motion = module.affine_motion
 
     def forward(self, *images: Tensor) -> Tensor:
         """Images (n, 1, z, y, x), fixed first, to (n, d, z, y, x)."""
@@ -48,14 +48,14 @@ class AnySize(nn.Module):
                 wanted=f"{wide}",
             )
         if self.raw:
-            return _cut(output, shape)
-        displacement = _cut(to_normalized(output, self.output), shape)
+            return _crop(output, shape)
+        displacement = _crop(to_normalized(output, self.output), shape)
         lengths = [max(a - 1, 1) / max(b - 1, 1) for a, b in zip(wide, shape, strict=True)]
         scale = torch.tensor(lengths[::-1]).to(output).view(-1, *[1] * len(wide))
         return displacement * scale
 
 
-def _cut(values: Tensor, shape: Shape) -> Tensor:
+def _crop(values: Tensor, shape: Shape) -> Tensor:
     """The first samples of (n, c, z, y, x) along each axis."""
     for axis, n in enumerate(shape, start=2):
         values = values.narrow(axis, 0, n)

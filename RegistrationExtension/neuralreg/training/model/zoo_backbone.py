@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from neuralreg.networks.network import RegistrationModule
 from neuralreg.training.config.part_registry import register_backbone
 from neuralreg.zoo.card import Output
-from neuralreg.zoo.network import meaning_of
+from neuralreg.zoo.loaded_network import meaning_of
 from neuralreg.zoo.registry import build_network
 
 

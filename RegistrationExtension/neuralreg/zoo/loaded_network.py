@@ -81,8 +81,8 @@ class LoadedNetwork:
     ) -> None:
         require_precision(precision)
         self.card, self.device, self.precision = card, device, precision
-        known = isinstance(module, RegistrationModule)
-        self.module: RegistrationModule = module if known else PlainModule(module)
+        is_ours = isinstance(module, RegistrationModule)
+        self.module: RegistrationModule = module if is_ours else PlainModule(module)
 
     @torch.no_grad()
     def predict(self, fixed: Tensor, moving: Tensor, **options: float) -> Tensor:
