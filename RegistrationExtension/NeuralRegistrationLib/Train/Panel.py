@@ -13,13 +13,13 @@ from neuralreg.errors import RegistrationError
 from slicer.i18n import tr as _
 
 from NeuralRegistrationLib import Dependencies
-from NeuralRegistrationLib.Paths import resourcePath
 from NeuralRegistrationLib.Train import Command, RunFolder, SceneData
 from NeuralRegistrationLib.Train.CheckView import CheckView
 from NeuralRegistrationLib.Train.Method import TrainMethod
 from NeuralRegistrationLib.Train.Parameters import Source, trainParameters
 from NeuralRegistrationLib.Train.RunView import RunView
 from NeuralRegistrationLib.Train.Training import Training
+from NeuralRegistrationLib.Widgets.ParameterPanel import ParameterPanel
 from NeuralRegistrationLib.Widgets.SetupCard import SetupCard
 
 _FOLDERS = {
@@ -30,25 +30,23 @@ _FOLDERS = {
 }
 
 
-class TrainPanel:
+class TrainPanel(ParameterPanel):
     """Controls and parameters; `training` is what is under way.
 
     onUse: called with the name of a model that is to be used in the Register panel.
     """
 
     def __init__(self, onUse) -> None:
-        self._onUse = onUse
-        self.widget = slicer.util.loadUI(resourcePath("UI/TrainPanel.ui"))
-        self.ui = ui = slicer.util.childWidgetVariables(self.widget)
-        self.parameters = self._guiTag = self._observerTag = None
-        self._updating, self._shown, self._opened = False, False, None
+        super().__init__("TrainPanel.ui")
+        ui, self._onUse = self.ui, onUse
+        self._open, self._openRunFolder = False, None
         self.setupCard = SetupCard(
             self.reload, lambda: Dependencies.missingForTraining(), _("To train networks")
         )
         self.widget.layout().insertWidget(0, self.setupCard.widget)
-        self.method = TrainMethod(ui, self.widget, self._set)
+        self.method = TrainMethod(ui, self.widget, self.setFromControls)
         self.view, self.checked = RunView(ui), CheckView(ui)
-        self.training = Training(self.view, self.checked.show, self._refresh)
+        self.training = Training(self.view, self.checked.show, self.refresh)
         self._connect()
         self.widget.setMRMLScene(slicer.mrmlScene)
 
@@ -71,40 +69,25 @@ class TrainPanel:
 
     def open(self) -> None:
         """The panel is shown."""
-        self._shown = True
+        self._open = True
         if self.parameters is None:
-            self._follow(trainParameters())
+            self.follow(trainParameters())
+            self.refresh()
         self.setupCard.update()
         self.reload()
 
     def close(self) -> None:
         """The panel is no longer shown; a training goes on."""
-        self._shown = False
+        self._open = False
 
     def reload(self) -> None:
         """Models or packages came or went."""
         self.method.reload()
-        self._refresh()
-
-    def _follow(self, parameters) -> None:
-        if self.parameters is not None:
-            self.parameters.disconnectGui(self._guiTag)
-            self.parameters.RemoveObserver(self._observerTag)
-        self.parameters = parameters
-        if parameters is not None:
-            self._guiTag = parameters.connectGui(self.ui)
-            self._observerTag = parameters.AddObserver("ModifiedEvent", self._refresh)
-            self._refresh()
-
-    def _set(self, values: dict) -> None:
-        if self.parameters is not None and not self._updating:
-            with slicer.util.NodeModify(self.parameters):
-                for name, value in values.items():
-                    setattr(self.parameters, name, value)
+        self.refresh()
 
     def _nodesChosen(self) -> None:
         ui = self.ui
-        self._set(
+        self.setFromControls(
             {
                 "volumes": list(ui.trainVolumesSelector.checkedNodes()),
                 "segmentations": list(ui.trainLabelsSelector.checkedNodes()),
@@ -116,29 +99,23 @@ class TrainPanel:
         start = getattr(self.parameters, name) or str(Path.home())
         folder = qt.QFileDialog.getExistingDirectory(self.widget, _("Folder"), start)
         if folder:
-            self._set({name: folder})
+            self.setFromControls({name: folder})
 
-    def _refresh(self, caller=None, event=None) -> None:
+    def show(self, parameters) -> None:
         """Bring what no connector keeps in step up to date."""
-        if self._updating or self.parameters is None or slicer.mrmlScene.IsBatchProcessing():
-            return
-        self._updating = True
-        try:
-            p, ui = self.parameters, self.ui
-            ui.trainFoldersBox.visible = p.source is Source.FOLDERS
-            ui.trainSceneBox.visible = p.source is Source.SCENE
-            self._tick(ui.trainVolumesSelector, p.volumes)
-            self._tick(ui.trainLabelsSelector, p.segmentations)
-            self.method.show(p)
-            if not self.training.busy and p.runFolder != self._opened:
-                self._openRun(p)
-            self._showButtons()
-        finally:
-            self._updating = False
+        p, ui = parameters, self.ui
+        ui.trainFoldersBox.visible = p.source is Source.FOLDERS
+        ui.trainSceneBox.visible = p.source is Source.SCENE
+        self._tick(ui.trainVolumesSelector, p.volumes)
+        self._tick(ui.trainLabelsSelector, p.segmentations)
+        self.method.show(p)
+        if not self.training.busy and p.runFolder != self._openRunFolder:
+            self._openRun(p)
+        self._showButtons()
 
     def _openRun(self, p) -> None:
         """Show what the folder of the run holds."""
-        self._opened = p.runFolder
+        self._openRunFolder = p.runFolder
         self.view.open(p.name, p.runFolder)
         self.checked.clear()
         text = _("This folder holds a run: {summary}. Continue goes on with it.")
@@ -197,7 +174,7 @@ class TrainPanel:
             action()
         except RegistrationError as error:
             self.view.status.sayError(error)
-        self._refresh()
+        self.refresh()
 
     def _begin(self, arguments: list[str]) -> None:
         p = self.parameters
@@ -208,7 +185,7 @@ class TrainPanel:
             found = SceneData.cases(_existing(p.volumes), labels, p.validCount)
             images = SceneData.arguments(found, p.validCount, Command.dataFolder(p))
         self.checked.clear()
-        self._opened = p.runFolder
+        self._openRunFolder = p.runFolder
         self.training.begin(p.name, p.runFolder, arguments, images)
 
     # What comes of it
@@ -243,7 +220,7 @@ class TrainPanel:
 
     def _saveSettings(self, path: str) -> None:
         Command.save(self.parameters, Path(path))
-        self._set({"recipe": path, "epochs": 0, "rate": 0.0, "startFrom": ""})
+        self.setFromControls({"recipe": path, "epochs": 0, "rate": 0.0, "startFrom": ""})
         qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(path))
         self._say(_("The training follows this file now; save it in the editor before Start."))
 
@@ -258,15 +235,15 @@ class TrainPanel:
 
     def renew(self) -> None:
         """The scene is another one, or more was read into it."""
-        self._follow(None)
-        if self._shown:
+        self.follow(None)
+        if self._open:
             self.open()
 
     def forget(self) -> None:
         """The scene closes: a training saves and ends by itself."""
         self.training.leave()
-        self._follow(None)
-        self._opened = None
+        self.follow(None)
+        self._openRunFolder = None
         self.view.forget()
         self.checked.clear()
         self._say("")

@@ -115,7 +115,7 @@ def ready(panel, toys, toy_recipe, tmp_path):
     ui.runFolderEdit.text = str(tmp_path / "a run")
     for axis in "XYZ":
         getattr(ui, f"trainSize{axis}SpinBox").value = SIZE
-    panel._set({"recipe": str(toy_recipe)})
+    panel.set({"recipe": str(toy_recipe)})
     return panel
 
 

@@ -38,7 +38,7 @@ def test_fine_tuning_begins_with_the_weights_of_the_model(
     pick(ui.trainStartSelector, "toy.first")
     assert ready.parameters.recipe != "fine_tune"  # a file of one's own stays
     assert [getattr(ui, f"trainSize{axis}SpinBox").value for axis in "XYZ"] == [SIZE] * 3
-    ready._set({"trainFolder": ready.parameters.validFolder})  # one short epoch
+    ready.set({"trainFolder": ready.parameters.validFolder})  # one short epoch
     ui.trainEpochsSpinBox.value = 1
     ui.trainRateSpinBox.value = 0.000001
     ui.startTrainingButton.click()
@@ -102,11 +102,11 @@ def test_the_model_of_a_run_registers_a_pair_in_the_register_panel(
     assert a_panel.tabs.currentIndex == 0
     assert register.parameters.model == "toy.first"
     assert register.models.model == "toy.first"
-    register._chooseVolumes()
+    register.chooseVolumes()
     register.parameters.prealign = type(register.parameters.prealign).NONE
     register.ui.applyButton.click()
-    wait_until(lambda: not register._jobs, 120)
-    done = register._done[-1]
+    wait_until(lambda: not register.jobs, 120)
+    done = register.history[-1]
     assert done.result.model == "toy.first", register.ui.statusLabel.text
     fixed, moving, warped = (
         slicer.util.arrayFromVolume(slicer.util.getNode(name))

@@ -125,7 +125,7 @@ def test_parameters_are_saved_with_the_scene_and_restored(ready, a_scene, tmp_pa
     volume = a_volume("kept")
     ui = ready.ui
     ui.trainSourceSelector.currentIndex = 1
-    ready._set({"volumes": [volume], "startFrom": "lapirn_disp.fea7"})
+    ready.set({"volumes": [volume], "startFrom": "lapirn_disp.fea7"})
     ui.trainRateSpinBox.value = 0.00025
     a_scene.SetURL(str(tmp_path / "scene.mrml"))
     a_scene.SetRootDirectory(str(tmp_path))

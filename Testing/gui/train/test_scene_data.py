@@ -46,7 +46,7 @@ def test_the_volumes_are_written_and_checked_and_segments_of_one_name_are_one_la
     ui = panel.ui
     ui.trainSourceSelector.currentIndex = 1
     assert ui.trainFoldersBox.isHidden()
-    panel._set({"volumes": volumes, "segmentations": drawn})
+    panel.set({"volumes": volumes, "segmentations": drawn})
     assert len(ui.trainVolumesSelector.checkedNodes()) == 4
     ui.validCountSpinBox.value = 2
     ui.runFolderEdit.text = str(tmp_path / "run")
@@ -78,7 +78,7 @@ def test_the_volumes_are_written_and_checked_and_segments_of_one_name_are_one_la
 def test_volumes_that_are_deleted_are_no_longer_asked_for(panel, a_volume, a_scene):
     volumes = [a_volume(f"v{n}") for n in range(3)]
     panel.ui.trainSourceSelector.currentIndex = 1
-    panel._set({"volumes": volumes})
+    panel.set({"volumes": volumes})
     for volume in volumes[1:]:
         a_scene.RemoveNode(volume)
     panel.ui.runFolderEdit.text = "/nowhere"
@@ -88,7 +88,7 @@ def test_volumes_that_are_deleted_are_no_longer_asked_for(panel, a_volume, a_sce
 
 def test_stop_ends_the_writing_and_nothing_is_trained(panel, a_volume, idle, tmp_path):
     panel.ui.trainSourceSelector.currentIndex = 1
-    panel._set({"volumes": [a_volume(f"v{n}") for n in range(2)]})
+    panel.set({"volumes": [a_volume(f"v{n}") for n in range(2)]})
     panel.ui.runFolderEdit.text = str(tmp_path / "run")
     panel.ui.startTrainingButton.click()
     assert panel.training.busy

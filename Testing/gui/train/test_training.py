@@ -175,7 +175,7 @@ def test_broken_files_are_listed_and_nothing_is_trained(ready, idle, toys, tmp_p
 def test_what_the_training_refuses_is_one_message_with_its_log(ready, idle, toy_recipe, tmp_path):
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text(toy_recipe.read_text().replace("ssd", "sssd"))
-    ready._set({"recipe": str(wrong)})
+    ready.set({"recipe": str(wrong)})
     ready.ui.startTrainingButton.click()
     idle(ready)
     text = ready.ui.trainStatusLabel.text
@@ -192,7 +192,7 @@ def test_own_code_may_print_and_what_it_printed_is_in_the_log(
     (tmp_path / "parts.py").write_text(printed + "1 / 0\n" * fails)
     recipe = tmp_path / "own.yaml"
     recipe.write_text(toy_recipe.read_text() + "code: parts.py\n")
-    ready._set({"recipe": str(recipe)})
+    ready.set({"recipe": str(recipe)})
     ready.ui.startTrainingButton.click()
     idle(ready)
     if not fails:
@@ -216,7 +216,7 @@ def test_own_code_may_print_and_what_it_printed_is_in_the_log(
 )
 def test_what_is_missing_is_said_at_once(ready, change, said, tmp_path, monkeypatch):
     monkeypatch.setenv("NEURALREG_CACHE", str(tmp_path / "empty"))
-    ready._set(change)
+    ready.set(change)
     ready.ui.startTrainingButton.click()
     assert not ready.training.busy
     assert said in ready.ui.trainStatusLabel.text
