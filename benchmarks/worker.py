@@ -275,7 +275,7 @@ def reviewing(options) -> list[dict[str, object]]:
         panel._showReviewed = told
         start = time.perf_counter()
         panel.review()
-        spin(lambda: not panel._jobs)
+        spin(lambda: not panel.jobs)
         seconds = {name: round(mark - start, 2) for name, mark in marks.items()}
         rows.append({"case": turn, "seconds": seconds, **ticks.end()})
         del panel._showReviewed
@@ -292,7 +292,7 @@ def reviewing(options) -> list[dict[str, object]]:
 def exporting(panel) -> dict[str, object]:
     """Blocks of the window while the report's pictures are drawn and its files written."""
     panel.review()
-    spin(lambda: not panel._jobs)
+    spin(lambda: not panel.jobs)
     with tempfile.TemporaryDirectory() as folder:
         ticks, start = Ticks(), time.perf_counter()
         path = str(Path(folder) / "report.html")

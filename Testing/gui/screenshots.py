@@ -150,11 +150,11 @@ def trainings() -> Iterator[tuple[str, object]]:
     yield "train fresh", panel.parent
     volumes = [slicer.util.addVolumeFromArray(body(n), None, f"Knee {n}") for n in (1, 2, 3)]
     ui.trainSourceSelector.currentIndex = 1
-    train._set({"volumes": volumes, "segmentations": [segments(scene.scene, v) for v in volumes]})
+    train.set({"volumes": volumes, "segmentations": [segments(scene.scene, v) for v in volumes]})
     ui.trainStartSelector.currentIndex = ui.trainStartSelector.findData("gradicon.unigradicon")
     ui.trainStartSelector.activated.emit(ui.trainStartSelector.currentIndex)
     yield "train scene", panel.parent
-    train._set({"startFrom": "", "sizeX": 24, "sizeY": 24, "sizeZ": 24})
+    train.set({"startFrom": "", "sizeX": 24, "sizeY": 24, "sizeZ": 24})
     folder = Path(tempfile.gettempdir(), "knees")
     folder.mkdir()
     try:
@@ -177,7 +177,7 @@ def learning(window, train, folder: Path) -> Iterator[tuple[str, object]]:
     ui.trainFolderEdit.text, ui.validFolderEdit.text = write_bodies(folder)
     ui.trainNameEdit.text, ui.runFolderEdit.text = "knees.first", str(Path(folder, "run 1"))
     Path(folder, "knees.yaml").write_text(RECIPE, encoding="utf-8")
-    train._set({"recipe": str(Path(folder, "knees.yaml"))})
+    train.set({"recipe": str(Path(folder, "knees.yaml"))})
     yield "train filled", window
     ui.startTrainingButton.click()
     wait(lambda: train.view.steps > 90 or not train.training.busy)

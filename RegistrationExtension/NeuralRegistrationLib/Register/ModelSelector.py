@@ -21,7 +21,7 @@ class ModelSelector:
 
     def __init__(self, ui, onChanged) -> None:
         self.ui, self._onChanged = ui, onChanged
-        self._sliders = {}
+        self.sliders = {}
         self._shown = None
         self._updating = False
         self.reload()
@@ -53,7 +53,7 @@ class ModelSelector:
     @property
     def options(self) -> dict[str, float]:
         """The numbers of the model's own options."""
-        return {name: slider.value for name, slider in self._sliders.items()}
+        return {name: slider.value for name, slider in self.sliders.items()}
 
     def show(self, model: str, options: dict[str, float]) -> None:
         """Show a model and its options; a model that is not there becomes the automatic choice."""
@@ -63,7 +63,7 @@ class ModelSelector:
         if self._shown != self.model:
             self._makeSliders()
             self._describe()
-        for name, slider in self._sliders.items():
+        for name, slider in self.sliders.items():
             slider.value = options.get(name, self.card.options[name].default)
         self._updating = False
 
@@ -94,8 +94,8 @@ class ModelSelector:
         while layout.rowCount():
             layout.removeRow(0)
         offered = self.card.options if self.card is not None else {}
-        self._sliders = {name: self._slider(name, option) for name, option in offered.items()}
-        for name, slider in self._sliders.items():
+        self.sliders = {name: self._slider(name, option) for name, option in offered.items()}
+        for name, slider in self.sliders.items():
             label = qt.QLabel(offered[name].title)
             label.toolTip = offered[name].meaning
             layout.addRow(label, slider)

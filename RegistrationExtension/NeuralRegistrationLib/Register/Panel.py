@@ -15,7 +15,6 @@ from neuralreg.errors import RegistrationError
 from slicer.i18n import tr as _
 
 from NeuralRegistrationLib import Dependencies
-from NeuralRegistrationLib.Paths import resourcePath
 from NeuralRegistrationLib.Register import AutoModel, Parameters
 from NeuralRegistrationLib.Register.BrainMask import findBrain
 from NeuralRegistrationLib.Register.MaskSelector import MaskSelector
@@ -23,6 +22,7 @@ from NeuralRegistrationLib.Register.ModelSelector import ModelSelector, optionsT
 from NeuralRegistrationLib.Register.Precheck import Finding, precheck
 from NeuralRegistrationLib.Register.ResultNodes import Registered
 from NeuralRegistrationLib.Register.ResultView import ResultView
+from NeuralRegistrationLib.Widgets.ParameterPanel import ParameterPanel
 from NeuralRegistrationLib.Widgets.StatusBar import StatusBar
 
 _UNDER_WAY = ("waiting", "preparing", "running", "delivering")
@@ -41,17 +41,19 @@ class _Entry:
     job: Any = None
 
 
-class RegisterPanel:
+class RegisterPanel(ParameterPanel):
     """Controls, parameters and jobs. logic: has `register` and `asPython`; onMissing: called when
-    packages are missing at Apply; onReview: called with a transform node that is to be reviewed."""
+    packages are missing at Apply; onReview: called with a transform node that is to be reviewed.
+
+    jobs: those under way. history: results that can be reverted, the last one last.
+    """
+
+    refreshesInBatches = True  # what a scene that is read says comes before what suits an anatomy
 
     def __init__(self, logic, onMissing, onReview) -> None:
+        super().__init__("RegisterPanel.ui")
         self.logic, self._onMissing, self._onReview = logic, onMissing, onReview
-        self.widget = slicer.util.loadUI(resourcePath("UI/RegisterPanel.ui"))
-        self.ui = slicer.util.childWidgetVariables(self.widget)
-        self.parameters = self._guiTag = self._observerTag = None
-        self._jobs, self._done, self._last = [], [], None
-        self._updating, self._preset = False, None
+        self.jobs, self.history, self._last, self._preset = [], [], None, None
         self.status = StatusBar(self.ui)
         self.results = ResultView(self.ui)
         self.models = ModelSelector(self.ui, self._modelChosen)
@@ -75,18 +77,15 @@ class RegisterPanel:
 
     def setParameters(self, parameters) -> None:
         """Show and change these parameters from now on; None to let go of them."""
-        if self.parameters is not None:
-            self.parameters.disconnectGui(self._guiTag)
-            self.parameters.RemoveObserver(self._observerTag)
-        self.parameters = parameters
-        if parameters is not None:
-            self._preset = parameters.preset
-            self._chooseVolumes()
-            self._guiTag = parameters.connectGui(self.ui)
-            self._observerTag = parameters.AddObserver("ModifiedEvent", self._refresh)
-            self._refresh()
+        self.follow(parameters)
+        self.refresh()
 
-    def _chooseVolumes(self) -> None:
+    def prepare(self, parameters) -> None:
+        """Choose volumes where none are chosen."""
+        self._preset = parameters.preset
+        self.chooseVolumes()
+
+    def chooseVolumes(self) -> None:
         """Take the first two volumes of the scene where none was chosen."""
         chosen = [self.parameters.fixedVolume, self.parameters.movingVolume]
         if any(chosen):
@@ -99,22 +98,16 @@ class RegisterPanel:
         for name, node in zip(("fixedVolume", "movingVolume"), volumes, strict=False):
             setattr(self.parameters, name, node)
 
-    def _refresh(self, caller=None, event=None) -> None:
+    def show(self, parameters) -> None:
         """Bring what no connector keeps in step up to date."""
-        if self._updating or self.parameters is None:
-            return
-        self._updating = True
-        try:
-            p = self.parameters
-            self._suitPreset()
-            self.models.show(p.model, json.loads(p.modelOptions))
-            for mask in self.masks:
-                mask.show(*(getattr(p, name) for name in mask.parameterNames))
-            self._showBroughtAlong()
-            for name in _REFINEMENT:
-                getattr(self.ui, name).enabled = p.ownRefinement
-        finally:
-            self._updating = False
+        p = parameters
+        self._suitPreset()
+        self.models.show(p.model, json.loads(p.modelOptions))
+        for mask in self.masks:
+            mask.show(*(getattr(p, name) for name in mask.parameterNames))
+        self._showBroughtAlong()
+        for name in _REFINEMENT:
+            getattr(self.ui, name).enabled = p.ownRefinement
         self._check()
 
     def _suitPreset(self) -> None:
@@ -135,27 +128,19 @@ class RegisterPanel:
                 state = qt.Qt.Checked if node in brought else qt.Qt.Unchecked
                 ui.bringAlongSelector.setCheckState(node, state)
 
-    def _set(self, **values) -> None:
-        """Write parameters that the user changed in controls without a connector."""
-        if self.parameters is None or self._updating:
-            return
-        with slicer.util.NodeModify(self.parameters):
-            for name, value in values.items():
-                setattr(self.parameters, name, value)
-
     def _modelChosen(self, model: str, options: dict[str, float]) -> None:
-        self._set(model=model, modelOptions=optionsText(options))
+        self.setFromControls({"model": model, "modelOptions": optionsText(options)})
 
     def _maskChosen(self, names, node, segment: str) -> None:
-        self._set(**dict(zip(names, (node, segment), strict=True)))
+        self.setFromControls(dict(zip(names, (node, segment), strict=True)))
 
     def _bringAlongChosen(self) -> None:
-        self._set(bringAlong=list(self.ui.bringAlongSelector.checkedNodes()))
+        self.setFromControls({"bringAlong": list(self.ui.bringAlongSelector.checkedNodes())})
 
     def swap(self) -> None:
         """Let fixed and moving change places."""
         p = self.parameters
-        self._set(fixedVolume=p.movingVolume, movingVolume=p.fixedVolume)
+        self.set({"fixedVolume": p.movingVolume, "movingVolume": p.fixedVolume})
 
     # Before a job
 
@@ -180,9 +165,9 @@ class RegisterPanel:
             findings += [Finding("good", AutoModel.expectation(p.fixedVolume, p.movingVolume, p))]
         self.status.precheck(findings)
         same = [p.fixedVolume, p.movingVolume, Parameters.settingsOf(p)]
-        waiting = any(entry.asked == same for entry in self._jobs)
+        waiting = any(entry.asked == same for entry in self.jobs)
         self.ui.applyButton.enabled = works and not waiting
-        self.ui.brainsButton.enabled = works and not any(e.asked == _BRAIN for e in self._jobs)
+        self.ui.brainsButton.enabled = works and not any(e.asked == _BRAIN for e in self.jobs)
 
     # Jobs
 
@@ -212,14 +197,14 @@ class RegisterPanel:
         for name, volume in sides:
             if getattr(p, name) is None and not AutoModel.isBrain(volume):
                 self._findBrain(name, volume)
-        if not any(entry.asked == _BRAIN for entry in self._jobs):
+        if not any(entry.asked == _BRAIN for entry in self.jobs):
             self.status.say(_("Both have a mask, or look like brains without skull already."))
 
     def _findBrain(self, parameter: str, volume) -> None:
         def done(found) -> None:
             volumes = (self.parameters.fixedVolume, self.parameters.movingVolume)
             if volumes[parameter == "movingMask"] is volume:
-                self._set(**{parameter: found.node, f"{parameter}Segment": ""})
+                self.set({parameter: found.node, f"{parameter}Segment": ""})
             self.status.sayBrain(found)
 
         device = self.parameters.device.value
@@ -243,18 +228,18 @@ class RegisterPanel:
         except RegistrationError as error:
             self.status.sayError(error)
             return
-        self._jobs.append(entry)
+        self.jobs.append(entry)
         self._showJobs()
 
     def cancel(self) -> None:
         """End the chosen job, or the one that runs."""
         row = max(0, self.ui.jobList.currentRow)
-        if row < len(self._jobs):
-            self._jobs[row].job.cancel()
+        if row < len(self.jobs):
+            self.jobs[row].job.cancel()
 
     def revert(self) -> None:
         """Take away again what the last job brought."""
-        last = self._done.pop()
+        last = self.history.pop()
         last.revert()
         if isinstance(last, Registered):
             self.results.revert()
@@ -263,7 +248,7 @@ class RegisterPanel:
 
     def review(self) -> None:
         """Look closely at the last result."""
-        results = [done for done in self._done if isinstance(done, Registered)]
+        results = [done for done in self.history if isinstance(done, Registered)]
         if results and results[-1].transformNode.GetScene() is not None:
             self._onReview(results[-1].transformNode)
 
@@ -275,14 +260,14 @@ class RegisterPanel:
 
     def _showJobs(self) -> None:
         """Bring the list of jobs and the buttons up to date."""
-        under_way = [entry.text for entry in self._jobs]
+        under_way = [entry.text for entry in self.jobs]
         row = self.ui.jobList.currentRow
         self.ui.jobList.clear()
         self.ui.jobList.addItems(under_way)
         self.ui.jobList.currentRow = min(row, len(under_way) - 1)
         self.ui.jobList.visible = len(under_way) > 1
         self.ui.cancelButton.enabled = bool(under_way)
-        self.ui.revertButton.enabled = bool(self._done)
+        self.ui.revertButton.enabled = bool(self.history)
         self.ui.progressBar.visible = bool(under_way)
         self._check()
 
@@ -291,9 +276,9 @@ class RegisterPanel:
             self.status.progress(job)
 
     def _ended(self, entry: _Entry, done, job) -> None:
-        self._jobs.remove(entry)
+        self.jobs.remove(entry)
         if job.state == "done":
-            self._done.append(job.result)
+            self.history.append(job.result)
             self.ui.progressBar.value = 1000
             done(job.result)
         elif job.state == "cancelled":
@@ -305,12 +290,12 @@ class RegisterPanel:
     def forget(self) -> None:
         """The scene closes: results are gone with it, jobs are ended by the logic."""
         self.results.forget()
-        self._done.clear()
+        self.history.clear()
         self._last = None
         self._showJobs()
 
     def cleanup(self) -> None:
         """Let go of the scene; jobs end."""
         self.setParameters(None)
-        for entry in list(self._jobs):
+        for entry in list(self.jobs):
             entry.job.cancel()

@@ -204,7 +204,7 @@ def test_the_options_of_a_card_become_sliders_and_reach_the_job(panel, a_panel, 
     register = a_panel.registerPanel
     register.models.reload()
     register.ui.modelSelector.currentIndex = register.ui.modelSelector.findData("test.net")
-    slider = register.models._sliders["smoothness"]
+    slider = register.models.sliders["smoothness"]
     assert (slider.value, slider.minimum, slider.maximum) == (0.3, 0.0, 1.0)
     assert slider.toolTip == "How smooth."
     slider.value = 0.7

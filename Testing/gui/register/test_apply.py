@@ -32,7 +32,7 @@ def panel(real_worker, a_scene, a_panel):
 
 
 def idle(panel):
-    return lambda: not panel._jobs
+    return lambda: not panel.jobs
 
 
 def everything(scene) -> set[str]:
@@ -54,7 +54,7 @@ def test_apply_brings_the_moving_image_and_its_landmarks_over_and_revert_brings_
     wait_until(idle(panel), 120)
     assert ui.statusLabel.text.startswith("Done"), ui.statusLabel.text
     fixed, moving = map(slicer.util.arrayFromVolume, (p.fixedVolume, p.movingVolume))
-    warped = slicer.util.arrayFromVolume(panel._done[-1].warpedVolumeNode)
+    warped = slicer.util.arrayFromVolume(panel.history[-1].warpedVolumeNode)
     assert np.abs(warped - fixed).mean() < 0.3 * np.abs(moving - fixed).mean()
     landed = np.zeros(3)
     marks.GetNthControlPointPositionWorld(0, landed)
@@ -76,7 +76,7 @@ def test_cancel_at_any_stage_leaves_nothing_and_the_next_apply_works(
     ui.ownRefinementCheckBox.checked = True
     ui.stepsSpinBox.value = 8
     ui.applyButton.click()
-    wait_until(lambda: ui.progressBar.value >= at or not panel._jobs)
+    wait_until(lambda: ui.progressBar.value >= at or not panel.jobs)
     ui.cancelButton.click()
     wait_until(idle(panel), 5)
     assert ui.statusLabel.text == "Cancelled. Nothing was changed."
@@ -110,7 +110,7 @@ def test_volumes_that_are_deleted_during_a_job_get_no_result(panel, a_scene, wai
     wait_until(lambda: ui.progressBar.value > 50)
     a_scene.RemoveNode(panel.parameters.movingVolume)
     wait_until(idle(panel), 120)
-    assert panel._done == []
+    assert panel.history == []
     assert a_scene.GetFirstNodeByClass("vtkMRMLTransformNode") is None
     assert not ui.statusLabel.text.startswith("Done")
 
@@ -128,6 +128,6 @@ def test_a_real_pair_goes_through_the_panel(odd_pairs, real_worker, a_scene, a_p
     panel.parameters.model = "convex"
     panel.ui.applyButton.click()
     wait_until(idle(panel), 200)
-    outcome = panel._done[-1].result.outcome
+    outcome = panel.history[-1].result.outcome
     assert outcome.similarity_final > outcome.similarity_initial
     assert outcome.folding_percent == 0

@@ -118,7 +118,7 @@ def test_brains_are_found_for_both_sides_and_become_the_masks(
         "Brain of fixed",
         "Brain of moving",
     ]
-    wait_until(lambda: not panel._jobs)
+    wait_until(lambda: not panel.jobs)
     assert [p.fixedMask.GetName(), p.movingMask.GetName()] == ["fixed brain", "moving brain"]
     assert ui.fixedMaskSelector.currentNode() is p.fixedMask
     assert "1.25 l" in ui.statusLabel.text
@@ -127,15 +127,15 @@ def test_brains_are_found_for_both_sides_and_become_the_masks(
     assert segment.GetName() == "Brain"
     values = slicer.util.arrayFromVolume(p.fixedVolume)
     ui.applyButton.click()
-    wait_until(lambda: not panel._jobs)
-    inside = panel._done[-1].result.provenance["asked"]["fixed_mask"]
+    wait_until(lambda: not panel.jobs)
+    inside = panel.history[-1].result.provenance["asked"]["fixed_mask"]
     assert inside == np.prod([3 * n // 4 - n // 4 for n in values.shape])
 
 
 def test_the_masks_are_taken_back_one_by_one(panel, wait_until, a_scene):
     before = {a_scene.GetNthNode(i).GetID() for i in range(a_scene.GetNumberOfNodes())}
     panel.ui.brainsButton.click()
-    wait_until(lambda: not panel._jobs)
+    wait_until(lambda: not panel.jobs)
     panel.ui.revertButton.click()
     p = panel.parameters
     assert (p.fixedMask.GetName(), p.movingMask) == ("fixed brain", None)
@@ -148,7 +148,7 @@ def test_finding_brains_can_be_cancelled(panel, wait_until, a_scene):
     panel.ui.brainsButton.click()
     panel.ui.cancelButton.click()
     panel.ui.cancelButton.click()
-    wait_until(lambda: not panel._jobs)
+    wait_until(lambda: not panel.jobs)
     assert a_scene.GetFirstNodeByClass("vtkMRMLSegmentationNode") is None
     assert panel.ui.brainsButton.enabled
 
@@ -158,7 +158,7 @@ def test_a_brain_of_a_volume_that_was_changed_meanwhile_is_dropped(panel, wait_u
     panel.ui.brainsButton.click()
     slicer.util.arrayFromVolume(volume)[:] = 3
     slicer.util.arrayFromVolumeModified(volume)
-    wait_until(lambda: not panel._jobs)
+    wait_until(lambda: not panel.jobs)
     assert panel.parameters.fixedMask is None
     assert panel.parameters.movingMask is not None
 
@@ -169,17 +169,17 @@ def test_what_is_a_brain_already_is_not_looked_at(known_worker, a_scene, a_panel
     a_panel.enter()
     panel = a_panel.registerPanel
     panel.ui.brainsButton.click()
-    assert panel._jobs == []
+    assert panel.jobs == []
     assert "brains without skull already" in panel.ui.statusLabel.text
 
 
 def test_the_summary_names_the_model_and_why_it_was_taken(panel, wait_until):
     panel.ui.applyButton.click()
-    wait_until(lambda: not panel._jobs)
+    wait_until(lambda: not panel.jobs)
     assert "no available network was made" in panel.ui.summaryLabel.text
     panel.parameters.model = "convex"
     panel.ui.applyButton.click()
-    wait_until(lambda: not panel._jobs)
+    wait_until(lambda: not panel.jobs)
     assert "Coupled convex search" in panel.ui.summaryLabel.text
     assert "no available network" not in panel.ui.summaryLabel.text
 

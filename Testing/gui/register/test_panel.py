@@ -23,8 +23,8 @@ def run(panel, wait_until):
 
     def press():
         panel.ui.applyButton.click()
-        wait_until(lambda: not panel._jobs)
-        return panel._done[-1] if panel._done else None
+        wait_until(lambda: not panel.jobs)
+        return panel.history[-1] if panel.history else None
 
     return press
 
@@ -244,8 +244,8 @@ def test_several_registrations_wait_in_order_and_each_can_be_cancelled(panel, wa
     assert ui.jobList.count == 3
     ui.jobList.currentRow = 1
     ui.cancelButton.click()
-    wait_until(lambda: not panel._jobs)
-    done = [asked(result)["refinement"] for result in panel._done]
+    wait_until(lambda: not panel.jobs)
+    done = [asked(result)["refinement"] for result in panel.history]
     assert ["steps=1" in text for text in done] == [True, False]
     assert "steps=3" in done[1]
     assert ui.jobList.count == 0
@@ -254,9 +254,9 @@ def test_several_registrations_wait_in_order_and_each_can_be_cancelled(panel, wa
 def test_pressing_apply_twice_does_not_register_twice(panel, wait_until):
     panel.ui.applyButton.click()
     assert not panel.ui.applyButton.enabled
-    wait_until(lambda: not panel._jobs)
+    wait_until(lambda: not panel.jobs)
     assert panel.ui.applyButton.enabled
-    assert len(panel._done) == 1
+    assert len(panel.history) == 1
 
 
 def test_a_refusal_is_shown_with_what_to_do(panel, a_pair):
@@ -312,8 +312,8 @@ def test_a_scene_that_is_closed_takes_the_results_and_leaves_a_fresh_panel(panel
 def test_a_scene_that_is_closed_during_a_job_ends_it(panel, a_scene, wait_until):
     panel.ui.applyButton.click()
     a_scene.Clear(False)
-    wait_until(lambda: not panel._jobs)
-    assert panel._done == []
+    wait_until(lambda: not panel.jobs)
+    assert panel.history == []
     assert a_scene.GetFirstNodeByClass("vtkMRMLTransformNode") is None
     assert "Cancelled" in panel.ui.statusLabel.text
 
@@ -347,7 +347,7 @@ def misbehave(the_application, panel, wait_until):
         Queue._queues[:] = [Odd(options.pop("worker", ODD), **options)]
         Queue.queue().kind = kind
         panel.ui.applyButton.click()
-        wait_until(lambda: not panel._jobs)
+        wait_until(lambda: not panel.jobs)
 
     yield press
     Queue.queue().close()

@@ -126,8 +126,8 @@ def test_the_sliders_reach_the_slice_views(known_worker, a_panel, a_pair, a_scen
     a_panel.enter()
     panel.parameters.model = "convex"
     panel.ui.applyButton.click()
-    wait_until(lambda: not panel._jobs)
-    done, ui = panel._done[-1], panel.ui
+    wait_until(lambda: not panel.jobs)
+    done, ui = panel.history[-1], panel.ui
     assert composite.GetBackgroundVolumeID() == a_pair[0].GetID()
     assert composite.GetForegroundVolumeID() == done.warpedVolumeNode.GetID()
     assert composite.GetForegroundOpacity() == 0.5

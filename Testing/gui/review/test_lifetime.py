@@ -77,11 +77,11 @@ def test_a_result_of_the_register_panel_opens_its_review(
     a_panel.enter()
     register.parameters.model = "convex"
     register.ui.applyButton.click()
-    wait_until(lambda: not register._jobs)
+    wait_until(lambda: not register.jobs)
     register.ui.openReviewButton.click()
     assert a_panel.tabs.tabText(a_panel.tabs.currentIndex) == "Review"
     p = a_panel.reviewPanel.parameters
-    assert p.transform is register._done[-1].transformNode
+    assert p.transform is register.history[-1].transformNode
     assert (p.fixedVolume, p.movingVolume) == a_pair
 
 

@@ -249,7 +249,7 @@ def test_in_its_own_space_the_cursor_of_one_image_is_mapped_into_the_other(
     assert lower.GetSliceToRAS().GetElement(2, 3) == pytest.approx(6 + ras[2])
     cursor.at("ReviewMovingAxial", np.array([10.0, 20.0, 6.0]) + ras)
     assert upper.GetSliceToRAS().GetElement(2, 3) == pytest.approx(6.0, abs=0.02)
-    marker = cursor._markers["ReviewFixed"]
+    marker = cursor.markers["ReviewFixed"]
     place = np.zeros(3)
     marker.GetNthControlPointPositionWorld(0, place)
     assert place == pytest.approx([10, 20, 6], abs=0.02)

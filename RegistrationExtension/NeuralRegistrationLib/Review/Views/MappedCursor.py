@@ -16,7 +16,7 @@ class MappedCursor:
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
         self._points: list = []
-        self._markers = {row: self._marker(row) for row in (UPPER, LOWER)}
+        self.markers = {row: self._marker(row) for row in (UPPER, LOWER)}
         self._crosshair = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
         self._tag = None
         if self._crosshair is not None:
@@ -55,7 +55,7 @@ class MappedCursor:
             return
         row = LOWER if viewName.startswith(UPPER) else UPPER
         point = self.mapPoint(ras, toMoving=row == LOWER)
-        marker = self._markers[row]
+        marker = self.markers[row]
         if marker.GetNumberOfControlPoints() == 0:
             marker.AddControlPoint(vtk.vtkVector3d(*point))
         marker.SetNthControlPointPosition(0, *point)
