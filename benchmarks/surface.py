@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 import numpy as np
 import SimpleITK as sitk
-from neuralreg.review.measures.surfaces import SurfaceDistances
+from neuralreg.measures.surfaces import SurfaceDistances
 from numpy.typing import NDArray
 from scipy import ndimage
 

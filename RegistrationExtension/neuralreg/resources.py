@@ -1,8 +1,10 @@
-"""Where the files lie that come with the package: model cards, limits, recipes."""
+"""What the installation provides: files that come with the package, and threads to use."""
 
 from __future__ import annotations
 
 from pathlib import Path
+
+THREADS = 2  # of loops in NumPy; more gain little, as memory is the limit
 
 
 def resource_folders(kind: str) -> list[Path]:

@@ -56,13 +56,7 @@ def _transform(file: Path) -> Facts:
 
 
 def _grid(grid: Grid) -> Facts:
-    return {
-        "size": list(grid.size),
-        "spacing_mm": list(grid.spacing),
-        "origin_lps": list(grid.origin),
-        "direction": list(grid.direction),
-        "axes": _axes(grid),
-    }
+    return {**grid.to_record(), "axes": _axes(grid)}
 
 
 def _axes(grid: Grid) -> str:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import SimpleITK as sitk
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from neuralreg.geometry.sampling import index_to_normalized
+from neuralreg.geometry.typing import Array
 
-Array = NDArray[Any]
 _ORDER = 3
 _MARGIN = 4  # samples, an even number
 _INSIDE = 1e-6  # ITK counts the far edge of the last voxel as outside

@@ -6,14 +6,12 @@ Without torch: the process that shows a field makes them there, of what it was h
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from neuralreg.geometry.grid import Grid
+from neuralreg.geometry.typing import Array
 
-Array = NDArray[Any]
 _SLAB_BYTES = 4 << 20  # a few milliseconds
 
 

@@ -78,6 +78,15 @@ class Grid:
         """The grid of a SimpleITK image."""
         return cls(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
 
+    def to_record(self) -> dict[str, list[int] | list[float]]:
+        """Plain values for JSON: size, spacing_mm, origin_lps and direction."""
+        return {
+            "size": list(self.size),
+            "spacing_mm": list(self.spacing),
+            "origin_lps": list(self.origin),
+            "direction": list(self.direction),
+        }
+
     @property
     def dimension(self) -> int:
         """2 or 3."""

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
-from numpy.typing import NDArray
 
 from neuralreg import __version__
+from neuralreg.geometry.typing import Array
 from neuralreg.progress import Progress, silent
 from neuralreg.review.case import Case
 from neuralreg.review.findings import measurements, worst_places
@@ -34,8 +34,6 @@ from neuralreg.review.report_model import (
     SegmentOverlap,
     worst_of,
 )
-
-Array = NDArray[Any]
 
 _USUAL_MM = 3.0  # where a profile has no limit to compare locations with
 _BINS = 60

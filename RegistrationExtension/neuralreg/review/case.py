@@ -5,24 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import SimpleITK as sitk
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from neuralreg.errors import InvalidImage, InvalidOption
 from neuralreg.geometry.grid import Grid
+from neuralreg.geometry.typing import Array, Mask
 from neuralreg.review.geometry.consistency import invert
 from neuralreg.review.geometry.deformation import Deformation, place_on_grid
 from neuralreg.review.geometry.local_deformation import jacobian_determinant, without_border
 from neuralreg.review.geometry.volumes import limit_samples, on_grid, valid_mask, warp
 from neuralreg.review.measures.landmarks import Pairs
 from neuralreg.review.report_model import WHOLE_IMAGE
-
-Array = NDArray[Any]
-Mask = NDArray[np.bool_]
 
 FULL, QUICK, COARSE = 1 << 25, 1 << 19, 1 << 20  # samples at most
 _LEAST_PART = 0.05  # of the largest part of the body

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from neuralreg.errors import InvalidImage, InvalidTransform
 from neuralreg.geometry.grid import Grid
+from neuralreg.geometry.typing import Array
 from neuralreg.registration.options import (
     USUAL,
     FieldRefinement,
@@ -21,8 +22,6 @@ from neuralreg.registration.options import (
     WeightRefinement,
 )
 from neuralreg.registration.result import Outcome
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)

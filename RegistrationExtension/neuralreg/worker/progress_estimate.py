@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from neuralreg.worker.messages import Array
+from neuralreg.geometry.typing import Array
 
 _KNOTS = np.linspace(0.0, 1.0, 41)
 # The default engine on two brains, hearts, hippocampi and prostates, one thread: mean of the four.

@@ -11,12 +11,13 @@ import numpy as np
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.geometry.slicer_interpolation import halvings
+from neuralreg.geometry.typing import Array
 from neuralreg.io.itk import linear_to_itk, to_itk
 from neuralreg.io.transform_files import read_itk_transform
 from neuralreg.progress import Progress, silent, stage
 from neuralreg.registration.engine import register
 from neuralreg.registration.result import RegistrationResult
-from neuralreg.worker.messages import Array, Field, RegisterJob, Registration, Voxels, rows_of
+from neuralreg.worker.messages import Field, RegisterJob, Registration, Voxels, rows_of
 from neuralreg.worker.shared_images import (
     field_of,
     image_of,

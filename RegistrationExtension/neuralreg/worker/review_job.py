@@ -6,13 +6,14 @@ import numpy as np
 import SimpleITK as sitk
 
 from neuralreg.errors import InvalidOption
+from neuralreg.geometry.typing import Array
 from neuralreg.progress import Progress, silent
 from neuralreg.review.assess import case_of, review
 from neuralreg.review.geometry.deformation import Deformation, place_on_grid
 from neuralreg.review.limits import read_profile
 from neuralreg.review.measures.landmarks import Pairs
 from neuralreg.review.report.maps import maps_of
-from neuralreg.worker.messages import Array, Field, Review, ReviewJob, Source, Voxels
+from neuralreg.worker.messages import Field, Review, ReviewJob, Source, Voxels
 
 
 def run(job: ReviewJob, progress: Progress = silent) -> Review:

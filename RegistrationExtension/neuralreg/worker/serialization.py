@@ -18,7 +18,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from neuralreg.errors import OutOfMemory, UnreadableFile, UnwritableOutput
-from neuralreg.worker.messages import RECORDS, Array
+from neuralreg.geometry.typing import Array
+from neuralreg.worker.messages import RECORDS
 
 Json = Any
 Result = TypeVar("Result")

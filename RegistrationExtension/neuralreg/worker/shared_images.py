@@ -12,9 +12,10 @@ from torch import Tensor
 from neuralreg.geometry.field import DisplacementField, compose
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
+from neuralreg.geometry.typing import Array
 from neuralreg.geometry.warp import warp
 from neuralreg.io.image_files import read_image
-from neuralreg.worker.messages import Array, Field, Source, Voxels
+from neuralreg.worker.messages import Field, Source, Voxels
 
 _WIDENED = {np.uint16: np.int32, np.uint32: np.int64, np.uint64: np.int64}  # torch hardly has them
 

@@ -13,11 +13,13 @@ _STATES = ("state_dict", "safetensors")
 _FIELDS = ("voxel", "normalized", "unit_map")
 
 
-class _Record(BaseModel):
+class FrozenRecord(BaseModel):
+    """A record that is checked when it is read, and refuses keys that it does not know."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Input(_Record):
+class Input(FrozenRecord):
     """What a model wants to see. Lists over axes are z y x, as in the array.
 
     Attributes:
@@ -60,7 +62,7 @@ class Input(_Record):
         return self
 
 
-class Output(_Record):
+class Output(FrozenRecord):
     """What a model emits, always fixed to moving on the fixed grid that it saw.
 
     Attributes:
@@ -79,7 +81,7 @@ class Output(_Record):
     weighted: bool = False
 
 
-class RunOption(_Record):
+class RunOption(FrozenRecord):
     """A number that may be chosen for each run, such as the smoothness of the field."""
 
     title: str
@@ -89,7 +91,7 @@ class RunOption(_Record):
     maximum: float
 
 
-class Weights(_Record):
+class Weights(FrozenRecord):
     """Where the numbers of a network come from. Absent for a model that needs none.
 
     Attributes:
@@ -112,7 +114,7 @@ class Weights(_Record):
     page: str | None = None  # where people read about the weights and their terms
 
 
-class Fitting(_Record):
+class Fitting(FrozenRecord):
     """The loss by which the weights are fitted to one pair (instance optimization).
 
     As close as these parts come to what the network was trained by.
@@ -145,7 +147,7 @@ class Fitting(_Record):
         return self
 
 
-class ModelCard(_Record):
+class ModelCard(FrozenRecord):
     """One model: a JSON file in Resources/Models, checked by this schema.
 
     Attributes:

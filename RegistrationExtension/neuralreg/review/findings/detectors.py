@@ -7,13 +7,12 @@ thresholds were chosen on one half of `benchmarks/faults.py` and are reported on
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from neuralreg.geometry.grid import Grid
+from neuralreg.geometry.typing import Array, Mask
 from neuralreg.review.case import COARSE, QUICK, Case, ImagePair, body
 from neuralreg.review.findings.local_misalignment import (
     Residual,
@@ -28,9 +27,6 @@ from neuralreg.review.geometry.consistency import invert
 from neuralreg.review.geometry.volumes import limit_samples, on_grid, valid_mask
 from neuralreg.review.measures.intensity_similarity import mutual_information
 from neuralreg.review.report_model import Finding, Location
-
-Array = NDArray[Any]
-Mask = NDArray[np.bool_]
 
 _OWN = "a detector of this program, see benchmarks/faults.py; no tolerance exists"
 _APART_MM, _APART_SHARE = 10.0, 0.05  # two locations, at most this share of the image

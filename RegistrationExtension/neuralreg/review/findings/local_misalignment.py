@@ -13,22 +13,18 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from neuralreg.geometry.grid import Grid
-
-Array = NDArray[Any]
-Mask = NDArray[np.bool_]
+from neuralreg.geometry.typing import Array, Mask
+from neuralreg.resources import THREADS
 
 _CELL = 3  # samples of a cell's side; a block is two cells wide
 _REACH = {2: 4, 3: 2}  # finest samples searched each way, by dimension
 _LEAST_CONTRAST = 0.15  # of the body's contrast: below, a block shows nothing
 _FAINT = 1e-3  # of edges: below, a block shows none
-_THREADS = 2
 _FITTING = 90  # percentile of the blocks' best agreement: what fitting parts of this pair reach
 _NOWHERE = -1.0  # support of what cannot be judged
 _SLACK = 1.05  # of lengths, for rounding
@@ -246,7 +242,7 @@ def _sum_of_squares(parts: list[Array]) -> Array:
 
 
 def _for_each(shifts: list[tuple[int, ...]], function: Callable[..., Array]) -> Array:
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with ThreadPoolExecutor(THREADS) as pool:
         return np.stack(list(pool.map(function, shifts)))
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
+from neuralreg.geometry.typing import Array
 from neuralreg.review.case import Case
 from neuralreg.review.findings.verdicts import SHOWN, Judge, Measurement, Region, not_measured
 from neuralreg.review.geometry.consistency import forward_backward
@@ -20,8 +18,6 @@ from neuralreg.review.geometry.volumes import format_spacing, on_grid
 from neuralreg.review.measures.intensity_similarity import correlation, mutual_information
 from neuralreg.review.measures.segment_overlap import boxes_of
 from neuralreg.review.report_model import WHOLE_IMAGE, Finding, JacobianStatistics, LandmarkErrors
-
-Array = NDArray[Any]
 
 _FEWEST = 10  # voxels that a segment needs for statistics
 _CONSISTENCY = "Forward-backward error"

@@ -5,16 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from neuralreg.geometry.grid import Grid
+from neuralreg.geometry.typing import Array, Mask
 from neuralreg.review.case import Case
 from neuralreg.review.limits import Profile
 from neuralreg.review.report_model import LandmarkErrors, Location
-
-Array = NDArray[Any]
-Mask = NDArray[np.bool_]
 
 _MOST_OF_A_KIND = 3
 _MOST_FOLDS = 5

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import SimpleITK as sitk
-from numpy.typing import NDArray
 
 from neuralreg.geometry.grid import Grid
+from neuralreg.geometry.typing import Array
 from neuralreg.review.geometry.deformation import Deformation, place_on_grid, sample_through
-
-Array = NDArray[Any]
 
 _SWEEPS = 30
 _TOLERANCE_MM = 0.01

@@ -10,17 +10,15 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import SimpleITK as sitk
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from neuralreg.errors import InvalidTransform
 from neuralreg.geometry.grid import Grid, Matrix
 from neuralreg.geometry.linear import LinearTransform
+from neuralreg.geometry.typing import Array
 from neuralreg.io.files import require_existing, suffix_of
 from neuralreg.io.itk_images import WRITABLE, check_vectors
 from neuralreg.io.itk_transforms import read_itk_transform, read_vectors
-
-Array = NDArray[Any]
 
 _SAME_AXES = 1e-6  # difference of cosines
 _HASH_DECIMALS = 4  # of mm: what a file in single precision keeps

@@ -7,16 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from neuralreg.geometry.grid import Grid
+from neuralreg.geometry.typing import Array, Mask
+from neuralreg.resources import THREADS
 from neuralreg.review.report_model import JacobianStatistics
 
-Array = NDArray[Any]
-Mask = NDArray[np.bool_]
-
 _SLAB = 1 << 21  # samples at a time: about 60 bytes each
-_THREADS = 2
 _LEAST = 1e-3  # determinants are clamped to 1e-3..1e3 in the logarithm, so that a fold counts
 _MOST_RANKED = 1 << 22  # samples are enough to know percentiles
 
@@ -127,7 +124,7 @@ def without_border(grid: Grid) -> Mask:
 
 
 def _in_slabs(fill: Any, grid: Grid) -> None:
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with ThreadPoolExecutor(THREADS) as pool:
         for done in [pool.submit(fill, rows) for rows in _slabs(grid)]:
             done.result()
 

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from neuralreg.errors import InvalidImage
 from neuralreg.geometry.grid import Grid
+from neuralreg.geometry.typing import Array
 from neuralreg.io.itk_images import itk_image_of
 from neuralreg.review.geometry.deformation import place_on_grid
-
-Array = NDArray[Any]
 
 _WIDER_TYPES = {np.bool_: np.uint8, np.float16: np.float32}
 

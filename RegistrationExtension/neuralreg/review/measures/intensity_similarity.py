@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from neuralreg.geometry.typing import Array
 
 _BINS = 48
 _FEWEST = 50  # voxels

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from neuralreg.geometry.grid import Grid
+from neuralreg.geometry.typing import Array
+from neuralreg.measures.surfaces import SurfaceDistances
 from neuralreg.review.geometry.deformation import Deformation
 from neuralreg.review.geometry.volumes import on_grid, warp
-from neuralreg.review.measures.surfaces import SurfaceDistances
 from neuralreg.review.report_model import Agreement, OverlapStatus, SegmentOverlap
 
-Array = NDArray[Any]
-Mask = NDArray[np.bool_]
 Box = tuple[slice, ...]
 
 _COARSER = 0.8  # times the volume of a voxel: less is a finer grid

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
-from numpy.typing import NDArray
 
 from neuralreg.errors import InvalidOption
 from neuralreg.geometry.grid import Grid
+from neuralreg.geometry.typing import Array
 from neuralreg.review.case import COARSE, FULL, Case, ImagePair
 from neuralreg.review.findings.detectors import tolerance_mm
 from neuralreg.review.findings.local_misalignment import residual, suspicious_blocks
 from neuralreg.review.geometry.consistency import forward_backward, invert
 from neuralreg.review.geometry.volumes import limit_samples, warp
-
-Array = NDArray[Any]
 
 NAMES = ("jacobian", "magnitude", "forward_backward", "residual", "warped", "carried_back")
 

@@ -5,19 +5,17 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image as Picture
 from PIL import ImageDraw
 
 from neuralreg.geometry.grid import Grid
+from neuralreg.geometry.typing import Array
 from neuralreg.review.case import Case, ImagePair
 from neuralreg.review.geometry.volumes import limit_samples
 from neuralreg.review.report_model import Location, QualityReport
 
-Array = NDArray[Any]
 Pictures = dict[str, bytes]
 
 _PIXELS = 420  # of the longer side

@@ -58,12 +58,12 @@ def describe_file(path: Path) -> dict[str, Any]:
             series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(path))
         return {**facts, "series_uid": ", ".join(series)}
     if suffix_of(path) in WRITABLE:
-        facts |= geometry(open_image(path))
+        facts |= _geometry(open_image(path))
     return facts
 
 
-def geometry(image: sitk.Image | sitk.ImageFileReader) -> dict[str, Any]:
-    """Where an image lies."""
+def _geometry(image: sitk.ImageFileReader) -> dict[str, Any]:
+    """As `Grid.to_record`, of a file that may have more than three axes."""
     return {
         "size": list(image.GetSize()),
         "spacing_mm": list(image.GetSpacing()),

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import SimpleITK as sitk
-from numpy.typing import NDArray
 
 from neuralreg.errors import InvalidOption
 from neuralreg.geometry.grid import Grid
+from neuralreg.geometry.typing import Array
 from neuralreg.io.itk_images import write_itk_image
 from neuralreg.progress import Progress, silent, stage
 from neuralreg.registration.options import USUAL, RegistrationOptions
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from neuralreg.geometry.image import Image
     from neuralreg.registration.result import RegistrationResult
 
-Array = NDArray[Any]
 Engine = Callable[..., "RegistrationResult"]
 
 FEWEST = 2

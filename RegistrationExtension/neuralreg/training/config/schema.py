@@ -7,11 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 
-from neuralreg.zoo.card import Input
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from neuralreg.zoo.card import FrozenRecord, Input
 
 
 class NamedPart(BaseModel):
@@ -73,7 +69,7 @@ Losses = Annotated[tuple[WeightedLoss, ...], BeforeValidator(_one_or_many)]
 Folders = Annotated[tuple[Path, ...], BeforeValidator(_paths), Field(min_length=1)]
 
 
-class Split(_Record):
+class Split(FrozenRecord):
     """Where the images of training, validation or test lie.
 
     Attributes:
@@ -90,14 +86,14 @@ class Split(_Record):
     masked: bool = False
 
 
-class Patch(_Record):
+class Patch(FrozenRecord):
     """Pieces instead of whole images in training. size: x y z. foreground: share in the body."""
 
     size: tuple[int, ...]
     foreground: float = Field(default=0.9, ge=0, le=1)
 
 
-class Dataset(_Record):
+class Dataset(FrozenRecord):
     """Images, how they make pairs, and how a network sees them.
 
     Attributes:
@@ -131,7 +127,7 @@ class Dataset(_Record):
     augmentation: Annotated[tuple[Augmentation, ...], BeforeValidator(_one_or_many)] = ()
     cache: Literal["memory", "disk", "none"] = "memory"
     workers: int = Field(default=0, ge=0)
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
     pairs: int = Field(default=200, ge=1)
     input: Input | None = None
 
@@ -154,7 +150,7 @@ class Dataset(_Record):
         return self
 
 
-class Model(_Record):
+class Model(FrozenRecord):
     """What is trained.
 
     Attributes:
@@ -195,7 +191,7 @@ class Model(_Record):
         return self
 
 
-class MatchingLoss(_Record):
+class MatchingLoss(FrozenRecord):
     """How descriptions are compared, see `descriptor_loss.MatchingStep`."""
 
     cell: int = Field(default=4, ge=2, multiple_of=2)
@@ -205,7 +201,7 @@ class MatchingLoss(_Record):
     places: int = Field(default=1500, ge=1)
 
 
-class Loss(_Record):
+class Loss(FrozenRecord):
     """What is minimized: the sum of weight times loss. symmetric: in both directions.
 
     Attributes:
@@ -226,7 +222,7 @@ class Loss(_Record):
         return self
 
 
-class Stage(_Record):
+class Stage(FrozenRecord):
     """Some epochs in which a part of the model is trained.
 
     Attributes:
@@ -240,7 +236,7 @@ class Stage(_Record):
     levels: int | None = Field(default=None, ge=1)
 
 
-class Training(_Record):
+class Training(FrozenRecord):
     """How the loop runs.
 
     Attributes:
@@ -292,7 +288,7 @@ class Training(_Record):
         return self
 
 
-class Configuration(_Record):
+class Configuration(FrozenRecord):
     """A whole training.
 
     Attributes:

@@ -267,7 +267,9 @@ class _DiskCache:
         if not path.is_file():
             parts = self.loader(self.cases[number])
             draft = path.with_suffix(f".{torch.initial_seed() % _SEEDS}.draft")
-            torch.save({k: (v.data, _grid_record(v)) for k, v in parts.items()}, draft)
+            torch.save(
+                {k: (v.data, list(v.grid.to_record().values())) for k, v in parts.items()}, draft
+            )
             draft.replace(path)
         record = torch.load(path, weights_only=True)
         return {name: Image(values, Grid(*grid)) for name, (values, grid) in record.items()}
@@ -278,11 +280,6 @@ class _DiskCache:
         c = self.loader.config
         text = repr((stamps, c.size, c.space, c.intensity, c.input, self.loader.labels))
         return hashlib.sha256(text.encode()).hexdigest()[:24]
-
-
-def _grid_record(image: Image) -> list[list[float]]:
-    g = image.grid
-    return [list(g.size), list(g.spacing), list(g.origin), list(g.direction)]
 
 
 def options_of(config: schema.Dataset) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,12 +15,11 @@ from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
 from neuralreg.measures.jacobian import folding_percent, jacobian_determinant, sd_log_jacobian
 from neuralreg.measures.similarity import ncc, ssd
+from neuralreg.measures.surfaces import SurfaceDistances
 from neuralreg.registration.preprocess import scale_intensities
 
 Row = dict[str, Any]
 OF_LABELS = ("dice_before", "dice", "hd95_mm", "asd_mm", "centroid_mm")
-
-_HD = 95
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +68,7 @@ def label_figures(labels: Labels, grid: Grid) -> Row:
     """Dice before and after, surface distances and distance of the centers, in mm.
 
     Distances to what is not there are NaN. HD95: the 95th percentile of the surface distances, the
-    larger of both directions, as MONAI has it; ASD: their mean, of both directions.
+    larger of both directions; ASD: their mean, of both directions.
     """
     fixed, after = labels.fixed, labels.after
     row: Row = {
@@ -82,17 +80,10 @@ def label_figures(labels: Labels, grid: Grid) -> Row:
     }
     if not (bool(fixed.any()) and bool(after.any())):
         return row
-    from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance
-
-    pair = (after[None, None], fixed[None, None])
-    spacing = list(grid.spacing[::-1])
-    common = {"include_background": True, "spacing": spacing}
-    with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", message=".*always_return_as_numpy", category=FutureWarning
-        )
-        row["hd95_mm"] = float(compute_hausdorff_distance(*pair, percentile=_HD, **common))
-        row["asd_mm"] = float(compute_average_surface_distance(*pair, symmetric=True, **common))
+    sides = (after.bool().numpy(force=True), fixed.bool().numpy(force=True))
+    distances = SurfaceDistances.between(*sides, grid.spacing[::-1])
+    if distances is not None:
+        row["hd95_mm"], row["asd_mm"] = distances.hd95, distances.mean
     row["centroid_mm"] = float(np.linalg.norm(_center(fixed, grid) - _center(after, grid)))
     return row
 

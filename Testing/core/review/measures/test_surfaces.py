@@ -8,9 +8,9 @@ import SimpleITK as sitk
 import torch
 from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance
 from neuralreg.geometry.grid import Grid
+from neuralreg.measures.surfaces import SurfaceDistances
 from neuralreg.review.geometry.deformation import Deformation
 from neuralreg.review.measures.segment_overlap import finer_grid, overlaps
-from neuralreg.review.measures.surfaces import SurfaceDistances
 from scipy import ndimage
 
 EYE = tuple(np.eye(3).ravel())

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion
 from scipy.spatial import cKDTree
 
-Array = NDArray[Any]
-Mask = NDArray[np.bool_]
-
-_THREADS = 2
+from neuralreg.geometry.typing import Array, Mask
+from neuralreg.resources import THREADS
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +46,8 @@ class SurfaceDistances:
             return None
         box = _box(first, second)
         one, other = (surface(part[box]) * np.asarray(spacing) for part in (first, second))
-        forward, _ = cKDTree(other).query(one, workers=_THREADS)
-        backward, _ = cKDTree(one).query(other, workers=_THREADS)
+        forward, _ = cKDTree(other).query(one, workers=THREADS)
+        backward, _ = cKDTree(one).query(other, workers=THREADS)
         return cls(forward, backward)
 
     @property
