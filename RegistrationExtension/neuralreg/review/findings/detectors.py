@@ -234,7 +234,7 @@ def _similarity(case: Case, pair: ImagePair) -> Suspicion:
     lost = 100.0 * (1 - float(images.valid[case.within(grid)].mean()))
     if lost > _LOST:
         words = f"{lost:.0f} % of {case.region} is mapped outside of the moving image"
-        if alarm := _unused(case, pair) > _LOST:
+        if alarm := _share_outside(case, pair) > _LOST:
             words += ", and vice versa: is the moving image mapped to the right place?"
         else:
             words += ", which shows no more of it"
@@ -247,7 +247,7 @@ def _similarity(case: Case, pair: ImagePair) -> Suspicion:
     return Suspicion(measurement.suspect(alarm, words, _OWN))
 
 
-def _unused(case: Case, pair: ImagePair) -> float:
+def _share_outside(case: Case, pair: ImagePair) -> float:
     """How much of the body in the moving image the fixed image does not take up, in percent."""
     grid = limit_samples(Grid.of(pair.moving), QUICK)
     mask = body(on_grid(pair.moving, grid))

@@ -95,11 +95,11 @@ def _segment_folding(
 
 
 def _folding(case: Case, region: JacobianStatistics, name: str, title: str) -> Measurement:
-    where = _sampled(region, case)
+    where = _region_of(region, case)
     return Measurement(name, title, "jacobian", region.folding_percent, "%", where)
 
 
-def _sampled(region: JacobianStatistics, case: Case) -> Region:
+def _region_of(region: JacobianStatistics, case: Case) -> Region:
     return Region(f"{region.region}, every {format_spacing(case.grid)}", region.count)
 
 
@@ -116,7 +116,7 @@ def _volume_change(judge: Judge, case: Case, region: JacobianStatistics, quantit
     share = "1 %" if statistic in ("p1", "p99") else "some"
     verb, bound = ("shrinks", "less") if shrinks else ("grows", "more")
     opening = f"{share} of {region.region} {verb} to {value:.3g} times its volume or {bound}"
-    where = _sampled(region, case)
+    where = _region_of(region, case)
     title = f"Strongest {quantity}"
     measurement = Measurement(f"{quantity}_{statistic}", title, "jacobian", value, "times", where)
     return judge.judge(measurement, quantity, statistic, opening)

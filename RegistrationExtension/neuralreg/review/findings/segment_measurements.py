@@ -44,7 +44,7 @@ def segment_findings(
         for name, title in (("dice_value", "Overlap (Dice)"), ("surface_distance_mean", "Surface")):
             findings.append(not_measured(name, title, "segments", why))
     alone = [f"{one.name} ({one.status})" for one in overlaps if one.status != "measured"]
-    return findings + ([_unpaired(alone, len(overlaps))] if alone else [])
+    return findings + ([_one_sided(alone, len(overlaps))] if alone else [])
 
 
 def _dice(judge: Judge, measured: dict[str, SegmentOverlap]) -> Finding:
@@ -127,7 +127,7 @@ def _column(measured: dict[str, SegmentOverlap], column: Column) -> dict[str, fl
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _unpaired(names: list[str], structures: int) -> Finding:
+def _one_sided(names: list[str], structures: int) -> Finding:
     region = Region("the segmentations", structures, "segments")
     measurement = Measurement(
         "segments_missing",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from neuralreg.review.report_model import Histogram, Verdict
@@ -96,6 +97,17 @@ class Section:
     across: int = 3
     histograms: tuple[Histogram, ...] = ()
 
+    def texts(self) -> Iterator[str]:
+        """All texts of the section."""
+        yield from (self.title, *self.words)
+        for table in self.tables:
+            yield from (table.title, *table.header)
+            for row in table.rows:
+                yield from (cell if isinstance(cell, str) else cell.words for cell in row)
+        yield from (figure.caption for figure in self.figures)
+        for histogram in self.histograms:
+            yield from (histogram.title, histogram.unit)
+
 
 @dataclass(frozen=True)
 class Document:
@@ -116,3 +128,11 @@ class Document:
     headline: str
     cards: tuple[Card, ...]
     sections: tuple[Section, ...] = field(default=())
+
+    def texts(self) -> Iterator[str]:
+        """All texts of the report."""
+        yield from (self.title, self.subtitle, self.headline)
+        for card in self.cards:
+            yield from (card.caption, card.value)
+        for section in self.sections:
+            yield from section.texts()

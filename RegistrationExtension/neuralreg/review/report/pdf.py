@@ -10,7 +10,7 @@ from PIL import Image as Picture
 from neuralreg.errors import PackageMissing
 from neuralreg.review.report.document import Document, Figure, Section, Table, VerdictCell
 from neuralreg.review.report.html import compress
-from neuralreg.review.report.pdf_fonts import Letters, choose_fonts, texts_of
+from neuralreg.review.report.pdf_fonts import Letters, choose_fonts
 from neuralreg.review.report_model import Histogram, Verdict
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def as_pdf(document: Document) -> bytes:
     pdf.set_margins(_MARGIN, _MARGIN, _MARGIN)
     pdf.set_auto_page_break(True, 297 - _BOTTOM)
     pdf.add_page()
-    writer = _Writer(pdf, choose_fonts(pdf, texts_of(document)))
+    writer = _Writer(pdf, choose_fonts(pdf, document.texts()))
     writer.head(document)
     for section in document.sections:
         writer.section(section)

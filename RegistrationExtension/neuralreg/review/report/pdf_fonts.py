@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import importlib.util
 import unicodedata
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from fpdf import FPDF
 
@@ -68,9 +68,12 @@ def choose_fonts(pdf: FPDF, texts: Iterable[str]) -> Letters:
     folder = font_folder()
     if not foreign or folder is None:
         return Letters("Helvetica", frozenset(foreign))
+    from fpdf.fonts import TTFFont
+
     for style, name in _FILES.items():
         pdf.add_font("DejaVu", style, folder / name)
-    glyphs = getattr(pdf.fonts["dejavu"], "cmap", {})
+    font = pdf.fonts["dejavu"]
+    glyphs = font.cmap if isinstance(font, TTFFont) else {}
     missing = {one for one in foreign if ord(one) not in glyphs or _needs_shaping(one)}
     return Letters("DejaVu", frozenset(missing))
 
@@ -85,18 +88,6 @@ def font_folder() -> Path | None:
         if all((Path(folder) / _FONTS / name).is_file() for name in _FILES.values()):
             return Path(folder) / _FONTS
     return None
-
-
-def texts_of(part: object) -> Iterator[str]:
-    """All texts in a document, however deep."""
-    if isinstance(part, str):
-        yield part
-    elif isinstance(part, tuple | list):
-        for one in part:
-            yield from texts_of(one)
-    elif is_dataclass(part) and not isinstance(part, type):
-        for field in fields(part):
-            yield from texts_of(getattr(part, field.name))
 
 
 def _is_latin(letter: str) -> bool:

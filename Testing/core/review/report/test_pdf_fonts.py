@@ -7,8 +7,9 @@ import zlib
 
 import pytest
 from neuralreg.review.report import pdf_fonts
-from neuralreg.review.report.document import Card, Document, Section
+from neuralreg.review.report.document import Card, Document, Figure, Section, Table, VerdictCell
 from neuralreg.review.report.pdf import as_pdf
+from neuralreg.review.report_model import Histogram
 
 needs_font = pytest.mark.skipif(
     pdf_fonts.font_folder() is None, reason="matplotlib, whose font is embedded, is not installed"
@@ -66,7 +67,12 @@ def test_without_a_font_the_report_says_what_to_install(monkeypatch):
 
 
 def test_no_text_of_a_document_is_forgotten():
-    section = Section("three", words=("four", "five"))
-    document = Document("one", "two", "pass", "six", (Card("seven", "eight", "pass"),), (section,))
-    words = {"one", "two", "pass", "six", "seven", "eight", "three", "four", "five"}
-    assert words <= set(pdf_fonts.texts_of(document))
+    table = Table(("six", "seven"), (("eight", VerdictCell("shown")),), (0.5, 0.5), "five")
+    histogram = Histogram("ten", "eleven", (0.0, 1.0), (1,))
+    figures = (Figure(b"", "nine"),)
+    section = Section("three", ("four",), (table,), figures, histograms=(histogram,))
+    cards = (Card("twelve", "thirteen", "pass"),)
+    document = Document("one", "two", "pass", "fourteen", cards, (section,))
+    words = {"one", "two", "three", "four", "five", "six", "seven", "eight", "no limit", "nine"}
+    words |= {"ten", "eleven", "twelve: pass", "thirteen", "fourteen"}
+    assert words == set(document.texts())
