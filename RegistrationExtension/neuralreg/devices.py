@@ -27,7 +27,7 @@ def choose_device(name: str = "auto") -> torch.device:
         ) from error
     if not _exists(device):
         raise DeviceUnavailable(
-            f"there is no device '{name}' here",
+            f"there is no device '{name}' on this machine",
             got=f"{torch.cuda.device_count()} CUDA devices seen by torch {torch.__version__}",
             remedy="Choose auto or cpu, or install a torch build and driver for this device.",
         )

@@ -1,4 +1,4 @@
-"""Errors that a user can act on: each says what, where, got, wanted, and what to do."""
+"""Errors that a user can act on: each has what, where, got, wanted, and what to do."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class PackageMissing(RegistrationError):
 
 
 class WorkerFailed(RegistrationError):
-    """The process that computes ended, hung, or answered what nobody can read."""
+    """The process that computes ended, hung, or sent what cannot be read."""
 
 
 class InputsChanged(RegistrationError):

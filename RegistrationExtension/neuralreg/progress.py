@@ -14,7 +14,7 @@ Progress = Callable[[float, str], None]
 
 
 def silent(fraction: float, message: str) -> None:
-    """Report to nobody."""
+    """Ignore the progress."""
 
 
 def stage(progress: Progress, start: float, stop: float) -> Progress:

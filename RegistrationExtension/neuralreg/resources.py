@@ -1,4 +1,4 @@
-"""What the installation provides: files that come with the package, and threads to use."""
+"""What the installation provides: model cards, limits, recipes, and threads to use."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ THREADS = 2  # of loops in NumPy; more gain little, as memory is the limit
 
 
 def resource_folders(kind: str) -> list[Path]:
-    """Where files of a kind may lie, the likeliest first; none of them need exist.
+    """Folders for files of a kind, the likeliest first; none of them need exist.
 
     Args:
         kind: a folder of Resources, such as "Models".

@@ -16,12 +16,12 @@ def asPython(fixedNode, movingNode, options: RegistrationOptions = USUAL, **sett
     What is as usual, and settings that say nothing (None, no nodes), are left out.
     """
     record, usual = options.as_record(), USUAL.as_record()
-    given = {name: record[name] for name in NAMES if record[name] != usual[name]}
-    given.update(
+    values = {name: record[name] for name in NAMES if record[name] != usual[name]}
+    values.update(
         {name: value for name, value in settings.items() if value not in (None, [], (), {})}
     )
     arguments = [_text(fixedNode), _text(movingNode)]
-    arguments += [f"{name}={_text(value)}" for name, value in given.items()]
+    arguments += [f"{name}={_text(value)}" for name, value in values.items()]
     return (
         "from NeuralRegistrationLib import register\n\n"
         "done = register(\n"

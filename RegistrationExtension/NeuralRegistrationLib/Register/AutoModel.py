@@ -119,12 +119,12 @@ def _ofMask(image, node, segments):
     parts = [_ofLayer(*layer, image.ct) for layer in _layers(node, segments)]
     if not parts:
         return image
-    whole = image.liters / max(1 - image.background_share, 1e-6)
+    total = image.liters / max(1 - image.background_share, 1e-6)
     liters = sum(part.liters for part in parts)
     extents = zip(*(part.extent_mm for part in parts), strict=True)
     return replace(
         image,
-        background_share=1 - liters / whole,
+        background_share=1 - liters / total,
         liters=liters,
         extent_mm=tuple(map(max, extents)),
         cut=False,

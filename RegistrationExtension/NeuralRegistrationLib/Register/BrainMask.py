@@ -79,12 +79,12 @@ class _Request:
 
     def requireInput(self) -> None:
         """Raises InputsChanged when the volume was deleted, changed or moved meanwhile."""
-        gone = self.volume.GetScene() is not self.scene
-        if gone or fingerprint(self.volume) != self._seen:
+        isGone = self.volume.GetScene() is not self.scene
+        if isGone or fingerprint(self.volume) != self._seen:
             raise InputsChanged(
                 "the brain mask was dropped: it no longer fits the volume",
                 where=self.volume.GetName(),
-                got="it was deleted" if gone else "its voxels or its place were changed",
+                got="it was deleted" if isGone else "its voxels or its place were changed",
                 remedy="Find the brain again.",
             )
 

@@ -43,7 +43,7 @@ def register(
     engine: Callable | None = None,
     **settings,
 ):
-    """Register two volume nodes where they lie in the world, and put the results beside the fixed.
+    """Register two volume nodes where they are in the world, and put the results beside the fixed.
 
     options: what can be chosen, or only the name of a model. settings: those of
     `Request.Settings`, for what is taken from the scene and left there; everything else changes
@@ -63,7 +63,7 @@ def register(
         return _registerHere(request, progress, engine)
     start = time.monotonic()
 
-    def timedDelivery(registration):
+    def deliverTimed(registration):
         done = yield from deliver(request, registration)
         done.seconds = time.monotonic() - start
         return done
@@ -71,7 +71,7 @@ def register(
     return runJob(
         "register",
         request.job(),
-        timedDelivery,
+        deliverTimed,
         wait=wait,
         check=request.requireInputs,
         scene=request.scene,

@@ -25,7 +25,7 @@ class ModelSelector:
         self._shown = None
         self._updating = False
         self.reload()
-        ui.modelSelector.connect("currentIndexChanged(int)", self._chosen)
+        ui.modelSelector.connect("currentIndexChanged(int)", self._onChosen)
 
     def reload(self) -> None:
         """List the models that there are now; the chosen one stays if it can."""
@@ -58,8 +58,8 @@ class ModelSelector:
     def show(self, model: str, options: dict[str, float]) -> None:
         """Show a model and its options; a model that is not there becomes the automatic choice."""
         self._updating = True
-        place = max(0, self.ui.modelSelector.findData(model))
-        self.ui.modelSelector.currentIndex = place
+        index = max(0, self.ui.modelSelector.findData(model))
+        self.ui.modelSelector.currentIndex = index
         if self._shown != self.model:
             self._makeSliders()
             self._describe()
@@ -67,7 +67,7 @@ class ModelSelector:
             slider.value = options.get(name, self.card.options[name].default)
         self._updating = False
 
-    def _chosen(self, index: int) -> None:
+    def _onChosen(self, index: int) -> None:
         if self._updating:
             return
         self._makeSliders()
@@ -81,7 +81,7 @@ class ModelSelector:
     def _describe(self) -> None:
         if self.card is None:
             text = _(
-                "Takes a network that was trained for such images where there is one here, and "
+                "Takes a network that was trained for such images where one is available, and "
                 "the search without training otherwise."
             )
         else:

@@ -111,7 +111,7 @@ class RegisterPanel(ParameterPanel):
         self._check()
 
     def _suitPreset(self) -> None:
-        """Another anatomy brings its refinement, unless a scene that is read says otherwise."""
+        """Another anatomy brings its refinement, unless a scene that is read has another."""
         if self.parameters.preset != self._preset:
             self._preset = self.parameters.preset
             if not slicer.mrmlScene.IsBatchProcessing():
@@ -122,10 +122,10 @@ class RegisterPanel(ParameterPanel):
         involved = (p.fixedVolume, p.movingVolume, p.outputVolume)
         ids = [node.GetID() for node in involved if node is not None]
         ui.bringAlongSelector.sortFilterProxyModel().hiddenNodeIDs = ids
-        brought = list(p.bringAlong)
-        for node in [*ui.bringAlongSelector.checkedNodes(), *brought]:
+        chosen = list(p.bringAlong)
+        for node in [*ui.bringAlongSelector.checkedNodes(), *chosen]:
             if node is not None and node.GetScene() is not None:
-                state = qt.Qt.Checked if node in brought else qt.Qt.Unchecked
+                state = qt.Qt.Checked if node in chosen else qt.Qt.Unchecked
                 ui.bringAlongSelector.setCheckState(node, state)
 
     def _modelChosen(self, model: str, options: dict[str, float]) -> None:
@@ -180,14 +180,14 @@ class RegisterPanel(ParameterPanel):
             Parameters.settingsOf(p),
         ]
 
-        def done(result) -> None:
+        def show(result) -> None:
             self._last = asked
             self.results.show(fixed, moving, result)
             self.status.sayDone(result.seconds)
 
         entry = _Entry(f"{moving.GetName()} → {fixed.GetName()}", asked)
         self._submit(
-            entry, done, lambda **call: self.logic.register(fixed, moving, **settings, **call)
+            entry, show, lambda **call: self.logic.register(fixed, moving, **settings, **call)
         )
 
     def findBrains(self) -> None:
@@ -201,15 +201,15 @@ class RegisterPanel(ParameterPanel):
             self.status.say(_("Both have a mask, or look like brains without skull already."))
 
     def _findBrain(self, parameter: str, volume) -> None:
-        def done(found) -> None:
+        def take(brain) -> None:
             volumes = (self.parameters.fixedVolume, self.parameters.movingVolume)
             if volumes[parameter == "movingMask"] is volume:
-                self.set({parameter: found.node, f"{parameter}Segment": ""})
-            self.status.sayBrain(found)
+                self.set({parameter: brain.node, f"{parameter}Segment": ""})
+            self.status.sayBrain(brain)
 
         device = self.parameters.device.value
         entry = _Entry(_("Brain of {name}").format(name=volume.GetName()), _BRAIN)
-        self._submit(entry, done, lambda **call: findBrain(volume, device=device, **call))
+        self._submit(entry, take, lambda **call: findBrain(volume, device=device, **call))
 
     def _submit(self, entry: _Entry, done, start) -> None:
         """Put a job into the list. start: makes it; done: called with its result."""
@@ -222,8 +222,8 @@ class RegisterPanel(ParameterPanel):
         try:
             entry.job = start(
                 wait=False,
-                onDone=lambda job: self._ended(entry, done, job),
-                onProgress=self._progressed,
+                onDone=lambda job: self._onEnd(entry, done, job),
+                onProgress=self._onProgress,
             )
         except RegistrationError as error:
             self.status.sayError(error)
@@ -238,7 +238,7 @@ class RegisterPanel(ParameterPanel):
             self.jobs[row].job.cancel()
 
     def revert(self) -> None:
-        """Take away again what the last job brought."""
+        """Take away the results of the last job."""
         last = self.history.pop()
         last.revert()
         if isinstance(last, Registered):
@@ -271,11 +271,11 @@ class RegisterPanel(ParameterPanel):
         self.ui.progressBar.visible = bool(under_way)
         self._check()
 
-    def _progressed(self, job) -> None:
+    def _onProgress(self, job) -> None:
         if job.state in _UNDER_WAY and job.state != "waiting":
             self.status.progress(job)
 
-    def _ended(self, entry: _Entry, done, job) -> None:
+    def _onEnd(self, entry: _Entry, done, job) -> None:
         self.jobs.remove(entry)
         if job.state == "done":
             self.history.append(job.result)

@@ -42,8 +42,8 @@ def write(node, request, facts) -> None:
     }
     node.SetAttribute(RECORD, json.dumps(record, default=str))
     for name in _NODES:
-        given = getattr(settings, name)
-        node.SetNodeReferenceID(_ROLE + name, given.GetID() if given is not None else None)
+        other = getattr(settings, name)
+        node.SetNodeReferenceID(_ROLE + name, other.GetID() if other is not None else None)
 
 
 def read(node) -> Record | None:

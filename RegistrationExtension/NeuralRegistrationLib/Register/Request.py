@@ -47,9 +47,9 @@ _LISTS = ("segmentations", "volumes", "carried", "fixedMaskSegments", "movingMas
 
 
 class Request:
-    """One registration of nodes, from Apply until its results stand in the scene.
+    """One registration of nodes, from Apply until its results are in the scene.
 
-    given: settings by name; what is none of them changes one of the options.
+    named: settings by name; what is none of them changes one of the options.
     Raises RegistrationError at once when it cannot work.
     """
 
@@ -58,13 +58,13 @@ class Request:
         fixedNode,
         movingNode,
         options: RegistrationOptions | str,
-        given: Mapping[str, Any],
+        named: Mapping[str, Any],
     ) -> None:
         self.fixed, self.moving = fixedNode, movingNode
-        own = {name: given[name] for name in NAMES if name in given}
+        own = {name: named[name] for name in NAMES if name in named}
         own.update({k: tuple(own[k]) for k in _LISTS if own.get(k) is not None})
         self.settings = Settings(**own)
-        changes = {name: value for name, value in given.items() if name not in NAMES}
+        changes = {name: value for name, value in named.items() if name not in NAMES}
         self.options = _applyChanges(options, changes)
         for node in (fixedNode, movingNode, *self.settings.volumes):
             Volumes.contentOf(node)
@@ -72,15 +72,15 @@ class Request:
             Transforms.requireTransformable(node)
         self._requireOtherOutputs()
         self.scene = fixedNode.GetScene()
-        self._seen = {node: fingerprint(node) for node in self._watched()}
+        self._seen = {node: fingerprint(node) for node in self._inputs()}
         self.labelsOfLayers: list[list[dict[str, int]]] = []
 
-    def _watched(self) -> tuple:
+    def _inputs(self) -> tuple:
         return (self.fixed, self.moving, *self.settings.segmentations, *self.settings.volumes)
 
     def _requireOtherOutputs(self) -> None:
         volume, transform = self.settings.outputVolume, self.settings.outputTransform
-        if volume in self._watched():
+        if volume in self._inputs():
             raise InvalidOption(
                 "the warped volume is another one than the inputs",
                 where=volume.GetName(),
@@ -94,12 +94,12 @@ class Request:
                 wanted=self.moving.GetClassName(),
                 remedy="Choose another output volume, or let a new one be made.",
             )
-        for node in self._watched():
+        for node in self._inputs():
             if transform is not None and transform in Transforms.nodesAbove(node):
                 raise InvalidOption(
                     "the resulting transform does not move the inputs",
                     where=transform.GetName(),
-                    got=f"it stands above {node.GetName()}",
+                    got=f"it is above {node.GetName()}",
                     remedy="Choose another output transform, or let a new one be made.",
                 )
 
@@ -145,11 +145,11 @@ class Request:
         """Raises InputsChanged when a volume was deleted, changed or moved since Apply."""
         for node in (self.fixed, self.moving):
             if not self.isAsBefore(node):
-                gone = node.GetScene() is not self.scene
+                isGone = node.GetScene() is not self.scene
                 raise InputsChanged(
                     "the result was dropped: it no longer fits the volume",
                     where=node.GetName(),
-                    got="it was deleted" if gone else "its voxels or its place were changed",
+                    got="it was deleted" if isGone else "its voxels or its place were changed",
                     remedy="Register again.",
                 )
 

@@ -163,14 +163,14 @@ class _Placement:
     def stillFits(self, node) -> bool:
         fits = self.stillThere(node) and self.request.isAsBefore(node)
         if not fits and node.GetScene() is not None:
-            self.leftOut.append(f"{node.GetName()} was changed meanwhile: it was not brought along")
+            self.leftOut.append(f"{node.GetName()} was changed meanwhile: it did not come along")
         return fits
 
     def stillThere(self, node) -> bool:
-        there = node.GetScene() is self.request.scene
-        if not there:
-            self.leftOut.append(f"{node.GetName()} was deleted meanwhile: it was not brought along")
-        return there
+        isThere = node.GetScene() is self.request.scene
+        if not isThere:
+            self.leftOut.append(f"{node.GetName()} was deleted meanwhile: it did not come along")
+        return isThere
 
     def transform(self, gridTransform, fixed, moving, chosen=None):
         if chosen is not None and chosen.GetScene() is self.request.scene:
@@ -204,5 +204,5 @@ class _Placement:
     def new(self, kind: str, name: str):
         return self.changes.rememberNew(self.request.scene.AddNewNodeByClass(kind, name))
 
-    def name(self, wanted: str) -> str:
-        return SubjectHierarchy.freeName(self.request.scene, wanted)
+    def name(self, text: str) -> str:
+        return SubjectHierarchy.freeName(self.request.scene, text)

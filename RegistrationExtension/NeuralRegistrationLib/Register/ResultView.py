@@ -92,9 +92,9 @@ class ResultView:
             self._preview.remove()
             self._preview = None
 
-    def _grid(self, shown: bool) -> None:
+    def _grid(self, isVisible: bool) -> None:
         if self._isThere():
-            SliceViews.showGrid(self._result.transformNode, shown)
+            SliceViews.showGrid(self._result.transformNode, isVisible)
 
 
 def summary(result) -> str:
@@ -104,7 +104,7 @@ def summary(result) -> str:
     error = both.format(
         mean=f"{outcome.inverse_error_mean_mm:.2f}", largest=f"{outcome.inverse_error_max_mm:.2f}"
     )
-    bent = both.format(
+    deformation = both.format(
         mean=f"{outcome.displacement_mean_mm:.1f}", largest=f"{outcome.displacement_max_mm:.1f}"
     )
     similarities = f"{outcome.similarity_initial:.2f} → <b>{outcome.similarity_final:.2f}</b>"
@@ -113,7 +113,7 @@ def summary(result) -> str:
         (_("Similarity"), similarities),
         (_("Folding"), f"{outcome.folding_percent:.3f} %"),
         (_("Forward-backward"), error),
-        (_("Bending"), bent),
+        (_("Bending"), deformation),
         (_("Time"), _("{seconds} s").format(seconds=f"{result.seconds:.0f}")),
     )
     cells = "".join(f"<tr><td>{name}&nbsp;&nbsp;</td><td>{value}</td></tr>" for name, value in rows)

@@ -51,7 +51,7 @@ class InSteps:
                 RegistrationError(
                     "the job failed for an unforeseen reason",
                     got=f"{type(error).__name__}: {error}",
-                    remedy="Please report it, with what Slicer's log says.",
+                    remedy="Please report it, with Slicer's log.",
                 )
             )
         else:

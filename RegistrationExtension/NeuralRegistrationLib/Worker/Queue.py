@@ -39,7 +39,7 @@ def _ignore(job: Job) -> None:
 
 @dataclass(frozen=True)
 class JobProgress:
-    """fraction: of the time, 0 to 1. remainingSeconds: None while nobody can tell."""
+    """fraction: of the time, 0 to 1. remainingSeconds: None while it is unknown."""
 
     fraction: float = 0.0
     stage: str = "waiting"
@@ -66,7 +66,7 @@ class Job:
 
     @property
     def log(self) -> str:
-        """What the worker said while it did this job, and before."""
+        """What the worker wrote while it did this job, and before."""
         return self._log.text
 
     def cancel(self) -> None:
@@ -78,7 +78,7 @@ class Job:
         try:
             while not self.ended:
                 slicer.app.processEvents()
-                if self.state == "running":  # else there is work to be done here
+                if self.state == "running":  # else there is work for this process
                     time.sleep(_LOOK_S)
         except BaseException:
             self.cancel()

@@ -139,7 +139,7 @@ class WorkerProcess:
         remove(self.folder)
 
     def _pids(self) -> set[int]:
-        """The launcher that we started, and the Python behind it as soon as it has said so."""
+        """The launcher that we started, and the Python behind it as soon as it is ready."""
         ready = self._answers.ready
         return {self.pid} | ({ready["pid"]} if ready else set())
 

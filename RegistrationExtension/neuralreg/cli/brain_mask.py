@@ -20,16 +20,16 @@ def brain_mask(
 ) -> None:
     """Carry a template's brain mask over to a head, for models that want brains without skull."""
     from neuralreg.cli.outputs import require_free
-    from neuralreg.cli.terminal import answer, shown_progress, warn
+    from neuralreg.cli.terminal import answer, show_progress, warn
     from neuralreg.io.image_files import read_image, write_image
-    from neuralreg.registration.brain_mask import brain_mask as found_in
+    from neuralreg.registration.brain_mask import brain_mask as find_brain
 
     require_free(output, overwrite)
     notes: list[str] = []
     image = read_image(head, notes=notes)
-    with shown_progress(quiet) as progress:
-        found = found_in(image, device=device, progress=progress)
-    write_image(found.mask, output)
-    warn(notes := [*notes, *found.warnings])
-    facts = {"output": str(output), "liters": round(found.liters, 3), "warnings": notes}
-    answer(facts, as_json, lambda: f"wrote {output} ({found.liters:.2f} l)")
+    with show_progress(quiet) as progress:
+        brain = find_brain(image, device=device, progress=progress)
+    write_image(brain.mask, output)
+    warn(notes := [*notes, *brain.warnings])
+    facts = {"output": str(output), "liters": round(brain.liters, 3), "warnings": notes}
+    answer(facts, as_json, lambda: f"wrote {output} ({brain.liters:.2f} l)")

@@ -35,19 +35,19 @@ def download(
     into the cache, as `neuralreg models get` does.
     """
     from neuralreg.cli.outputs import require_folder
-    from neuralreg.cli.terminal import answer, shown_progress
+    from neuralreg.cli.terminal import answer, show_progress
 
-    made: list[str] = []
-    with shown_progress(quiet) as progress:
+    outputs: list[str] = []
+    with show_progress(quiet) as progress:
         for name in names:
             if _is_model(name):
-                made.append(_weights(name, progress))
+                outputs.append(_weights(name, progress))
                 continue
             if output is None:
                 raise InvalidOption("examples go to a folder", wanted="--output FOLDER")
             require_folder(output, (), True)
-            made.append(_example(name, output, progress))
-    answer({"output": made}, as_json, lambda: "\n".join(made))
+            outputs.append(_example(name, output, progress))
+    answer({"output": outputs}, as_json, lambda: "\n".join(outputs))
 
 
 def _is_model(name: str) -> bool:
@@ -88,7 +88,7 @@ def _template(folder: Path, progress: Progress) -> str:
     from neuralreg.registration.brain_mask import TEMPLATE
     from neuralreg.zoo.weights import fetch_file
 
-    for name, wanted in TEMPLATE.items():
-        found = fetch_file(wanted, f"brain template, {name}", None, progress)
-        shutil.copyfile(found, folder / found.name)
+    for name, weights in TEMPLATE.items():
+        path = fetch_file(weights, f"brain template, {name}", None, progress)
+        shutil.copyfile(path, folder / path.name)
     return f"{len(TEMPLATE)} files in {folder}"

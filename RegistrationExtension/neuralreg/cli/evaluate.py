@@ -22,7 +22,7 @@ def evaluate(
     """Measure predictions again, from their files: overlap, distances, likeness, folding."""
     from neuralreg.cli.outputs import folder_for
     from neuralreg.cli.predict import _TABLE, _words
-    from neuralreg.cli.terminal import answer, shown_progress
+    from neuralreg.cli.terminal import answer, show_progress
     from neuralreg.cli.train import require_training
 
     require_training()
@@ -30,7 +30,7 @@ def evaluate(
     from neuralreg.training.results.metrics import summary
 
     folder = output or predictions
-    with folder_for((_TABLE,), folder, overwrite), shown_progress(quiet) as progress:
+    with folder_for((_TABLE,), folder, overwrite), show_progress(quiet) as progress:
         rows = run(predictions, folder, progress=progress)
     facts = {"output": str(folder), "rows": len(rows), "means": dict(summary(rows))}
     answer(facts, as_json, lambda: _words(folder, facts["means"]))

@@ -48,11 +48,11 @@ def _transform(file: Path) -> Facts:
 
     transform = read_itk_transform(file)
     if transform.IsLinear():
-        return _linear(linear_from_itk(transform))
+        return _linear_facts(linear_from_itk(transform))
     if not isinstance(innermost_transform(transform), sitk.DisplacementFieldTransform):
         d, name = transform.GetDimension(), transform.GetName()
         return {"kind": f"{d}D transform without a grid of its own, fixed to moving", "itk": name}
-    return _field(cast("DisplacementField", read_transform(file)))
+    return _field_facts(cast("DisplacementField", read_transform(file)))
 
 
 def _grid(grid: Grid) -> Facts:
@@ -90,7 +90,7 @@ def _image(image: Image) -> Facts:
     return facts
 
 
-def _field(field: DisplacementField) -> Facts:
+def _field_facts(field: DisplacementField) -> Facts:
     length = field.vectors.double().norm(dim=0)
     return {
         "kind": f"{field.grid.dimension}D displacement field, fixed to moving",
@@ -100,7 +100,7 @@ def _field(field: DisplacementField) -> Facts:
     }
 
 
-def _linear(linear: LinearTransform) -> Facts:
+def _linear_facts(linear: LinearTransform) -> Facts:
     import numpy as np
 
     d = linear.dimension

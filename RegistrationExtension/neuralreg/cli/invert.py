@@ -22,7 +22,7 @@ def invert(
             "--reference",
             "-r",
             help="The image whose points the inverse is to move (for a registration result: the "
-            "moving image). Without it the inverse lies on the transform's own grid.",
+            "moving image). Without it the inverse is on the transform's own grid.",
         ),
     ] = None,
     tolerance_mm: Annotated[float, typer.Option(help="Error allowed at each sample.")] = 0.01,
@@ -56,6 +56,6 @@ def _write_inverse(transform: Path, grid: Grid | None, tolerance_mm: float, outp
     if isinstance(forward, LinearTransform):
         write_transform(forward.inverse(), output)
         return 0.0
-    back = inverse_of(forward, grid=grid, tolerance_mm=tolerance_mm)
-    write_transform(back, output)
-    return float(inverse_error(forward, back).max())
+    inverse = inverse_of(forward, grid=grid, tolerance_mm=tolerance_mm)
+    write_transform(inverse, output)
+    return float(inverse_error(forward, inverse).max())

@@ -118,8 +118,8 @@ for name in ("visualise", "visualize", "vis"):
 app.add_typer(models, name="models")
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(show: bool) -> None:
+    if show:
         typer.echo(__version__)
         raise typer.Exit
 

@@ -48,7 +48,7 @@ def list_(
 
 @models.command()
 def show(name: Name, as_json: AsJson = False) -> None:
-    """Show everything that a model's card says."""
+    """Show everything on a model's card."""
     from neuralreg.cli.terminal import answer, columns, words
     from neuralreg.zoo.registry import model_card
 
@@ -59,12 +59,12 @@ def show(name: Name, as_json: AsJson = False) -> None:
 @models.command()
 def get(name: Name, as_json: AsJson = False, quiet: Quiet = False) -> None:
     """Fetch a model's weights, so that it runs offline later."""
-    from neuralreg.cli.terminal import answer, shown_progress
+    from neuralreg.cli.terminal import answer, show_progress
     from neuralreg.zoo.registry import model_card
     from neuralreg.zoo.weights import fetch, verify
 
     card = model_card(name)
-    with shown_progress(quiet) as progress:
+    with show_progress(quiet) as progress:
         path = fetch(card, progress=progress)
     facts = {"model": name, "file": path and str(path), "state": verify(card)}
     answer(facts, as_json, lambda: f"{name} is ready ({facts['state']})")
@@ -117,8 +117,8 @@ def remove_(name: Name, as_json: AsJson = False) -> None:
     from neuralreg.zoo.weights import remove
 
     removed = remove(model_card(name))
-    said = "removed" if removed else "there was nothing to remove"
-    answer({"model": name, "removed": removed}, as_json, lambda: f"{name}: {said}")
+    text = "removed" if removed else "there was nothing to remove"
+    answer({"model": name, "removed": removed}, as_json, lambda: f"{name}: {text}")
 
 
 def _plain(card: ModelCard) -> dict[str, object]:

@@ -10,7 +10,7 @@ from neuralreg.errors import UnwritableOutput
 
 
 def require_free(path: Path, overwrite: bool) -> None:
-    """Raise UnwritableOutput when something stands there that must not be replaced."""
+    """Raise UnwritableOutput when there is a file that must not be replaced."""
     if path.exists() and not overwrite:
         raise UnwritableOutput(f"{path} exists", remedy="Choose another name or --overwrite.")
 
@@ -18,7 +18,8 @@ def require_free(path: Path, overwrite: bool) -> None:
 def require_folder(folder: Path, files: tuple[str, ...], overwrite: bool) -> None:
     """Make the folder and try it out, before minutes of work go to waste.
 
-    Raises UnwritableOutput when it cannot be written to, or holds one of the files already.
+    Raises:
+        UnwritableOutput: when it cannot be written to, or holds one of the files already.
     """
     from neuralreg.io.files import draft_folder
 
@@ -40,12 +41,12 @@ def require_folder(folder: Path, files: tuple[str, ...], overwrite: bool) -> Non
 @contextmanager
 def folder_for(files: tuple[str, ...], folder: Path, overwrite: bool) -> Iterator[None]:
     """`require_folder` around long work; what it made goes again when that leaves nothing."""
-    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    new = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
         require_folder(folder, files, overwrite)
         yield
     except BaseException:
-        for each in made:
+        for each in new:
             if each.is_dir() and not any(each.iterdir()):
                 each.rmdir()
         raise

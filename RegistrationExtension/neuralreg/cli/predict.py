@@ -42,7 +42,7 @@ def predict(
     warped images and labels, affine.txt for affine models, and pictures.
     """
     from neuralreg.cli.outputs import folder_for
-    from neuralreg.cli.terminal import answer, shown_progress
+    from neuralreg.cli.terminal import answer, show_progress
     from neuralreg.cli.train import require_training, set_log_level
 
     require_training()
@@ -56,7 +56,7 @@ def predict(
     files = [configuration_of(checkpoint), *(configs or [])]
     config = read_configuration(files, set_ or [])
     options = PredictOptions(split, nifti, png, device)
-    with folder_for((_TABLE,), output, overwrite), shown_progress(quiet) as progress:
+    with folder_for((_TABLE,), output, overwrite), show_progress(quiet) as progress:
         rows = run(config, checkpoint, output, options, progress=progress)
     facts = {"output": str(output), "rows": len(rows), "means": dict(summary(rows))}
     answer(facts, as_json, lambda: _words(output, facts["means"]))

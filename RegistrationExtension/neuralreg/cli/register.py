@@ -62,7 +62,7 @@ def register(
     """
     from neuralreg.cli.outputs import folder_for
     from neuralreg.cli.register_job import FILES, Job, parse_numbers, run
-    from neuralreg.cli.terminal import answer, shown_progress, warn
+    from neuralreg.cli.terminal import answer, show_progress, warn
     from neuralreg.registration.options import RegistrationOptions, parse_refinement
 
     options = RegistrationOptions().replace(
@@ -77,7 +77,7 @@ def register(
         full_resolution=full_resolution,
     )
     job = Job(fixed, moving, fixed_seg, moving_seg, fixed_mask, moving_mask, initial, options)
-    with folder_for(FILES, output, overwrite), shown_progress(quiet) as progress:
+    with folder_for(FILES, output, overwrite), show_progress(quiet) as progress:
         summary = run(job, output, progress)
     warn(summary.warnings)
     answer(summary.facts(), as_json, summary.in_words)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from neuralreg import __version__
 from neuralreg.cli.terminal import columns
@@ -36,7 +37,12 @@ FILES = (FIXED_TO_MOVING, MOVING_TO_FIXED, WARPED, WARPED_SEG, SUMMARY)
 
 @dataclass(frozen=True)
 class Job:
-    """What the command line was asked to do."""
+    """What the command line was asked to do.
+
+    Attributes:
+        fixed, moving, fixed_seg, moving_seg, fixed_mask, moving_mask, initial: files.
+        options: everything else.
+    """
 
     fixed: Path
     moving: Path
@@ -54,8 +60,13 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """The images of a job, with what had to be assumed while reading them."""
+class Images:
+    """The images of a job.
+
+    Attributes:
+        fixed, moving, fixed_seg, moving_seg, fixed_mask, moving_mask: as read.
+        notes: what had to be assumed while reading them.
+    """
 
     fixed: Image
     moving: Image
@@ -68,7 +79,16 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Summary:
-    """What is written to result.json and told to the user."""
+    """What is written to result.json and shown to the user.
+
+    Attributes:
+        job, result: what was asked for, and what came out.
+        warnings: in words.
+        dice_before, dice_after: by label; empty without label maps.
+        timings: seconds.
+        folder, written: where the results are, and their names.
+        time: of the end, ISO 8601.
+    """
 
     job: Job
     result: RegistrationResult
@@ -80,7 +100,7 @@ class Summary:
     written: list[str]
     time: str
 
-    def facts(self) -> dict[str, object]:
+    def facts(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
         return {
             "neuralreg": __version__,
@@ -127,28 +147,29 @@ class Summary:
 def run(job: Job, folder: Path, progress: Progress) -> Summary:
     """Register, and fill the folder with everything at once.
 
-    Raises any of `neuralreg.errors`; then the folder is as it was before.
+    Raises:
+        RegistrationError: any of `neuralreg.errors`; then the folder is as it was before.
     """
     started = time.perf_counter()
-    loaded = _load(job)
+    images = _read(job)
     read = time.perf_counter()
     result = register(
-        loaded.fixed,
-        loaded.moving,
+        images.fixed,
+        images.moving,
         job.options,
         initial=job.initial,
-        fixed_mask=loaded.fixed_mask,
-        moving_mask=loaded.moving_mask,
+        fixed_mask=images.fixed_mask,
+        moving_mask=images.moving_mask,
         progress=stage(progress, 0.02, 0.9),
     )
     registered = time.perf_counter()
     progress(0.9, "writing results")
     with draft_folder(folder, last=SUMMARY) as draft:
-        before, after = _compared(loaded, _write(result, loaded, draft))
+        before, after = _overlaps(images, _write(result, images, draft))
         timings = {"reading": read - started, **result.timings}
         timings["writing"] = time.perf_counter() - registered
         written = sorted([*(file.name for file in draft.iterdir()), SUMMARY])
-        notes = loaded.notes + list(result.warnings)
+        notes = images.notes + list(result.warnings)
         time_now = datetime.now(UTC).isoformat(timespec="seconds")
         summary = Summary(job, result, notes, before, after, timings, folder, written, time_now)
         (draft / SUMMARY).write_text(json.dumps(summary.facts(), indent=2, allow_nan=False) + "\n")
@@ -164,7 +185,7 @@ def _weights(model: str) -> str | None:
     return card.weights.sha256 if card and card.weights else None
 
 
-def _load(job: Job) -> Loaded:
+def _read(job: Job) -> Images:
     notes: list[str] = []
 
     def image(path: Path) -> Image:
@@ -181,13 +202,17 @@ def _load(job: Job) -> Loaded:
     if moving_seg and (share := overlap(moving_seg, moving.grid, "moving label map")) < 1:
         notes.append(f"the moving label map covers {100 * share:.0f} % of the moving image")
     masks = labels(job.fixed_mask), labels(job.moving_mask)
-    return Loaded(fixed, moving, fixed_seg, moving_seg, *masks, notes)
+    return Images(fixed, moving, fixed_seg, moving_seg, *masks, notes)
 
 
-def parse_numbers(given: list[str]) -> dict[str, float]:
-    """`["smoothness=0.3"]` as a mapping. Raises InvalidOption for anything else."""
+def parse_numbers(texts: list[str]) -> dict[str, float]:
+    """`["smoothness=0.3"]` as a mapping.
+
+    Raises:
+        InvalidOption: for anything else.
+    """
     options = {}
-    for text in given:
+    for text in texts:
         name, _, value = text.partition("=")
         try:
             options[name] = float(value)
@@ -198,18 +223,18 @@ def parse_numbers(given: list[str]) -> dict[str, float]:
     return options
 
 
-def _write(result: RegistrationResult, loaded: Loaded, folder: Path) -> Image | None:
+def _write(result: RegistrationResult, images: Images, folder: Path) -> Image | None:
     """Write all but the summary; the warped label map, where there is one."""
-    fixed, moving = loaded.fixed, loaded.moving
+    fixed, moving = images.fixed, images.moving
     write_transform(result.field, folder / FIXED_TO_MOVING)
     write_transform(result.inverse_field, folder / MOVING_TO_FIXED)
     warped = warp(moving, result.field, fixed.grid, outside=_lowest(moving))
     write_image(warped, folder / WARPED)
     for name, image in result.maps.items():
         write_image(image, folder / f"{name}.nii.gz")
-    if loaded.moving_seg is None:
+    if images.moving_seg is None:
         return None
-    warped_seg = warp_labels(loaded.moving_seg, result.field, fixed.grid)
+    warped_seg = warp_labels(images.moving_seg, result.field, fixed.grid)
     write_image(warped_seg, folder / WARPED_SEG)
     return warped_seg
 
@@ -220,14 +245,14 @@ def _lowest(image: Image) -> float:
     return float(values[values.isfinite()].min())
 
 
-def _compared(loaded: Loaded, warped_seg: Image | None) -> tuple[Overlaps, Overlaps]:
+def _overlaps(images: Images, warped_seg: Image | None) -> tuple[Overlaps, Overlaps]:
     """Dice per label as the images came, and in the end; empty without both label maps."""
-    if not (loaded.fixed_seg and loaded.moving_seg and warped_seg):
+    if not (images.fixed_seg and images.moving_seg and warped_seg):
         return {}, {}
-    grid = loaded.fixed.grid
+    grid = images.fixed.grid
     nowhere = DisplacementField.identity(grid.resize([min(n, 2) for n in grid.size]))
-    unmoved = warp(loaded.moving_seg, nowhere, grid, interpolation="nearest")
-    return dice(loaded.fixed_seg, unmoved), dice(loaded.fixed_seg, warped_seg)
+    unmoved = warp(images.moving_seg, nowhere, grid, interpolation="nearest")
+    return dice(images.fixed_seg, unmoved), dice(images.fixed_seg, warped_seg)
 
 
 def _table(before: Overlaps, after: Overlaps) -> dict[str, object]:

@@ -38,29 +38,30 @@ def rerun(
 
     from neuralreg.cli.outputs import folder_for
     from neuralreg.cli.register_job import FILES, run
-    from neuralreg.cli.terminal import answer, shown_progress, warn
+    from neuralreg.cli.terminal import answer, show_progress, warn
 
     facts, folder = registration_in(record)
     job = job_of(facts, folder)
     with tempfile.TemporaryDirectory() as scratch:
         target = output or Path(scratch)
-        kept = folder_for(FILES, output, overwrite) if output else nullcontext()
-        with kept, shown_progress(quiet) as progress:
+        context = folder_for(FILES, output, overwrite) if output else nullcontext()
+        with context, show_progress(quiet) as progress:
             again = run(job, target, progress)
         gap_mm = _difference(again.facts(), facts, target, folder)
     same = gap_mm is not None and gap_mm <= tolerance_mm
-    changed = _changed(again.facts(), facts)
+    changed = _changes(again.facts(), facts)
     warn(changed)
-    found = {"same": same, "largest_difference_mm": gap_mm, "changed": changed}
-    answer(found, as_json, lambda: _in_words(gap_mm, same))
+    result = {"same": same, "largest_difference_mm": gap_mm, "changed": changed}
+    answer(result, as_json, lambda: _in_words(gap_mm, same))
     if not same:
         raise typer.Exit(1)
 
 
 def registration_in(record: Path) -> tuple[dict[str, Any], Path]:
-    """What a record says about a registration, and the folder that its files lie in.
+    """The record of a registration in a file, and the folder of its files.
 
-    Raises UnreadableFile when it says nothing.
+    Raises:
+        UnreadableFile: when there is none in it.
     """
     from neuralreg.review.workflow.provenance import RECORD
 
@@ -82,9 +83,10 @@ def registration_in(record: Path) -> tuple[dict[str, Any], Path]:
 
 
 def job_of(facts: dict[str, Any], folder: Path) -> Job:
-    """The job that a record tells of; inputs without a path are looked for in its folder.
+    """The job of a record; inputs without a path are looked for in its folder.
 
-    Raises UnreadableFile when an input is missing or changed.
+    Raises:
+        UnreadableFile: when an input is missing or changed.
     """
     from dataclasses import fields
 
@@ -108,8 +110,8 @@ def job_of(facts: dict[str, Any], folder: Path) -> Job:
         options = RegistrationOptions.from_record(record)
     except InvalidOption as error:
         raise UnreadableFile("the record is of another version", got=str(error)) from error
-    given = {f.name: paths.get(f.name) for f in fields(Job) if f.name != "options"}
-    return Job(options=options, **given)  # type: ignore[arg-type]
+    files = {f.name: paths.get(f.name) for f in fields(Job) if f.name != "options"}
+    return Job(options=options, **files)  # type: ignore[arg-type]
 
 
 def _difference(
@@ -126,15 +128,15 @@ def _difference(
     if not (old / FIXED_TO_MOVING).is_file():
         return None
     first, second = (Deformation.of(folder / FIXED_TO_MOVING) for folder in (old, new))
-    assert first.grid is not None
+    if first.grid is None or second.grid is None:  # neither is written without one
+        return None
     gap = first.on(first.grid) - second.on(first.grid)
     return float(np.linalg.norm(gap, axis=-1).max())
 
 
-def _changed(again: dict[str, object], facts: dict[str, Any]) -> list[str]:
+def _changes(again: dict[str, Any], facts: dict[str, Any]) -> list[str]:
     """What is different about the program that ran, in words."""
     now, then = again["software"], facts.get("software", {})
-    assert isinstance(now, dict)
     other = [name for name in then if now.get(name) != then[name]]
     changed = [f"{name} was {then[name]}, is {now.get(name)}" for name in other]
     if again["weights_sha256"] != facts.get("weights_sha256"):

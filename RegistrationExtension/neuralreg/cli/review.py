@@ -63,7 +63,7 @@ def review(
     reviewed.
     """
     from neuralreg.cli.outputs import require_free
-    from neuralreg.cli.terminal import answer, shown_progress, warn
+    from neuralreg.cli.terminal import answer, show_progress, warn
     from neuralreg.progress import stage
     from neuralreg.review.assess import review as run_review
     from neuralreg.review.limits import read_profile
@@ -85,7 +85,7 @@ def review(
         require_free(report, overwrite)
     limits = read_profile(profile)
     case, facts = _case(files, consistency, model, quiet)
-    with shown_progress(quiet) as progress:
+    with show_progress(quiet) as progress:
         result = run_review(case, limits, stage(progress, 0.05, 0.8 if report else 1.0))
         if report is not None:
             _write(result, case, report, subject, {**_provenance(files), **facts})
@@ -160,12 +160,12 @@ def _reverse(
 ) -> tuple[TransformLike, dict[str, str]]:
     """The other direction, registered now, and what the report records of it."""
     from neuralreg.cli.reverse_registration import register_reverse
-    from neuralreg.cli.terminal import shown_progress
+    from neuralreg.cli.terminal import show_progress
     from neuralreg.errors import InvalidOption
 
     if files.inverse is not None:
         raise InvalidOption("one transform of the other direction is enough", got="two of them")
-    with shown_progress(quiet) as progress:
+    with show_progress(quiet) as progress:
         inverse, made_by = register_reverse(
             files.transform, files.fixed, files.moving, model, progress
         )

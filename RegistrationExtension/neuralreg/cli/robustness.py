@@ -28,7 +28,7 @@ def robustness(
     together: the map ranks locations by doubt and measures no accuracy.
     """
     from neuralreg.cli.outputs import require_free
-    from neuralreg.cli.terminal import answer, shown_progress, warn
+    from neuralreg.cli.terminal import answer, show_progress, warn
     from neuralreg.io.image_files import read_image
     from neuralreg.review.workflow.robustness import Perturbation, write_spread
     from neuralreg.review.workflow.robustness import robustness as run_robustness
@@ -36,7 +36,7 @@ def robustness(
     require_free(output, overwrite)
     notes: list[str] = []
     images = (read_image(fixed, notes=notes), read_image(moving, notes=notes))
-    with shown_progress(quiet) as progress:
+    with show_progress(quiet) as progress:
         result = run_robustness(
             *images,
             model,

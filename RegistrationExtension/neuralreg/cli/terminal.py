@@ -11,11 +11,11 @@ import typer
 
 from neuralreg.progress import Progress, silent
 
-_LINE_EVERY = 0.1  # of the work, where lines stand instead of a bar
+_LINE_EVERY = 0.1  # of the work, between lines where there is no bar
 
 
 @contextmanager
-def shown_progress(quiet: bool) -> Iterator[Progress]:
+def show_progress(quiet: bool) -> Iterator[Progress]:
     """A progress on standard error: a bar on a terminal, plain lines elsewhere."""
     if quiet:
         yield silent

@@ -28,11 +28,11 @@ def read_chain(paths: Sequence[Path], grid: Grid) -> DisplacementField:
     ) -> DisplacementField | LinearTransform:
         return _join(first, then, grid)
 
-    whole = reduce(join, (read_transform(path, grid) for path in paths))
-    if isinstance(whole, LinearTransform):
+    chain = reduce(join, (read_transform(path, grid) for path in paths))
+    if isinstance(chain, LinearTransform):
         few = grid.resize([min(n, 2) for n in grid.size]).pad(1)
-        return DisplacementField.from_linear(whole, few)
-    return whole
+        return DisplacementField.from_linear(chain, few)
+    return chain
 
 
 def _join(

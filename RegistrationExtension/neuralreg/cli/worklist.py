@@ -42,7 +42,7 @@ def worklist(
     """
     from dataclasses import asdict, replace
 
-    from neuralreg.cli.terminal import answer, shown_progress
+    from neuralreg.cli.terminal import answer, show_progress
     from neuralreg.review.limits import read_profile
     from neuralreg.review.workflow.worklist import (
         entries_in,
@@ -57,7 +57,7 @@ def worklist(
     if again:
         entries = [replace(entry, verdict="") for entry in entries]
     limits = read_profile(profile)
-    with shown_progress(quiet) as progress:
+    with show_progress(quiet) as progress:
         done = work_through(
             entries,
             lambda entry: _review(entry, limits),

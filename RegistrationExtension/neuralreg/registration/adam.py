@@ -23,15 +23,19 @@ def descend(
 ) -> Tensor:
     """Parameters after `steps` of Adam, a new tensor.
 
-    loss: gives one number, or one per row of independent parameters.
-    rate: length of the first steps; it falls to `last_rate` of that along a cosine.
-    floor: share of the root mean square gradient that is added to Adam's denominator. Adam gives
-    each parameter steps of full length, also where its gradient is only noise (air, flat
-    tissue); a floor of 1 leaves those parameters where they are.
-    after: sees each step's number, parameters before it, and losses.
-
     Written out instead of taken from torch.optim, whose first use imports torch's compiler: 2 to
     3 s for a registration that takes 10. Source: Kingma & Ba 2015, arXiv 1412.6980, algorithm 1.
+
+    Args:
+        parameters: where to begin; not changed.
+        loss: gives one number, or one per row of independent parameters.
+        steps: how many.
+        rate: length of the first steps; it falls to `last_rate` of that along a cosine.
+        floor: share of the root mean square gradient that is added to Adam's denominator. Adam
+            gives each parameter steps of full length, also where its gradient is only noise (air,
+            flat tissue); a floor of 1 leaves those parameters where they are.
+        last_rate: share of `rate` in the end.
+        after: called with each step's number, the parameters before it, and the losses.
     """
     parameters = parameters.detach().clone()
     mean, square = torch.zeros_like(parameters), torch.zeros_like(parameters)

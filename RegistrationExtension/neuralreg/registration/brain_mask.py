@@ -136,7 +136,7 @@ def _template(cache: Path | None, progress: Progress) -> tuple[Image, Image]:
     from neuralreg.io.image_files import read_image, read_labels
 
     files = {}
-    for n, (name, wanted) in enumerate(TEMPLATE.items()):
+    for n, (name, weights) in enumerate(TEMPLATE.items()):
         part = stage(progress, n / len(TEMPLATE), (n + 1) / len(TEMPLATE))
-        files[name] = fetch_file(wanted, f"brain template, {name}", cache, part)
+        files[name] = fetch_file(weights, f"brain template, {name}", cache, part)
     return read_image(files["head"]), read_labels(files["mask"])

@@ -49,6 +49,8 @@ from neuralreg.zoo.loaded_network import RegistrationNetwork, run_options
 from neuralreg.zoo.registry import list_models, load_model, model_card
 
 if TYPE_CHECKING:
+    import SimpleITK as sitk
+
     from neuralreg.geometry.image import Image
     from neuralreg.registration.working_grid import InitialTransform
 
@@ -100,7 +102,7 @@ def register(
             None if fixed_mask is None else as_image(fixed_mask, "fixed mask", notes=notes),
             None if moving_mask is None else as_image(moving_mask, "moving mask", notes=notes),
         )
-        given = None if initial is None else as_itk_transform(initial)
+        start = None if initial is None else as_itk_transform(initial)
         if options.extract_brain:
             from neuralreg.registration.brain_mask import mask_heads
 
@@ -109,7 +111,7 @@ def register(
             progress = stage(progress, 0.5, 1.0)
         inputs = Inputs.prepare(*images, *masks, device)
         inputs.notes[:0] = notes
-        return _Registration(inputs, options, Timer(progress)).run(given)
+        return _Registration(inputs, options, Timer(progress)).run(start)
 
 
 def refine(
@@ -172,8 +174,8 @@ class _Registration:
     options: RegistrationOptions
     timer: Timer
 
-    def run(self, given: Any | None) -> RegistrationResult:
-        """The result. given: an ITK transform to begin with."""
+    def run(self, start: sitk.Transform | None) -> RegistrationResult:
+        """The result, found from an initial transform where one is given."""
         models, choice = self._choose()
         self.timer.progress(0.0, choice.in_words())
         card = _card_of(models[0])  # what is wrong is reported before the work begins
@@ -181,7 +183,7 @@ class _Registration:
         run_options(card, self.options.model_options)
         self._load(models[0])
         with self.timer.stage("pre-alignment", 0.0, 0.3) as part:
-            initial, how = initial_alignment(self.inputs, given, self.options.linear, part)
+            initial, how = initial_alignment(self.inputs, start, self.options.linear, part)
         attempt = self._first_sound(models, initial)
         identity = LinearTransform.identity(self.inputs.fixed.grid.dimension)
         return RegistrationResult(
@@ -287,20 +289,20 @@ class _Registration:
 
 
 def _merge_options(
-    given: RegistrationOptions | str | RegistrationNetwork, changes: dict[str, Any]
+    options: RegistrationOptions | str | RegistrationNetwork, changes: dict[str, Any]
 ) -> RegistrationOptions:
-    if isinstance(given, RegistrationOptions):
-        return given.replace(**changes)
-    if not isinstance(given, str | RegistrationNetwork):
+    if isinstance(options, RegistrationOptions):
+        return options.replace(**changes)
+    if not isinstance(options, str | RegistrationNetwork):
         raise InvalidOption(
             "options are RegistrationOptions, or a model",
-            got=repr(given),
+            got=repr(options),
             wanted="RegistrationOptions(...), the name of a model, or a network with a card",
             remedy='Numbers of one model go to model_options={"smoothness": 0.3}.',
         )
     if "model" in changes:
-        raise InvalidOption("one model is named", got=f"{given!r} and {changes['model']!r}")
-    return USUAL.replace(model=given, **changes)
+        raise InvalidOption("one model is named", got=f"{options!r} and {changes['model']!r}")
+    return USUAL.replace(model=options, **changes)
 
 
 def _pair(fixed: ImageLike, moving: ImageLike) -> tuple[Image, Image]:

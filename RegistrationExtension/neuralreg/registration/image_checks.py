@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from neuralreg.zoo.card import ModelCard
 
 _SIMILARITY_SAMPLES = 200_000  # of the work grid, for the figures of a result
-_FEWEST_SAMPLES = 4  # along an axis that is to bend
+_FEWEST_SAMPLES = 4  # along an axis that can deform
 _HUGE = 100.0  # times the usual range: no tissue, contrast agent or metal reaches that
 _HUGE_SHARE = 1e-3  # of the voxels at most; more than that is content
 _MOST_RANKED = 1 << 18  # voxels are enough to know the usual range
@@ -120,7 +120,11 @@ class Inputs:
 
 
 def require_dimension(card: ModelCard, grid: Grid) -> None:
-    """Raises IncompatibleModel when a model does not take images like this grid's."""
+    """Check that a model takes images like this grid's.
+
+    Raises:
+        IncompatibleModel: when it does not.
+    """
     if grid.dimension not in card.input.dimensions:
         raise IncompatibleModel(
             "the model does not take images of this dimension",
@@ -133,10 +137,15 @@ def require_dimension(card: ModelCard, grid: Grid) -> None:
 def prepare(image: Image, role: str) -> tuple[Image, list[str]]:
     """An image that can be registered, in single precision, and a sentence for each repair.
 
-    NaN and -inf become the lowest finite value and +inf the highest; voxels that lie more than 100
+    NaN and -inf become the lowest finite value and +inf the highest; voxels more than 100
     times the usual range away from it become the nearest other value.
-    role: how messages call it: "fixed image", "moving image".
-    Raises InvalidImage for several channels, too few voxels, no finite or only one value.
+
+    Args:
+        image: not changed.
+        role: how messages call it: "fixed image", "moving image".
+
+    Raises:
+        InvalidImage: for several channels, too few voxels, no finite or only one value.
     """
     _require_gray(image, role)
     _require_samples(image.grid, role)
@@ -156,7 +165,11 @@ def prepare(image: Image, role: str) -> tuple[Image, list[str]]:
 
 
 def require_same_dimension(fixed: Image, moving: Image) -> None:
-    """Raise InvalidImage when one image is 2D and the other 3D."""
+    """Check that both images are 2D or both 3D.
+
+    Raises:
+        InvalidImage: when one is 2D and the other 3D.
+    """
     if fixed.grid.dimension != moving.grid.dimension:
         raise InvalidImage(
             "both images have the same number of axes",
@@ -169,7 +182,13 @@ def require_same_dimension(fixed: Image, moving: Image) -> None:
 def prepare_mask(mask: Image, image: Image, role: str) -> tuple[Image, list[str]]:
     """The mask as 0 and 1 (float) on its image's grid, and a sentence for each repair.
 
-    Any value above 0 is inside. Raises InvalidImage when nothing is left inside.
+    Args:
+        mask: any value above 0 is inside; NaN is outside.
+        image: that it belongs to.
+        role: how messages call it.
+
+    Raises:
+        InvalidImage: when nothing is left inside.
     """
     placed, notes = on_grid(mask, image.grid, role)
     inside = placed.data > 0  # NaN is outside
@@ -185,7 +204,13 @@ def prepare_mask(mask: Image, image: Image, role: str) -> tuple[Image, list[str]
 def on_grid(labels: Image, grid: Grid, role: str) -> tuple[Image, list[str]]:
     """A label map or mask on its image's grid (nearest voxel, 0 outside), and what was done.
 
-    Raises InvalidImage for several channels, another dimension, or no common space with the image.
+    Args:
+        labels: the label map or mask.
+        grid: of its image.
+        role: how messages call it.
+
+    Raises:
+        InvalidImage: for several channels, another dimension, or no common space with the image.
     """
     _require_gray(labels, role)
     share = overlap(labels, grid, role)
@@ -209,7 +234,8 @@ def on_grid(labels: Image, grid: Grid, role: str) -> tuple[Image, list[str]]:
 def overlap(labels: Image, grid: Grid, role: str) -> float:
     """The share (0 to 1] of a grid's samples that a label map or mask covers.
 
-    Raises InvalidImage when it covers none, or has another dimension.
+    Raises:
+        InvalidImage: when it covers none, or has another dimension.
     """
     if labels.grid.dimension != grid.dimension:
         raise InvalidImage(
@@ -227,7 +253,7 @@ def overlap(labels: Image, grid: Grid, role: str) -> float:
     share = inside / grid.count
     if share == 0:
         raise InvalidImage(
-            f"the {role} lies outside of its image",
+            f"the {role} is outside of its image",
             got=f"centers {_center_text(labels.grid)} and {_center_text(grid)}",
             wanted="the same place in space",
             remedy="Check that both belong together.",
@@ -236,7 +262,7 @@ def overlap(labels: Image, grid: Grid, role: str) -> float:
 
 
 def _indices_in(other: Grid, grid: Grid) -> Iterator[Tensor]:
-    """Where the samples of `grid` lie in another grid: continuous indices, slab after slab."""
+    """The samples of `grid` in another grid: continuous indices, slab after slab."""
     like = torch.zeros((), dtype=torch.float64)
     for rows in slabs(grid.shape, _SLAB):
         yield change_index(index_grid(grid.shape, rows=rows, like=like), between(grid, other))
@@ -286,14 +312,14 @@ def _clip_outliers(values: Tensor, role: str) -> tuple[Tensor, list[str]]:
     usual = values[~far]
     most = float(values[far].abs().max())
     note = (
-        f"{role}: {count} voxels with values up to {most:g} lie far outside of the usual "
+        f"{role}: {count} voxels with values up to {most:g} are far outside of the usual "
         f"{low:g} to {high:g} and were clipped to {float(usual.min()):g} to {float(usual.max()):g}"
     )
     return values.clamp(float(usual.min()), float(usual.max())), [note]
 
 
 def _usual_range(values: Tensor) -> tuple[float, float]:
-    """Between which values 99 % of the voxels lie; a background of one value does not count."""
+    """The range of 99 % of the voxels; a background of one value does not count."""
     flat = values.flatten()
     flat = flat[:: max(1, flat.numel() // _MOST_RANKED)]
     content = flat[flat != flat.mode().values]

@@ -43,7 +43,12 @@ Similar = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class NetworkPair:
-    """Two images (1, z, y, x) as a network sees them; masks alike, where there are any."""
+    """Two images as a network gets them.
+
+    Attributes:
+        fixed, moving: (1, z, y, x).
+        fixed_mask, moving_mask: alike, 1 where similarity counts; None for everywhere.
+    """
 
     fixed: Tensor
     moving: Tensor
@@ -67,23 +72,28 @@ class WeightFit:
     losses: tuple[float, ...]
 
 
-def require_fitting(network: RegistrationNetwork) -> Fitting:
-    """The loss that a network's card names.
+def require_fitting(network: RegistrationNetwork) -> tuple[LoadedNetwork, Fitting]:
+    """The network as one with weights, and the loss on its card.
 
-    Raises IncompatibleModel for a model without weights, or whose card names none.
+    Raises:
+        IncompatibleModel: for a model without weights, or whose card names no loss.
     """
     fitting = network.card.fitting
-    has_weights = isinstance(network, LoadedNetwork) and any(
-        p.is_floating_point() for p in network.module.parameters()
+    got = "a model without trained weights"
+    if isinstance(network, LoadedNetwork) and _has_weights(network):
+        if fitting is not None:
+            return network, fitting
+        got = "a card without `fitting`"
+    raise IncompatibleModel(
+        "the weights of this model cannot be fitted to a pair",
+        where=network.card.name,
+        got=got,
+        remedy="Refine the field instead (auto, mind or lncc), or choose another model.",
     )
-    if fitting is None or not has_weights:
-        raise IncompatibleModel(
-            "the weights of this model cannot be fitted to a pair",
-            where=network.card.name,
-            got="a card without `fitting`" if has_weights else "a model without trained weights",
-            remedy="Refine the field instead (auto, mind or lncc), or choose another model.",
-        )
-    return fitting
+
+
+def _has_weights(network: LoadedNetwork) -> bool:
+    return any(p.is_floating_point() for p in network.module.parameters())
 
 
 def optimize_weights(
@@ -93,13 +103,22 @@ def optimize_weights(
     options: Mapping[str, float] | None,
     progress: Progress,
 ) -> tuple[RegistrationNetwork, WeightFit]:
-    """A network like the given one, which stays as it is, that registers the pair better.
+    """A copy of a network that registers the pair better, and how its weights were fitted.
 
-    options: of the run, as on the card. The same call gives the same weights.
-    Raises IncompatibleModel as `require_fitting`, and when the loss is no number any more.
+    The same call gives the same weights; the network itself is not changed.
+
+    Args:
+        network: whose weights are fitted.
+        pair: that they are fitted to.
+        how: similarity, steps, regularity and rate.
+        options: of the run, as on the card.
+        progress: called after each step.
+
+    Raises:
+        IncompatibleModel: as `require_fitting`, and when the loss becomes NaN or infinite.
+        InvalidOption: for a network in float16.
     """
-    fitting = require_fitting(network)
-    assert isinstance(network, LoadedNetwork)
+    network, fitting = require_fitting(network)
     if network.precision == "float16":
         raise InvalidOption(
             "weights are not fitted in float16", where=network.card.name, wanted="float32, bfloat16"
@@ -116,7 +135,7 @@ def optimize_weights(
             now = loss()
             losses.append(now.item())
             if not isfinite(losses[-1]):
-                raise _diverged(network, losses)
+                raise _divergence_error(network, losses)
             now.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             progress((step + 1) / how.steps, f"fitting the weights, loss {losses[-1]:.4f}")
@@ -136,7 +155,7 @@ def _trainable_copy(module: nn.Module) -> nn.Module:
     return copy
 
 
-def _diverged(network: RegistrationNetwork, losses: list[float]) -> IncompatibleModel:
+def _divergence_error(network: RegistrationNetwork, losses: list[float]) -> IncompatibleModel:
     return IncompatibleModel(
         "the loss is no number any more while weights are fitted",
         where=network.card.name,
@@ -155,8 +174,7 @@ class _Loss:
         how: WeightRefinement,
         numbers: dict[str, float],
     ) -> None:
-        fitting = network.card.fitting
-        assert fitting is not None
+        _, fitting = require_fitting(network)
         self.network, self.fitting, self.numbers = network, fitting, numbers
         self.sides = 2 if fitting.both else 1
         device = network.device
@@ -172,14 +190,14 @@ class _Loss:
 
     def __call__(self) -> Tensor:
         fields = self._fields()
-        first, *rest = fields
-        here = identity_map(tuple(self.fixed.shape[2:]), first)
-        places = displace(here + first, rest)
-        alike = self.similar(sample(self.moving, places, outside="zeros"))
+        first, *others = fields
+        identity = identity_map(tuple(self.fixed.shape[2:]), first)
+        points = displace(identity + first, others)
+        alike = self.similar(sample(self.moving, points, outside="zeros"))
         if self.fitting.regularity in ("icon", "gradicon"):
             return self.sides * alike + self.weight * self._inconsistency(fields)
         measure = rough.bending if self.fitting.regularity == "bending" else rough.diffusion
-        return self.sides * (alike + self.weight * measure(to_voxels(places - here)))
+        return self.sides * (alike + self.weight * measure(to_voxels(points - identity)))
 
     def _fields(self) -> list[Tensor]:
         """Displacements in the order that points pass, normalized, x y z; a row per side."""

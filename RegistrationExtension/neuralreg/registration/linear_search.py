@@ -1,4 +1,4 @@
-"""Finding the linear transform under which two images tell most about each other."""
+"""Finding the linear transform that maximizes the mutual information of two images."""
 
 from __future__ import annotations
 
@@ -25,10 +25,14 @@ _STRETCH_PRIOR = 0.1  # cost of stretching by e in one direction, in nats
 
 @dataclass(frozen=True)
 class Level:
-    """One resolution: samples of the work grid, points drawn per image, steps and first rate.
+    """One resolution of the search.
 
-    rate: in radians, or shares of the body's radius, or logarithms of scale: all move points at
-    the body's edge alike.
+    Attributes:
+        samples: of the work grid.
+        points: drawn per image.
+        steps: of gradient ascent.
+        rate: of the first step, in radians, shares of the body's radius, or logarithms of scale:
+            all move points at the body's edge alike.
     """
 
     samples: int
@@ -41,7 +45,12 @@ class Level:
 class SampledImage:
     """One image at one resolution, with the points at which the other is compared to it.
 
-    values: (1, z, y, x) in 0..1. points: (n, d) in LPS mm from `center`. at_points: (n,).
+    Attributes:
+        values: (1, z, y, x) in 0..1.
+        grid: of the values.
+        points: (n, d) in LPS mm from `center`.
+        at_points: the values there, (n,).
+        center: LPS mm.
     """
 
     values: Tensor
@@ -157,10 +166,13 @@ def agreement(fixed: Tensor, moving: Tensor, valid: Tensor) -> float:
 
 @dataclass(frozen=True, eq=False)
 class LinearCandidates:
-    """Linear transforms, one per row: first `base`, then what `theta` says.
+    """Linear transforms, one per row: first `base`, then `theta`. None is a reflection.
 
-    base: (b, d, d). theta: (b, k): rotation vector, symmetric logarithm of the stretch, and shift
-    of the centers in units of `radius`. No theta is a reflection.
+    Attributes:
+        base: (b, d, d).
+        theta: (b, k): rotation vector, symmetric logarithm of the stretch, and shift of the centers
+            in units of `radius`.
+        radius: mm.
     """
 
     base: Tensor
@@ -207,7 +219,7 @@ class LinearCandidates:
 
 
 def objective(fixed: SampledImage, moving: SampledImage, guess: LinearCandidates) -> Tensor:
-    """How much both sides tell about each other (b,), over the points of both, less stretching.
+    """Mutual information (b,) at the points of both images, less a cost of stretching.
 
     Taking the points of both sides keeps the transform from shrinking one image into a corner of
     the other.

@@ -291,8 +291,8 @@ def _image_concerns(card: ModelCard, role: Role, content: ImageContent) -> list[
     elif not content.ct and set(card.modalities) == {"CT"}:
         concerns.append(Concern(ConcernKind.MODEL_FOR_CT, role, values))
     elif card.input.content == "brain" and not content.is_brain:
-        seen = {**values, "content": content.in_words()}
-        concerns.append(Concern(ConcernKind.NO_BRAIN, role, seen))
+        values = {**values, "content": content.in_words()}
+        concerns.append(Concern(ConcernKind.NO_BRAIN, role, values))
     elif card.input.content == "brain" and content.cut:
         concerns.append(Concern(ConcernKind.PART_OF_A_BRAIN, role))
     trained_mm, spacing_mm = card.input.spacing_mm, max(content.spacing_mm)

@@ -229,15 +229,15 @@ class RegistrationOptions:
         Raises:
             InvalidOption: for a name or a value that no version knows.
         """
-        given = {_FORMER_NAMES.get(name, name): value for name, value in record.items()}
-        if "refine" in given:
-            steps = given.pop("refine_steps", None)
-            given["refinement"] = parse_refinement(given.pop("refine"), steps)
-        if isinstance(given.get("refinement"), Mapping):
-            given["refinement"] = _read_refinement(given["refinement"])
-        if isinstance(given.get("linear"), str):
-            given["linear"] = given["linear"].lower()
-        return cls().replace(**given)
+        values = {_FORMER_NAMES.get(name, name): value for name, value in record.items()}
+        if "refine" in values:
+            steps = values.pop("refine_steps", None)
+            values["refinement"] = parse_refinement(values.pop("refine"), steps)
+        if isinstance(values.get("refinement"), Mapping):
+            values["refinement"] = _read_refinement(values["refinement"])
+        if isinstance(values.get("linear"), str):
+            values["linear"] = values["linear"].lower()
+        return cls().replace(**values)
 
 
 NAMES = tuple(option.name for option in fields(RegistrationOptions))
@@ -263,12 +263,12 @@ def parse_refinement(text: str | None, steps: int | None = None) -> Refinement |
             got=f"'{text}'",
             wanted="auto, mind or lncc for the field; weights, weights:mind or weights:lncc",
         )
-    given = {} if steps is None else {"steps": steps}
-    return _read_refinement({"of": kind, "similarity": similarity, **given})
+    record: dict[str, Any] = {"of": kind, "similarity": similarity}
+    return _read_refinement(record if steps is None else {**record, "steps": steps})
 
 
 def refinement_record(refinement: Refinement | None) -> dict[str, Any] | None:
-    """Plain values by name; "of" tells what is refined: "field" or "weights"."""
+    """Plain values by name; "of" is what is refined: "field" or "weights"."""
     if refinement is None:
         return None
     kind = "weights" if isinstance(refinement, WeightRefinement) else "field"
@@ -281,12 +281,12 @@ def _read_refinement(record: Mapping[str, Any]) -> Refinement:
     if of not in _REFINEMENTS:
         raise _unknown("kind of refinement", of, list(_REFINEMENTS))
     kind = _REFINEMENTS[of]
-    known = [setting.name for setting in fields(kind)]
+    names = [setting.name for setting in fields(kind)]
     for name in settings:
-        if name not in known:
+        if name not in names:
             raise InvalidOption(
                 "there is no such setting of the refinement",
                 got=f"'{name}'",
-                wanted=" or ".join(known),
+                wanted=" or ".join(names),
             )
     return kind(**settings)

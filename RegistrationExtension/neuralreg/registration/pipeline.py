@@ -7,7 +7,7 @@
 5. `refine_velocity_field` follows the images from there.
 6. `integrate_without_folds` makes the displacement field.
 7. `compose_both_directions` puts the chain together and inverts it.
-8. `measure_outcome` tells how good it looks.
+8. `measure_outcome` measures how good it looks.
 
 `deform` is steps 4 to 6 for one model; `engine.py` runs them all.
 """
@@ -79,7 +79,7 @@ class Prediction:
         field: the deformation in mm, without folds, on a grid that covers the fixed image with a
             margin; the initial transform follows it.
         smoothed_share: of the field that was smoothed against folding.
-        maps: what else the network tells, by name, on the fixed image's grid.
+        maps: what else the network finds, by name, on the fixed image's grid.
     """
 
     field: DisplacementField
@@ -96,7 +96,13 @@ class Deformation(Prediction):
 
 @dataclass(frozen=True, eq=False)
 class BothDirections:
-    """Both directions of the whole chain, and how good they look."""
+    """Both directions of the whole chain, and how good they look.
+
+    Attributes:
+        field: fixed to moving, mm.
+        inverse: moving to fixed, mm.
+        outcome: measured on both.
+    """
 
     field: DisplacementField
     inverse: DisplacementField
@@ -116,16 +122,16 @@ class BothDirections:
 
 
 def initial_alignment(
-    inputs: Inputs, given: sitk.Transform | None, how: LinearAlignment, progress: Progress
+    inputs: Inputs, start: sitk.Transform | None, how: LinearAlignment, progress: Progress
 ) -> tuple[InitialTransform, dict[str, object]]:
-    """What comes before the deformation, and plain values that tell how it came about.
+    """What comes before the deformation, and plain values on how it came about.
 
     Args:
-        given: taken as it is, unless None.
+        start: taken as it is, unless None.
         how: how far the search for a linear transform may go.
     """
-    if given is not None:
-        return _from_itk(given, inputs.fixed), {"start": "given"}
+    if start is not None:
+        return _from_itk(start, inputs.fixed), {"start": "given"}
     alignment = prealign(
         inputs.fixed,
         inputs.moving,
@@ -139,12 +145,12 @@ def initial_alignment(
     return alignment.linear, {"start": alignment.start.value, "kind": alignment.kind.value}
 
 
-def _from_itk(given: sitk.Transform, fixed: Image) -> InitialTransform:
+def _from_itk(start: sitk.Transform, fixed: Image) -> InitialTransform:
     from neuralreg.io.itk import from_itk, linear_from_itk
 
-    if given.IsLinear():
-        return linear_from_itk(given)
-    field = from_itk(given, add_margin(fixed.grid))
+    if start.IsLinear():
+        return linear_from_itk(start)
+    field = from_itk(start, add_margin(fixed.grid))
     return DisplacementField(field.vectors.to(fixed.data), field.grid)
 
 

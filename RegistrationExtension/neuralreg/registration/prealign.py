@@ -72,16 +72,16 @@ def prealign(
     moving_mask: Image | None = None,
     progress: Progress = silent,
 ) -> Alignment:
-    """The linear transform, fixed to moving, under which both images tell most about each other.
+    """The linear transform, fixed to moving, that maximizes their mutual information.
 
     Starts: the headers as they are, the centers of the fields of view, the centers of the bodies,
     and the latter turned by every multiple of 90 degrees. All are followed a few steps at a low
-    resolution, the best four further, the best one to the end: rigid, then affine. The judge is
+    resolution, the best four further, the best one to the end: rigid, then affine. The metric is
     mutual information times overlap, over the points of both images, which works across
     modalities and does not reward lost overlap. A turned start must explain twice as much as any
     other. The affine is a rotation times a positive stretch, so it cannot become a reflection.
 
-    Masks (1 inside) say where points are drawn; they lie on the grids of their images.
+    Points are drawn inside the masks (1 inside), which are on the grids of their images.
     """
     search = _Search.of(fixed, moving, fixed_mask, moving_mask)
     header = search.start([StartKind.HEADER])
@@ -215,8 +215,8 @@ class _Search:
         guess, kinds = candidates
         guess, reached = maximize(*self.sides(_SCREEN), guess, _SCREEN, affine=False)
         order = (reached / _margins(kinds)).argsort(descending=True).tolist()
-        kept = [0, *[i for i in order if i != 0][: _KEPT - 1]]
-        return guess.select(torch.tensor(kept)), [kinds[i] for i in kept]
+        rows = [0, *[i for i in order if i != 0][: _KEPT - 1]]
+        return guess.select(torch.tensor(rows)), [kinds[i] for i in rows]
 
     def center(self, before: float) -> Alignment:
         """The better of laying the fields of view or the bodies over each other."""

@@ -1,4 +1,4 @@
-"""What a network is shown: the grid and the intensities that its card asks for."""
+"""What a network gets: the grid and the intensities that its card asks for."""
 
 from __future__ import annotations
 
@@ -38,12 +38,19 @@ def network_pair(
     fixed_mask: Image | None = None,
     moving_mask: Image | None = None,
 ) -> tuple[Tensor, Tensor, Grid]:
-    """Both images as the network wants them, (1, z, y, x), and the grid on which they lie.
+    """Both images as the network wants them, (1, z, y, x), and their grid.
 
     The moving image is resampled once, from its own voxels, after `start`; linearly and without
-    smoothing, as the networks' authors do. Beyond an image stands 0. masks: 0 or 1 on the
-    images' own grids; what they leave out is shown as 0.
-    Raises IncompatibleModel when the card asks for several channels.
+    smoothing, as the networks' authors do. Beyond an image there is 0.
+
+    Args:
+        card: of the network.
+        fixed, moving: images that were checked.
+        start: the initial transform, fixed to moving.
+        fixed_mask, moving_mask: 0 or 1 on the images' own grids; what they leave out becomes 0.
+
+    Raises:
+        IncompatibleModel: when the card asks for several channels.
     """
     if card.input.channels != 1:
         raise IncompatibleModel(
@@ -58,12 +65,12 @@ def network_pair(
         for image, mask in ((fixed, fixed_mask), (moving, moving_mask))
     ]
     grid = network_grid(card.input, Image(values[0], fixed.grid))
-    here = LinearTransform.identity(grid.dimension)
-    shown = [
-        sample(v, sample_coordinates(image.grid, grid, through, v), outside="zeros")
-        for v, image, through in ((values[0], fixed, here), (values[1], moving, start))
+    identity = LinearTransform.identity(grid.dimension)
+    pair = [
+        sample(v, sample_coordinates(image.grid, grid, transform, v), outside="zeros")
+        for v, image, transform in ((values[0], fixed, identity), (values[1], moving, start))
     ]
-    return shown[0], shown[1], grid
+    return pair[0], pair[1], grid
 
 
 def scale_intensities(image: Image, rule: str) -> Tensor:
@@ -76,30 +83,36 @@ def apply_mask(image: Image, mask: Image) -> Image:
     return Image(image.data * (mask.data > 0), image.grid)
 
 
-def network_grid(wanted: Input, fixed: Image) -> Grid:
+def network_grid(rule: Input, fixed: Image) -> Grid:
     """The grid on which a network sees the fixed image: see `Input.space`."""
-    if wanted.space == "fixed":
-        return work_grid(fixed.grid, wanted.most_samples or fixed.grid.count)
-    assert wanted.shape is not None  # the card was checked
-    if wanted.space == "whole":
-        return fixed.grid.resize(wanted.shape[::-1])
-    assert wanted.center is not None
-    assert wanted.spacing_mm is not None
-    direction = _direction(wanted.orientation, fixed.grid)
-    spacing = np.full(fixed.grid.dimension, wanted.spacing_mm)
-    if wanted.spread_mm is not None:
-        stretch = std_mm(fixed, direction) / np.array(wanted.spread_mm[::-1])
+    if rule.space == "fixed":
+        return work_grid(fixed.grid, rule.most_samples or fixed.grid.count)
+    if rule.shape is None:
+        raise _incomplete_rule(rule, "shape")
+    if rule.space == "whole":
+        return fixed.grid.resize(rule.shape[::-1])
+    if rule.center is None or rule.spacing_mm is None:
+        raise _incomplete_rule(rule, "center and spacing_mm")
+    direction = _direction(rule.orientation, fixed.grid)
+    spacing = np.full(fixed.grid.dimension, rule.spacing_mm)
+    if rule.spread_mm is not None:
+        stretch = std_mm(fixed, direction) / np.array(rule.spread_mm[::-1])
         spacing *= np.sqrt(stretch).clip(1 / _MOST_STRETCH, _MOST_STRETCH)
-    origin = center_of_mass(fixed) - direction @ (np.array(wanted.center[::-1]) * spacing)
-    return Grid(
-        wanted.shape[::-1], tuple(spacing), tuple(origin), tuple(direction.ravel().tolist())
+    origin = center_of_mass(fixed) - direction @ (np.array(rule.center[::-1]) * spacing)
+    return Grid(rule.shape[::-1], tuple(spacing), tuple(origin), tuple(direction.ravel().tolist()))
+
+
+def _incomplete_rule(rule: Input, missing: str) -> IncompatibleModel:
+    return IncompatibleModel(
+        "a card describes the grid that its network takes", got=rule.space, wanted=missing
     )
 
 
 def center_of_mass(image: Image) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """LPS mm of the center of mass of the positive intensities.
 
-    Raises InvalidImage when there are none.
+    Raises:
+        InvalidImage: when there are none.
     """
     mass = image.data[0].double().clamp(min=0)
     total = float(mass.sum())

@@ -76,7 +76,7 @@ class Velocity:
         )
 
     def smooth(self) -> Tensor:
-        """What the control points stand for: their mean over neighbors."""
+        """The velocity at the control points: their mean over neighbors."""
         pool = functional.avg_pool3d if len(self.shape) == 3 else functional.avg_pool2d
         side = [min(3, n) if n != 2 else 1 for n in self.points.shape[1:]]
         half = [n // 2 for n in side]
@@ -208,9 +208,11 @@ def improve(
 class RefinementRecord:
     """What refinement did.
 
-    used: similarities that were followed. kept: what is left of it: "linear" when no deformation
-    explained the images better, else the last similarity that did. information: mutual information
-    in nats of the images before, and after each similarity.
+    Attributes:
+        used: similarities that were followed.
+        kept: "linear" when no deformation explained the images better, else the last similarity
+            whose deformation did.
+        information: mutual information of the images in nats before, and after each similarity.
     """
 
     used: tuple[str, ...]
@@ -228,15 +230,15 @@ def refine_velocity(
     like one modality, or what was before is kept. Without the judge, descriptors of two
     modalities bend a rigid pair by a millimeter. Only where the search that began moved the body
     by more than 1.5 voxels does MIND need no such proof: so far apart, and of two modalities,
-    mutual information says little.
+    mutual information means little.
     """
     judge = _Judge(pair)
     identity = Velocity(velocity.points.new_zeros(len(velocity.points), *velocity.shape))
     auto = options.similarity == "auto"
     names = ("mind", "lncc") if auto else (options.similarity,)
     information = [judge(identity)]
-    far = judge.moved(velocity) > _FAR
-    kept, best, points = "linear", information[0], identity.points
+    far = judge.displacement_rms(velocity) > _FAR
+    outcome, best, points = "linear", information[0], identity.points
     for n, name in enumerate(names):
         part = stage(progress, n / len(names), (n + 1) / len(names))
         if name == "mind":
@@ -247,9 +249,9 @@ def refine_velocity(
         worth = information[-1] - best > max(_LEAST_GAIN * best, _LEAST_ERRORS * judge.error)
         worth = worth or far if name == "mind" else worth and judge.alike(velocity)
         if worth or not auto:
-            kept, best, points = name, information[-1], velocity.points
+            outcome, best, points = name, information[-1], velocity.points
     velocity.points = points
-    return RefinementRecord(names, kept, tuple(information))
+    return RefinementRecord(names, outcome, tuple(information))
 
 
 def _follow_lncc(
@@ -272,17 +274,17 @@ class _Judge:
         self.index = index_grid(tuple(pair.valid.shape), like=pair.fixed)
         self.error = 1 / max(float(pair.valid.sum()), 1.0) ** 0.5
 
-    def _warped(self, velocity: Velocity) -> Tensor:
+    def _warp(self, velocity: Velocity) -> Tensor:
         displacement = enlarge(velocity.displacement(), velocity.shape)
         return sample(self.moving, self.index + displacement.movedim(0, -1))
 
     @torch.no_grad()
     def __call__(self, velocity: Velocity) -> float:
         """Mutual information in nats over what both images show."""
-        return agreement(self.fixed, self._warped(velocity), self.pair.valid)
+        return agreement(self.fixed, self._warp(velocity), self.pair.valid)
 
     @torch.no_grad()
-    def moved(self, velocity: Velocity) -> float:
+    def displacement_rms(self, velocity: Velocity) -> float:
         """Root mean square displacement in voxels, in the body that both images show."""
         inside = self.pair.body & (self.pair.valid > 0.5)
         voxels = enlarge(velocity.displacement(), velocity.shape)[:, inside]
@@ -291,5 +293,5 @@ class _Judge:
     @torch.no_grad()
     def alike(self, velocity: Velocity) -> bool:
         """Whether the images look like one modality."""
-        scatter = gain_scatter(self.fixed[0], self._warped(velocity)[0], self.pair.valid)
+        scatter = gain_scatter(self.fixed[0], self._warp(velocity)[0], self.pair.valid)
         return scatter < _ONE_MODALITY

@@ -20,13 +20,17 @@ if TYPE_CHECKING:
 class Outcome:
     """How a registration ended, in plain numbers.
 
-    similarity: name of the measure; higher is better; over the foreground that both images show.
-    similarity_initial: as the images came. similarity_linear: after the pre-alignment.
-    similarity_final: with the whole chain.
-    folding_percent: share of the field's samples within the fixed image that have a Jacobian
-    determinant <= 0. folding_percent_body: the same inside the fixed foreground.
-    inverse_error_mean_mm, inverse_error_max_mm: forward-backward error in the fixed foreground.
-    displacement_mean_mm, displacement_max_mm: length of the deformation beyond the pre-alignment.
+    Attributes:
+        similarity: name of the measure; higher is better; over the foreground
+            that both images show.
+        similarity_initial: as the images came.
+        similarity_linear: after the alignment before the deformation.
+        similarity_final: with the whole chain.
+        folding_percent: share of the field's samples within the fixed image that have a Jacobian
+            determinant <= 0.
+        folding_percent_body: the same inside the fixed foreground.
+        inverse_error_mean_mm, inverse_error_max_mm: forward-backward error in the fixed foreground.
+        displacement_mean_mm, displacement_max_mm: length of the deformation beyond the alignment.
     """
 
     similarity: str
@@ -45,13 +49,18 @@ class Outcome:
 class RegistrationResult:
     """Both directions of a registration, how they came about, and how good they look.
 
-    field: fixed to moving, the whole chain, on a grid that covers the fixed image with a margin.
-    inverse_field: moving to fixed, likewise over the moving image.
-    linear: the pre-alignment in that chain, fixed to moving.
-    warnings: each thing that was repaired, assumed or looks wrong, in words.
-    timings: seconds per stage. provenance: inputs, options, versions.
-    maps: what else the model told, by name, on the fixed grid; "absent" is 1 where the fixed image
-    shows tissue that the moving one lacks.
+    Attributes:
+        field: fixed to moving, the whole chain, on a grid that covers the fixed image with a
+            margin.
+        inverse_field: moving to fixed, likewise over the moving image.
+        linear: the alignment in that chain, fixed to moving.
+        model: name of the one that was used.
+        outcome: in numbers.
+        warnings: each thing that was repaired, assumed or looks wrong, in words.
+        timings: seconds per stage.
+        provenance: inputs, options, versions.
+        maps: what else the model found, by name, on the fixed grid; "absent" is 1 where the fixed
+            image shows tissue that the moving one lacks.
     """
 
     field: DisplacementField

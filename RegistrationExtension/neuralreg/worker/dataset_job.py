@@ -33,11 +33,17 @@ class _Layer:
 def write_dataset(arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """Write `folder`/SPLIT/images/NAME.nii.gz, and labels for those that have some.
 
-    arguments: `folder`, and `cases`: name, split, image (Voxels), and layers of labels on any grid:
-    voxels, and numbers by stored label (none: they stay). Where layers overlap the later one wins.
-    All lies in the world, labels on the grid of their image.
-    Raises InvalidImage for an image of several channels, UnwritableOutput where other images lie
-    already, and what writing raises.
+    Everything is written in the world, labels on the grid of their image.
+
+    Args:
+        arguments: `folder`, and `cases`: name, split, image (Voxels), and layers of labels on any
+            grid: voxels, and numbers by stored label (none: they stay). Where layers overlap the
+            later one wins.
+        progress: called for each case.
+
+    Raises:
+        InvalidImage: for an image of several channels.
+        UnwritableOutput: where there are other images already, and when writing fails.
     """
     folder, cases = Path(arguments["folder"]), arguments["cases"]
     _require_no_others(folder, {case["name"] + _SUFFIX for case in cases})
@@ -51,10 +57,10 @@ def write_dataset(arguments: Mapping[str, Any], progress: Progress) -> dict[str,
                 got=f"{image.channels} channels",
             )
         top, name = folder / case["split"], case["name"] + _SUFFIX
-        write_image(image, _place(top, "images", name))
+        write_image(image, _ensure_path(top, "images", name))
         if case["layers"] is not None:
             layers = [_Layer(one["voxels"], _numbers(one["numbers"])) for one in case["layers"]]
-            write_image(_labels(layers, image.grid), _place(top, "labels", name))
+            write_image(_labels(layers, image.grid), _ensure_path(top, "labels", name))
     progress(1.0, "the images are written")
     return {"folder": str(folder), "count": len(cases)}
 
@@ -70,11 +76,11 @@ def _require_no_others(folder: Path, names: set[str]) -> None:
         )
 
 
-def _numbers(given: Mapping[str, int]) -> dict[int, int]:
-    return {int(label): number for label, number in given.items()}
+def _numbers(by_label: Mapping[str, int]) -> dict[int, int]:
+    return {int(label): number for label, number in by_label.items()}
 
 
-def _place(top: Path, kind: str, name: str) -> Path:
+def _ensure_path(top: Path, kind: str, name: str) -> Path:
     (top / kind).mkdir(parents=True, exist_ok=True)
     return top / kind / name
 

@@ -36,7 +36,11 @@ KINDS = {
 
 
 def function_of(kind: str) -> Function:
-    """The function that does a job of this kind. Raises InvalidOption for an unknown one."""
+    """The function that does a job of this kind.
+
+    Raises:
+        InvalidOption: for an unknown kind.
+    """
     if kind not in KINDS:
         raise InvalidOption(
             "there is no such kind of job", got=f"'{kind}'", wanted=", ".join(sorted(KINDS))
@@ -79,7 +83,7 @@ def _options(arguments: Mapping[str, Any]) -> RegistrationOptions:
 
 
 def run_brain_mask(arguments: Mapping[str, Any], progress: Progress) -> object:
-    """Where the brain is in a head: the mask (z, y, x), 1 inside, and where it lies.
+    """Where the brain is in a head: the mask (z, y, x), 1 inside, and its grid.
 
     head: what was handed over, or an image file. device: of the template's registration.
     """
@@ -139,7 +143,7 @@ def run_report(arguments: Mapping[str, Any], progress: Progress) -> object:
 
 
 def run_robustness(arguments: Mapping[str, Any], progress: Progress) -> object:
-    """Where a registration depends on its start: the spread (z, y, x) in mm, and where it lies.
+    """Where a registration depends on its start: the spread (z, y, x) in mm, with its grid.
 
     fixed, moving: what was handed over, or image files. starts, seed: see `robustness`.
     model, options: those of a registration.
@@ -194,7 +198,7 @@ def run_import(arguments: Mapping[str, Any], progress: Progress) -> object:
 
 
 def run_own_model(arguments: Mapping[str, Any], progress: Progress) -> object:
-    """A model of the user's own: the card in a file and what lies beside it, tried and copied."""
+    """A model of the user's own: the card in a file and the files beside it, tried and copied."""
     from neuralreg.zoo.user_models import import_card
 
     progress(0.0, "trying the model")

@@ -28,10 +28,14 @@ from neuralreg.registration.result import Outcome
 class Field:
     """A displacement field: `p + vectors` is where a point p of the grid goes.
 
-    vectors: (z, y, x, d), mm, LPS components x y z. grid: where they are known; the nearest
-    border sample counts outside.
-    halvings: how often the steps along x y z must be halved until a cubic reader, as Slicer is,
-    stays close to a linear one; not known unless given.
+    Attributes:
+        vectors: (z, y, x, d), mm, LPS components x y z.
+        grid: where they are known; the nearest border sample counts outside.
+        halvings: how often the steps along x y z must be halved until a cubic reader, as Slicer is,
+            stays close to a linear one; empty when not known.
+
+    Raises:
+        InvalidTransform: when shapes disagree.
     """
 
     vectors: Array
@@ -52,12 +56,16 @@ class Field:
 class Voxels:
     """An image, a label map, or a layer of labels that do not overlap.
 
-    data: (z, y, x), or (z, y, x, c) with several channels; any number type.
-    grid: where the voxels lie in the world; or, with a bend, in the space that it leads to.
-    bend: where the voxels lie at other than right angles: from the world to that space.
-    straight: the grid in the world onto which a bent image is resampled for the search.
-    labels: take nearest values, and 0 outside; else interpolate, and the lowest value outside.
-    only: in a mask, the labels that count; all above 0 unless given.
+    Attributes:
+        data: (z, y, x), or (z, y, x, c) with several channels; any number type.
+        grid: of the voxels in the world; or, with a bend, in the space that it leads to.
+        bend: for voxels at other than right angles: from the world to that space.
+        straight: the grid in the world onto which such an image is resampled for the search.
+        labels: take nearest values, and 0 outside; else interpolate, and the lowest value outside.
+        only: in a mask, the labels that count; all above 0 unless given.
+
+    Raises:
+        InvalidImage: when shapes disagree.
     """
 
     data: Array
@@ -78,7 +86,7 @@ class Voxels:
 
     @property
     def place(self) -> Grid:
-        """Where the image lies in the world."""
+        """The image's grid in the world."""
         return self.straight or self.grid
 
 
@@ -89,14 +97,17 @@ Source = Voxels | str  # a string is an image file of any kind that `neuralreg.r
 class RegisterJob:
     """Everything that a registration needs.
 
-    fixed_mask, moving_mask: layers; a voxel counts where any of them has a label that counts.
-    initial: where to begin, fixed to moving: a field, a homogeneous matrix in LPS (row by row),
-    or a transform file.
-    options: everything else that can be chosen, among it the model.
-    warped: whether the moving image is wanted on the fixed grid; along: what else is.
-    inverse: whether the other direction is wanted.
-    cubic_readers: whether it is to be found out how fine the fields must be for readers that are
-    cubic, as Slicer is.
+    Attributes:
+        fixed, moving: the images.
+        fixed_mask, moving_mask: layers; a voxel counts where any of them has a label that counts.
+        initial: where to begin, fixed to moving: a field, a homogeneous matrix in LPS (row by row),
+            or a transform file.
+        options: everything else that can be chosen, including the model.
+        warped: whether the moving image is wanted on the fixed grid.
+        along: what else is wanted there.
+        inverse: whether the other direction is wanted.
+        cubic_readers: whether to find out how fine the fields must be for cubic
+            readers, as Slicer is.
     """
 
     fixed: Source
@@ -115,9 +126,13 @@ class RegisterJob:
 class Registration:
     """What a registration gives back; the facts are those of `neuralreg.RegistrationResult`.
 
-    field: fixed to moving. inverse_field: moving to fixed, if it was wanted.
-    linear: homogeneous matrix of the pre-alignment in the field, LPS, row by row.
-    warped, along: values on the fixed grid, in the types of what was given; (z, y, x[, c]).
+    Attributes:
+        model, outcome, warnings, timings, provenance: as there.
+        linear: homogeneous matrix of the alignment in the field, LPS, row by row.
+        grid: of the fixed image.
+        field: fixed to moving.
+        inverse_field: moving to fixed, if it was wanted.
+        warped, along: values on the fixed grid, in the types of what was given; (z, y, x[, c]).
     """
 
     model: str
@@ -137,16 +152,21 @@ class Registration:
 class ReviewJob:
     """A transform to be reviewed, and what is known about both sides.
 
-    transform, inverse: fixed to moving and back; a field, a homogeneous matrix in LPS (row by
-    row), or a transform file. own_inverse: whether the inverse was computed from the transform
-    instead of by a registration of its own. fixed_labels, moving_labels: label maps whose values
-    mean the same structures; names: what these are called, by the value as text. mask: on the
-    fixed side. fixed_points, moving_points, point_names: pairs of landmarks in one order, LPS
-    mm.
-    profile: file of limits, if not the usual one. detail: "quick" or "full".
-    maps: what is wanted as images on the fixed grid: "jacobian", "forward_backward",
-    "magnitude", "residual", "warped" (the moving image); "carried_back" is the fixed image on the
-    moving grid.
+    Attributes:
+        transform: fixed to moving: a field, a homogeneous matrix in LPS (row by row), or a file.
+        fixed, moving: the images.
+        fixed_labels, moving_labels: label maps whose values mean the same structures.
+        names: of the structures, by the value as text.
+        mask: on the fixed side.
+        fixed_points, moving_points, point_names: pairs of landmarks in one order, LPS mm.
+        inverse: moving to fixed, like `transform`.
+        own_inverse: whether the inverse was computed from the transform instead of by a
+            registration of its own.
+        profile: file of limits, if not the usual one.
+        detail: "quick" or "full".
+        maps: images wanted on the fixed grid: "jacobian", "forward_backward", "magnitude",
+            "residual", "warped" (the moving image); "carried_back" is the fixed image on the moving
+            grid.
     """
 
     transform: Field | tuple[tuple[float, ...], ...] | str
@@ -168,7 +188,12 @@ class ReviewJob:
 
 @dataclass(frozen=True, eq=False)
 class Review:
-    """What a review gives back. report: as `QualityReport.as_record`. maps: by name."""
+    """What a review gives back.
+
+    Attributes:
+        report: as `QualityReport.as_record`.
+        maps: by name.
+    """
 
     report: Mapping[str, Any]
     maps: Mapping[str, Voxels]

@@ -46,10 +46,13 @@ def environment(mark: str, base: Mapping[str, str] | None = None) -> dict[str, s
 def end_tree(pids: Iterable[int], mark: str = "") -> None:
     """Kill these processes, all that descend from them, and all of the groups that they lead.
 
-    mark: a value of the variable MARK in the environment of the processes; it finds, on Linux,
-    those that left their group and lost their parent. Everything is stopped before anything is
-    killed, so that no child is born or orphaned between looking and killing. Processes that have
-    ended are no error.
+    Everything is stopped before anything is killed, so that no child is born or orphaned between
+    looking and killing. Processes that have ended are no error.
+
+    Args:
+        pids: of the processes.
+        mark: a value of the variable MARK in the environment of the processes; it finds, on Linux,
+            those that left their group and lost their parent.
     """
     roots = ({pid for pid in pids if pid > 1} | _find_marked(mark)) - {os.getpid()}
     if not roots:

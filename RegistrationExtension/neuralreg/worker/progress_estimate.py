@@ -20,7 +20,7 @@ REGISTRATION = (
     (0.90, 0.98),
     (1.0, 1.0),
 )
-_SURE = 0.04  # of the time: before that nothing can be said about the rest
+_SURE = 0.04  # of the time: before that the rest is unknown
 
 
 class Pace:
@@ -66,6 +66,6 @@ class Watch:
         return share, (elapsed * (1 - share) / share if share >= _SURE else None)
 
     def end(self) -> None:
-        """The job is done: the next one of its kind is told better."""
+        """The job is done: the next one of its kind is estimated better."""
         self.at(1.0)
         self._pace.learn(self._fractions, self._seconds)

@@ -4,7 +4,7 @@ To the worker:   job (id, kind, arguments, folder for the arrays of the answer)
 From the worker: ready (pid, version), beat (once a second, at whatever stage), progress (id, stage,
 fraction, remaining_s), result (id, value), error (id, kind, and the parts of the message)
 
-What the worker's standard error says is its log.
+The worker's standard error is its log.
 """
 
 from __future__ import annotations
@@ -26,7 +26,11 @@ _MOST_LOG_LINES = 2000
 
 
 def line_of(message: Message) -> bytes:
-    """The message as a line. Raises ValueError for what is no JSON (NaN, objects)."""
+    """The message as a line.
+
+    Raises:
+        ValueError: for what is no JSON (NaN, objects).
+    """
     return json.dumps(message, allow_nan=False).encode() + b"\n"
 
 
@@ -37,7 +41,7 @@ def error_message(job: str, error: RegistrationError) -> Message:
 
 
 def error_of(message: Message) -> RegistrationError:
-    """The error that a message tells of."""
+    """The error in a message."""
     kind = getattr(errors, str(message.get("kind")), WorkerFailed)
     parts = {name: str(message.get(name, "")) for name in _PARTS}
     error: RegistrationError = kind(parts.pop("what"), **parts)
@@ -54,8 +58,10 @@ class Answers:
     def read(self, data: bytes) -> tuple[list[Message], str]:
         """The messages that are complete now, and what came before the first of them.
 
-        Programs that start Python may greet; that belongs to the log. Raises WorkerFailed for
-        anything else that is no message.
+        Programs that start Python may greet; that belongs to the log.
+
+        Raises:
+            WorkerFailed: for anything else that is no message.
         """
         *lines, self._rest = (self._rest + data).split(b"\n")
         messages: list[Message] = []
@@ -69,7 +75,7 @@ class Answers:
                 greeting += line.decode(errors="replace") + "\n"
             else:
                 raise WorkerFailed(
-                    "the computing process answered what nobody can read",
+                    "the computing process sent an unreadable message",
                     got=repr(line[:80].decode(errors="replace")),
                     remedy="Try again; if it comes back, see the log.",
                 )
@@ -116,7 +122,7 @@ def worker_exited(code: int | None, signal: int | None, log: str) -> WorkerFaile
     return WorkerFailed(
         "the computing process ended",
         got=f"{ended}: {last}" if last else ended,
-        remedy="Try again; the log says more.",
+        remedy="Try again; the log has more.",
     )
 
 

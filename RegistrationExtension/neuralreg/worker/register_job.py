@@ -38,7 +38,8 @@ def run(
 ) -> tuple[Registration, RegistrationResult]:
     """What the job asks for, to be handed back, and the engine's own result.
 
-    Raises RegistrationError as `neuralreg.register` does, InvalidOption for an unknown option.
+    Raises:
+        RegistrationError: as `neuralreg.register` does.
     """
     fixed, moving = voxels_of(job.fixed), voxels_of(job.moving)
     progress(0.0, "reading the images")

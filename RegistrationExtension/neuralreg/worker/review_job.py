@@ -17,7 +17,11 @@ from neuralreg.worker.messages import Field, Review, ReviewJob, Source, Voxels
 
 
 def run(job: ReviewJob, progress: Progress = silent) -> Review:
-    """The review that the job asks for. Raises RegistrationError as `neuralreg.assess` does."""
+    """The review that the job asks for.
+
+    Raises:
+        RegistrationError: as `neuralreg.assess` does.
+    """
     if job.detail not in ("quick", "full"):
         raise InvalidOption("unknown detail", got=f"'{job.detail}'", wanted="quick or full")
     case = case_of(

@@ -57,7 +57,8 @@ def arguments_of(job: object) -> Mapping[str, Any]:
 def pack(value: object, folder: Path) -> Steps[Json]:
     """The value as JSON, its arrays as files in the folder.
 
-    Raises UnwritableOutput when the folder is closed or the disk full.
+    Raises:
+        UnwritableOutput: when the folder is closed or the disk full.
     """
     names = (folder / f"{number}.npy" for number in count())
     return (yield from _pack(value, lambda: next(names)))
@@ -104,9 +105,11 @@ def _write(array: Array, path: Path) -> Steps[None]:
 
 
 def unpack(value: Json) -> Any:
-    """What was packed; its arrays are memory maps whose changes reach no file.
+    """The value that was packed; its arrays are memory maps whose changes reach no file.
 
-    Raises UnreadableFile when a file is missing or no array, OutOfMemory.
+    Raises:
+        UnreadableFile: when a file is missing or no array.
+        OutOfMemory: when an array cannot be mapped.
     """
     if isinstance(value, list):
         return tuple(map(unpack, value))

@@ -127,7 +127,7 @@ class Server:
                 result = at_once(pack(value, Path(message["folder"])))
             report.watch.end()
         except OutOfMemory:
-            traceback.print_exc()  # the log tells where
+            traceback.print_exc()  # for the log
             raise
         except RegistrationError:
             raise
@@ -140,7 +140,7 @@ class Server:
 
 
 class _Report:
-    """The progress of one job, told at most ten times a second."""
+    """The progress of one job, reported at most ten times a second."""
 
     def __init__(self, server: Server, job: str, pace: Pace) -> None:
         self.watch = Watch(pace)

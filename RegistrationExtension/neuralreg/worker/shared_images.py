@@ -33,7 +33,7 @@ def record_of(field: DisplacementField, halvings: tuple[int, ...] = ()) -> Field
 
 
 def voxels_of(source: Source, *, labels: bool = False) -> Voxels:
-    """What was handed over, or what stands in an image file."""
+    """What was handed over, or the content of an image file."""
     if isinstance(source, Voxels):
         return source
     image = read_image(Path(source))
@@ -52,7 +52,7 @@ def image_in_own_space(voxels: Voxels) -> Image:
 
 
 def image_of(voxels: Voxels) -> Image:
-    """The image in the world; what is bent is resampled once onto its straight grid."""
+    """The image in the world; one with a bend is resampled once onto its straight grid."""
     if voxels.bend is None:
         return image_in_own_space(voxels)
     return _warp(voxels, DisplacementField.identity(voxels.place), voxels.place)
@@ -80,16 +80,16 @@ def _warp(voxels: Voxels, field: DisplacementField, grid: Grid) -> Image:
 
 def _as_fine(field: DisplacementField, bend: Grid) -> DisplacementField:
     """The field on a grid that shows a bend which follows it."""
-    wanted = np.minimum(field.grid.spacing, min(bend.spacing))
-    if np.allclose(wanted, field.grid.spacing):
+    spacing = np.minimum(field.grid.spacing, min(bend.spacing))
+    if np.allclose(spacing, field.grid.spacing):
         return field.to("cpu")
-    return field.resample(field.grid.with_spacing(wanted.tolist()))
+    return field.resample(field.grid.with_spacing(spacing.tolist()))
 
 
 def mask_of(layers: tuple[Source, ...], grid: Grid) -> Image | None:
     """Where any layer counts: True and False; None without layers.
 
-    One straight layer stays on its own grid; several are brought to `grid`.
+    One straight layer stays on its own grid; several are resampled to `grid`.
     """
     masks = [voxels_of(layer, labels=True) for layer in layers]
     if not masks:

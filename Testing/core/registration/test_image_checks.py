@@ -129,7 +129,7 @@ def test_a_label_map_that_covers_half_says_so():
 
 
 def test_a_label_map_elsewhere_is_refused():
-    with pytest.raises(InvalidImage, match="lies outside of its image"):
+    with pytest.raises(InvalidImage, match="is outside of its image"):
         image_checks.on_grid(a_label_map(a_cube(origin=100.0)), a_cube(), "fixed label map")
 
 

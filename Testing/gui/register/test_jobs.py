@@ -325,7 +325,7 @@ def test_an_input_is_never_overwritten(register, pair):
 def test_a_transform_above_an_input_is_never_overwritten(register, pair, a_scene):
     shift(pair[1], a_scene)
     above = pair[1].GetParentTransformNode()
-    with pytest.raises(InvalidOption, match="it stands above moving"):
+    with pytest.raises(InvalidOption, match="it is above moving"):
         register(*pair, outputTransform=above)
 
 
