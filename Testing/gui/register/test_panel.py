@@ -357,7 +357,7 @@ def misbehave(the_application, panel, wait_until):
 @pytest.mark.parametrize(
     ("kind", "words", "logged"),
     [
-        ("garbage", "nobody can read", ""),
+        ("garbage", "unreadable message", ""),
         ("hog", "too little memory", "MemoryError"),
         ("stumble", "for an unforeseen reason", "ZeroDivisionError"),
         ("freeze", "no sign of life", ""),

@@ -157,7 +157,7 @@ def test_an_unknown_kind_is_an_error(run):
 @pytest.mark.parametrize(
     ("kind", "kind_of_error", "words"),
     [
-        ("garbage", WorkerFailed, "nobody can read"),
+        ("garbage", WorkerFailed, "unreadable message"),
         ("stumble", WorkerFailed, "nobody thought of it"),
         ("hog", OutOfMemory, "too little memory"),
     ],
