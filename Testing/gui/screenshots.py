@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -15,14 +14,12 @@ from pathlib import Path
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 # The pictures show neither who made them nor what this machine has downloaded.
 os.environ["NEURALREG_CACHE"] = "/tmp/weights"
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
 
-import numpy as np  # noqa: E402
-import slicer  # noqa: E402
-from NeuralRegistrationLib.Scene.Headless import HeadlessScene  # noqa: E402
+import numpy as np
+import slicer
+from NeuralRegistrationLib.Scene.Headless import HeadlessScene
 
-from Testing.gui import standin  # noqa: E402
+from Testing.gui import standin
 
 RECIPE = """# A small U-Net with squared differences: for a quick look at images of one kind.
 model:
@@ -296,7 +293,7 @@ def slicer_qt():
 def main() -> None:
     """Write the pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, default=ROOT / "screenshots")
+    parser.add_argument("--output", type=Path, default=Path("screenshots"))
     parser.add_argument("--only", choices=("train",), help="only the panel of this name")
     options = parser.parse_args()
     folder = options.output

@@ -23,7 +23,7 @@ from neuralreg.zoo.registry import load_model, read_card
 from neuralreg.zoo.user_models import import_card
 from typer.testing import CliRunner
 
-from Testing.core.training.conftest import plain
+from Testing.support.trainings import training_values
 
 COMMAND = [sys.executable, "-m", "neuralreg"]
 
@@ -37,7 +37,7 @@ def neuralreg(*arguments: object) -> Any:
 def trained(shapes, tmp_path_factory) -> tuple[Path, Path, str]:
     """A configuration, the run that it made, and what the program said."""
     folder = tmp_path_factory.mktemp("command")
-    values = plain(shapes, name="shapes.first", training__best="dice", training__epochs=2)
+    values = training_values(shapes, name="shapes.first", training__best="dice", training__epochs=2)
     (folder / "study.yaml").write_text(yaml.safe_dump(values))
     done = neuralreg("train", folder / "study.yaml", "-o", folder / "run", "--json")
     assert done.exit_code == 0, done.stderr
@@ -82,8 +82,8 @@ def test_the_result_is_a_model_that_the_zoo_takes_and_runs(trained, tmp_path, mo
 
 def test_ctrl_c_saves_and_resume_goes_on_as_if_nothing_had_been(shapes, tmp_path):
     """A real SIGINT in the middle of an epoch; then the same weights as without it."""
-    values = plain(shapes, training__epochs=60, training__max_steps=60, dataset__valid=None,
-                   dataset__workers=1)  # fmt: skip
+    values = training_values(shapes, training__epochs=60, training__max_steps=60,
+                             dataset__valid=None, dataset__workers=1)  # fmt: skip
     config = tmp_path / "study.yaml"
     config.write_text(yaml.safe_dump(values))
     process = subprocess.Popen(
@@ -113,7 +113,7 @@ def test_ctrl_c_saves_and_resume_goes_on_as_if_nothing_had_been(shapes, tmp_path
 @pytest.mark.parametrize("last", [b"stop\n", b""], ids=["asked", "alone"])
 def test_a_program_that_started_it_can_stop_it_without_signals(last, shapes, tmp_path):
     """By a line, or by its own end; what is trained so far is a model already."""
-    values = plain(shapes, training__epochs=10**5, dataset__valid=None)
+    values = training_values(shapes, training__epochs=10**5, dataset__valid=None)
     config = tmp_path / "study.yaml"
     config.write_text(yaml.safe_dump(values))
     command = [*COMMAND, "train", str(config), "-o", str(tmp_path / "run"), "--json", "--attended"]
@@ -132,7 +132,7 @@ def test_a_program_that_started_it_can_stop_it_without_signals(last, shapes, tmp
 
 def test_errors_are_one_line_and_an_exit_code(tmp_path, shapes):
     config = tmp_path / "study.yaml"
-    config.write_text(yaml.safe_dump(plain(shapes, training__epochs="many")))
+    config.write_text(yaml.safe_dump(training_values(shapes, training__epochs="many")))
     done = neuralreg("train", config, "-o", tmp_path / "run")
     assert done.exit_code == 1
     assert "study.yaml, line" in done.stderr
@@ -142,7 +142,9 @@ def test_errors_are_one_line_and_an_exit_code(tmp_path, shapes):
 
 def test_a_start_that_failed_leaves_nothing_in_the_way(shapes, tmp_path):
     config = tmp_path / "study.yaml"
-    config.write_text(yaml.safe_dump(plain(shapes, training__max_steps=1, dataset__valid=None)))
+    config.write_text(
+        yaml.safe_dump(training_values(shapes, training__max_steps=1, dataset__valid=None))
+    )
     start = ("train", config, "-o", tmp_path / "run", "-q")
     wrong = neuralreg(*start, "--set", "training.optimizer.name=Adamm")
     assert wrong.exit_code == 1
@@ -154,7 +156,9 @@ def test_a_start_that_failed_leaves_nothing_in_the_way(shapes, tmp_path):
 
 def test_the_log_level_comes_from_the_environment(shapes, tmp_path, monkeypatch, caplog):
     config = tmp_path / "study.yaml"
-    config.write_text(yaml.safe_dump(plain(shapes, training__max_steps=1, dataset__valid=None)))
+    config.write_text(
+        yaml.safe_dump(training_values(shapes, training__max_steps=1, dataset__valid=None))
+    )
     neuralreg("train", config, "-o", tmp_path / "a", "-q")
     assert caplog.text == ""
     monkeypatch.setenv("NEURALREG_LOG_LEVEL", "2")
@@ -172,7 +176,7 @@ def test_the_check_ends_with_1_where_a_file_is_broken(shapes, tmp_path):
 
     shutil.copytree(shapes, tmp_path / "data")
     config = tmp_path / "study.yaml"
-    config.write_text(yaml.safe_dump(plain(tmp_path / "data")))
+    config.write_text(yaml.safe_dump(training_values(tmp_path / "data")))
     good = neuralreg("train", config, "-o", tmp_path / "run", "--check")
     assert good.exit_code == 0
     assert "train: 16 images, 8 pairs in an epoch" in good.stdout
@@ -187,7 +191,7 @@ def test_two_processes_train_one_network(shapes, tmp_path):
     """As on two GPUs, on two processors: their gradients are averaged, so each has half a batch."""
     config = tmp_path / "study.yaml"
     optimizer = {"name": "SGD", "lr": 0.1}
-    values = plain(shapes, training__epochs=1, training__optimizer=optimizer)
+    values = training_values(shapes, training__epochs=1, training__optimizer=optimizer)
     config.write_text(yaml.safe_dump(values))
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     together = subprocess.run(
@@ -235,8 +239,9 @@ def test_fine_tuning_begins_with_a_model_of_the_zoo(shapes, tmp_path, monkeypatc
         }
     )
     (tmp_path / "own" / "tiny.json").write_text(card.model_dump_json())
-    values = plain(shapes, model__weights="tiny", training__max_steps=1, dataset__valid=None,
-                   training__optimizer={"name": "SGD", "lr": 0.0})  # fmt: skip
+    values = training_values(shapes, model__weights="tiny", training__max_steps=1,
+                             dataset__valid=None,
+                             training__optimizer={"name": "SGD", "lr": 0.0})  # fmt: skip
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(values))
     done = neuralreg("train", tmp_path / "study.yaml", "-o", tmp_path / "run", "-q")
     assert done.exit_code == 0, done.stderr

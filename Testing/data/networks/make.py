@@ -1,10 +1,10 @@
 """Makes the expected values beside it, with the authors' own code: numbers only, from seeds.
 
-    python Testing/data/networks/make.py FOLDER [name …]
+    python -m Testing.data.networks.make FOLDER [name …]
 
-FOLDER as in benchmarks/originals.py. Each file holds `places` (300, d), the answer there (300, c),
-and the mean absolute value of each channel of the whole answer. Weights, images and places come
-from Testing/seeded.py, at the size and with the factors that originals.py gives.
+FOLDER as in Testing/support/authors_networks.py. Each file holds `places` (300, d), the output
+there (300, c), and the mean absolute value of each channel of the whole output. Weights, images and
+places come from Testing/support/seeded.py, at the size and with the factors of authors_networks.py.
 """
 
 from __future__ import annotations
@@ -12,14 +12,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[3]
-sys.path[:0] = [str(ROOT), str(ROOT / "RegistrationExtension")]
+import numpy as np
+import torch
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-
-from Testing.support.authors_networks import NETWORKS, on_this_machine  # noqa: E402
-from Testing.support.seeded import seeded_pair, seeded_weights, some_places  # noqa: E402
+from Testing.support.authors_networks import NETWORKS, on_this_machine
+from Testing.support.seeded import seeded_pair, seeded_weights, some_places
 
 
 def main(folder: Path, names: list[str]) -> None:

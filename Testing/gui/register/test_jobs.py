@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 from textwrap import dedent
@@ -13,9 +12,10 @@ import slicer
 from neuralreg.errors import Cancelled, InputsChanged, InvalidOption
 from neuralreg.registration.options import FieldRefinement, RegistrationOptions
 
-from Testing.support.paths import EXTENSION, ROOT
+from Testing.support.paths import TEST_DATA
+from Testing.support.programs import run_python
 
-KNOWN = [sys.executable, str(ROOT / "Testing" / "data" / "known_engine.py")]
+KNOWN = [sys.executable, str(TEST_DATA / "known_engine.py")]
 SHIFT_RAS = np.array([-3.0, 5.0, 7.0])
 
 
@@ -441,7 +441,6 @@ def test_copy_as_python_leaves_out_what_says_nothing(as_python, pair):
 
 WHOLE_JOB = """
 import sys
-sys.path[:0] = [{root!r}, {extension!r}]
 from Testing.gui import standin
 standin.install()
 from NeuralRegistrationLib.Scene.Headless import HeadlessScene
@@ -457,7 +456,7 @@ done = register(fixed, moving)
 gaps = [np.abs(slicer.util.arrayFromVolume(n) - body(0)).mean()
         for n in (moving, done.warpedVolumeNode)]
 heavy = [m for m in ("torch", "SimpleITK", "pydantic", "typer") if m in sys.modules]
-sys.stdout.write(f"{{gaps[1] < 0.5 * gaps[0]}} {{heavy}}")
+sys.stdout.write(f"{gaps[1] < 0.5 * gaps[0]} {heavy}")
 sys.stdout.flush()
 from NeuralRegistrationLib.Worker.Queue import queue
 queue().close()
@@ -467,6 +466,4 @@ os._exit(0)
 
 
 def test_a_whole_job_with_the_default_engine_loads_neither_torch_nor_itk_into_slicer():
-    code = WHOLE_JOB.format(root=str(ROOT), extension=str(EXTENSION))
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
-    assert done.stdout == "True []", done.stderr
+    assert run_python(WHOLE_JOB) == "True []"

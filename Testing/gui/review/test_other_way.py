@@ -7,7 +7,7 @@ import pytest
 import slicer
 import vtk
 
-from Testing.gui.review.test_real_engine import SHIFT, a_body, a_transform
+from Testing.support.shifted_body import SHIFT, a_body, a_transform
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,8 @@ import SimpleITK as sitk
 import slicer
 import yaml
 
-SIZE = 16
+from Testing.support.widgets import TRAIN_SIZE
+
 EPOCHS = 15  # of the finished run
 RECIPE = {
     "model": {"backbone": {"name": "voxelmorph", "features": [[8, 8], [8, 8, 8]]}},
@@ -31,7 +32,7 @@ RECIPE = {
 
 def write_ball(folder: Path, number: int, shift: float) -> None:
     """An image of a soft ball, shifted along x, and its label map."""
-    z, y, x = np.mgrid[:SIZE, :SIZE, :SIZE] - (SIZE - 1) / 2
+    z, y, x = np.mgrid[:TRAIN_SIZE, :TRAIN_SIZE, :TRAIN_SIZE] - (TRAIN_SIZE - 1) / 2
     radius = np.sqrt((x - shift) ** 2 + (1.2 * y) ** 2 + z**2)
     parts = {
         "images": (1 / (1 + np.exp(2 * (radius - 4.5)))).astype(np.float32),
@@ -72,7 +73,7 @@ def a_run(toys, toy_recipe, tmp_path_factory) -> Path:
     values = [f"dataset.{s}={{dir: {toys / s}, labeled: true}}" for s in ("train", "valid")]
     values += [
         "name=toy.first",
-        f"dataset.size=[{SIZE},{SIZE},{SIZE}]",
+        f"dataset.size=[{TRAIN_SIZE},{TRAIN_SIZE},{TRAIN_SIZE}]",
         "training.best=dice",
         f"training.epochs={EPOCHS}",
     ]
@@ -114,7 +115,7 @@ def ready(panel, toys, toy_recipe, tmp_path):
     ui.trainFolderEdit.text, ui.validFolderEdit.text = str(toys / "train"), str(toys / "valid")
     ui.runFolderEdit.text = str(tmp_path / "a run")
     for axis in "XYZ":
-        getattr(ui, f"trainSize{axis}SpinBox").value = SIZE
+        getattr(ui, f"trainSize{axis}SpinBox").value = TRAIN_SIZE
     panel.set({"recipe": str(toy_recipe)})
     return panel
 

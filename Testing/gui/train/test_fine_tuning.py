@@ -14,12 +14,7 @@ from neuralreg.training.model.fine_tuning import starting_point
 from neuralreg.zoo.registry import list_models
 from neuralreg.zoo.user_models import import_card
 
-from Testing.gui.train.conftest import SIZE
-
-
-def pick(selector, data: str) -> None:
-    selector.currentIndex = selector.findData(data)
-    selector.activated.emit(selector.currentIndex)
+from Testing.support.widgets import TRAIN_SIZE, pick_data
 
 
 @pytest.fixture
@@ -35,9 +30,9 @@ def test_fine_tuning_begins_with_the_weights_of_the_model(
 
     ui = ready.ui
     ready.reload()
-    pick(ui.trainStartSelector, "toy.first")
+    pick_data(ui.trainStartSelector, "toy.first")
     assert ready.parameters.recipe != "fine_tune"  # a file of one's own stays
-    assert [getattr(ui, f"trainSize{axis}SpinBox").value for axis in "XYZ"] == [SIZE] * 3
+    assert [getattr(ui, f"trainSize{axis}SpinBox").value for axis in "XYZ"] == [TRAIN_SIZE] * 3
     ready.set({"trainFolder": ready.parameters.validFolder})  # one short epoch
     ui.trainEpochsSpinBox.value = 1
     ui.trainRateSpinBox.value = 0.000001
@@ -60,14 +55,14 @@ def test_fine_tuning_begins_with_the_weights_of_the_model(
 def test_a_model_that_is_chosen_brings_its_size_and_a_gentle_recipe(panel, a_model):
     panel.reload()
     ui = panel.ui
-    pick(ui.trainStartSelector, "toy.first")
+    pick_data(ui.trainStartSelector, "toy.first")
     assert panel.parameters.recipe == "fine_tune"
-    assert ui.trainSizeXSpinBox.value == SIZE
+    assert ui.trainSizeXSpinBox.value == TRAIN_SIZE
     assert "20 epochs, learning rate 5e-05" in ui.trainRecipeText.text
-    pick(ui.trainStartSelector, "lapirn_disp.fea7")
+    pick_data(ui.trainStartSelector, "lapirn_disp.fea7")
     assert [getattr(ui, f"trainSize{axis}SpinBox").value for axis in "XYZ"] == [144, 192, 160]
     assert not ui.trainSizeXSpinBox.enabled  # that network wants brains placed on just this grid
-    pick(ui.trainStartSelector, "")
+    pick_data(ui.trainStartSelector, "")
     assert panel.parameters.recipe == "voxelmorph"
     assert ui.trainSizeXSpinBox.enabled
 
@@ -120,8 +115,8 @@ def test_an_earlier_run_can_be_the_start(panel, a_run, monkeypatch, tmp_path):
 
     run = shutil.copytree(a_run, tmp_path / "earlier")
     monkeypatch.setattr(qt.QFileDialog, "getExistingDirectory", lambda *_: str(run))
-    pick(panel.ui.trainStartSelector, "choose")
+    pick_data(panel.ui.trainStartSelector, "choose")
     assert panel.parameters.startFrom == str(run)
     assert panel.ui.trainStartSelector.currentText == "Run earlier"
-    assert panel.ui.trainSizeXSpinBox.value == SIZE
+    assert panel.ui.trainSizeXSpinBox.value == TRAIN_SIZE
     panel.method.require(panel.parameters)

@@ -7,9 +7,9 @@ from xml.etree import ElementTree
 import pytest
 import slicer
 
-from Testing.gui.train.test_fine_tuning import pick
-from Testing.gui.widgets.test_setup_card import opened
+from Testing.support.opened_panel import open_panel
 from Testing.support.paths import RESOURCES
+from Testing.support.widgets import pick_data
 
 UI = RESOURCES / "UI" / "TrainPanel.ui"
 BY_HAND = {"volumes", "segmentations", "startFrom", "recipe"}
@@ -39,7 +39,7 @@ def test_each_control_reaches_the_configuration(ready, toys, tmp_path):
     ui.trainDeviceSelector.currentIndex = 1
     ui.trainSizeXSpinBox.value, ui.trainSizeYSpinBox.value = 24, 32
     ui.trainNameEdit.text = "my.net"
-    pick(ui.trainRecipeSelector, "lapirn")
+    pick_data(ui.trainRecipeSelector, "lapirn")
     values = values_of(ready)
     assert values["name"] == "my.net"
     assert values["model"]["backbone"]["name"] == "lapirn"
@@ -93,7 +93,7 @@ def test_every_recipe_that_is_offered_is_there_and_says_what_it_is(panel):
     assert len(names) == 15
     assert names[0] == "voxelmorph"
     for name in names[:-1]:
-        pick(box, name)
+        pick_data(box, name)
         text = panel.ui.trainRecipeText.text
         assert "epochs" in text
         assert "neuralreg " not in text
@@ -153,7 +153,7 @@ print(train.ui.trainStatusLabel.text.replace(chr(10), " "), errors)
 train.ui.trainYamlButton.click()
 print([n for n in ("torch", "SimpleITK", "monai", "omegaconf") if sys.modules.get(n)], errors)
 """
-    first, card, status, loaded = opened(["monai", "pandas", "yaml"], then)
+    first, card, status, loaded = open_panel(["monai", "pandas", "yaml"], then)
     assert first.startswith("[] [] False")  # registering needs none of them
     assert card.startswith("To train networks, Slicer needs monai, pandas: a download of about")
     assert status.startswith("Packages are missing")

@@ -4,53 +4,17 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import subprocess
 import sys
 import types
 
 import pytest
 import slicer
 
-from Testing.support.paths import EXTENSION, ROOT
-
-OPEN = """
-import os, sys, time
-os.environ["QT_QPA_PLATFORM"] = "offscreen"
-sys.path[:0] = [{root!r}, {extension!r}]
-for name in {blocked!r}:
-    sys.modules[name] = None
-import slicer
-from Testing.gui import standin
-standin.install()
-from NeuralRegistrationLib.Scene.Headless import HeadlessScene
-scene = HeadlessScene()
-errors = []
-sys.excepthook = lambda kind, error, trace: errors.append(error)
-import NeuralRegistration
-panel = NeuralRegistration.NeuralRegistrationWidget()
-slicer.app.processEvents()
-loaded = [n for n in ("torch", "SimpleITK", "monai", "scipy") if sys.modules.get(n)]
-print(loaded, errors, not panel.setupCard.widget.isHidden(), panel.setupCard.ui.setupLabel.text)
-{then}
-"""
-
-
-def opened(blocked=(), then="") -> list[str]:
-    code = OPEN.format(
-        root=str(ROOT),
-        extension=str(EXTENSION),
-        blocked=tuple(blocked),
-        then=then,
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
+from Testing.support.opened_panel import open_panel
 
 
 def test_opening_the_panels_loads_neither_torch_nor_itk(the_application):
-    assert opened()[0].startswith("[] [] False")
+    assert open_panel()[0].startswith("[] [] False")
 
 
 def test_without_torch_the_panels_open_and_say_what_is_missing(the_application):
@@ -63,7 +27,7 @@ panel.registerPanel.ui.applyButton.click()
 print(panel.registerPanel.ui.statusLabel.text.replace(chr(10), " "), errors)
 print(panel.modelsPanel.ui.modelsTable.rowCount > 0)
 """
-    first, status, models = opened(["torch"], then)
+    first, status, models = open_panel(["torch"], then)
     assert first.startswith("[] [] True")
     assert "torch: a download of about" in first
     assert status == "Packages are missing. Install them with the card above. []"
@@ -72,7 +36,7 @@ print(panel.modelsPanel.ui.modelsTable.rowCount > 0)
 
 def test_without_what_reads_cards_the_panels_open_too(the_application):
     then = "print(panel.modelsPanel.ui.modelsStatusLabel.text, errors)"
-    first, models = opened(["torch", "pydantic", "platformdirs", "SimpleITK"], then)
+    first, models = open_panel(["torch", "pydantic", "platformdirs", "SimpleITK"], then)
     assert first.startswith("[] [] True")
     assert models == "No models can be listed until the packages are installed. []"
 

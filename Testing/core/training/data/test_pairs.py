@@ -15,11 +15,11 @@ from neuralreg.training.data.dataset_check import check_dataset
 from neuralreg.training.data.network_grid import Placement, linear_part, resample_to_network
 from neuralreg.training.data.pairs import Batches, PairData
 
-from Testing.core.training.conftest import configured
+from Testing.support.trainings import training_config
 
 
 def pairs(folder, split="train", training=True, one_label=False, **changes) -> PairData:
-    dataset = configured(folder, **{f"dataset__{k}": v for k, v in changes.items()}).dataset
+    dataset = training_config(folder, **{f"dataset__{k}": v for k, v in changes.items()}).dataset
     return PairData(dataset, split, training=training, one_label=one_label)
 
 
@@ -201,7 +201,7 @@ def test_training_pairs_change_with_the_epoch(shapes):
 
 @pytest.mark.parametrize("cache", ["memory", "disk", "none"])
 def test_each_cache_gives_the_same_pairs(shapes, cache, tmp_path):
-    dataset = configured(shapes, dataset__cache=cache).dataset
+    dataset = training_config(shapes, dataset__cache=cache).dataset
     data = PairData(dataset, "train", training=True, cache_folder=tmp_path / "cache")
     item = data.items(0)[0]
     plain = pairs(shapes)[item]
@@ -212,7 +212,7 @@ def test_each_cache_gives_the_same_pairs(shapes, cache, tmp_path):
 
 def test_a_cache_on_disk_does_not_serve_another_size(shapes, tmp_path):
     for size in ([24, 20], [12, 10]):
-        dataset = configured(shapes, dataset__cache="disk", dataset__size=size).dataset
+        dataset = training_config(shapes, dataset__cache="disk", dataset__size=size).dataset
         data = PairData(dataset, "train", cache_folder=tmp_path / "cache")
         assert data[data.items(0)[0]]["fixed"].shape == (1, *size[::-1])
 
@@ -310,7 +310,7 @@ def test_the_check_lists_what_is_wrong(tmp_path, shapes):
     save("volume", np.stack([values] * 5), np.stack([values > 0.5] * 5))
     (tmp_path / "train/images/broken.nii.gz").write_bytes(b"no image")
     (tmp_path / "train/labels/broken.nii.gz").write_bytes(b"no image")
-    config = configured(tmp_path, dataset__valid=None, dataset__test=None)
+    config = training_config(tmp_path, dataset__valid=None, dataset__test=None)
     report = check_dataset(config)
     said = {where.rpartition("/")[2].partition(".")[0]: what for where, what in report.problems}
     assert sorted(said) == ["away", "broken", "empty", "flat", "volume"]
@@ -319,4 +319,4 @@ def test_the_check_lists_what_is_wrong(tmp_path, shapes):
     assert "beside its image" in said["away"]
     assert "3 axes" in said["volume"]
     assert report.images == {"train": 6}
-    assert check_dataset(configured(shapes)).problems == ()
+    assert check_dataset(training_config(shapes)).problems == ()

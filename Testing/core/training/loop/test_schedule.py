@@ -16,8 +16,8 @@ from neuralreg.training.loop.checkpoint import read_checkpoint
 from neuralreg.training.loop.run import Run
 from typer.testing import CliRunner
 
-from Testing.core.training.conftest import plain
 from Testing.support.seeded import seeded_pair, seeded_weights
+from Testing.support.trainings import training_values
 
 GROWING = [
     {"epochs": 1, "levels": 1},
@@ -33,7 +33,7 @@ def run(shapes, folder, *, resume=False, **changes):
         "training__stages": GROWING, "training__epochs": 4, "dataset__valid": None,
     }  # fmt: skip
     path = folder.with_suffix(".yaml")
-    path.write_text(yaml.safe_dump(plain(shapes, **common | changes)))
+    path.write_text(yaml.safe_dump(training_values(shapes, **common | changes)))
     return Run(read_configuration([path]), folder).train(resume=resume)
 
 
@@ -124,7 +124,7 @@ def test_a_stage_that_the_network_does_not_have_is_named(shapes, tmp_path, chang
 
 
 def test_stages_that_leave_no_epoch_are_told_with_their_line(shapes, tmp_path, write_yaml):
-    values = plain(shapes, training__stages=[{"epochs": 2}])
+    values = training_values(shapes, training__stages=[{"epochs": 2}])
     done = CliRunner().invoke(app, ["train", str(write_yaml(values)), "-o", str(tmp_path / "run")])
     assert done.exit_code == 1
     assert "leave none of 2" in " ".join(done.stderr.split())

@@ -25,7 +25,7 @@ from neuralreg.training.losses.training_step import TrainingStep
 from neuralreg.training.model.methods import build_model
 from torch import nn
 
-from Testing.core.training.conftest import configured
+from Testing.support.trainings import training_config
 
 CHANGES = [{"name": "affine", "rotate": 10}, {"name": "noise", "prob": 1.0}]
 
@@ -47,7 +47,7 @@ class Run:
     """All parts of a training on the shapes, made anew."""
 
     def __init__(self, shapes, folder, *, random_step=False, **options):
-        dataset = configured(shapes, dataset__augmentation=CHANGES).dataset
+        dataset = training_config(shapes, dataset__augmentation=CHANGES).dataset
         self.batches = Batches(PairData(dataset, "train", training=True), 2)
         torch.manual_seed(0)
         random.seed(0)

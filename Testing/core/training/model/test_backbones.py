@@ -8,49 +8,15 @@ from neuralreg.errors import InvalidOption
 from neuralreg.geometry.normalized import identity_map, to_voxels
 from neuralreg.networks.network import Output, RegistrationModule
 from neuralreg.training.config.part_registry import BACKBONES
-from neuralreg.training.config.schema import Model
-from neuralreg.training.model.methods import build_model, voxels_of
+from neuralreg.training.model.methods import voxels_of
 from neuralreg.training.model.pad_to_size import AnySize
 from torch import nn
 
-SMALL = {
-    "unet": {"num_channel_initial": 4, "depth": 2},
-    "local": {"num_channel_initial": 4, "extract_levels": [0, 2]},
-    "global": {"num_channel_initial": 4, "depth": 2},
-    "voxelmorph": {"features": [[4, 8], [8, 8, 4]]},
-    "lapirn": {"start_channel": 1},
-    "lku_net": {"start_channel": 2, "kernel": 3},
-    "transmorph": {"width": 24, "depths": [1, 1, 1, 1], "heads": [2, 2, 2, 2], "window": [2, 2, 2],
-                   "head": 4},
-    "dirnet": {"width": 4, "halvings": 2},
-    "avsm": {"features": [[4, 8], [8, 4]]},
-    "affine": {"width": 4, "halvings": 2},
-    "icon_unet": {},
-    "mlp": {"widths": [8]},
-    "symnet": {"start_channel": 1},
-    "conditional_lapirn": {"widths": [[2, 2, 2, 2]] * 3},
-    "dirac": {"width": 2},
-}  # fmt: skip
+from Testing.support.small_models import SMALL, model_of, perturb_zeros
+
 SHAPES = {2: (21, 30), 3: (13, 18, 15)}  # nothing divides
 VOLUMES_ONLY = ("transmorph", "dirac")
 CASES = [(name, d) for name in SMALL for d in (2, 3) if d == 3 or name not in VOLUMES_ONLY]
-
-
-def model_of(name: str, shape, method: str = "displacement", **more) -> nn.Module:
-    torch.manual_seed(0)
-    backbone = {"name": name, **SMALL.get(name, {})}
-    return build_model(
-        Model.model_validate({"method": method, "backbone": backbone, **more}), shape
-    )
-
-
-def awake(model: nn.Module) -> nn.Module:
-    """With other numbers where a network starts from the identity."""
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if float(parameter.abs().max()) < 1e-3:
-                parameter.add_(0.02 * torch.randn_like(parameter))
-    return model
 
 
 def test_all_registered_backbones_are_tried_here():
@@ -62,7 +28,7 @@ def test_all_registered_backbones_are_tried_here():
 @pytest.mark.parametrize(("name", "dimension"), CASES)
 def test_any_size_comes_back_and_every_parameter_learns(name, dimension):
     shape = SHAPES[dimension]
-    model = awake(model_of(name, shape))
+    model = perturb_zeros(model_of(name, shape))
     fixed, moving = torch.rand(2, 1, *shape), torch.rand(2, 1, *shape)
     places = model(fixed, moving)(identity_map(shape))
     assert places.shape == (2, dimension, *shape)
@@ -77,7 +43,7 @@ def test_any_size_comes_back_and_every_parameter_learns(name, dimension):
 @pytest.mark.parametrize(("name", "dimension"), CASES)
 def test_a_batch_is_its_pairs(name, dimension):
     shape = SHAPES[dimension]
-    model = awake(model_of(name, shape)).eval()
+    model = perturb_zeros(model_of(name, shape)).eval()
     fixed, moving = torch.rand(2, 1, *shape), torch.rand(2, 1, *shape)
     with torch.no_grad():
         both = model(fixed, moving)(identity_map(shape))
@@ -155,7 +121,7 @@ def test_coarse_answers_grow_smoothly_where_monais_default_is_blocky(name):
 
     def equal_neighbors(mode: str) -> float:
         options = {"num_channel_initial": 4, "depth": 3, "extract_levels": [3], "mode": mode}
-        model = awake(model_of("none", shape, backbone={"name": name, **options})).eval()
+        model = perturb_zeros(model_of("none", shape, backbone={"name": name, **options})).eval()
         with torch.no_grad():
             moved = voxels_of(model(*pair)(identity_map(shape)))
         return float((moved.diff(dim=3).abs() < 1e-6).float().mean())

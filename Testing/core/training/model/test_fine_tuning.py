@@ -27,8 +27,8 @@ from neuralreg.zoo.registry import load_card, model_card, register_architecture
 from neuralreg.zoo.user_models import import_card
 from torch.nn import functional
 
-from Testing.core.training.conftest import plain
 from Testing.support.paths import WEIGHTS
+from Testing.support.trainings import training_values
 
 ABOUT = {
     "license": "none",
@@ -82,7 +82,7 @@ def a_dirnet(folder: Path, shape=(20, 24), **wanted: Any) -> Path:
 
 
 def tuned(data: Path, card: Path | str, **changes: Any) -> dict[str, Any]:
-    values = plain(data, **changes)
+    values = training_values(data, **changes)
     values["model"] = {"start_from": str(card), **values["model"].get("given", {})}
     return values
 
@@ -204,7 +204,7 @@ def test_the_saved_configuration_says_what_was_taken_over_and_can_be_read_again(
 def test_a_run_is_a_start_for_another_and_its_result_a_model_again(shapes, tmp_path, monkeypatch):
     monkeypatch.setenv("NEURALREG_MODELS", str(tmp_path / "own"))
     few = {"training__max_steps": 2, "dataset__valid": None}
-    (tmp_path / "a.yaml").write_text(yaml.safe_dump(plain(shapes, name="first", **few)))
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump(training_values(shapes, name="first", **few)))
     Run(read_configuration([tmp_path / "a.yaml"]), tmp_path / "one").train()
     values = tuned(shapes, tmp_path / "one", name="second",
                    training__optimizer={"name": "SGD", "lr": 0.0}, **few)  # fmt: skip

@@ -14,7 +14,7 @@ from neuralreg.training.model.methods import Conditional, build_model, voxels_of
 from neuralreg.training.model.pad_to_size import AnySize
 from torch import nn
 
-from Testing.core.training.model.test_backbones import awake, model_of
+from Testing.support.small_models import model_of, perturb_zeros
 
 SHAPE = (20, 24)
 PAIR = torch.rand(2, 1, *SHAPE), torch.rand(2, 1, *SHAPE)
@@ -30,7 +30,7 @@ def moved(model: nn.Module, fixed=PAIR[0], moving=PAIR[1]) -> torch.Tensor:
 @pytest.mark.parametrize("name", ["global", "affine"])
 @pytest.mark.parametrize("shape", [SHAPE, (9, 14, 11)])
 def test_an_affine_backbone_gives_an_affine_motion_everywhere(name, shape):
-    model = awake(model_of(name, shape, "affine"))
+    model = perturb_zeros(model_of(name, shape, "affine"))
     fixed, moving = torch.rand(1, 1, *shape), torch.rand(1, 1, *shape)
     field = moved(model, fixed, moving)
     second = [field.diff(n=2, dim=a).abs().max() for a in range(2, field.dim())]
@@ -43,7 +43,7 @@ def test_an_affine_backbone_gives_an_affine_motion_everywhere(name, shape):
 
 def vivid(method: str, longest: float, **more) -> nn.Module:
     """A network whose smooth answer is up to so many voxels long."""
-    model = awake(model_of("dirnet", SHAPE, method, **more)).eval()
+    model = perturb_zeros(model_of("dirnet", SHAPE, method, **more)).eval()
     (network,) = (part.network for part in model.modules() if isinstance(part, AnySize))
     with torch.no_grad():
         factor = longest / network(*WAVES).abs().max()
@@ -75,7 +75,7 @@ def test_an_inverse_consistent_model_goes_back_where_it_came_from():
 def steps(*backbones, **more) -> nn.Module:
     config = Model.model_validate({"backbone": list(backbones), **more})
     torch.manual_seed(0)
-    return awake(build_model(config, SHAPE))
+    return perturb_zeros(build_model(config, SHAPE))
 
 
 SMALL = {"name": "voxelmorph", "features": [[4, 8], [8, 8, 4]]}

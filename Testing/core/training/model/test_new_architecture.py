@@ -14,7 +14,7 @@ from neuralreg.training.configuration import read_configuration
 from neuralreg.training.loop.run import Run
 from neuralreg.zoo.registry import load_model
 
-from Testing.core.training.conftest import plain
+from Testing.support.trainings import training_values
 
 ARCHITECTURE = '''
 """A network of two convolutions."""
@@ -81,7 +81,7 @@ def test_it_registers_by_its_card(own_models):
 
 
 def test_it_is_trained_by_its_name(own_models, shapes, tmp_path, write_yaml):
-    values = plain(shapes, model__backbone={"name": "tiny", "width": 5})
+    values = training_values(shapes, model__backbone={"name": "tiny", "width": 5})
     values["dataset"]["size"] = [22, 18]  # the network takes other sizes: it is padded
     configuration = read_configuration([write_yaml(values)], ["training.max_steps=2"])
     outcome = Run(configuration, tmp_path / "run").train()
@@ -93,6 +93,6 @@ def test_it_is_trained_by_its_name(own_models, shapes, tmp_path, write_yaml):
 def test_its_options_are_those_of_its_class(own_models, shapes, write_yaml):
     from neuralreg.errors import InvalidOption
 
-    values = plain(shapes, model__backbone={"name": "tiny", "widht": 5})
+    values = training_values(shapes, model__backbone={"name": "tiny", "widht": 5})
     with pytest.raises(InvalidOption, match=r"allowed: width; did you mean 'width'"):
         read_configuration([write_yaml(values)])

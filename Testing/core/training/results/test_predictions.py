@@ -29,12 +29,12 @@ from neuralreg.zoo.registry import load_card, read_card
 from PIL import Image
 from typer.testing import CliRunner
 
-from Testing.core.training.conftest import plain
+from Testing.support.trainings import training_values
 
 
 def trained(folder: Path, data: Path, **changes) -> Path:
     """A run of a few steps."""
-    values = plain(data, **changes)
+    values = training_values(data, **changes)
     path = folder / "study.yaml"
     path.write_text(yaml.safe_dump(values))
     config = read_configuration([path])
@@ -149,7 +149,7 @@ def test_a_known_shift_comes_back_in_millimeters(shapes, tmp_path, monkeypatch):
     """A network that answers with 2 voxels: as many of its own grid's millimeters, on any grid."""
     from neuralreg.training.results import predict as module
 
-    values = plain(shapes)
+    values = training_values(shapes)
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(values))
     config = read_configuration([tmp_path / "study.yaml"])
 
