@@ -1,29 +1,24 @@
 """The examples of the documentation run as they stand, in order, in an empty folder."""
 
 import re
+import shutil
 
+import matplotlib
 import neuralreg
+import numpy as np
+import pytest
+import SimpleITK as sitk
 import torch
 from neuralreg import models
 from neuralreg.zoo.user_models import import_card
 
-from Testing.support.paths import ROOT
-
-
-def run(page: str, count: int | None = None) -> dict[str, object]:
-    """The names that the Python of a page makes, or its first `count` blocks."""
-    text = (ROOT / page).read_text(encoding="utf-8")
-    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    assert blocks
-    names: dict[str, object] = {"__name__": page, "blocks": blocks}
-    for block in blocks[:count]:
-        exec(compile(block, page, "exec"), names)
-    return names
+from Testing.support.pages import run_page
+from Testing.support.paths import DOCS, ROOT
 
 
 def test_a_point_passes_composed_transforms_in_the_order_that_the_page_gives(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    names = run("docs/own-models.md", 1)
+    names = run_page(DOCS / "own-models.md", 1)
     bend, shift, points = (names[name] for name in ("bend", "shift", "points"))
     assert torch.allclose(names["both"](points)[:, 0], bend(points)[:, 0] + 0.2, atol=1e-6)
     assert not torch.allclose(names["both"](points), bend(shift(points)), atol=1e-3)
@@ -33,7 +28,7 @@ def test_the_last_channel_of_a_warped_image_is_1_where_the_page_says_interpolate
     tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    names = run("docs/own-models.md", 2)
+    names = run_page(DOCS / "own-models.md", 2)
     image, warped = names["image"], names["warped"]
     known = warped[:, -1] == 1
     repeated = image[:, 0, :, -1:].expand(known.shape)  # the border, where the shift leads beyond
@@ -50,7 +45,7 @@ def test_a_model_of_ones_own_is_written_trained_imported_and_registers_by_name(
 ):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NEURALREG_MODELS", str(tmp_path / "own"))
-    names = run("docs/own-models.md")
+    names = run_page(DOCS / "own-models.md")
     build = "\n\ndef build():\n    return models.ComposedNetwork(my_model())\n"
     (tmp_path / "disks.py").write_text(names["blocks"][2] + build, encoding="utf-8")
     card = import_card(tmp_path / "disks.first.json")
@@ -58,3 +53,35 @@ def test_a_model_of_ones_own_is_written_trained_imported_and_registers_by_name(
     result = neuralreg.register(*pair, card.name, linear=neuralreg.LinearAlignment.NONE)
     assert result.model == "disks.first"
     assert result.outcome.similarity_final > result.outcome.similarity_initial
+
+
+def test_the_tutorial_runs_on_a_real_pair(tmp_path, monkeypatch, odd_pairs):
+    matplotlib.use("Agg")
+    pair = odd_pairs / "od01_oblique"
+    shutil.copy(pair / "fixed.nii.gz", tmp_path / "person.nii.gz")
+    shutil.copy(pair / "moving.nii.gz", tmp_path / "atlas.nii.gz")
+    monkeypatch.chdir(tmp_path)
+    names = run_page(DOCS / "tutorial-python.md")
+    assert names["result"].model == "convex"
+    for name in ("atlas_on_person.nii.gz", "before-and-after.png", "person_to_atlas.nii.gz"):
+        assert (tmp_path / name).is_file()
+    by_itk = sitk.GetArrayFromImage(names["again"])
+    ours = names["warped"].data[0].numpy()
+    inside = by_itk > 0
+    assert np.abs(by_itk[inside].astype(float) - ours[inside]).mean() < 1
+
+
+PATHS = re.compile(r"`((?:[\w.-]+/)+[\w.-]+\.(?:py|md|ui|json|yaml|txt|cff))`")
+PLACES = ("", "RegistrationExtension/", "RegistrationExtension/neuralreg/",
+          "RegistrationExtension/NeuralRegistrationLib/", "docs/", "Resources/")  # fmt: skip
+MADE_BY_RUNS = ("RUN/", "pair_0000/")
+
+
+@pytest.mark.parametrize(
+    "page", sorted([*DOCS.glob("*.md"), *ROOT.glob("*.md")]), ids=lambda p: p.name
+)
+def test_every_file_that_a_page_names_exists(page):
+    named = set(PATHS.findall(page.read_text(encoding="utf-8")))
+    ours = [name for name in named if not name.startswith(MADE_BY_RUNS)]
+    gone = [name for name in ours if not any((ROOT / place / name).exists() for place in PLACES)]
+    assert gone == []

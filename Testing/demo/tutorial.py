@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import shutil
 import tempfile
 from pathlib import Path
 
 import matplotlib
 
+from Testing.support.pages import run_page
 from Testing.support.paths import DOCS
 from Testing.support.published_images import fetch
 
 PAGE = DOCS / "tutorial-python.md"
 FILES = {"person.nii.gz": "T1.nii.gz", "atlas.nii.gz": "tpl-MNI152NLin6Asym_res-01_T1w.nii.gz"}
-
-
-def run_page(page: Path) -> dict[str, object]:
-    """Runs the Python of a page, in order, in the current folder; the names that it makes."""
-    text = page.read_text(encoding="utf-8")
-    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    names: dict[str, object] = {"__name__": page.name, "blocks": blocks}
-    for block in blocks:
-        exec(compile(block, str(page), "exec"), names)
-    return names
 
 
 def main() -> None:
