@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from neuralreg.errors import InvalidOption
+from neuralreg.training.run_files import CONFIGURATION
 from slicer.i18n import tr as _
 
 from NeuralRegistrationLib.Register.Parameters import Device
@@ -52,7 +53,7 @@ def continueArguments(parameters) -> list[str]:
     values = {"training.epochs": parameters.epochs} if parameters.epochs else {}
     if parameters.device is not Device.AUTO:
         values["training.device"] = parameters.device.value
-    config = str(folder / RunFolder.CONFIGURATION)
+    config = str(folder / CONFIGURATION)
     return [config, *_asOptions(values), "-o", str(folder), "--resume"]
 
 

@@ -1,4 +1,4 @@
-"""What lies in the folder of a run, without reading any network."""
+"""The contents of a run's folder, read without loading any network."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import csv
 import json
 from pathlib import Path
 
-CONFIGURATION, CURVES, MODEL, PICTURE = "config.yaml", "curves.csv", "model.json", "pair.png"
-LAST = Path("checkpoints", "last.pt")
+from neuralreg.training.run_files import CARD, CHECKPOINTS, CONFIGURATION, CURVES, LAST, PICTURE
 
 
 def holdsRun(folder: str) -> bool:
@@ -17,12 +16,12 @@ def holdsRun(folder: str) -> bool:
 
 def canContinue(folder: str) -> bool:
     """Whether a run there has saved where it was."""
-    return holdsRun(folder) and Path(folder, LAST).is_file()
+    return holdsRun(folder) and Path(folder, CHECKPOINTS, LAST).is_file()
 
 
 def model(folder: str) -> Path | None:
     """The card of the model that a run has made."""
-    path = Path(folder, MODEL)
+    path = Path(folder, CARD)
     return path if folder and path.is_file() else None
 
 

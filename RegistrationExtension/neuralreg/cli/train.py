@@ -152,12 +152,12 @@ def _check(config: Any, as_json: bool) -> None:
 
 def _clear(folder: Path) -> None:
     """Remove an earlier run, and nothing else, from a folder."""
-    from neuralreg.training.loop.run import CHECKPOINTS, CONFIGURATION, LOGS
+    from neuralreg.training.run_files import CHECKPOINTS, CONFIGURATION, CURVES, LOGS
 
     if (folder / CONFIGURATION).is_file():
         for name in (CHECKPOINTS, LOGS):
             shutil.rmtree(folder / name, ignore_errors=True)
-        for name in (CONFIGURATION, "curves.csv"):
+        for name in (CONFIGURATION, CURVES):
             (folder / name).unlink(missing_ok=True)
 
 

@@ -8,7 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Similarity = Literal["auto", "mind", "lncc", "ncc", "ssd"]
 TRAINED = "neuralreg_trained"  # the architecture of what `neuralreg train` exports
-CARD_FILE = "model.json"  # of a run
 _STATES = ("state_dict", "safetensors")
 _FIELDS = ("voxel", "normalized", "unit_map")
 

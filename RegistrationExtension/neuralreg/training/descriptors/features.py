@@ -10,10 +10,11 @@ from torch import nn
 from neuralreg.errors import InvalidOption
 from neuralreg.io.files import sha256_of, write_whole
 from neuralreg.networks.descriptor import Descriptor
+from neuralreg.training import run_files
 from neuralreg.training.config import schema
 from neuralreg.training.config.part_registry import FEATURES
 from neuralreg.training.descriptors.descriptor_loss import MatchingStep, SyntheticBatches
-from neuralreg.zoo.card import CARD_FILE, Input, ModelCard, Output, Weights
+from neuralreg.zoo.card import Input, ModelCard, Output, Weights
 
 _MOST_SAMPLES = 700_000  # of the grid on which the search compares features
 
@@ -81,9 +82,9 @@ def export_descriptor(
         refinement="mind",
         measured=measured,
     )
-    with write_whole(folder / CARD_FILE) as draft:
+    with write_whole(folder / run_files.CARD) as draft:
         draft.write_text(card.model_dump_json(indent=2, exclude_none=True), encoding="utf-8")
-    return folder / CARD_FILE
+    return folder / run_files.CARD
 
 
 def _backbone(config: schema.Configuration) -> schema.Step:

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from neuralreg.training.loop.training_loop import Report, Watcher
-
-CURVES = "curves.csv"
+from neuralreg.training.run_files import CURVES
 
 
 class CsvTable:

@@ -21,13 +21,11 @@ from neuralreg.training.loop.checkpoint import State, read_checkpoint
 from neuralreg.training.loop.distributed import Team
 from neuralreg.training.loop.loggers import CsvTable, TensorBoard
 from neuralreg.training.loop.tasks import Task, build_task
-from neuralreg.training.loop.training_loop import BEST, LAST, TrainingLoop, Watcher
+from neuralreg.training.loop.training_loop import TrainingLoop, Watcher
 from neuralreg.training.pictures import Picture, write_png
+from neuralreg.training.run_files import BEST, CHECKPOINTS, CONFIGURATION, LAST, LOGS, PICTURE
 
 logger = logging.getLogger(__name__)
-
-CONFIGURATION, CHECKPOINTS, LOGS = "config.yaml", "checkpoints", "tensorboard"
-PICTURE = "pair.png"
 
 
 @dataclass(frozen=True)

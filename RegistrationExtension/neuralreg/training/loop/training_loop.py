@@ -31,13 +31,12 @@ from neuralreg.training.loop.checkpoint import Parts, State, load_checkpoint, sa
 from neuralreg.training.loop.distributed import Team
 from neuralreg.training.loop.schedule import Stages
 from neuralreg.training.losses.training_step import TOTAL
+from neuralreg.training.run_files import BEST, LAST
 
 Batch = Mapping[str, Tensor]
 Metrics = dict[str, float]
 HIGHER_IS_BETTER = ("dice",)
-LAST = "last.pt"
 _SAVE_EVERY_S = 60.0  # a checkpoint of a large network takes longer than a short epoch
-BEST = "best.pt"
 
 
 class Batches(Protocol):

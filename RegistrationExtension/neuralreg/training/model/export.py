@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from neuralreg.composition import models
 from neuralreg.io.files import sha256_of, write_whole
+from neuralreg.training import run_files
 from neuralreg.training.config import schema
 from neuralreg.training.model.methods import build_model
-from neuralreg.zoo.card import CARD_FILE, TRAINED, Fitting, Input, ModelCard, Output, Weights
+from neuralreg.zoo.card import TRAINED, Fitting, Input, ModelCard, Output, Weights
 
 _SIMILARITIES = ("lncc", "lncc_icon", "ssd", "mind")
 _REGULARITIES = {
@@ -52,9 +53,9 @@ def export(
         return None
     card = _card(config, path, measured)
     (folder / f"{TRAINED}.py").write_text(_BUILDER, encoding="utf-8")
-    with write_whole(folder / CARD_FILE) as draft:
+    with write_whole(folder / run_files.CARD) as draft:
         draft.write_text(card.model_dump_json(indent=2), encoding="utf-8")
-    return folder / CARD_FILE
+    return folder / run_files.CARD
 
 
 def _prefix_names(state: dict[str, Tensor]) -> dict[str, Tensor]:

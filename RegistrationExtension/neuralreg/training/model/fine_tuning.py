@@ -13,10 +13,11 @@ from typing import Any
 from torch import nn
 
 from neuralreg.errors import IncompatibleModel, InvalidOption, UnreadableFile
+from neuralreg.training import run_files
 from neuralreg.training.config import schema
 from neuralreg.training.model.pad_to_size import AnySize
 from neuralreg.training.model.zoo_backbone import ZooBackbone
-from neuralreg.zoo.card import CARD_FILE, TRAINED, ModelCard
+from neuralreg.zoo.card import TRAINED, ModelCard
 from neuralreg.zoo.load_weights import fill_weights, state_of
 from neuralreg.zoo.registry import model_card, read_card
 from neuralreg.zoo.weights import require
@@ -40,11 +41,11 @@ def starting_point(name: str) -> StartingPoint:
     """
     path = Path(name)
     if path.is_dir():
-        path = path / CARD_FILE
+        path = path / run_files.CARD
         if not path.is_file():
             raise UnreadableFile(
                 f"{path.parent} holds no trained model",
-                wanted=CARD_FILE,
+                wanted=run_files.CARD,
                 remedy="Let the run end, or name a checkpoint by `model.weights`.",
             )
     card = read_card(path) if path.is_file() else model_card(name)

@@ -20,9 +20,10 @@ from neuralreg.training.config.schema import Loss, Model, Training
 from neuralreg.training.data.pairs import Batches, PairData
 from neuralreg.training.loop.checkpoint import Parts, load_checkpoint, read_checkpoint
 from neuralreg.training.loop.loggers import CsvTable, TensorBoard, json_lines
-from neuralreg.training.loop.training_loop import BEST, LAST, TrainingLoop
+from neuralreg.training.loop.training_loop import TrainingLoop
 from neuralreg.training.losses.training_step import TrainingStep
 from neuralreg.training.model.methods import build_model
+from neuralreg.training.run_files import BEST, LAST
 from torch import nn
 
 from Testing.support.trainings import training_config
