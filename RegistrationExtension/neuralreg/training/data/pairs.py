@@ -82,7 +82,7 @@ class PairData(torch_data.Dataset[Batch]):
         self.labels = self._labels() if self.labeled else ()
         self._number = {case: n for n, case in enumerate(self.cases)}
         self._loaded = _make_cache(self.cases, _Loader(config, self.labels), config, cache_folder)
-        self._changes = _changes(config, parts) if training else None
+        self._changes = _Changes(config, parts) if training else None
 
     def _labels(self) -> tuple[int, ...]:
         values = self.config.labels or label_values(self.cases, len(self.config.size))
@@ -256,7 +256,11 @@ class _Fresh:
 
 
 class _DiskCache:
-    """Loaded cases as files, made at the first use; the key holds all that decides the content."""
+    """Loaded cases as files, made at the first use; the key holds all that decides the content.
+
+    Not MONAI's PersistentDataset: it turns the error that names a damaged image into a RuntimeError
+    that names a transform, and its key misses a changed file.
+    """
 
     def __init__(self, cases: list[Case], loader: _Loader, folder: Path) -> None:
         self.cases, self.loader, self.folder = cases, loader, folder
@@ -288,7 +292,7 @@ def options_of(config: schema.Dataset) -> dict[str, Any]:
     return grouped | config.options
 
 
-class _changes:  # noqa: N801 - reads as a function that carries its transforms
+class _Changes:
     """Augmentation and patches, made from a seed."""
 
     def __init__(self, config: schema.Dataset, parts: list[str]) -> None:
