@@ -19,30 +19,30 @@ class CheckView:
         """Nothing is known about the data."""
         self.show({"images": {}, "pairs_per_epoch": {}, "problems": []})
 
-    def show(self, said: dict) -> None:
+    def show(self, report: dict) -> None:
         """Show the report of `neuralreg train --check`."""
-        ui, counts, problems = self.ui, _counts(said), _problems(said)
+        ui, counts, problems = self.ui, _counts(report), _problems(report)
         ui.trainDataLabel.text, ui.trainDataLabel.visible = "\n".join(counts), bool(counts)
         ui.trainProblemsText.plainText = "\n".join(problems)
         ui.trainProblemsText.visible = bool(problems)
 
 
-def _counts(said: dict) -> list[str]:
+def _counts(report: dict) -> list[str]:
     titles = {"train": _("Training"), "valid": _("Validation"), "test": _("Test")}
     text = _("{split}: {count} images, {pairs} pairs in an epoch")
     return [
-        text.format(split=titles[split], count=count, pairs=said["pairs_per_epoch"].get(split, 0))
-        for split, count in said["images"].items()
+        text.format(split=titles[split], count=count, pairs=report["pairs_per_epoch"].get(split, 0))
+        for split, count in report["images"].items()
     ]
 
 
-def _problems(said: dict) -> list[str]:
+def _problems(report: dict) -> list[str]:
     """A line for each, with the names of files instead of their paths."""
     lines = []
-    for one in said["problems"][:_MOST]:
+    for one in report["problems"][:_MOST]:
         where, what = one["where"], one["what"]
         name = Path(where).name
         what = what.replace(where, name)
         lines.append(what if name in what else f"{name}: {what}")
-    more = len(said["problems"]) - len(lines)
+    more = len(report["problems"]) - len(lines)
     return lines + [_("and {count} more").format(count=more)] * (more > 0)

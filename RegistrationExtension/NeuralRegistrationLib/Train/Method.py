@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 
 from NeuralRegistrationLib.Models import ModelList
 from NeuralRegistrationLib.Train import RunFolder
-from NeuralRegistrationLib.Train.Recipes import Recipe, offeredRecipes, recipe
+from NeuralRegistrationLib.Train.Recipes import Recipe, listRecipes, recipe
 
 _CHOOSE = "choose"  # data of the entry that asks for a file or folder
 _FINE_TUNE = "fine_tune"
@@ -25,7 +25,7 @@ class TrainMethod:
 
     def __init__(self, ui, widget, set_) -> None:
         self.ui, self._widget, self._set = ui, widget, set_
-        self._cards, self._recipes, self._filling = {}, offeredRecipes(), False
+        self._cards, self._recipes, self._filling = {}, listRecipes(), False
         self.recipe = Recipe(Path())
         ui.trainStartSelector.connect("activated(int)", self._startChosen)
         ui.trainRecipeSelector.connect("activated(int)", self._recipeChosen)

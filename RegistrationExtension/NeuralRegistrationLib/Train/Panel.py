@@ -182,8 +182,8 @@ class TrainPanel(ParameterPanel):
         images = None
         if Command.usesScene(p):
             labels = _existing(p.segmentations) if p.labels else []
-            found = SceneData.cases(_existing(p.volumes), labels, p.validCount)
-            images = SceneData.arguments(found, p.validCount, Command.dataFolder(p))
+            cases = SceneData.cases(_existing(p.volumes), labels, p.validCount)
+            images = SceneData.arguments(cases, p.validCount, Command.dataFolder(p))
         self.checked.clear()
         self._openRunFolder = p.runFolder
         self.training.begin(p.name, p.runFolder, arguments, images)

@@ -82,7 +82,7 @@ def recipe(name: str) -> Recipe:
     )
 
 
-def offeredRecipes() -> dict[str, Recipe]:
+def listRecipes() -> dict[str, Recipe]:
     """All that the panel offers, by name, in their order."""
     files = Path(resourcePath("Training")).glob("*.yaml")
     recipes = {path.stem: recipe(path.stem) for path in files}

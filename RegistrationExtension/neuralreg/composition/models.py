@@ -5,7 +5,7 @@ transform from fixed to moving: a function of normalized coordinates, see `neura
 The first group of functions makes models of networks, the second combines them, the third measures
 how well they register:
 
-    coarse = downsampled(repeated(displacement(UNet()), 2))
+    coarse = downsample(repeat(displacement(UNet()), 2))
     model = two_step(coarse, velocity(UNet()))
     losses = assess(model, fixed, moving, similarity=lncc, weight=1.5)
     offer("my_model", model, shape=(96, 96, 96))          # register(..., model="my_model")
@@ -84,7 +84,7 @@ def two_step(first: nn.Module, second: nn.Module) -> nn.Module:
     return _Model(rule, first, second)
 
 
-def repeated(model: nn.Module, times: int) -> nn.Module:
+def repeat(model: nn.Module, times: int) -> nn.Module:
     """One model, with one set of weights, applied several times, each to what it warped before."""
     step = model
     for _ in range(times - 1):
@@ -92,7 +92,7 @@ def repeated(model: nn.Module, times: int) -> nn.Module:
     return step
 
 
-def downsampled(model: nn.Module, factor: int = 2) -> nn.Module:
+def downsample(model: nn.Module, factor: int = 2) -> nn.Module:
     """The model applied to images of a lower resolution; its transform is a function all the same.
 
     Samples at the end of an axis that fill no whole cell make one of their own.
@@ -111,7 +111,7 @@ def multi_resolution(*models: nn.Module) -> nn.Module:
     """Models from coarse to fine, each at twice the resolution of the one before, the last full."""
     model = models[0]
     for finer in models[1:]:
-        model = two_step(downsampled(model), finer)
+        model = two_step(downsample(model), finer)
     return model
 
 

@@ -172,15 +172,15 @@ def _where(at: Path_, lines: dict[Path_, str]) -> str:
 
 def _problem(error: Any, lines: dict[Path_, str], root: type[BaseModel]) -> Problem:
     at: Path_ = tuple(error["loc"])
-    wanted = str(error["msg"]).removeprefix("Value error, ")
+    allowed = str(error["msg"]).removeprefix("Value error, ")
     got = "" if error["type"] == "missing" else repr(error.get("input"))
     if isinstance(error.get("input"), dict) and error["type"] != "extra_forbidden":
         got = ""
     if error["type"] == "extra_forbidden":
         return _unknown_key(at, lines, _fields_at(root, at[:-1]))
     if error["type"] == "missing":
-        wanted = "is missing; it is needed"
-    return Problem(_where(at, lines), ".".join(map(str, at)), got[:200], f"allowed: {wanted}")
+        allowed = "is missing; it is needed"
+    return Problem(_where(at, lines), ".".join(map(str, at)), got[:200], f"allowed: {allowed}")
 
 
 def _unknown_key(at: Path_, lines: dict[Path_, str], option_names: list[str]) -> Problem:
@@ -243,8 +243,8 @@ def _problems_of(
     except InvalidOption as error:
         location = (*at, key)
         where = _where(location, lines)
-        wanted = f"allowed: {error.wanted}. {error.remedy}".strip()
-        yield Problem(where, ".".join(map(str, location)), error.got or repr(name), wanted)
+        advice = f"allowed: {error.wanted}. {error.remedy}".strip()
+        yield Problem(where, ".".join(map(str, location)), error.got or repr(name), advice)
         return
     try:
         kind.options(name, options or {})

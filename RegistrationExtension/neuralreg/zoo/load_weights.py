@@ -119,11 +119,11 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
-def _unusable(path: Path, got: str, wanted: str) -> IncompatibleModel:
+def _unusable(path: Path, got: str, expected: str) -> IncompatibleModel:
     return IncompatibleModel(
         "a file of weights cannot be used",
         where=str(path),
         got=got,
-        wanted=wanted,
+        wanted=expected,
         remedy="Fetch the file again; it may be incomplete.",
     )

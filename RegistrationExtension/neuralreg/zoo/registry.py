@@ -106,8 +106,8 @@ def list_models(
         available: only those whose weights are on this machine, or that need none.
     """
 
-    def fits(wanted: str | None, offered: tuple[str, ...]) -> bool:
-        return wanted is None or "any" in offered or wanted in offered
+    def fits(asked: str | None, offered: tuple[str, ...]) -> bool:
+        return asked is None or "any" in offered or asked in offered
 
     return [
         card

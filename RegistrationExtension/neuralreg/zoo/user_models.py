@@ -108,13 +108,13 @@ def _require_weights(weights: Path, card: ModelCard) -> Path:
             got="nothing",
             wanted=weights.name,
         )
-    wanted = card.weights.sha256 if card.weights else None
-    if wanted and (digest := sha256_of(weights)) != wanted:
+    sha256 = card.weights.sha256 if card.weights else None
+    if sha256 and (digest := sha256_of(weights)) != sha256:
         raise ChecksumMismatch(
             "these are not the weights that the card names",
             where=str(weights),
             got=digest,
-            wanted=wanted,
+            wanted=sha256,
             remedy="Take the right file, or correct the card.",
         )
     return weights

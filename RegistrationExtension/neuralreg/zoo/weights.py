@@ -73,7 +73,7 @@ def fetch(card: ModelCard, cache: Path | None = None, progress: Progress = silen
 
 
 def fetch_file(
-    wanted: Weights, name: str, cache: Path | None = None, progress: Progress = silent
+    weights: Weights, name: str, cache: Path | None = None, progress: Progress = silent
 ) -> Path:
     """One pinned file, in the cache or downloaded to it; `name` is what errors call it.
 
@@ -82,19 +82,19 @@ def fetch_file(
     from neuralreg.zoo.download import download_file
 
     folder = ensure_folder(cache or cache_folder())
-    path, check = folder / wanted.file, _checker(name, wanted, folder)
+    path, check = folder / weights.file, _checker(name, weights, folder)
     if path.is_file():
         check(path)
         return path
-    if wanted.url is None:
+    if weights.url is None:
         raise WeightsUnavailable(
             "a model's weights cannot be downloaded",
             where=name,
-            remedy=f"Get them from {wanted.page or 'their authors'}, then "
+            remedy=f"Get them from {weights.page or 'their authors'}, then "
             "`neuralreg models import FILE`.",
         )
-    download_file(wanted.url, path, check, progress)
-    _remember(name, wanted, path)
+    download_file(weights.url, path, check, progress)
+    _remember(name, weights, path)
     return path
 
 

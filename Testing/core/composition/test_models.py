@@ -165,7 +165,7 @@ def test_the_second_of_two_steps_sees_what_the_first_one_warped():
 
 
 def test_a_repeated_model_has_one_set_of_weights():
-    model = models.repeated(models.displacement(Fixed(smooth(11))), 3)
+    model = models.repeat(models.displacement(Fixed(smooth(11))), 3)
     assert len(list(model.parameters())) == 1
     image = torch.rand(1, 1, *SHAPE)
     f = transforms.from_displacement(smooth(11))
@@ -264,7 +264,7 @@ def a_trained_model():
     """A page of Python: parts, a loss, some steps of training."""
     torch.manual_seed(0)
     model = models.two_step(
-        models.downsampled(models.displacement(TinyNetwork())), models.velocity(TinyNetwork())
+        models.downsample(models.displacement(TinyNetwork())), models.velocity(TinyNetwork())
     )
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     for step in range(120):

@@ -85,11 +85,11 @@ def test_folders_of_any_name_survive_the_command_line(ready, name):
 
 
 def test_every_recipe_that_is_offered_is_there_and_says_what_it_is(panel):
-    from NeuralRegistrationLib.Train.Recipes import offeredRecipes
+    from NeuralRegistrationLib.Train.Recipes import listRecipes
 
     box = panel.ui.trainRecipeSelector
     names = [box.itemData(n) for n in range(box.count)]
-    assert names == [*offeredRecipes(), "choose"]
+    assert names == [*listRecipes(), "choose"]
     assert len(names) == 15
     assert names[0] == "voxelmorph"
     for name in names[:-1]:

@@ -26,11 +26,11 @@ class Registry:
     Args:
         kind: how errors call them.
         home: module that registers ours, loaded at the first look.
-        given: names of parameters that the program fills, so that a configuration may not.
+        filled: names of parameters that the program fills, so that a configuration may not.
     """
 
-    def __init__(self, kind: str, home: str, given: tuple[str, ...] = ()) -> None:
-        self.kind, self.home, self.given = kind, home, given
+    def __init__(self, kind: str, home: str, filled: tuple[str, ...] = ()) -> None:
+        self.kind, self.home, self.filled = kind, home, filled
         self._parts: dict[str, Callable[..., Any]] = {}
 
     def register(self, name: str, *, force: bool = False) -> Callable[[Part], Part]:
@@ -80,25 +80,25 @@ class Registry:
             remedy=f"Did you mean '{near[0]}'?" if near else "",
         )
 
-    def options(self, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    def options(self, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
         """The options for a part, checked and converted by its annotations.
 
         Raises ValidationError (of pydantic) for an unknown option or a value of a wrong type.
         """
-        model = _signature_model(self.find(name), self.given)
-        checked = model.model_validate(dict(given))
+        model = _signature_model(self.find(name), self.filled)
+        checked = model.model_validate(dict(options))
         return {key: getattr(checked, key) for key in checked.model_fields_set} | (
             checked.model_extra or {}
         )
 
     def option_names(self, name: str) -> list[str]:
         """Names of the options of a part."""
-        return list(_signature_model(self.find(name), self.given).model_fields)
+        return list(_signature_model(self.find(name), self.filled).model_fields)
 
-    def build(self, name: str, given: Mapping[str, Any], **filled: Any) -> Any:
+    def build(self, name: str, options: Mapping[str, Any], **filled: Any) -> Any:
         """What a part makes of its options and of what the program fills in."""
         try:
-            return self.find(name)(**filled, **self.options(name, given))
+            return self.find(name)(**filled, **self.options(name, options))
         except ValidationError as error:
             first = error.errors()[0]
             raise InvalidOption(
@@ -109,14 +109,14 @@ class Registry:
             ) from error
 
 
-def _signature_model(part: Callable[..., Any], given: tuple[str, ...]) -> type[BaseModel]:
+def _signature_model(part: Callable[..., Any], filled: tuple[str, ...]) -> type[BaseModel]:
     """A schema of the parameters that a configuration may set."""
     target = part.__init__ if inspect.isclass(part) else part
     hints = get_type_hints(target)
     fields: dict[str, Any] = {}
     extra: Literal["allow", "forbid"] = "forbid"
     for name, parameter in inspect.signature(target).parameters.items():
-        if name in ("self", *given) or parameter.kind is parameter.VAR_POSITIONAL:
+        if name in ("self", *filled) or parameter.kind is parameter.VAR_POSITIONAL:
             continue
         if parameter.kind is parameter.VAR_KEYWORD:
             extra = "allow"
@@ -178,7 +178,7 @@ class BackboneRegistry(Registry):
             return self._parts[name]
         return _trainable_architecture(name) or super().find(name)
 
-    def build(self, name: str, given: Mapping[str, Any], **filled: Any) -> Any:
+    def build(self, name: str, options: Mapping[str, Any], **filled: Any) -> Any:
         """A network from its options, and from what the program fills in.
 
         Raises:
@@ -197,9 +197,9 @@ class BackboneRegistry(Registry):
                 raise InvalidOption(
                     f"{name} is a network for volumes", got=f"{filled['dimension']} axes"
                 )
-            given = {**network_class.training_defaults, **given}
+            options = {**network_class.training_defaults, **options}
         needed = {key: value for key, value in filled.items() if key in takes}
-        return super().build(name, given, **needed)
+        return super().build(name, options, **needed)
 
 
 def _trainable_architecture(name: str) -> type[RegistrationModule] | None:

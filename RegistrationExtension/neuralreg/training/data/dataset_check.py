@@ -103,7 +103,7 @@ def _problems_of(case: Case, dataset: schema.Dataset) -> Iterator[tuple[str, str
         yield str(case.labels), f"lies beside its image, {case.image}: their centers are far apart"
     if not bool(labels.data.any()):
         yield str(case.labels), "holds no label"
-    yield from _missing_labels(case, labels.data, dataset)
+    yield from _find_missing_labels(case, labels.data, dataset)
 
 
 def _problems_of_mask(case: Case, dimension: int) -> Iterator[tuple[str, str]]:
@@ -118,7 +118,7 @@ def _problems_of_mask(case: Case, dimension: int) -> Iterator[tuple[str, str]]:
         yield str(case.mask), "leaves nothing of the image"
 
 
-def _missing_labels(
+def _find_missing_labels(
     case: Case, values: torch.Tensor, dataset: schema.Dataset
 ) -> Iterator[tuple[str, str]]:
     if dataset.labels is None or values.is_floating_point():

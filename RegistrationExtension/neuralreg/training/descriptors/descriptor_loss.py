@@ -1,6 +1,6 @@
 """Training of a network whose descriptions the default engine compares.
 
-The loss is the search itself: the costs of all displacements of a cell, as `methods.convex`
+The loss is the search itself: the costs of all displacements of a cell, as `networks.convex`
 computes them, are to point at the one that is true; and so are the costs of small displacements
 around the right place, of which the second search takes one. Source of the loss: Oord et al. 2018,
 InfoNCE, doi:10.48550/arXiv.1807.03748; of describing voxels so: Dey et al. 2024,
@@ -21,8 +21,8 @@ from neuralreg.training.descriptors.synthesis import Synthesis, SyntheticPair
 
 _SPREAD = 0.5  # standard deviation of what counts as right, in cells and in samples
 _NEAR = 2  # samples to each side that the second search looks at
-_SEEN_OF_CELL = 0.6
-_SEEN_OF_SAMPLE = 0.9
+_VISIBLE_OF_CELL = 0.6
+_VISIBLE_OF_SAMPLE = 0.9
 
 
 class MatchingStep(nn.Module):
@@ -56,13 +56,13 @@ class MatchingStep(nn.Module):
 
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """batch: "fixed" and "moving" (n, 1, z, y, x), "displacement" (n, d, z, y, x) in voxels
-        x y z from fixed to moving, "seen" (n, z, y, x), where it is known, and "seed" (n,)."""
+        x y z from fixed to moving, "visible" (n, z, y, x), where it is known, and "seed" (n,)."""
         searches, nears = [], []
         both = self.network(torch.cat((batch["fixed"], batch["moving"])))
         described = zip(*both.chunk(2), strict=True)
-        truths = zip(batch["displacement"], batch["seen"], batch["seed"], strict=True)
-        for (one, other), (displacement, seen, seed) in zip(described, truths, strict=True):
-            valid = seen[None].to(one)
+        truths = zip(batch["displacement"], batch["visible"], batch["seed"], strict=True)
+        for (one, other), (displacement, visible, seed) in zip(described, truths, strict=True):
+            valid = visible[None].to(one)
             searches.append(self._search(one, other, displacement, valid))
             nears.append(self._near(one, other, displacement, valid, int(seed)))
         search, near = torch.stack(searches).mean(), torch.stack(nears).mean()
@@ -76,7 +76,7 @@ class MatchingStep(nn.Module):
         costs = cost_volume(cells(one, cell), cells(other, cell), reach)
         full_cell = (self.cell,) * d
         true = cells(displacement, full_cell).flip(0) / self.cell  # array order, in cells
-        inside = (cells(valid, full_cell)[0] > _SEEN_OF_CELL) & (true.abs().amax(0) < self.reach)
+        inside = (cells(valid, full_cell)[0] > _VISIBLE_OF_CELL) & (true.abs().amax(0) < self.reach)
         if not bool(inside.any()):
             return 0 * costs.sum()
         costs = self.sharpness * costs[:, inside]
@@ -92,7 +92,7 @@ class MatchingStep(nn.Module):
         destination = cells(displacement, stride).movedim(0, -1) / size + index_grid(
             shape, like=one
         )
-        at = (cells(valid, stride)[0] > _SEEN_OF_SAMPLE).nonzero()
+        at = (cells(valid, stride)[0] > _VISIBLE_OF_SAMPLE).nonzero()
         at = at[((at >= _NEAR) & (at < torch.tensor(shape).to(at) - _NEAR)).all(1)]
         random = torch.Generator().manual_seed(seed)
         at = at[torch.randperm(len(at), generator=random)[: self.places].to(at.device)]

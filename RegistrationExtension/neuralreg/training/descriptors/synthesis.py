@@ -21,12 +21,12 @@ _MODES = {2: "bilinear", 3: "trilinear"}
 
 class SyntheticPair(NamedTuple):
     """fixed, moving: (1, z, y, x) in 0..1. displacement: (d, z, y, x), voxels x y z, fixed to
-    moving. seen: (z, y, x), bool, where the moving view shows what the fixed one does."""
+    moving. visible: (z, y, x), bool, where the moving view shows what the fixed one does."""
 
     fixed: Tensor
     moving: Tensor
     displacement: Tensor
-    seen: Tensor
+    visible: Tensor
 
 
 class Synthesis:
@@ -62,14 +62,14 @@ class Synthesis:
         fixed = self.view(_nearest(labels, at), _nearest(detail, at))
         moving = self.view(labels, other_detail)
         last = torch.tensor(self.shape[::-1], device=self.device) - 1
-        seen = ((at >= 1) & (at <= last - 1)).all(-1)
+        visible = ((at >= 1) & (at <= last - 1)).all(-1)
         if self._happens(0.3):
             axis, slices = self._field_of_view()
             moving = moving.index_select(axis + 1, slices)
             covered = slices == torch.arange(len(slices), device=self.device)
             covered = covered.view(-1, *[1] * (len(self.shape) - axis - 1)).expand(self.shape)
-            seen = seen & _nearest(covered, at)
-        return SyntheticPair(fixed, moving, displacement, seen)
+            visible = visible & _nearest(covered, at)
+        return SyntheticPair(fixed, moving, displacement, visible)
 
     def label_map(self) -> Tensor:
         """Shapes of several sizes, numbered from 0, (z, y, x); 0 often surrounds the others."""

@@ -77,7 +77,7 @@ def build_model(config: schema.Model, shape: tuple[int, ...]) -> nn.Module:
         return models.multi_resolution(*parts)
     model: nn.Module | None = None
     for part, size in zip(parts, sizes, strict=True):
-        at_resolution = models.downsampled(part, size) if size > 1 else part
+        at_resolution = models.downsample(part, size) if size > 1 else part
         model = at_resolution if model is None else models.two_step(model, at_resolution)
     assert model is not None  # the schema asks for one
     return model
@@ -110,7 +110,7 @@ def _stage(step: schema.Step, config: schema.Model, shape: tuple[int, ...]) -> n
         model = models.affine(Matrix(network))
     else:
         model = models.displacement(network)
-    return models.repeated(model, step.times)
+    return models.repeat(model, step.times)
 
 
 class Matrix(nn.Module):

@@ -22,7 +22,7 @@ from neuralreg.training.results.pair_files import (
     PREDICTED,
     PairFiles,
     masks,
-    read_answers,
+    read_label_predictions,
     read_pair,
     values_of,
 )
@@ -43,16 +43,16 @@ def figures_of_pair(files: PairFiles) -> list[Row]:
     return rows
 
 
-def figures_of_answer(value: int, labels: Mapping[str, Image]) -> Row:
-    """A row for what a conditional model says of one label, see `pair_files.write_answer`."""
+def label_prediction_figures(value: int, labels: Mapping[str, Image]) -> Row:
+    """The row of one label that a conditional model predicted, see `write_label_prediction`."""
     fixed, moving, predicted = (labels[r].data[0] >= 0.5 for r in ("fixed", "moving", PREDICTED))
     return {"label": value, **label_figures(Labels(fixed, moving, predicted), labels["fixed"].grid)}
 
 
 def _figures_in(folder: Path) -> list[Row]:
-    answers = read_answers(folder)
+    answers = read_label_predictions(folder)
     if answers:
-        return [figures_of_answer(value, labels) for value, labels in answers.items()]
+        return [label_prediction_figures(value, labels) for value, labels in answers.items()]
     return figures_of_pair(read_pair(folder))
 
 

@@ -101,15 +101,15 @@ class PairFiles:
         return pair
 
 
-def write_answer(answer: dict[str, Image], value: int, folder: Path) -> None:
+def write_label_prediction(images: dict[str, Image], value: int, folder: Path) -> None:
     """What a conditional model says of one label: "fixed", "moving" and "predicted"."""
     folder.mkdir(parents=True, exist_ok=True)
-    for role, image in answer.items():
+    for role, image in images.items():
         write_image(image, folder / f"{role}_{_label_name(value)}.nii.gz")
 
 
-def read_answers(folder: Path) -> dict[int, dict[str, Image]]:
-    """What `write_answer` wrote, by label; nothing where a transform was predicted.
+def read_label_predictions(folder: Path) -> dict[int, dict[str, Image]]:
+    """What `write_label_prediction` wrote, by label; nothing where a transform was predicted.
 
     Raises:
         UnreadableFile: something is missing.

@@ -31,7 +31,7 @@ from neuralreg.training.loop.tasks import split_pairs
 from neuralreg.training.model.export import load_weights
 from neuralreg.training.model.methods import Conditional, Matrix, build_model, voxels_of
 from neuralreg.training.pictures import read_png, stack_pictures, write_png
-from neuralreg.training.results.evaluate import figures_of_answer, figures_of_pair
+from neuralreg.training.results.evaluate import figures_of_pair, label_prediction_figures
 from neuralreg.training.results.metrics import Row, write_tables
 from neuralreg.training.results.pair_files import (
     ABOUT,
@@ -39,7 +39,7 @@ from neuralreg.training.results.pair_files import (
     PairFiles,
     as_label_images,
     warp_label_images,
-    write_answer,
+    write_label_prediction,
     zero_field,
 )
 
@@ -216,5 +216,5 @@ def _label_of(
     label_images = {role: Image(values.cpu(), grid) for role, values in parts.items()}
     folder.mkdir(parents=True, exist_ok=True)
     if options.nifti:
-        write_answer(label_images, value, folder)
-    return [figures_of_answer(value, label_images)]
+        write_label_prediction(label_images, value, folder)
+    return [label_prediction_figures(value, label_images)]

@@ -46,12 +46,12 @@ def test_two_views_show_shapes_that_moved_in_other_grays(shape):
     pair = made(shape)
     assert pair.fixed.shape == pair.moving.shape == (1, *shape)
     assert pair.displacement.shape == (len(shape), *shape)
-    assert pair.seen.shape == shape
+    assert pair.visible.shape == shape
     for view in (pair.fixed, pair.moving):
         assert 0 <= float(view.min()) < float(view.max()) <= 1
     assert (pair.fixed - pair.moving).abs().mean() > 0.02
     assert float(pair.displacement.abs().max()) > 0.5
-    assert 0.2 < float(pair.seen.float().mean()) < 1
+    assert 0.2 < float(pair.visible.float().mean()) < 1
 
 
 def test_the_displacement_leads_from_the_fixed_view_to_the_moving_one():
@@ -61,8 +61,8 @@ def test_the_displacement_leads_from_the_fixed_view_to_the_moving_one():
         pair = made((40, 48), seed)
         moved = read(pair.moving, pair.displacement)
         unmoved, right = (
-            functional.mse_loss(mind_ssc(v[None])[0][:, pair.seen], there).item()
-            for there in [mind_ssc(pair.fixed[None])[0][:, pair.seen]]
+            functional.mse_loss(mind_ssc(v[None])[0][:, pair.visible], there).item()
+            for there in [mind_ssc(pair.fixed[None])[0][:, pair.visible]]
             for v in (pair.moving, moved)
         )
         gains.append(right / unmoved)
@@ -128,7 +128,7 @@ def losses_of(features, displacement=0.0, **options):
         "fixed": image,
         "moving": image,
         "displacement": torch.full((1, d, *shape), displacement),
-        "seen": torch.ones(1, *shape, dtype=torch.bool),
+        "visible": torch.ones(1, *shape, dtype=torch.bool),
         "seed": torch.tensor([5]),
     }
     return {name: value.item() for name, value in step(batch).items()}
@@ -151,7 +151,7 @@ def test_a_pair_of_which_nothing_is_known_costs_nothing():
     step = MatchingStep(Answer(torch.rand(4, 8, 8, 8)))
     image = torch.zeros(1, 1, 16, 16, 16)
     batch = {"fixed": image, "moving": image, "displacement": torch.zeros(1, 3, 16, 16, 16)}
-    unknown = {"seen": torch.zeros(1, 16, 16, 16, dtype=torch.bool), "seed": torch.tensor([0])}
+    unknown = {"visible": torch.zeros(1, 16, 16, 16, dtype=torch.bool), "seed": torch.tensor([0])}
     loss = step({**batch, **unknown})["loss"]
     loss.backward()
     assert loss.item() == 0
