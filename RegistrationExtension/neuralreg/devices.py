@@ -11,11 +11,14 @@ PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.floa
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """The device to compute on; "auto" is a GPU where there is one, else the processor.
+    """The device to compute on; "auto" is a GPU where there is one, else the CPU.
+
+    Args:
+        name: "auto", or a device as torch names it: "cpu", "cuda", "cuda:1", "mps".
 
     Raises:
-        DeviceUnavailable: when the named one is absent: there is no silent way back to the
-            processor. Raises InvalidOption when the name means nothing.
+        DeviceUnavailable: the named device is absent; there is no silent fallback to the CPU.
+        InvalidOption: the name is none of a device.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -41,6 +44,13 @@ def _exists(device: torch.device) -> bool:
 
 
 def require_precision(name: str) -> None:
-    """Raises InvalidOption for a precision that no network computes in."""
+    """Check the name of a precision.
+
+    Args:
+        name: one of `PRECISIONS`.
+
+    Raises:
+        InvalidOption: no network computes in this precision.
+    """
     if name not in PRECISIONS:
         raise InvalidOption("unknown precision", got=f"'{name}'", wanted=" or ".join(PRECISIONS))

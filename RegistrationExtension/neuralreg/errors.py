@@ -10,6 +10,13 @@ class RegistrationError(Exception):
     """Base of every error that this package raises on purpose.
 
     The parts stay readable as attributes, so that a panel can show the remedy on its own line.
+
+    Attributes:
+        what: what is wrong.
+        where: file, key or name that it is about.
+        got: what was given.
+        wanted: what would be valid.
+        remedy: what the user can do.
     """
 
     def __init__(
@@ -90,11 +97,14 @@ class InputsChanged(RegistrationError):
 def convert_memory_errors(
     where: str = "", remedy: str = "Close other programs, crop the images, or use a coarser model."
 ) -> Iterator[None]:
-    """Turns a lack of memory inside of the block, on any device, into OutOfMemory.
+    """Turn a lack of memory inside the block, on any device, into OutOfMemory.
 
     Args:
         where: the device.
         remedy: what the user can do.
+
+    Raises:
+        OutOfMemory: in place of the error of torch, ITK or Python.
     """
     try:
         yield

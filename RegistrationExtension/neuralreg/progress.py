@@ -18,7 +18,16 @@ def silent(fraction: float, message: str) -> None:
 
 
 def stage(progress: Progress, start: float, stop: float) -> Progress:
-    """The part of `progress` between two fractions, as a progress of its own from 0 to 1."""
+    """The part of a progress between two fractions, as a progress of its own.
+
+    Args:
+        progress: the progress of the whole work.
+        start: fraction of the whole at which the part begins.
+        stop: fraction of the whole at which it ends.
+
+    Returns:
+        A progress whose fractions, clamped to 0..1, run from `start` to `stop` of the whole.
+    """
 
     def report(fraction: float, message: str) -> None:
         progress(start + (stop - start) * min(max(fraction, 0.0), 1.0), message)

@@ -1,4 +1,4 @@
-"""Registration models put together from parts, in a page of Python.
+"""Registration models put together from parts, in a few lines.
 
 A model is a torch module that takes a fixed and a moving image (n, c, z, y, x) and gives the
 transform from fixed to moving: a function of normalized coordinates, see `neuralreg.transforms`.
@@ -56,25 +56,42 @@ class _Model(nn.Module):
 
 
 def displacement(network: nn.Module) -> nn.Module:
-    """The model of a network that answers `network(fixed, moving)` with a displacement.
+    """The model of a network that outputs a displacement.
 
-    Its answer: (n, d, z, y, x), normalized, components x y z, of any resolution.
+    Args:
+        network: `network(fixed, moving)` gives (n, d, z, y, x), normalized, components x y z, of
+            any resolution; beyond its border the outer samples are repeated.
     """
     return _Model(lambda p, fixed, moving: from_displacement(p[0](fixed, moving)), network)
 
 
 def velocity(network: nn.Module, *, steps: int = 7) -> nn.Module:
-    """The model of a network whose answer is a stationary velocity: diffeomorphic."""
+    """The model of a network that outputs a stationary velocity: diffeomorphic.
+
+    Args:
+        network: `network(fixed, moving)` gives (n, d, z, y, x), normalized coordinates per unit of
+            time, components x y z, of any resolution.
+        steps: squarings.
+    """
     return _Model(lambda p, fixed, moving: from_velocity(p[0](fixed, moving), steps=steps), network)
 
 
 def affine(network: nn.Module) -> nn.Module:
-    """The model of a network whose answer is a matrix (n, d, d + 1) on normalized coordinates."""
+    """The model of a network that outputs a matrix.
+
+    Args:
+        network: `network(fixed, moving)` gives (n, d, d + 1), on normalized coordinates x y z.
+    """
     return _Model(lambda p, fixed, moving: from_matrix(p[0](fixed, moving)), network)
 
 
 def two_step(first: nn.Module, second: nn.Module) -> nn.Module:
-    """Two models, of which the second sees the moving image as the first one warped it."""
+    """Two models, of which the second sees the moving image as the first one warped it.
+
+    Args:
+        first: registers the pair.
+        second: registers the fixed image and the warped one.
+    """
 
     def rule(parts: nn.ModuleList, fixed: Tensor, moving: Tensor) -> Transform:
         coarse = parts[0](fixed, moving)
@@ -85,7 +102,12 @@ def two_step(first: nn.Module, second: nn.Module) -> nn.Module:
 
 
 def repeat(model: nn.Module, times: int) -> nn.Module:
-    """One model, with one set of weights, applied several times, each to what it warped before."""
+    """One model, with one set of weights, applied several times, each to what it warped before.
+
+    Args:
+        model: any model.
+        times: how often it is applied, at least 1.
+    """
     step = model
     for _ in range(times - 1):
         step = two_step(step, model)
@@ -93,9 +115,12 @@ def repeat(model: nn.Module, times: int) -> nn.Module:
 
 
 def downsample(model: nn.Module, factor: int = 2) -> nn.Module:
-    """The model applied to images of a lower resolution; its transform is a function all the same.
+    """The model applied to images of a lower resolution; its transform is still a function.
 
-    Samples at the end of an axis that fill no whole cell make one of their own.
+    Args:
+        model: any model.
+        factor: samples of a cell that are averaged; samples at the end of an axis that fill no
+            whole cell make a cell of their own.
     """
 
     def rule(parts: nn.ModuleList, fixed: Tensor, moving: Tensor) -> Transform:
@@ -108,7 +133,11 @@ def downsample(model: nn.Module, factor: int = 2) -> nn.Module:
 
 
 def multi_resolution(*models: nn.Module) -> nn.Module:
-    """Models from coarse to fine, each at twice the resolution of the one before, the last full."""
+    """Models from coarse to fine, each at twice the resolution of the one before, the last at full.
+
+    Args:
+        models: from coarse to fine.
+    """
     model = models[0]
     for finer in models[1:]:
         model = two_step(downsample(model), finer)
@@ -119,7 +148,8 @@ def inverse_consistent(network: nn.Module, *, steps: int = 7) -> nn.Module:
     """The model that gives inverse transforms when its images are exchanged, by construction.
 
     Args:
-        network: answers with a velocity; half of its difference for both orders is used.
+        network: outputs a velocity, see `velocity`; half of its difference for both orders is used.
+        steps: squarings.
     """
 
     def rule(parts: nn.ModuleList, fixed: Tensor, moving: Tensor) -> Transform:
@@ -134,7 +164,12 @@ def inverse_consistent(network: nn.Module, *, steps: int = 7) -> nn.Module:
 
 
 def ssd(fixed: Tensor, warped: Tensor) -> Tensor:
-    """Mean squared difference over the samples that were interpolated."""
+    """Mean squared difference over the samples that were interpolated.
+
+    Args:
+        fixed: (n, c, z, y, x).
+        warped: of `transforms.warp`, (n, c + 1, z, y, x).
+    """
     inside = warped[:, -1:]
     return ((fixed - warped[:, :-1]).square() * inside).sum() / inside.sum().clamp(min=1)
 
@@ -143,6 +178,11 @@ def lncc(fixed: Tensor, warped: Tensor, *, sigma: float = 5.0) -> Tensor:
     """1 - local correlation in Gaussian windows, over the samples that were interpolated.
 
     The form of Tian et al. 2023, see `neuralreg.measures.local_correlation`.
+
+    Args:
+        fixed: (n, 1, z, y, x).
+        warped: of `transforms.warp`, (n, 2, z, y, x).
+        sigma: standard deviation of the windows, in voxels.
     """
     from neuralreg.measures.local_correlation import lncc_unigradicon
 
@@ -170,7 +210,7 @@ def diffusion(forward: Transform, backward: Transform, points: Tensor) -> Tensor
 def bending(forward: Transform, backward: Transform, points: Tensor) -> Tensor:
     """Mean squared second derivatives of the displacement, summed over both directions.
 
-    Lengths are parts of the image, along each axis.
+    Lengths are fractions of the image, along each axis.
     """
     return _of_both(_regularity.bending, forward, backward, points)
 
@@ -185,7 +225,15 @@ def _of_both(
 
 @dataclass(frozen=True)
 class Losses:
-    """total: what to minimize, similarity + weight x regularity. forward, backward: transforms."""
+    """What `assess` finds about a model and a pair.
+
+    Attributes:
+        total: what to minimize: similarity + weight x regularity.
+        similarity: sum over both directions, lower is better.
+        regularity: lower is better.
+        forward: the transform from fixed to moving.
+        backward: the transform of the exchanged pair.
+    """
 
     total: Tensor
     similarity: Tensor
@@ -203,7 +251,16 @@ def assess(
     regularity: Regularity = icon,
     weight: float = 1.0,
 ) -> Losses:
-    """How well a model registers a pair, both ways; differentiable."""
+    """How well a model registers a pair, in both directions; differentiable.
+
+    Args:
+        model: gives a transform for two images.
+        fixed: (n, c, z, y, x).
+        moving: like `fixed`.
+        similarity: of the fixed image and of what `transforms.warp` gives, lower is better.
+        regularity: of both transforms at the coordinates of the samples.
+        weight: of the regularity.
+    """
     forward, backward = model(fixed, moving), model(moving, fixed)
     alike = similarity(fixed, warp(moving, forward)) + similarity(moving, warp(fixed, backward))
     points = identity_map(tuple(fixed.shape[2:]), fixed)
@@ -212,9 +269,12 @@ def assess(
 
 
 class ComposedNetwork(RegistrationModule):
-    """A model as the engine wants a network: its transform, read at every sample.
+    """A model as the engine wants a network: its transform, evaluated at every sample.
 
-    What `build` in a file of your own gives back, for `neuralreg models import`.
+    The return value of `build` in a file of your own, for `neuralreg models import`.
+
+    Args:
+        model: gives a transform for two images.
     """
 
     output = Meaning("coordinates", "unit", "xyz")
@@ -232,11 +292,21 @@ class ComposedNetwork(RegistrationModule):
 def offer(
     name: str, model: nn.Module, shape: tuple[int, ...], *, intensity: str = "unit"
 ) -> ModelCard:
-    """Let `register(..., model=name)` use a model, until the program ends; its card.
+    """Let `register(..., model=name)` use a model, until the program ends.
+
+    For the command line and the panel see `neuralreg models import`.
 
     Args:
-        shape: samples (z y x) that the field of view of the fixed image is divided into. intensity:
-            rule of the card. For the command line and the panel: see `neuralreg models import`.
+        name: of the card: lower case, digits and underscores, at most one dot.
+        model: gives a transform for two images; it stays on its device.
+        shape: samples z y x that the field of view of the fixed image is divided into.
+        intensity: how intensities are scaled, see `neuralreg.registration.preprocess`.
+
+    Returns:
+        The card of the model.
+
+    Raises:
+        InvalidOption: another model has that name.
     """
     from neuralreg.zoo.loaded_network import LoadedNetwork
 
@@ -247,7 +317,13 @@ def offer(
 
 
 def card_of(name: str, shape: tuple[int, ...], *, intensity: str = "unit") -> ModelCard:
-    """The card of a model of one's own; `model_copy(update=...)` says more on it."""
+    """The card of a model of your own; `model_copy(update=...)` adds more to it.
+
+    Args:
+        name: as for `offer`.
+        shape: as for `offer`.
+        intensity: as for `offer`.
+    """
     return ModelCard(
         name=name,
         title=name.replace("_", " "),

@@ -58,29 +58,45 @@ Transform = Callable[[Tensor], Tensor]
 
 
 def warp(image: Tensor, transform: Transform, shape: tuple[int, ...] | None = None) -> Tensor:
-    """An image (n, c, z, y, x) sampled where a transform leads, with one more channel.
+    """An image sampled where a transform leads, with one more channel.
 
     The last channel is 1 where the value was interpolated between samples of the image, and 0 where
     its border was repeated beyond them, so that similarities can leave out extrapolated values.
 
     Args:
-        image: the moving image.
-        transform: from the array to fill to the image.
-        shape: z y x of the array to fill; the image's own unless given.
+        image: the moving image, (n, c, z, y, x).
+        transform: from fixed to moving.
+        shape: z y x of the result; the image's own unless given.
+
+    Returns:
+        (n, c + 1, z, y, x).
     """
     coordinates = transform(identity_map(shape or tuple(image.shape[2:]), image))
     return torch.cat(warp_to(coordinates, image), 1)
 
 
 def warp_to(coordinates: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
-    """An image sampled at coordinates (n, d, z, y, x), and 1 where these lie inside of it."""
+    """An image sampled at coordinates.
+
+    Args:
+        coordinates: normalized, (n, d, z, y, x).
+        image: (n, c, z', y', x'); beyond its outer samples these are repeated.
+
+    Returns:
+        The values (n, c, z, y, x), and (n, 1, z, y, x): 1 where the coordinates are inside of the
+        image, else 0.
+    """
     warped = sample(image, coordinates)
     interpolated = inside(coordinates).to(image.dtype)
     return warped, interpolated.expand(len(warped), *interpolated.shape[1:])
 
 
 def from_matrix(matrix: Tensor) -> Transform:
-    """The linear transform of a matrix (n, d, d + 1) on normalized coordinates x y z."""
+    """The linear transform of a matrix.
+
+    Args:
+        matrix: (n, d, d + 1), on normalized coordinates x y z.
+    """
     d = matrix.shape[1]
 
     def transform(coordinates: Tensor) -> Tensor:
@@ -93,9 +109,11 @@ def from_matrix(matrix: Tensor) -> Transform:
 
 
 def from_displacement(displacement: Tensor) -> Transform:
-    """The transform that adds a displacement (n, d, z, y, x), normalized, interpolated linearly.
+    """The transform that adds a displacement, interpolated linearly.
 
-    Beyond the outer samples the border's displacement holds.
+    Args:
+        displacement: (n, d, z, y, x), normalized, components x y z; beyond the outer samples the
+            border's displacement holds.
     """
 
     def transform(coordinates: Tensor) -> Tensor:
@@ -109,12 +127,12 @@ def from_displacement(displacement: Tensor) -> Transform:
 
 
 def from_velocity(velocity: Tensor, *, steps: int = 7, method: str = "squaring") -> Transform:
-    """Where points are after one unit of time in a stationary velocity field.
+    """The transform of points after one unit of time in a stationary velocity field.
 
-    The negated velocity gives the inverse; `velocity_of` gives a squared one back.
+    The negated velocity gives the inverse; `velocity_of` returns the velocity of "squaring".
 
     Args:
-        velocity: (n, d, z, y, x), normalized coordinates per unit of time.
+        velocity: (n, d, z, y, x), normalized coordinates per unit of time, components x y z.
         steps: squarings, or Euler steps.
         method: "squaring", a displacement by scaling and squaring (Arsigny et al. 2006,
             doi:10.1007/11866565_113); or "euler", each coordinate moved in small steps.
@@ -152,7 +170,12 @@ def velocity_of(transform: Transform) -> Tensor | None:
 
 
 def compose(first: Transform, *then: Transform) -> Transform:
-    """The transform of several, in the order in which points pass: compose(f, g)(x) = g(f(x))."""
+    """The transform of several, in the order in which points pass: compose(f, g)(x) = g(f(x)).
+
+    Args:
+        first: the transform that points pass first.
+        then: what they pass next, in this order.
+    """
 
     def transform(coordinates: Tensor) -> Tensor:
         for part in (first, *then):
@@ -168,7 +191,15 @@ def identity(coordinates: Tensor) -> Tensor:
 
 
 def to_displacement(transform: Transform, shape: tuple[int, ...]) -> Tensor:
-    """How far a transform moves the samples of an array: (n, d, z, y, x), normalized."""
+    """The displacement of a transform at the samples of an array.
+
+    Args:
+        transform: of normalized coordinates.
+        shape: of the array, z y x.
+
+    Returns:
+        (n, d, z, y, x), normalized, components x y z.
+    """
     points = identity_map(shape)
     return transform(points) - points
 
@@ -187,8 +218,8 @@ def to_field(transform: Transform, grid: Grid) -> DisplacementField:
     """The displacement field in LPS mm of a transform between two images on one grid.
 
     Args:
-        transform: from fixed to moving, as the field.
-        grid: its first and last sample centers are -1 and 1.
+        transform: from fixed to moving.
+        grid: of both images; the centers of its first and last samples are -1 and 1.
     """
     with torch.no_grad():
         voxels = to_voxels(to_displacement(transform, grid.shape))[0]
@@ -196,22 +227,34 @@ def to_field(transform: Transform, grid: Grid) -> DisplacementField:
 
 
 def from_field(field: DisplacementField) -> Transform:
-    """The transform of a displacement field in mm, normalized to the grid of the field."""
+    """The transform of a displacement field.
+
+    Args:
+        field: in mm.
+
+    Returns:
+        The transform of coordinates that are normalized to the grid of the field.
+    """
     return from_displacement(from_voxels(field.to_voxels()[None]))
 
 
 def to_itk(transform: Transform, grid: Grid) -> sitk.DisplacementFieldTransform:
-    """The ITK transform, in LPS mm, of a transform between two images on one grid."""
+    """The ITK transform, in LPS mm, of a transform between two images on one grid.
+
+    Args:
+        transform: as for `to_field`.
+        grid: as for `to_field`.
+    """
     from neuralreg.io.itk import to_itk as field_to_itk
 
     return field_to_itk(to_field(transform, grid))
 
 
 def plot_deformed_grid(transform: Transform, axes: Any, *, lines: int = 24) -> None:
-    """Draw where a 2D transform takes a grid of lines.
+    """Draw a regular grid of lines after a 2D transform.
 
     Args:
-        transform: of the plane.
+        transform: in the plane.
         axes: of matplotlib.
         lines: along each axis.
 

@@ -49,13 +49,26 @@ class DisplacementField:
 
     @classmethod
     def identity(cls, grid: Grid, like: Tensor | None = None) -> DisplacementField:
-        """No displacement anywhere."""
+        """No displacement anywhere.
+
+        Args:
+            grid: of the field.
+            like: a tensor whose device the field takes; the CPU unless given.
+        """
         device = None if like is None else like.device
         return cls(torch.zeros(grid.dimension, *grid.shape, device=device), grid)
 
     @classmethod
     def from_linear(cls, linear: LinearTransform, grid: Grid) -> DisplacementField:
-        """A linear transform, sampled; exact between the samples too."""
+        """A linear transform, sampled; exact between the samples too.
+
+        Args:
+            linear: the transform, fixed to moving.
+            grid: of the field.
+
+        Returns:
+            The field in single precision, on the CPU.
+        """
         d = grid.dimension
         in_index = (linear.matrix - np.eye(d + 1)) @ grid.index_to_world
         index = index_grid(grid.shape, like=torch.zeros((), dtype=torch.float64))
@@ -66,7 +79,12 @@ class DisplacementField:
 
     @classmethod
     def from_voxels(cls, voxels: Tensor, grid: Grid) -> DisplacementField:
-        """The field of displacements in voxels x y z of a grid, (d, z, y, x)."""
+        """The field of displacements in voxels.
+
+        Args:
+            voxels: (d, z, y, x), components x y z, in voxels of `grid`.
+            grid: of the field.
+        """
         d = grid.dimension
         matrix = torch.as_tensor(grid.index_to_world[:d, :d]).to(voxels)
         return cls((matrix @ voxels.flatten(1)).view(voxels.shape), grid)
@@ -82,14 +100,29 @@ class DisplacementField:
         return DisplacementField(self.vectors.to(device), self.grid)
 
     def __call__(self, points: Matrix) -> Matrix:
-        """Points (n, d) in LPS mm, moved; double precision between the samples as well."""
+        """Points after the displacement, in double precision between the samples as well.
+
+        Args:
+            points: LPS mm, (n, d). Outside of the grid the value of the border holds.
+
+        Returns:
+            Points (n, d), LPS mm.
+        """
         index = torch.from_numpy(self.grid.indices_at(points)).to(self.vectors.device)
         moved = sample_points(self.vectors, index).T.cpu().numpy()
         moved_points: Matrix = np.asarray(points, float) + moved
         return moved_points
 
     def at(self, grid: Grid, rows: slice = slice(None)) -> Tensor:
-        """u at the samples of another grid, (d, z, y, x); `rows` selects part of its first axis."""
+        """The displacement at the samples of another grid.
+
+        Args:
+            grid: where it is evaluated; outside of the field's own grid the border value holds.
+            rows: the part of the first array axis of `grid` to evaluate.
+
+        Returns:
+            LPS mm, (d, z, y, x).
+        """
         return at_grid(self.vectors, self.grid, grid, rows)
 
     def resample(self, grid: Grid) -> DisplacementField:
@@ -97,7 +130,16 @@ class DisplacementField:
         return DisplacementField(self.at(grid).contiguous(), grid)
 
     def coordinates_in(self, target: Grid, grid: Grid, rows: slice = slice(None)) -> Tensor:
-        """Where the samples of `grid` land in `target`: continuous indices x y z, (z, y, x, d)."""
+        """Where the samples of a grid land in another one.
+
+        Args:
+            target: the grid whose indices are given, such as that of the moving image.
+            grid: the samples, such as those of the fixed image.
+            rows: the part of the first array axis of `grid` to evaluate.
+
+        Returns:
+            Continuous indices x y z of `target`, (z, y, x, d).
+        """
         index = index_grid(grid.shape, rows=rows, like=self.vectors)
         to_index = torch.as_tensor(target.world_to_index[:-1, :-1]).to(self.vectors)
         displacement = self.at(grid, rows).movedim(0, -1) @ to_index.T
@@ -107,7 +149,15 @@ class DisplacementField:
 def compose(
     first: DisplacementField, then: DisplacementField | LinearTransform
 ) -> DisplacementField:
-    """The field that moves a point by `first`, then by `then`; on the grid of `first`."""
+    """The field that moves a point by `first`, then by `then`.
+
+    Args:
+        first: the field that points pass first.
+        then: what they pass next. Outside of its grid a field keeps its border value.
+
+    Returns:
+        A field on the grid of `first`.
+    """
     if isinstance(then, LinearTransform):
         d = first.grid.dimension
         linear = torch.as_tensor(then.matrix[:d, :d]).to(first.vectors)
@@ -121,5 +171,11 @@ def compose(
 
 
 def precede(linear: LinearTransform, then: DisplacementField, grid: Grid) -> DisplacementField:
-    """The field on `grid` that moves a point by `linear` and what comes out by `then`."""
+    """The field that moves a point by a linear transform first and by a field second.
+
+    Args:
+        linear: what points pass first.
+        then: what they pass next.
+        grid: of the result.
+    """
     return compose(DisplacementField.from_linear(linear, grid).to(then.vectors.device), then)

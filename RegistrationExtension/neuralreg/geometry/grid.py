@@ -79,7 +79,11 @@ class Grid:
         return cls(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
 
     def to_record(self) -> dict[str, list[int] | list[float]]:
-        """Plain values for JSON: size, spacing_mm, origin_lps and direction."""
+        """Plain values for JSON.
+
+        Returns:
+            `size`, `spacing_mm`, `origin_lps` (each x y z) and `direction` (row by row).
+        """
         return {
             "size": list(self.size),
             "spacing_mm": list(self.spacing),
@@ -128,12 +132,26 @@ class Grid:
         return self.points_at(np.subtract(self.size, 1) / 2)
 
     def points_at(self, index: Sequence[float] | Matrix) -> Matrix:
-        """LPS mm of continuous indices x y z, shape (..., d)."""
+        """LPS mm of continuous indices.
+
+        Args:
+            index: x y z, (..., d); 0 is the center of the first sample. Any value, also outside.
+
+        Returns:
+            Points (..., d).
+        """
         d = self.dimension
         return np.asarray(index, float) @ self.index_to_world[:d, :d].T + self.index_to_world[:d, d]
 
     def indices_at(self, points: Sequence[float] | Matrix) -> Matrix:
-        """Continuous indices x y z of LPS mm points, shape (..., d)."""
+        """Continuous indices of points.
+
+        Args:
+            points: LPS mm, (..., d), anywhere.
+
+        Returns:
+            Indices x y z, (..., d); 0 is the center of the first sample.
+        """
         d = self.dimension
         return (
             np.asarray(points, float) @ self.world_to_index[:d, :d].T + self.world_to_index[:d, d]
@@ -144,7 +162,11 @@ class Grid:
         return self.points_at(np.array(list(product(*((-0.5, n - 0.5) for n in self.size)))))
 
     def resize(self, size: Sequence[int]) -> Grid:
-        """The same field of view, divided into another number of samples."""
+        """The same field of view, divided into another number of samples.
+
+        Args:
+            size: samples x y z.
+        """
         spacing = self.extent_mm / np.asarray(size)
         first_center = 0.5 * spacing / self.spacing - 0.5
         return Grid(
@@ -152,23 +174,44 @@ class Grid:
         )
 
     def with_spacing(self, spacing_mm: Sequence[float]) -> Grid:
-        """The same field of view with about this spacing: as near as whole samples allow."""
+        """The same field of view with about this spacing: as near as whole samples allow.
+
+        Args:
+            spacing_mm: x y z.
+        """
         return self.resize(np.maximum(np.rint(self.extent_mm / spacing_mm), 1).astype(int).tolist())
 
     def pad(self, samples: Sequence[int] | int) -> Grid:
-        """The grid with this many more samples at both ends of each axis (x y z, or all)."""
+        """The grid with more samples at both ends of each axis.
+
+        Args:
+            samples: number of samples to add at each end, x y z or one for all axes; negative
+                crops.
+        """
         pad = np.broadcast_to(np.asarray(samples, int), (self.dimension,))
         size = (np.add(self.size, 2 * pad)).tolist()
         return Grid(tuple(size), self.spacing, tuple(self.points_at(-pad)), self.direction)
 
     def covers(self, points: Matrix) -> NDArray[np.bool_]:
-        """Which LPS mm points (..., d) lie between the outer sample centers."""
+        """Which points lie between the outer sample centers.
+
+        Args:
+            points: LPS mm, (..., d).
+
+        Returns:
+            Truth values (...); a point less than 1e-6 voxels outside counts as inside.
+        """
         index = self.indices_at(points)
         inside = (index >= -1e-6) & (index <= np.subtract(self.size, 1) + 1e-6)
         return np.asarray(inside.all(-1))
 
     def is_close(self, other: Grid, tolerance: float = 1e-4) -> bool:
-        """Whether both grids put each sample at the same place, to a fraction of a voxel."""
+        """Whether both grids have the same size and put each sample at the same location.
+
+        Args:
+            other: the grid to compare with.
+            tolerance: largest distance of corresponding corners, in voxels of this grid.
+        """
         if self.size != other.size:
             return False
         gap = self.corners() - other.corners()

@@ -38,7 +38,7 @@ def invert(
     tolerance_mm: float = 0.1,
     max_iterations: int = 50,
 ) -> DisplacementField:
-    """The field v with `y + v(y) + u(y + v(y)) = y`: it takes points back.
+    """The inverse of a field: v with `y + v(y) + u(y + v(y)) = y`.
 
     Method: the fixed point of Chen et al. 2008, doi:10.1118/1.2816107 (v <- -u(y + v)), with three
     changes that save sweeps: the affine part of u is inverted exactly, so that large rotations
@@ -47,10 +47,15 @@ def invert(
     depth 1), then damped Newton steps. Works in slabs: about 150 MB beside the result.
 
     Args:
-        grid: where v is wanted; the grid of `field` unless told otherwise (for a registration
-            result: one that covers the moving image). Each sample solves for its own point, so the
-            tolerance holds at the samples of `grid`, except where u folds: `inverse_error` gives
-            the error that is left, and a log warning says how many samples did not get there.
+        field: u, fixed to moving for a registration result.
+        grid: of the inverse; the grid of `field` unless given. For a registration result use one
+            that covers the moving image.
+        tolerance_mm: largest error at a sample of `grid` for which its point counts as solved.
+        max_iterations: steps per point and resolution.
+
+    Returns:
+        The inverse v, in LPS mm on `grid`. The tolerance holds at its samples except where u folds:
+        a log warning gives the number of such samples, `inverse_error` their error.
 
     Raises:
         InvalidOption: when the tolerance or the number of iterations is not positive.
@@ -76,9 +81,15 @@ def invert(
 
 
 def inverse_error(field: DisplacementField, inverse: DisplacementField) -> Tensor:
-    """Distance in mm of a point from where it was after `inverse` and then `field`: (z, y, x).
+    """Distance of each point from its start after `inverse` and then `field`.
 
-    One value per sample of the inverse's grid; what is above the tolerance did not converge.
+    Args:
+        field: the field that was inverted.
+        inverse: its inverse.
+
+    Returns:
+        mm, (z, y, x), one value per sample of the grid of `inverse`; where it exceeds the tolerance
+        the inversion did not converge.
     """
     error = inverse.vectors.new_empty(inverse.grid.shape)
     for rows in slabs(inverse.grid.shape, _SLAB):

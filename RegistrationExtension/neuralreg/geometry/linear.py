@@ -42,7 +42,16 @@ class LinearTransform:
     def from_parts(
         cls, linear: Matrix, translation: Matrix, center: Matrix | float = 0.0
     ) -> LinearTransform:
-        """`p -> linear (p - center) + center + translation`."""
+        """The transform `p -> linear (p - center) + center + translation`.
+
+        Args:
+            linear: (d, d), components x y z.
+            translation: LPS mm, (d,).
+            center: LPS mm, (d,); the origin of the world unless given.
+
+        Raises:
+            InvalidTransform: when it cannot be inverted.
+        """
         d = len(linear)
         matrix = np.eye(d + 1)
         matrix[:d, :d] = linear
@@ -70,5 +79,5 @@ class LinearTransform:
         return LinearTransform(np.linalg.inv(self.matrix))
 
     def then(self, following: LinearTransform) -> LinearTransform:
-        """First this transform, then the other."""
+        """The transform that applies this one first and `following` second."""
         return LinearTransform(following.matrix @ self.matrix)

@@ -71,23 +71,54 @@ def _sample_by_threads(values: Tensor, points: Tensor, mode: str, outside: str) 
 
 
 def inside(coordinates: Tensor) -> Tensor:
-    """Which coordinates (n, d, z, y, x) lie between the outer samples: (n, 1, z, y, x), bool."""
+    """Which coordinates lie between the outer sample centers.
+
+    Args:
+        coordinates: (n, d, z, y, x).
+
+    Returns:
+        Truth values (n, 1, z, y, x).
+    """
     return (coordinates.abs() <= 1).all(1, keepdim=True)
 
 
 def warp(values: Tensor, displacement: Tensor, *, outside: str = "border") -> Tensor:
-    """Values (n, c, z, y, x) sampled where a displacement (n, d, z, y, x) leads."""
+    """Values sampled where a displacement leads.
+
+    Args:
+        values: (n, c, z, y, x).
+        displacement: (n, d, z, y, x), normalized, components x y z.
+        outside: "border" repeats the nearest sample, "zeros" fades to zero over one sample.
+
+    Returns:
+        Values (n, c, z, y, x).
+    """
     start = identity_map(tuple(displacement.shape[2:]), displacement)
     return sample(values, start + displacement, outside=outside)
 
 
 def compose(first: Tensor, then: Tensor, *, outside: str = "border") -> Tensor:
-    """The displacement of going along `first`, then along `then`."""
+    """The displacement along `first`, then along `then`.
+
+    Args:
+        first: (n, d, z, y, x), normalized.
+        then: on the same array; sampled where `first` leads.
+        outside: how `then` continues beyond the array, see `sample`.
+    """
     return first + warp(then, first, outside=outside)
 
 
 def displace(coordinates: Tensor, fields: Iterable[Tensor]) -> Tensor:
-    """Coordinates (n, d, z, y, x) after displacements of any resolution, in the order given."""
+    """Coordinates after several displacements.
+
+    Args:
+        coordinates: (n, d, z, y, x).
+        fields: displacements (n, d, z', y', x') of any resolution, in the order in which points
+            pass.
+
+    Returns:
+        Coordinates (n, d, z, y, x).
+    """
     for field in fields:
         coordinates = coordinates + sample(field, coordinates)
     return coordinates
@@ -97,6 +128,14 @@ def exponential(velocity: Tensor, squarings: int = 7, *, outside: str = "border"
     """The displacement after one unit of time in a stationary velocity field.
 
     The negated velocity gives the inverse. Differentiable.
+
+    Args:
+        velocity: (n, d, z, y, x), normalized, components x y z.
+        squarings: the first step is 2^-squarings of the velocity.
+        outside: how the displacement continues beyond the array, see `sample`.
+
+    Returns:
+        The displacement (n, d, z, y, x), normalized.
 
     Source: Arsigny et al. 2006, doi:10.1007/11866565_113, scaling and squaring.
     """
@@ -112,7 +151,7 @@ def scale_and_square(
     """A velocity divided by 2^squarings and composed with itself as often, in any unit.
 
     Args:
-        velocity: and the displacement that comes out have the same shape and unit.
+        velocity: any shape; the displacement has the same shape and unit.
         squarings: the smallest step should stay well below a voxel.
         sample_ahead: samples a displacement where it leads itself.
     """
@@ -148,7 +187,7 @@ def to_voxels(displacement: Tensor) -> Tensor:
 def from_voxels(displacement: Tensor) -> Tensor:
     """The normalized displacement of one in voxels of its own array, (n, d, z, y, x).
 
-    Along an axis of one sample the numbers stay as they are doubled: they lead nowhere.
+    Along an axis of one sample the numbers are only doubled: they lead nowhere there.
     """
     return displacement * (2 / _last_index(displacement).clamp(min=1))
 

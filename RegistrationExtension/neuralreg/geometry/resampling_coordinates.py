@@ -16,6 +16,11 @@ class SampleCoordinates:
     Everything linear is done where there is least data: the field is turned into normalized
     coordinates of the target on its own, coarse samples, and the rest of the coordinate is one
     number per row, column and slice.
+
+    Args:
+        field: fixed to moving.
+        target: the grid in which the samples land, that of the moving image.
+        grid: of the samples, that of the output.
     """
 
     def __init__(self, field: DisplacementField, target: Grid, grid: Grid) -> None:

@@ -20,10 +20,15 @@ _ALIGNED_TOLERANCE = 1e-4  # samples; far below what single precision coordinate
 
 
 def index_grid(shape: tuple[int, ...], *, rows: slice = slice(None), like: Tensor) -> Tensor:
-    """Index x y z of each sample of an array of `shape` (z y x): (z, y, x, d).
+    """Index x y z of each sample of an array.
 
     Args:
-        rows: which part of the first axis is wanted, for work in slabs.
+        shape: of the array, z y x.
+        rows: the part of the first axis to make, for work in slabs.
+        like: a tensor that gives number type and device.
+
+    Returns:
+        Indices (z, y, x, d).
     """
     axes = [torch.arange(n, dtype=like.dtype, device=like.device) for n in shape]
     axes[0] = axes[0][rows]
@@ -31,7 +36,15 @@ def index_grid(shape: tuple[int, ...], *, rows: slice = slice(None), like: Tenso
 
 
 def change_index(coordinates: Tensor, matrix: Matrix) -> Tensor:
-    """Coordinates (..., d) through a homogeneous matrix that was made in double precision."""
+    """Coordinates through a homogeneous matrix.
+
+    Args:
+        coordinates: (..., d), x y z.
+        matrix: (d + 1, d + 1), in double precision.
+
+    Returns:
+        Coordinates (..., d), in the number type of `coordinates`.
+    """
     m = torch.as_tensor(matrix, dtype=coordinates.dtype, device=coordinates.device)
     return torch.addmm(
         m[:-1, -1], coordinates.reshape(-1, coordinates.shape[-1]), m[:-1, :-1].T
@@ -65,13 +78,16 @@ def normalized_edges(size: tuple[int, ...]) -> Matrix:
 def sample(
     values: Tensor, coordinates: Tensor, *, mode: str = "bilinear", outside: str = "border"
 ) -> Tensor:
-    """Values interpolated at continuous indices: (c, z', y', x').
+    """Values interpolated at continuous indices.
 
     Args:
         values: (c, z, y, x).
         coordinates: indices x y z, (z', y', x', d).
         mode: "bilinear" (also in 3D, as torch calls it) or "nearest".
         outside: "border" repeats the nearest sample, "zeros" fades to zero over one voxel.
+
+    Returns:
+        Values (c, z', y', x').
     """
     matrix = torch.as_tensor(index_to_normalized(tuple(values.shape[:0:-1]))).to(coordinates)
     normalized = coordinates * matrix.diagonal()[:-1] + matrix[:-1, -1]
@@ -81,9 +97,16 @@ def sample(
 
 
 def sample_points(values: Tensor, index: Tensor) -> Tensor:
-    """Values (c, z, y, x) at a few indices x y z (n, d), linear, ends repeat: (c, n), float64.
+    """Values at a few indices, interpolated linearly; the outer samples are repeated.
 
     Reads only the corners that are needed, in double precision, without a copy of the array.
+
+    Args:
+        values: (c, z, y, x).
+        index: x y z, (n, d).
+
+    Returns:
+        Values (c, n), float64.
     """
     last = torch.tensor(values.shape[:0:-1], device=index.device) - 1
     index = index.double().clamp(min=0).minimum(last.double())
@@ -99,11 +122,19 @@ def sample_points(values: Tensor, index: Tensor) -> Tensor:
 
 
 def at_grid(values: Tensor, source: Grid, grid: Grid, rows: slice = slice(None)) -> Tensor:
-    """Values (c, z, y, x) of one grid at the samples of another: linear, ends repeat.
+    """Values of one grid at the samples of another: linear, the outer samples are repeated.
+
+    Grids with parallel axes need one small matrix product per axis, several times faster than
+    gathering.
 
     Args:
-        rows: which part of the first array axis of `grid` is wanted. Grids with parallel axes are
-            served by one small matrix product per axis, several times faster than gathering.
+        values: (c, z, y, x), on `source`.
+        source: the grid of the values.
+        grid: where they are evaluated.
+        rows: the part of the first array axis of `grid` to evaluate.
+
+    Returns:
+        Values (c, z', y', x').
     """
     if grid is source or grid == source:
         return values[:, rows]
@@ -140,7 +171,13 @@ def _along(values: Tensor, position: Tensor, axis: int) -> Tensor:
 
 
 def mix(values: Tensor, matrix: Tensor, axis: int) -> Tensor:
-    """Values (c, z, y, x) with one axis replaced by matrix (m, n) times that axis."""
+    """Values with one axis replaced by a matrix times that axis.
+
+    Args:
+        values: (c, z, y, x).
+        matrix: (m, n), for an axis of n samples.
+        axis: number of the tensor axis.
+    """
     matrix = matrix.to(values)
     if axis == values.dim() - 1:
         last: Tensor = values @ matrix.T
@@ -150,7 +187,12 @@ def mix(values: Tensor, matrix: Tensor, axis: int) -> Tensor:
 
 
 def slabs(shape: tuple[int, ...], samples: int) -> Iterator[slice]:
-    """Slices of the first axis that hold at most about `samples` samples each."""
+    """Slices of the first axis that hold at most about `samples` samples each.
+
+    Args:
+        shape: of the array, z y x.
+        samples: per slab; a slab has at least one row.
+    """
     row = max(1, int(torch.Size(shape[1:]).numel()))
     step = max(1, samples // row)
     for start in range(0, shape[0], step):

@@ -26,10 +26,17 @@ _log = logging.getLogger(__name__)
 def resample_for_cubic_readers(
     field: DisplacementField, covered: Grid | None = None, tolerance_mm: float = TOLERANCE_MM
 ) -> DisplacementField:
-    """The same linear field on a grid on which cubic readers stay this close to it.
+    """The same linear field on a grid on which cubic readers stay close to it.
+
+    Args:
+        field: linear between its samples.
+        covered: the grid that counts, such as that of the fixed image; the field's own unless
+            given.
+        tolerance_mm: largest difference of both readings. What stays too rough is logged, see
+            `halvings`.
 
     Raises:
-        InvalidTransform: as `halvings`, which also logs what stays too rough.
+        InvalidTransform: when the field is not finite.
     """
     times = halvings(field, covered, tolerance_mm)
     return field.resample(halve_steps(field.grid, times)) if any(times) else field
@@ -38,14 +45,16 @@ def resample_for_cubic_readers(
 def halvings(
     field: DisplacementField, covered: Grid | None = None, tolerance_mm: float = TOLERANCE_MM
 ) -> tuple[int, ...]:
-    """How often the steps along x y z must be halved until cubic readers stay this close.
+    """How often the steps along x y z must be halved until cubic readers stay close to linear ones.
 
     Each halving halves the difference, along the axes that need it. A field too rough for 8 million
-    samples is left with a larger difference, and a warning logged: smoothing such a field until
+    samples is left with a larger difference, and a warning is logged: smoothing such a field until
     both agree moves single points by millimeters.
 
     Args:
-        covered: what counts, such as the fixed image's grid; beyond it is margin.
+        field: linear between its samples.
+        covered: the grid that counts, such as that of the fixed image; beyond it is margin.
+        tolerance_mm: largest difference of both readings.
 
     Raises:
         InvalidTransform: when the field is not finite.
@@ -65,7 +74,12 @@ def halvings(
 
 
 def interpolation_difference(field: DisplacementField, covered: Grid | None = None) -> float:
-    """How far cubic and linear readers differ at most, in mm."""
+    """How far cubic and linear readers of a field differ at most, in mm.
+
+    Args:
+        field: the samples that both read.
+        covered: the grid that counts; the field's own unless given.
+    """
     return _Gaps(field, covered or field.grid).largest([0] * field.grid.dimension)
 
 

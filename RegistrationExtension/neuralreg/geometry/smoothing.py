@@ -13,7 +13,12 @@ _NEGLIGIBLE = 0.15  # samples: a narrower Gaussian weighs the neighbors with les
 
 
 def gaussian(values: Tensor, sigma: Sequence[float]) -> Tensor:
-    """Values (c, z, y, x) smoothed with one sigma per array axis z y x, in samples; ends repeat."""
+    """Values smoothed by a Gaussian; beyond the array the outer samples are repeated.
+
+    Args:
+        values: (c, z, y, x).
+        sigma: standard deviation per array axis z y x, in samples; at most 0.15 does nothing.
+    """
     for axis, width in enumerate(sigma, start=1):
         if width > _NEGLIGIBLE and values.shape[axis] > 1:
             values = _smooth_along(values, width, axis)

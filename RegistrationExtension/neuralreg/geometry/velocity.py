@@ -35,9 +35,16 @@ def exponentiate(velocity: DisplacementField, *, steps: int = 7) -> Displacement
 
 
 def exponentiate_voxels(velocity: Tensor, squarings: int) -> Tensor:
-    """Displacement of a velocity, both (d, z, y, x) in voxels x y z of their own array.
+    """The displacement after one unit of time in a stationary velocity field.
 
-    The border value holds outside. Source: as for `exponentiate`.
+    Args:
+        velocity: (d, z, y, x), in voxels x y z of its own array; the border value holds outside.
+        squarings: the first step is 2^-squarings of the velocity.
+
+    Returns:
+        The displacement (d, z, y, x) in voxels x y z.
+
+    Source: as for `exponentiate`.
     """
     index = index_grid(tuple(velocity.shape[1:]), like=velocity)
     return scale_and_square(

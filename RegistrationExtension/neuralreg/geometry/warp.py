@@ -1,4 +1,4 @@
-"""Images, label maps and points brought through a displacement field."""
+"""Images, label maps and points warped by a displacement field."""
 
 from __future__ import annotations
 
@@ -37,19 +37,23 @@ def warp(
 ) -> Image:
     """The moving image as it looks on `grid` after `field` (fixed to moving), resampled once.
 
-    The number type is kept: integers are rounded and, where a spline overshoots, clamped.
-
     Memory beside the output: about 40 MB, for an integer image a copy in floating point, for
     "bspline" twice the moving image in single precision.
     Why torch on a CPU too: ITK's resampling takes a field in double precision, as large as six
     outputs when dense, and measured slower but for "bspline" (see benchmarks/warp.py).
 
     Args:
-        grid: of the fixed image; the grid of the field unless told otherwise. The field may be much
-            coarser: it is interpolated slab by slab and never as a whole.
+        image: the moving image, any number of channels.
+        field: fixed to moving. It may be much coarser than `grid`: it is interpolated slab by slab
+            and never as a whole.
+        grid: of the fixed image; the grid of the field unless given.
         interpolation: "linear", "bspline" (cubic, exact at the samples), "nearest".
         outside: the value for points that lie in no voxel of the image; within the outer half voxel
-            the last sample is repeated, as ITK does. Nothing here is differentiable.
+            the last sample is repeated, as ITK does.
+
+    Returns:
+        An image of the same number type: integers are rounded and, where a spline overshoots,
+        clamped. Not differentiable.
 
     Raises:
         InvalidImage: when dimensions disagree.
@@ -164,10 +168,17 @@ def warp_labels(
 
 
 def warp_points(points: Matrix, field_of_the_other_direction: DisplacementField) -> Matrix:
-    """Points or mesh vertices (n, d), LPS mm, brought along with the image that they belong to.
+    """Points or mesh vertices, moved along with the image that they belong to.
 
-    Points go the other way than images: what lies on the moving image is brought onto the fixed
-    one by the field from moving to fixed, `result.inverse_field` (images use `result.field`).
-    Faces of a mesh stay as they are unless the transform mirrors.
+    Points go the opposite way to images: points on the moving image are taken onto the fixed one by
+    the field from moving to fixed, `result.inverse_field` (images use `result.field`). The faces of
+    a mesh stay as they are unless the transform mirrors.
+
+    Args:
+        points: LPS mm, (n, d).
+        field_of_the_other_direction: for points of the moving image the field from moving to fixed.
+
+    Returns:
+        Points (n, d), LPS mm.
     """
     return field_of_the_other_direction(points)

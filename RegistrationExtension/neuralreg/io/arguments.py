@@ -52,7 +52,16 @@ def as_image(image: ImageLike, role: str = "image", *, notes: list[str] | None =
 
 
 def as_labels(labels: ImageLike, role: str = "label map") -> Image:
-    """The label map that an argument stands for; files hold whole numbers, see `read_labels`."""
+    """The label map that an argument stands for.
+
+    Args:
+        labels: as `as_image` takes an image; a file holds whole numbers, see `read_labels`.
+        role: how messages call it.
+
+    Raises:
+        InvalidImage: for what is no image, or a file whose values are not whole numbers.
+        UnreadableFile: when a file cannot be read.
+    """
     if isinstance(labels, str | os.PathLike):
         return read_labels(Path(labels))
     return as_image(labels, role)
@@ -94,6 +103,9 @@ def as_field(transform: TransformLike, grid: Grid | None = None) -> Displacement
 
 def as_itk_transform(transform: TransformLike) -> sitk.Transform:
     """The ITK transform that an argument stands for, fixed to moving.
+
+    Args:
+        transform: a file, or a transform of ITK or of this package.
 
     Raises:
         InvalidTransform: for what is no transform.

@@ -31,9 +31,13 @@ def is_elastix(path: Path) -> bool:
 def read_elastix(path: Path, *, depth: int = 0) -> sitk.Transform:
     """The transform in a parameter file, with those that come before it; fixed to moving, LPS mm.
 
+    Args:
+        path: the parameter file.
+        depth: how many files have led to this one.
+
     Raises:
-        UnreadableFile: when a file is missing or incomplete.
-        InvalidTransform: for a kind that is not known here or transforms that are added instead of
+        UnreadableFile: when a file is missing or incomplete, or the files form a circle.
+        InvalidTransform: for a kind that cannot be read, or transforms that are added instead of
             composed.
     """
     if depth > _DEEPEST:

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files that are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def suffix_of(path: Path) -> str:
 
 
 def require_existing(path: Path) -> Path:
-    """The path, when there is something.
+    """The path, if something exists there.
 
     Raises:
-        UnreadableFile: otherwise.
+        UnreadableFile: there is nothing.
     """
     try:
         path.stat()
@@ -35,15 +35,16 @@ def require_existing(path: Path) -> Path:
 
 @contextmanager
 def draft_folder(folder: Path, *, last: str) -> Iterator[Path]:
-    """A folder to write to; when the block ends well, its files are moved into `folder`.
+    """A folder to write to; after the block, without an error, its files go to `folder`.
 
-    Until then nothing in `folder` changes, and whatever stops the block leaves nothing behind.
+    Until then nothing in `folder` changes, and an error in the block leaves nothing behind.
 
     Args:
+        folder: where the files go; it must exist.
         last: the file that is moved at the end, so that a reader who sees it sees all others.
 
     Raises:
-        UnwritableOutput: when the folder is missing or closed, or the disk is full.
+        UnwritableOutput: when the folder is missing or not writable, or the disk is full.
     """
     try:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as draft:
@@ -60,10 +61,16 @@ def draft_folder(folder: Path, *, last: str) -> Iterator[Path]:
 
 @contextmanager
 def write_whole(path: Path) -> Iterator[Path]:
-    """A path to write to; what was written when the block ends well is moved to `path`.
+    """A path to write to; when the block ends without an error, the file is moved to `path`.
 
     A format of several files (.mhd, .nhdr) is moved with its header last.
-    Raises what `draft_folder` raises, and UnwritableOutput when `path` is a folder.
+
+    Args:
+        path: where the file goes; it is replaced if it exists.
+
+    Raises:
+        UnwritableOutput: when `path` is a folder, its folder is missing or not writable, or the
+            disk is full.
     """
     if path.is_dir():
         raise UnwritableOutput(f"{path} is a folder", wanted="the name of a file")
@@ -73,7 +80,7 @@ def write_whole(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def quiet_itk() -> Iterator[None]:
-    """ITK's own warnings kept off the terminal, for what is checked here in our words."""
+    """Keep ITK's own warnings off the terminal, where this package reports in its own words."""
     import SimpleITK as sitk  # the rest of this file is for panels too, which start without it
 
     display = sitk.ProcessObject.GetGlobalWarningDisplay()

@@ -18,7 +18,8 @@ def read_image(path: str | Path, *, notes: list[str] | None = None) -> Image:
     NIfTI, NRRD, MetaImage and what else ITK reads, in 2D or 3D, placed as 3D Slicer places it.
 
     Args:
-        notes: each assumption made on the way is appended, in words.
+        path: the file or folder.
+        notes: each assumption made while reading is appended as a sentence.
 
     Raises:
         UnreadableFile: when the file is missing, damaged or of an unknown kind.
@@ -45,8 +46,14 @@ def read_image(path: str | Path, *, notes: list[str] | None = None) -> Image:
 def read_labels(path: str | Path, *, notes: list[str] | None = None) -> Image:
     """The label map in a file: one integer per voxel.
 
-    Whole numbers stored as floating point become int32, with a note.
-    Raises what `read_image` raises, and InvalidImage when the values are not whole numbers.
+    Args:
+        path: the file or folder.
+        notes: each assumption made while reading is appended as a sentence; whole numbers stored as
+            floating point become int32, with a note.
+
+    Raises:
+        UnreadableFile: as `read_image`.
+        InvalidImage: as `read_image`, and when the values are not whole numbers.
     """
     notes = [] if notes is None else notes
     labels = read_image(path, notes=notes)
@@ -65,7 +72,11 @@ def read_labels(path: str | Path, *, notes: list[str] | None = None) -> Image:
 
 
 def write_image(image: Image, path: str | Path) -> None:
-    """Write an image or a label map, packed where the format can; never a half file.
+    """Write an image or a label map, compressed where the format allows; never a partial file.
+
+    Args:
+        image: any number type; truth values become 0 and 1, half precision single.
+        path: .nii.gz, .nii, .nrrd, .nhdr, .mha or .mhd.
 
     Raises:
         UnwritableOutput: when the format is unknown or the folder cannot be written to.

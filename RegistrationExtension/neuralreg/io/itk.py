@@ -19,6 +19,9 @@ _COMPLEX = (sitk.sitkComplexFloat32, sitk.sitkComplexFloat64)
 def image_from_itk(image: sitk.Image) -> Image:
     """The values and the grid of a 2D or 3D ITK image; a copy, of the same number type.
 
+    Args:
+        image: its components become channels.
+
     Raises:
         InvalidImage: for complex values, more than three axes, or axes not at right angles.
     """
@@ -54,7 +57,10 @@ def _to_itk(data: torch.Tensor, grid: Grid, *, vectors: bool) -> sitk.Image:
 
 
 def field_from_itk(image: sitk.Image) -> DisplacementField:
-    """A displacement field from an ITK image of vectors (LPS mm), in the same precision.
+    """The displacement field in an ITK image of vectors (LPS mm), in the same precision.
+
+    Args:
+        image: one finite vector per voxel; integers become single precision.
 
     Raises:
         InvalidTransform: when there is not one finite vector per voxel.
@@ -73,19 +79,28 @@ def field_to_itk(field: DisplacementField) -> sitk.Image:
 
 
 def to_itk(field: DisplacementField) -> sitk.DisplacementFieldTransform:
-    """The transform that ITK resamples with: it takes points of the fixed image to the moving one.
+    """The ITK transform for resampling: it takes points of the fixed image to the moving one.
 
-    Outside of the field's grid ITK does not displace at all, whereas `DisplacementField` keeps the
-    border value.
+    Args:
+        field: fixed to moving. Outside of its grid ITK does not displace at all, whereas
+            `DisplacementField` keeps the border value.
+
+    Returns:
+        A transform in double precision that shares no memory with the field.
     """
     return sitk.DisplacementFieldTransform(sitk.Cast(field_to_itk(field), sitk.sitkVectorFloat64))
 
 
 def from_itk(transform: sitk.Transform, grid: Grid) -> DisplacementField:
-    """Any ITK transform, sampled at the samples of `grid` in double precision.
+    """Any ITK transform, sampled in double precision.
+
+    Args:
+        transform: fixed to moving.
+        grid: of the field.
 
     Raises:
-        InvalidTransform: when transform and grid differ in dimension, or a point goes nowhere.
+        InvalidTransform: when transform and grid differ in dimension, or a displacement is not
+            finite.
     """
     if transform.GetDimension() != grid.dimension:
         raise InvalidTransform(
@@ -102,8 +117,11 @@ def from_itk(transform: sitk.Transform, grid: Grid) -> DisplacementField:
 def linear_from_itk(transform: sitk.Transform) -> LinearTransform:
     """A rigid, affine, ... ITK transform, or a composite of such, as one matrix.
 
+    Args:
+        transform: fixed to moving.
+
     Raises:
-        InvalidTransform: when the transform bends.
+        InvalidTransform: when the transform is not linear.
     """
     if not transform.IsLinear():
         raise InvalidTransform(

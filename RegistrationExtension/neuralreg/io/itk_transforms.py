@@ -19,7 +19,15 @@ TRANSFORM_SUFFIXES = (".h5", ".tfm", ".txt", ".mat")
 
 
 def read_itk_transform(path: str | Path) -> sitk.Transform:
-    """The transform in a file, as ITK has it: nothing is sampled or joined."""
+    """The transform in a file, as ITK has it: nothing is sampled or joined.
+
+    Args:
+        path: an image of vectors, a transform file of ITK, or a parameter file of elastix.
+
+    Raises:
+        UnreadableFile: when the file is missing, damaged or of an unknown kind.
+        InvalidTransform: when it holds something that cannot be used, see `read_vectors`.
+    """
     path = require_existing(Path(path))
     if suffix_of(path) in IMAGE_SUFFIXES:
         try:
@@ -52,7 +60,7 @@ def holds_transform(path: str | Path) -> bool:
 
 
 def innermost_transform(transform: sitk.Transform) -> sitk.Transform:
-    """ITK applies the last of a composite first."""
+    """The transform that points pass first: ITK applies the last of a composite first."""
     while isinstance(transform, sitk.CompositeTransform):
         transform = transform.GetNthTransform(transform.GetNumberOfTransforms() - 1).Downcast()
     return transform

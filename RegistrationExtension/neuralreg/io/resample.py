@@ -1,4 +1,4 @@
-"""Images and label maps through a transform, whatever they come as: `warp` and `warp_labels`."""
+"""Images and label maps through a transform, in any form they come: `warp` and `warp_labels`."""
 
 from __future__ import annotations
 
@@ -55,15 +55,18 @@ def warp_labels(
     """The moving label map as it looks on `grid` after `field`, by nearest voxels.
 
     Args:
-        labels: as `warp` takes an image.
-        field, grid: as `warp` takes them.
+        labels: a file, or a label map of this package, SimpleITK or nibabel.
+        field: fixed to moving, as `warp` takes it.
+        grid: of the fixed image, or the fixed image; the field's own grid unless given.
         outside: the label for points in no voxel of the label map.
 
     Returns:
         A label map of the same number type that holds only labels of the given one, and `outside`.
 
     Raises:
-        InvalidImage, InvalidTransform, InvalidOption: as `warp`.
+        InvalidImage: when dimensions disagree, or an argument is no image.
+        InvalidTransform: for what is no transform, or has no grid where none is given.
+        InvalidOption: for an outside label that the number type does not have.
     """
     target = _grid_of(grid)
     moving = as_labels(labels, "moving label map")

@@ -54,8 +54,12 @@ def read_transform(
     `write_velocity` wrote comes as the displacement that it causes.
 
     Args:
+        path: the file.
         grid: for transforms that have none of their own: splines, and chains that begin with a
-            linear transform and bend later. Everything else comes as it is stored.
+            linear transform and are not linear later. Everything else comes as it is stored.
+
+    Returns:
+        The transform from fixed to moving, in LPS mm.
 
     Raises:
         UnreadableFile: when the file is missing or damaged.
@@ -75,16 +79,20 @@ def read_transform(
 def write_transform(
     transform: DisplacementField | LinearTransform | sitk.Transform, path: str | Path
 ) -> None:
-    """Write a transform so that ITK, ANTs and 3D Slicer read the same; never a half file.
+    """Write a transform so that ITK, ANTs and 3D Slicer read the same; never a partial file.
 
     .nii.gz .nii .nrrd .nhdr .mha .mhd: a displacement field in LPS mm (NIfTI intent 1007; NRRD and
     MetaImage marked as displacements the way 3D Slicer does). A NIfTI field of one slice gets the
     same slice before and behind, because ITK reads NIfTI vectors of one slice as 2D.
     .h5 .tfm .txt .mat: any transform.
 
+    Args:
+        transform: fixed to moving.
+        path: its ending decides the format.
+
     Raises:
         UnwritableOutput: when the format is unknown or the folder cannot be written to.
-        InvalidTransform: when an image format is asked to keep something that is not a field.
+        InvalidTransform: when an image format is to hold something that is not a field.
     """
     path = Path(path)
     if suffix_of(path) in IMAGE_SUFFIXES:
@@ -99,10 +107,18 @@ def write_transform(
 
 
 def write_velocity(velocity: DisplacementField, path: str | Path) -> None:
-    """Write a stationary velocity, mm per unit of time, as an image of vectors in LPS.
+    """Write a stationary velocity field as an image of vectors in LPS.
 
     It is marked, so that `read_transform` integrates it; other programs would take it for a
-    displacement. Raises UnwritableOutput as `write_transform`, and for its transform formats.
+    displacement.
+
+    Args:
+        velocity: mm per unit of time.
+        path: its ending is that of an image format.
+
+    Raises:
+        UnwritableOutput: when the format is that of a transform file or unknown, or the folder
+            cannot be written to.
     """
     path = Path(path)
     if suffix_of(path) not in IMAGE_SUFFIXES:

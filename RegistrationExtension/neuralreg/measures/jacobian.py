@@ -14,11 +14,17 @@ _LEAST_DETERMINANT = 1e-9  # folded samples count as this in the logarithm; see 
 
 
 def jacobian_determinant(field: DisplacementField) -> Tensor:
-    """Local change of volume, det(I + du/dp) with p in LPS mm: (z, y, x), 1 where nothing changes.
+    """Local change of volume, det(I + du/dp) with p in LPS mm; 1 where nothing changes.
 
     Above 1 the moving image is larger there than the fixed one, <= 0 the field folds. Central
     differences of the samples, one-sided at the ends, so an affine field is exact; along an axis
     of one sample u is taken as constant. Works in slabs and is differentiable.
+
+    Args:
+        field: the displacement, in mm.
+
+    Returns:
+        (z, y, x), one value per sample of the field.
     """
     first = field.grid.shape[0]
     return torch.cat([_rows(field, rows, first) for rows in slabs(field.grid.shape, _SLAB)])
@@ -45,7 +51,14 @@ def _derivative(values: Tensor, axis: int) -> Tensor:
 
 
 def determinant(g: Tensor) -> Tensor:
-    """det(I + g) of gradients (d, d, ...), written out: far faster than a batched decomposition."""
+    """det(I + g), written out: far faster than a batched decomposition.
+
+    Args:
+        g: gradients (d, d, ...) with d 2 or 3, any unit.
+
+    Returns:
+        Determinants (...).
+    """
     if len(g) == 2:
         return (1 + g[0, 0]) * (1 + g[1, 1]) - g[0, 1] * g[1, 0]
     a, b, c = 1 + g[0, 0], 1 + g[1, 1], 1 + g[2, 2]
@@ -60,7 +73,8 @@ def folding_percent(determinant: Tensor, inside: Tensor | None = None) -> float:
     """Share of samples, in percent, whose Jacobian determinant is <= 0 (or not a number).
 
     Args:
-        inside: which samples count, (z, y, x), bool.
+        determinant: see `jacobian_determinant`, (z, y, x).
+        inside: which samples count, (z, y, x), bool; all unless given.
 
     Raises:
         InvalidImage: when no sample counts.
@@ -76,7 +90,8 @@ def sd_log_jacobian(determinant: Tensor, inside: Tensor | None = None) -> float:
     the determinant itself is clamped, to 1e-9..1e9, so that a fold is not rewarded.
 
     Args:
-        inside: which samples count, (z, y, x), bool.
+        determinant: see `jacobian_determinant`, (z, y, x).
+        inside: which samples count, (z, y, x), bool; all unless given.
 
     Raises:
         InvalidImage: when no sample counts.

@@ -25,12 +25,18 @@ def lncc(
 ) -> Tensor:
     """1 - mean squared correlation in cubes of `size` voxels, 0..1.
 
+    Windows end at the image: only voxels inside, times their weight, enter a window's mean. MONAI
+    counts zeros beyond the border and adds its epsilon to sums instead of means; inside both agree.
+    A window without structure scores 1 (in DeepReg 0).
+
     Args:
+        fixed: (b, c, z, y, x) or (b, c, y, x), any range.
+        warped: like `fixed`.
+        weight: (b, 1, ...) in 0..1; voxels with weight 0 do not count.
+        size: samples along each axis of a window, odd, at least 3.
         kernel: how voxels count in a window: "rectangular", all the same; "triangular", a box
-            smoothed by itself; "gaussian", with a standard deviation of a third of `size`. Windows
-            end at the image: only voxels inside, times their weight, enter a window's mean. MONAI
-            counts zeros beyond the border and adds its epsilon to sums instead of means; inside
-            both agree. A window without structure scores 1 (in DeepReg 0).
+            smoothed by itself; "gaussian", with a standard deviation of a third of `size`.
+        epsilon: added to each variance.
 
     Raises:
         InvalidOption: when size is even or below 3, or for another kernel.
@@ -52,9 +58,16 @@ def lncc_gaussian(
     sigma: float = 2.0,
     epsilon: float = 1e-5,
 ) -> Tensor:
-    """1 - mean squared correlation in Gaussian windows of `sigma` voxels, cut at 3 sigma, 0..1.
+    """1 - mean squared correlation in Gaussian windows, 0..1.
 
-    Otherwise as `lncc`. Source: Cachier et al. 2003, doi:10.1016/S1077-3142(03)00002-X.
+    Args:
+        fixed: as for `lncc`.
+        warped: as for `lncc`.
+        weight: as for `lncc`.
+        sigma: standard deviation of the windows in voxels; they are cut at 3 sigma.
+        epsilon: as for `lncc`.
+
+    Source: Cachier et al. 2003, doi:10.1016/S1077-3142(03)00002-X.
     """
     if not sigma > 0:
         raise InvalidOption("a Gaussian window has a width", got=f"sigma={sigma}", wanted="> 0")
@@ -70,10 +83,17 @@ def lncc_unigradicon(
     sigma: float = 5.0,
     epsilon: float = 1e-5,
 ) -> Tensor:
-    """1 - mean signed correlation in Gaussian windows, 0..2: the loss that uniGradICON learned by.
+    """1 - mean signed correlation in Gaussian windows, 0..2: the training loss of uniGradICON.
 
-    Windows of 4 sigma + 1 taps; beyond the image they see zeros. With a weight, windows are
+    Windows have 4 sigma + 1 taps; beyond the image they see zeros. With a weight, windows are
     averages of what has weight instead.
+
+    Args:
+        fixed: as for `lncc`.
+        warped: as for `lncc`.
+        weight: as for `lncc`.
+        sigma: standard deviation of the windows in voxels.
+        epsilon: added to each variance.
 
     Source: Tian et al. 2024, doi:10.48550/arXiv.2403.05780: mean of
     cov / sqrt((relu(var_fixed) + epsilon) (relu(var_warped) + epsilon)).
@@ -88,10 +108,15 @@ def lncc_unigradicon(
 
 
 class GaussianCorrelation:
-    """How little images correlate with one and the same image: `lncc_unigradicon`, many times.
+    """Dissimilarity of images to one and the same image: `lncc_unigradicon`, many times.
 
-    What the fixed image (b, 1, z, y, x) needs is computed once. weight: of the voxels' values in
-    the mean, like the fixed image; windows see all voxels.
+    What depends on the fixed image alone is computed once.
+
+    Args:
+        fixed: (b, 1, z, y, x).
+        weight: of the voxels' values in the mean, like the fixed image; windows see all voxels.
+        sigma: standard deviation of the windows in voxels.
+        epsilon: added to each variance.
     """
 
     def __init__(

@@ -26,13 +26,16 @@ _PAIRS: dict[int, list[tuple[tuple[int, ...], tuple[int, ...]]]] = {
 def mind_ssc(image: Tensor, *, radius: int = 1, dilation: int = 2) -> Tensor:
     """Self-similarity descriptor: one channel in 0..1 per pair of neighbors at a right angle.
 
-    Each pair's squared patch difference is computed once for both of its two places: patches at
+    Each pair's squared patch difference is computed once for both of its two locations: patches at
     x + a and x + b differ as those at 0 and b - a do, read at x + a.
 
     Args:
-        image: (b, 1, z, y, x) giving 12 channels, or (b, 1, y, x) giving 4. The border repeats.
+        image: (b, 1, z, y, x) or (b, 1, y, x), any range. The border is repeated.
         radius: half width in voxels of the box in which patches are compared.
         dilation: distance in voxels of the neighbors from the center.
+
+    Returns:
+        (b, 12, z, y, x), or (b, 4, y, x).
 
     Source: Heinrich et al. 2013, doi:10.1007/978-3-642-40811-3_24, eq. 3 and 4, with the variance
     estimate clamped to 1e-3..1e3 of its mean.
@@ -74,9 +77,13 @@ def stride_of(features: Tensor, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def box_mean(values: Tensor, radius: int) -> Tensor:
-    """Mean over a cube of side 2 radius + 1, (b, c, z, y, x); the border repeats.
+    """Mean over a cube around each voxel; the border is repeated.
 
-    A sum of shift views per axis: several times faster than average pooling on a CPU.
+    A sum of shifted views per axis: several times faster than average pooling on a CPU.
+
+    Args:
+        values: (b, c, z, y, x).
+        radius: the cube has 2 radius + 1 voxels along each axis.
     """
     for axis in range(2, values.dim()):
         n = values.shape[axis]

@@ -1,4 +1,4 @@
-"""What an image's numbers say about how it was made. Needs no torch."""
+"""What the intensities of an image indicate about its modality. Needs no torch."""
 
 from __future__ import annotations
 
@@ -14,5 +14,9 @@ _AIR, _AIR_SHARE = -500.0, 0.01  # only CT has values so low, and the share of t
 
 
 def looks_like_ct(values: NDArray[Any] | Tensor) -> bool:
-    """Whether a hundredth of the values, an array or a tensor, is as low as only air in a CT is."""
+    """Whether a hundredth of the values is as low as only air in a CT is.
+
+    Args:
+        values: intensities, an array or a tensor of any shape.
+    """
     return float((values < _AIR).sum()) > _AIR_SHARE * len(values.reshape(-1))

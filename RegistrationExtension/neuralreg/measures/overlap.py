@@ -1,4 +1,4 @@
-"""How well two label maps agree."""
+"""How well two label maps overlap."""
 
 from __future__ import annotations
 
@@ -11,11 +11,16 @@ from neuralreg.geometry.image import Image
 def dice(first: Image, second: Image, *, background: int = 0) -> dict[int, float]:
     """Dice coefficient by label, in 0..1: twice the shared voxels by the sum of both.
 
-    Every label that is in one of the maps is listed, the background is not; a label that is in
-    one map only has 0. Values are truncated to whole numbers.
+    Args:
+        first: a label map; values are truncated to whole numbers.
+        second: a label map on the same grid.
+        background: the label that is left out.
+
+    Returns:
+        One value for every label that is in one of the maps; 0 if it is in one map only.
 
     Raises:
-        InvalidImage: when the maps do not lie on the same grid.
+        InvalidImage: when the maps are not on the same grid.
 
     Source: Dice 1945, doi:10.2307/1932409.
     """

@@ -22,13 +22,23 @@ def diffusion(displacement: Tensor, *, spacing: Sequence[float] | None = None) -
     """Mean over samples and components of the squared length of the gradient; 0 for a shift.
 
     Central differences, samples inside only; equal to MONAI's DiffusionLoss.
+
+    Args:
+        displacement: (b, d, z, y, x) or (b, d, y, x), components x y z.
+        spacing: of the samples, x y z, in the unit of the displacement; 1 unless given.
+
     Source: Horn, Schunck 1981, doi:10.1016/0004-3702(81)90024-2, the smoothness term.
     """
     return sum_of_squares(_gradient(displacement, spacing))
 
 
 def total_variation(displacement: Tensor, *, spacing: Sequence[float] | None = None) -> Tensor:
-    """As `diffusion`, with absolute differences instead of squared ones."""
+    """As `diffusion`, with absolute differences instead of squared ones.
+
+    Args:
+        displacement: as for `diffusion`.
+        spacing: as for `diffusion`.
+    """
     return torch.stack([g.abs().mean() for g in _gradient(displacement, spacing)]).sum()
 
 
@@ -36,6 +46,11 @@ def bending(displacement: Tensor, *, spacing: Sequence[float] | None = None) -> 
     """Mean over samples and components of all squared second derivatives; 0 for an affine motion.
 
     Compact stencils, samples inside only; equal to MONAI's BendingEnergyLoss.
+
+    Args:
+        displacement: as for `diffusion`.
+        spacing: as for `diffusion`.
+
     Source: Rueckert et al. 1999, doi:10.1109/42.796284.
     """
     steps = _steps(displacement, spacing)
@@ -63,25 +78,38 @@ def jacobian_penalty(
     """Mean shortfall of the Jacobian determinant below `least`; 0 for a map without folds.
 
     Central differences, samples inside only.
+
+    Args:
+        displacement: as for `diffusion`.
+        spacing: as for `diffusion`.
+        least: the determinant below which samples count.
     """
     return (least - jacobian_of(displacement, spacing=spacing)).clamp(min=0).mean()
 
 
 def jacobian_of(displacement: Tensor, *, spacing: Sequence[float] | None = None) -> Tensor:
-    """The Jacobian determinant at the samples inside, (b, z, y, x); central differences."""
+    """The Jacobian determinant at the samples inside; central differences.
+
+    Args:
+        displacement: as for `diffusion`.
+        spacing: as for `diffusion`.
+
+    Returns:
+        (b, z, y, x), two samples fewer along each axis.
+    """
     gradient = torch.stack(_gradient(displacement, spacing)[::-1], 0)  # axis x y z, b, component
     return determinant(gradient.transpose(0, 2).transpose(1, 2))
 
 
 def inverse_consistency(forward: Transform, backward: Transform, points: Tensor) -> Tensor:
-    """Mean squared distance of points from where both transforms bring them back to: ICON.
+    """Mean squared distance of points from their position after both transforms: ICON.
 
-    Averaged over points and components, summed over both orders; a length is a part of the image.
-    0 for transforms that are inverse to each other.
+    Averaged over points and components, summed over both orders; lengths are fractions of the
+    image. 0 for transforms that are inverse to each other.
 
     Args:
         forward: takes normalized coordinates (n, d, ...), x y z, to such.
-        backward: of the exchanged pair.
+        backward: the transform of the exchanged pair.
         points: normalized coordinates (n, d, ...).
 
     Source: Greer et al. 2021, doi:10.48550/arXiv.2105.04459.
@@ -91,11 +119,16 @@ def inverse_consistency(forward: Transform, backward: Transform, points: Tensor)
 
 
 def gradient_inverse_consistency(forward: Transform, backward: Transform, points: Tensor) -> Tensor:
-    """Mean squared derivatives of the way from points by `backward` and `forward`: GradICON.
+    """Mean squared derivatives of the path of points through `backward` and `forward`: GradICON.
 
     Averaged over points and components, summed over the axes; differences over a thousandth of the
     image, as the authors take them. Derivatives have no unit. 0 for transforms that are inverse to
-    each other up to a shift. Arguments as of `inverse_consistency`; points have two axes or more.
+    each other up to a shift.
+
+    Args:
+        forward: as for `inverse_consistency`.
+        backward: as for `inverse_consistency`.
+        points: normalized coordinates (n, d, ...), with at least one axis of samples.
 
     Source: Tian et al. 2022, doi:10.48550/arXiv.2206.05897.
     """

@@ -1,8 +1,8 @@
-"""How unlike two images are: one number, lower is better, differentiable.
+"""Dissimilarity of two images: one number, lower is better, differentiable.
 
 All take fixed and warped (b, c, z, y, x), or (b, c, y, x), and an optional weight (b, 1, ...) in
-0..1: voxels with weight 0 (outside of a mask, extrapolated) do not count. What looks at a
-neighborhood uses its own measure of that; each docstring says which.
+0..1: voxels with weight 0 (outside of a mask, extrapolated) do not count. Measures that look at a
+neighborhood handle its weights in their own way; each docstring explains it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,13 @@ class Similarity(Protocol):
 
 
 def ssd(fixed: Tensor, warped: Tensor, *, weight: Tensor | None = None) -> Tensor:
-    """Mean squared difference of intensities; 0 for equal images."""
+    """Mean squared difference of intensities; 0 for equal images.
+
+    Args:
+        fixed: (b, c, z, y, x) or (b, c, y, x).
+        warped: like `fixed`.
+        weight: (b, 1, ...) in 0..1; voxels with weight 0 do not count.
+    """
     return weighted_mean((fixed - warped) ** 2, weight)
 
 
@@ -36,7 +42,13 @@ def ncc(
 ) -> Tensor:
     """1 - global normalized cross-correlation, 0..2: blind to brightness and contrast.
 
-    Per image and channel, then averaged. A constant image has correlation 0, hence 1.
+    Computed per image and channel, then averaged. A constant image has correlation 0, hence 1.
+
+    Args:
+        fixed: as for `ssd`.
+        warped: as for `ssd`.
+        weight: as for `ssd`.
+        epsilon: its square is added to the product of the variances.
     """
     w = torch.ones_like(fixed) if weight is None else weight.to(fixed).expand_as(fixed)
     f, m, w = (t.flatten(2) for t in (fixed, warped, w))
@@ -55,11 +67,17 @@ def mutual_information(
     bins: int = 23,
     sigma_ratio: float = 0.5,
 ) -> Tensor:
-    """Negative mutual information in nats, of intensities in 0..1 (clamped): at least -log(bins).
+    """Negative mutual information in nats: at least -log(bins).
 
-    Parzen windows: Gaussians with a standard deviation of sigma_ratio bins, each voxel's share over
-    the bins summing to 1. All batch entries and channels make histograms of their own. Memory: two
-    arrays of `bins` values per voxel.
+    Parzen windows: Gaussians, each voxel's shares over the bins summing to 1. All batch entries and
+    channels make histograms of their own. Memory: two arrays of `bins` values per voxel.
+
+    Args:
+        fixed: as for `ssd`, in 0..1 (clamped).
+        warped: as for `ssd`, in 0..1 (clamped).
+        weight: as for `ssd`.
+        bins: of each axis of the histogram.
+        sigma_ratio: standard deviation of a Gaussian, in bins.
 
     Source: Viola, Wells 1997, doi:10.1023/A:1007958904918; the normalized soft histogram as in
     MONAI's GlobalMutualInformationLoss, to which this is equal without a weight.
@@ -96,14 +114,18 @@ def ngf(
 ) -> Tensor:
     """Normalized gradient fields, 0..1: 0 where edges are parallel, whatever their sign.
 
-    Args:
-        spacing_mm: x y z; gradients per voxel without it.
-        edge: gradient below which a change counts as noise; the mean gradient length of each image
-            unless given. Central differences inside, one-sided at the ends; axes of one sample have
-            no gradient.
+    Central differences inside, one-sided at the ends; axes of one sample have no gradient.
 
-    Source: Haber, Modersitzki 2006, doi:10.1007/11866763_89: mean of 1 - (n_fixed . n_warped)^2
-    with n = grad I / sqrt(|grad I|^2 + edge^2).
+    Args:
+        fixed: as for `ssd`.
+        warped: as for `ssd`.
+        weight: as for `ssd`.
+        spacing_mm: x y z; gradients per voxel unless given.
+        edge: gradient below which a change counts as noise; the mean gradient length of each image
+            unless given.
+
+    Source: Haber, Modersitzki 2006, doi:10.1007/11866763_89: mean of
+    `1 - (n_fixed . n_warped)^2` with `n = grad I / sqrt(|grad I|^2 + edge^2)`.
     """
     f, m = (_unit_gradient(image, spacing_mm, edge) for image in (fixed, warped))
     return weighted_mean(1 - (f * m).sum(0) ** 2, weight)
@@ -134,7 +156,12 @@ def mind(
 ) -> Tensor:
     """Mean squared difference of MIND-SSC descriptors, 0..1: compares across modalities.
 
-    One channel each; see `mind_ssc` for the descriptor and its neighborhood.
+    Args:
+        fixed: (b, 1, z, y, x) or (b, 1, y, x).
+        warped: like `fixed`.
+        weight: as for `ssd`.
+        radius: see `mind_ssc`.
+        dilation: see `mind_ssc`.
     """
     return weighted_mean(
         (

@@ -34,8 +34,8 @@ class SurfaceDistances:
     ) -> SurfaceDistances | None:
         """The distances of two structures; None when one is empty.
 
-        Only the box around both structures is looked at, and of it only surface voxels, by a
-        k-d tree: the distances are those of a distance transform of the whole grid.
+        Only surface voxels in the box around both structures are used, by a k-d tree: the distances
+        are those of a distance transform of the whole grid.
 
         Args:
             first: Mask (z, y, x).

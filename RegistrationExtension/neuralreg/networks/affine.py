@@ -21,6 +21,7 @@ class AffineNetwork(nn.Module):
     """An affine correction for a pair, in normalized coordinates, components x y z.
 
     Args:
+        dimension: of the images.
         width: channels of the first layer.
         halvings: layers, each of half the resolution.
     """
@@ -52,7 +53,13 @@ def _pool_volume(values: Tensor, size: int) -> Tensor:
 
 
 class Affine(RegistrationModule):
-    """The motion of `AffineNetwork` as a displacement. dimension: of the images."""
+    """The motion of `AffineNetwork` as a displacement.
+
+    Args:
+        dimension: of the images.
+        width: channels of the first layer.
+        halvings: layers, each of half the resolution.
+    """
 
     output = Output("displacement", "normalized", "xyz")
     affine_motion = True

@@ -27,7 +27,8 @@ class Anatomix(Network):
         levels: halvings.
         start: channels at full resolution.
         outputs: numbers per voxel.
-        norm: "batch", or "instance" with `epsilon`.
+        norm: "batch" or "instance".
+        epsilon: of the instance normalization.
         pooling: "max" or "average".
         rise: "nearest" or "trilinear".
     """

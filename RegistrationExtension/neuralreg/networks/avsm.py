@@ -22,18 +22,19 @@ _FEATURES = ((16, 32, 32), (32, 32, 16))
 
 
 class AVSM(RegistrationModule):
-    """Affine steps, then velocity steps, each seeing what the ones before have made of the pair.
+    """Affine steps, then velocity steps, each given the pair as the ones before have warped it.
 
     Images are (n, 1, z, y, x), or (n, 1, y, x), in 0..1; sizes divide by 2 to the number of its
     levels.
 
     Args:
         dimension: of the images.
-        affine_steps: of the same two networks.
-        velocity_steps: of the same two networks.
-        sigmas: of the Gaussians, in samples, whose sum makes a velocity out of a momentum.
-        weights: of the Gaussians, in samples, whose sum makes a velocity out of a momentum.
-        features: of the U-Net.
+        affine_steps: how often the affine network is applied.
+        velocity_steps: how often the velocity network is applied.
+        sigmas: standard deviations, in samples, of the Gaussians whose sum smooths a momentum into
+            a velocity.
+        weights: of these Gaussians.
+        features: of the U-Net, see `UNet`.
     """
 
     output = Output("displacement", "normalized", "xyz")

@@ -25,7 +25,7 @@ def channels_last(values: Tensor) -> Tensor:
 
 
 def single(values: Tensor) -> Tensor:
-    """In float32 what autocast has shortened: positions need more digits than features do."""
+    """Float32 for values that autocast has shortened: positions need more digits than features."""
     return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
 
 

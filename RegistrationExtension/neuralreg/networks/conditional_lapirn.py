@@ -17,7 +17,7 @@ _CODE = 64  # numbers that the smoothness is mapped to
 
 
 class StyledRectifier(nn.Module):
-    """Channels normalized on request, scaled and shifted as the code says, then rectify."""
+    """Channels normalized on request, scaled and shifted by the code, then rectified."""
 
     def __init__(self, channels: int, *, normalize: bool) -> None:
         super().__init__()
@@ -65,6 +65,7 @@ class ConditionalLapIRN(PyramidLevel):
     Args:
         widths: of the coarse, the middle and the fine level: encoder, inner, up, output.
         normalize: whether instances are normalized before they are styled.
+        dimension: of the images.
     """
 
     def __init__(
@@ -88,6 +89,8 @@ class ConditionalLapIRN(PyramidLevel):
         """Displacement (1, d, z, y, x), fixed to moving, normalized, components x y z.
 
         Args:
+            fixed: (1, 1, z, y, x) in 0..1.
+            moving: like `fixed`.
             smoothness: 0 (follows every detail, may fold) to 1 (stiff).
         """
         return self.predict(fixed, moving, code=fixed.new_full((1, 1), smoothness)).field

@@ -21,18 +21,42 @@ _REACH_AGAIN = 2  # halves of cells that the second search goes to each side
 
 
 def cells(features: Tensor, cell: tuple[int, ...]) -> Tensor:
-    """Mean feature per cell (c, z, y, x); the last cell of an axis may be smaller."""
+    """Mean feature per cell; the last cell of an axis may be smaller.
+
+    Args:
+        features: (c, z, y, x).
+        cell: samples of a cell, z y x.
+
+    Returns:
+        (c, z', y', x').
+    """
     pool = functional.avg_pool3d if features.dim() == 4 else functional.avg_pool2d
     return pool(features[None], cell, stride=cell, ceil_mode=True, count_include_pad=False)[0]
 
 
 def displacements(reach: tuple[int, ...]) -> Tensor:
-    """All displacements of up to `reach` cells, (labels, d) in array order, as in a cost volume."""
+    """All displacements that are searched.
+
+    Args:
+        reach: cells to each side, z y x.
+
+    Returns:
+        (labels, d) in cells, array order z y x, in the order of the labels of a cost volume.
+    """
     return torch.tensor(list(product(*(range(-r, r + 1) for r in reach)))).float()
 
 
 def cost_volume(fixed: Tensor, moving: Tensor, reach: tuple[int, ...]) -> Tensor:
-    """Smoothed squared feature difference of each cell for each displacement: (labels, z, y, x)."""
+    """Smoothed squared feature difference of each cell for each displacement.
+
+    Args:
+        fixed: features per cell, (c, z, y, x).
+        moving: like `fixed`; its border is repeated.
+        reach: cells to each side, z y x.
+
+    Returns:
+        Costs (labels, z, y, x).
+    """
     spatial = fixed.shape[1:]
     pad = [r for r in reach[::-1] for _ in range(2)]
     wide = functional.pad(moving[None], pad, mode="replicate")[0]
@@ -44,9 +68,16 @@ def cost_volume(fixed: Tensor, moving: Tensor, reach: tuple[int, ...]) -> Tensor
 
 
 def couple(costs: Tensor, reach: tuple[int, ...]) -> Tensor:
-    """Displacement per cell, in cells, (d, z, y, x) in array order: cheap and smooth.
+    """A smooth displacement per cell that costs little.
 
     Alternates between the best label under a quadratic pull to the smooth field, and smoothing.
+
+    Args:
+        costs: see `cost_volume`.
+        reach: cells to each side, z y x.
+
+    Returns:
+        In cells, (d, z, y, x), components in array order z y x.
     """
     d, spatial = len(reach), costs.shape[1:]
     labels = displacements(reach).to(costs).T  # d, L
@@ -67,7 +98,13 @@ def couple(costs: Tensor, reach: tuple[int, ...]) -> Tensor:
 def make_consistent(
     forward: Tensor, backward: Tensor, iterations: int = 15
 ) -> tuple[Tensor, Tensor]:
-    """Both fields (d, z, y, x), array order, in samples, made inverse to each other."""
+    """Both fields, made inverse to each other.
+
+    Args:
+        forward: (d, z, y, x), components z y x, in samples.
+        backward: of the other direction.
+        iterations: how often each is averaged with the inverse of the other.
+    """
     for _ in range(iterations):
         new = tuple(
             0.5 * (a - _sample_ahead(b, a)) for a, b in ((forward, backward), (backward, forward))
@@ -83,7 +120,16 @@ def _sample_ahead(then: Tensor, first: Tensor) -> Tensor:
 
 
 def enlarge(field: Tensor, shape: tuple[int, ...], cell: tuple[int, ...]) -> Tensor:
-    """A field in cells as a field in voxels of a grid of `shape`."""
+    """A field in cells as a field in voxels.
+
+    Args:
+        field: (d, z', y', x'), components z y x, in cells.
+        shape: of the grid of the result, z y x.
+        cell: voxels of a cell, z y x.
+
+    Returns:
+        In voxels, (d, z, y, x), components z y x.
+    """
     index = index_grid(shape, like=field)
     size = torch.tensor(cell[::-1]).to(field)
     at = (index + 0.5) / size - 0.5
@@ -92,7 +138,16 @@ def enlarge(field: Tensor, shape: tuple[int, ...], cell: tuple[int, ...]) -> Ten
 
 
 def search(fixed: Tensor, moving: Tensor, reach: int) -> Tensor:
-    """Displacement per cell, in cells, (d, z, y, x) in array order, from features per cell."""
+    """The displacement of each cell, by costs, coupling and consistency of both directions.
+
+    Args:
+        fixed: features per cell, (c, z, y, x).
+        moving: like `fixed`.
+        reach: cells to each side of an axis with more than one cell.
+
+    Returns:
+        In cells, (d, z, y, x), components in array order z y x.
+    """
     sides = tuple(reach if n > 1 else 0 for n in fixed.shape[1:])
     forward = couple(cost_volume(fixed, moving, sides), sides)
     backward = couple(cost_volume(moving, fixed, sides), sides)
@@ -100,9 +155,10 @@ def search(fixed: Tensor, moving: Tensor, reach: int) -> Tensor:
 
 
 class ConvexSearch(RegistrationModule):
-    """Descriptions compared over a discrete displacement space.
+    """Descriptions compared over a discrete displacement space, in two searches.
 
-    It searches twice: cells find where things went, halves of cells, moved there, the rest.
+    The first finds the displacement of each cell; the second what remains, for halves of cells
+    that were displaced so.
 
     Args:
         describe: makes descriptions whose differences are in the scale of those of MIND-SSC, which

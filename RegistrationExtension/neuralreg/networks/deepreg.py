@@ -65,18 +65,18 @@ class DeepReg(RegistrationModule):
 
 
 class DeepRegUNet(DeepReg):
-    """DeepReg's U-Net on MONAI's RegUNet, which by itself answers from its deepest level only.
+    """DeepReg's U-Net on MONAI's RegUNet, which by itself outputs its deepest level only.
 
     Args:
         dimension: of the images.
-        inputs: channels that it sees in all.
-        outputs: channels that it gives.
-        num_channel_initial: at full resolution.
+        inputs: channels of both images in all.
+        outputs: channels of the output.
+        num_channel_initial: channels at full resolution.
         depth: halvings.
         pooling: whether resolutions are halved by pooling.
         concat_skip: whether skips are concatenated.
-        extract_levels: whose answers are averaged; 0 is full resolution.
-        mode: how coarse ones are enlarged.
+        extract_levels: levels whose outputs are averaged; 0 is full resolution.
+        mode: how coarse outputs are enlarged.
     """
 
     trainable = True
@@ -116,10 +116,10 @@ class LocalNet(DeepReg):
 
     Args:
         dimension: of the images.
-        inputs: channels that it sees in all.
-        outputs: channels that it gives.
-        num_channel_initial: at full resolution.
-        extract_levels: whose answers are averaged; 0 is full resolution.
+        inputs: channels of both images in all.
+        outputs: channels of the output.
+        num_channel_initial: channels at full resolution.
+        extract_levels: levels whose outputs are averaged; 0 is full resolution.
         depth: halvings; the largest of extract_levels unless given.
         pooling: whether resolutions are halved by pooling.
         concat_skip: whether skips are concatenated.
@@ -161,7 +161,16 @@ class LocalNet(DeepReg):
 
 
 class GlobalNet(DeepReg):
-    """GlobalNet: an affine motion, for images of one shape (z y x)."""
+    """GlobalNet: an affine motion, for images of one shape.
+
+    Args:
+        shape: samples z y x.
+        inputs: channels of both images in all.
+        num_channel_initial: channels at full resolution.
+        depth: halvings.
+        pooling: whether resolutions are halved by pooling.
+        concat_skip: whether skips are concatenated.
+    """
 
     trainable = True
     affine_motion = True

@@ -28,7 +28,7 @@ class Descriptor(nn.Module):
     Args:
         dimension: of the images.
         widths: channels per level.
-        extra: numbers beside MIND's own.
+        extra: numbers per sample in addition to those of MIND.
     """
 
     def __init__(

@@ -33,6 +33,8 @@ class DIRAC(ConditionalLapIRN):
         """Displacement (1, 3, z, y, x), fixed to moving, normalized, components x y z.
 
         Args:
+            fixed: (1, 1, z, y, x) in 0..1.
+            moving: like `fixed`.
             smoothness: 0 (follows every detail, may fold) to 1 (stiff).
         """
         return super().forward(fixed, moving, smoothness=smoothness)
@@ -55,14 +57,20 @@ class DIRAC(ConditionalLapIRN):
 
 
 def absent(fixed_to_moving: Tensor, moving_to_fixed: Tensor, foreground: Tensor) -> Tensor:
-    """Where the fixed image shows what the moving image does not have: (1, 1, z, y, x), bool.
+    """Where the fixed image shows what the moving image does not have.
 
-    The authors take the displacements to the resolution of the image first, and so do the numbers
-    of samples below count.
+    The path to the moving image and back misses its start by more than elsewhere. The authors
+    resample the displacements to the resolution of the image first, and so do the numbers of
+    samples below count.
 
-    The way there and back misses its start by more than elsewhere. Both displacements are
-    (1, 3, z, y, x), normalized, components x y z; foreground (1, 1, z, y, x) is where the fixed
-    image has tissue, and decides what is usual.
+    Args:
+        fixed_to_moving: (1, 3, z, y, x), normalized, components x y z.
+        moving_to_fixed: like `fixed_to_moving`.
+        foreground: (1, 1, z, y, x), where the fixed image has tissue; decides what is usual.
+
+    Returns:
+        Truth values (1, 1, z, y, x).
+
     Source: as above: the error, smoothed by two means over 5 samples along each axis, against its
     mean over the foreground plus a margin.
     """

@@ -51,9 +51,17 @@ class DIRNet(RegistrationModule):
 
 
 def interpolate_spline(control: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """The cubic B-spline with these coefficients, at all samples of an array of `shape`.
+    """The cubic B-spline with given coefficients, at all samples of an array.
 
-    Control points are in the middle of equal parts of the array; the outer ones go on forever.
+    Control points are in the middle of equal parts of the array; the outer ones are repeated
+    beyond it.
+
+    Args:
+        control: coefficients (n, c, z', y', x').
+        shape: of the array, z y x.
+
+    Returns:
+        (n, c, z, y, x).
     """
     for axis, samples in enumerate(shape, start=2):
         weights = _weights(samples, control.shape[axis]).to(control)

@@ -37,6 +37,7 @@ class LapIRN(PyramidLevel):
     Args:
         start_channel: the authors' unit of width; all layers have four times as many.
         diffeomorphic: whether the levels add up a velocity, which is then integrated.
+        dimension: of the images.
     """
 
     def __init__(

@@ -25,8 +25,11 @@ class LargeKernel(nn.Module):
     """A large kernel, a small one, a single one and the input, summed: one merged convolution.
 
     Args:
-        parallel: whether the kernels stay three and are summed at each use, as in training: a step
-            moves them otherwise than their sum.
+        channels: in and out.
+        kernel: samples along each axis of the large kernel.
+        dimension: of the images.
+        parallel: whether the kernels stay three and are summed at each use, as in training: an
+            optimizer step changes them differently from their sum.
     """
 
     def __init__(self, channels: int, kernel: int, dimension: int, parallel: bool = False) -> None:
@@ -99,9 +102,10 @@ class LKUNet(SYMNetUNet):
     Images are (1, 1, z, y, x), or (1, 1, y, x), in 0..1; sizes divide by 16.
 
     Args:
-        start_channel: at full resolution.
+        start_channel: channels at full resolution.
         kernel: samples along each axis of the large kernels.
-        diffeomorphic: whether the answer is a velocity, which is then integrated.
+        dimension: of the images.
+        diffeomorphic: whether the output is a velocity, which is then integrated.
         parallel: see `LargeKernel`.
     """
 

@@ -1,8 +1,8 @@
-"""What all networks share: what their numbers mean, which sizes they take, and what else they can.
+"""What all networks share: what their output means, which sizes they take, and what else they can.
 
-A new architecture is one file beside this one: a class that extends `RegistrationModule`, named
+A new architecture is one file in this folder: a class that extends `RegistrationModule`, named
 `build` at the end of the file. A card whose `architecture` is the name of the file registers with
-it, and a configuration of a training names it as a backbone, with the options of its `__init__`.
+it, and a training configuration names it as a backbone, with the options of its `__init__`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Output:
     """What the numbers of a network mean.
 
     Attributes:
-        kind: "displacement"; "coordinates", where each sample leads to.
+        kind: "displacement"; "coordinates", the position that each sample is mapped to.
         unit: "voxel"; "normalized", -1..1 between the outer sample centers; "unit", 0..1 between
             them.
         order: of the components, "xyz" or as the axes of the array.
@@ -34,7 +34,15 @@ class Output:
 
 
 def to_voxels(values: Tensor, meaning: Output) -> Tensor:
-    """The displacement in voxels x y z, (n, d, z, y, x), that a network's output means."""
+    """The displacement in voxels that a network's output means.
+
+    Args:
+        values: (n, d, z, y, x), on the grid of the images.
+        meaning: of the values.
+
+    Returns:
+        (n, d, z, y, x), components x y z.
+    """
     values = values.flip(1) if meaning.order == "zyx" else values
     if meaning.unit == "voxel":
         return values - _index(values) if meaning.kind == "coordinates" else values
@@ -47,7 +55,15 @@ def to_voxels(values: Tensor, meaning: Output) -> Tensor:
 
 
 def to_normalized(values: Tensor, meaning: Output) -> Tensor:
-    """The normalized displacement x y z, (n, d, z, y, x), that a network's output means."""
+    """The normalized displacement that a network's output means.
+
+    Args:
+        values: (n, d, z, y, x), on the grid of the images.
+        meaning: of the values.
+
+    Returns:
+        (n, d, z, y, x), components x y z.
+    """
     if meaning.unit == "voxel":
         return from_voxels(to_voxels(values, meaning))
     values = values.flip(1) if meaning.order == "zyx" else values
@@ -69,7 +85,11 @@ class Network(nn.Module):
     def adapt_weights(self, weights: Mapping[str, Any]) -> Mapping[str, Any]:
         """The tensors of a file under the names and in the shapes of this network.
 
-        What cannot be placed is left for strict loading to name.
+        Args:
+            weights: by the names that the file has.
+
+        Returns:
+            The tensors to load. What cannot be placed is kept, so that strict loading names it.
         """
         return weights
 
@@ -81,19 +101,19 @@ class Network(nn.Module):
 
 
 class RegistrationModule(Network):
-    """A network that sees two images and gives where the samples of the fixed one lead to.
+    """A network that takes two images and gives where the samples of the fixed one are mapped to.
 
     `forward(fixed, moving, **options)` takes images (n, 1, z, y, x), or (n, 1, y, x) in 2D, and
     gives (n, d, z, y, x) at the same resolution.
 
     Attributes:
         output: what its numbers mean.
-        divisor: of all sizes that it takes.
-        smallest: number of samples along an axis.
-        affine_motion: whether all that it gives are affine motions.
-        levels: how many levels, from coarse to fine, `use_levels` chooses from; 0 for one that
-            cannot.
-        dimensions: of the images that it is for.
+        divisor: all sizes must be multiples of it.
+        smallest: least number of samples along an axis.
+        affine_motion: whether all its displacements are affine motions.
+        levels: how many levels, from coarse to fine, `use_levels` chooses from; 0 for a network
+            without that choice.
+        dimensions: numbers of axes that it is for.
         trainable: whether trainings can name it as a backbone.
         training_defaults: options that trainings give it where a configuration does not.
     """
@@ -108,9 +128,15 @@ class RegistrationModule(Network):
     training_defaults: ClassVar[Mapping[str, Any]] = {}
 
     def fields(self, fixed: Tensor, moving: Tensor, **options: float) -> list[Tensor] | None:
-        """Several displacements in the order in which points pass; None where there is one only.
+        """Several displacements in the order in which points pass; None where there is only one.
 
-        Normalized, components x y z, (n, d, z, y, x), each of any resolution.
+        Args:
+            fixed: as for `forward`.
+            moving: as for `forward`.
+            options: as for `forward`.
+
+        Returns:
+            Each (n, d, z, y, x), of any resolution, normalized, components x y z.
         """
         return None
 
@@ -126,19 +152,26 @@ class RegistrationModule(Network):
         shape: tuple[int, ...],
         **options: float,
     ) -> dict[str, Tensor]:
-        """What else the network finds about a pair, by name.
+        """What else the network computes about a pair, by name.
 
         Args:
             fixed: as for `forward`.
             moving: as for `forward`.
             output: of `forward` for the same images.
-            shape: z y x of the maps, (n, 1, z, y, x).
+            shape: z y x of the maps.
             options: as for `forward`.
+
+        Returns:
+            Maps (n, 1, z, y, x).
         """
         return {}
 
     def use_levels(self, count: int | None) -> None:
-        """Let only the `count` coarsest levels add to the answer; None: all of them."""
+        """Let only the coarsest levels contribute to the output.
+
+        Args:
+            count: number of levels; None for all of them.
+        """
 
 
 class PlainModule(RegistrationModule):
@@ -151,6 +184,6 @@ class PlainModule(RegistrationModule):
         self.module = module
 
     def forward(self, *images: Tensor, **options: float) -> Tensor:
-        """What the module gives."""
+        """The output of the module."""
         output: Tensor = self.module(*images, **options)
         return output

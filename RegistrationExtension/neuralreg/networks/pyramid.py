@@ -27,7 +27,8 @@ _BLOCKS = 5
 
 
 class Widths(NamedTuple):
-    """Channels of a level: at its own resolution, at half of it, after going up, of the answer."""
+    """Channels of a level: at its own resolution, at half of it, after upsampling, of the
+    output."""
 
     encoder: int
     inner: int
@@ -58,9 +59,10 @@ class PyramidLevel(RegistrationModule):
 
     Args:
         dimension: of the images.
+        widths: channels of the level.
         block: makes a residual block for a number of channels; it is called with its input and with
             the `code` that `predict` got.
-        coarser: None for the coarsest level.
+        coarser: the next coarser level; None for the coarsest one.
     """
 
     output = Output("displacement", "normalized", "xyz")
@@ -99,7 +101,11 @@ class PyramidLevel(RegistrationModule):
             nn.init.zeros_(cast("Tensor", last.weight))  # it begins by adding nothing
 
     def use_levels(self, count: int | None) -> None:
-        """Let the `count` coarsest levels answer, and the finer ones pass that on; None: all."""
+        """Let the coarsest levels make the output, and the finer ones pass it on.
+
+        Args:
+            count: number of levels; None for all.
+        """
         for part in self.modules():
             if isinstance(part, PyramidLevel):
                 part.skipped = count is not None and part.levels > max(count, 1)
@@ -107,9 +113,12 @@ class PyramidLevel(RegistrationModule):
     def predict(
         self, fixed: Tensor, moving: Tensor, *, code: Tensor | None = None, velocity: bool = False
     ) -> LevelOutput:
-        """What this level and the coarser ones predict for two images (n, 1, z, y, x).
+        """What this level and the coarser ones predict for a pair.
 
         Args:
+            fixed: (n, 1, z, y, x).
+            moving: like `fixed`.
+            code: passed to the residual blocks.
             velocity: whether the field is a velocity, to be integrated wherever it displaces.
         """
         if self.levels == 1:

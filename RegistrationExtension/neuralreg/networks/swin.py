@@ -21,7 +21,7 @@ Triple = tuple[int, int, int]
 
 
 class Stage(NamedTuple):
-    """What the stages of a transformer may differ in."""
+    """One stage of a transformer."""
 
     width: int
     blocks: int

@@ -42,7 +42,8 @@ class SYMNet(SYMNetUNet):
     Images are (1, 1, z, y, x), or (1, 1, y, x), in 0..1; sizes divide by 16.
 
     Args:
-        start_channel: at full resolution.
+        start_channel: channels at full resolution.
+        dimension: of the images.
     """
 
     output = Output("displacement", "voxel", "xyz")

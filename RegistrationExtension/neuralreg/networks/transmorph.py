@@ -54,10 +54,10 @@ class TransMorph(RegistrationModule):
 
     Args:
         width: channels of the first stage; 96 is the authors' base model, 48 their small one.
-        depths: blocks and attention heads per stage.
-        heads: blocks and attention heads per stage.
+        depths: blocks per stage.
+        heads: attention heads per stage.
         window: samples z y x at a fourth of the resolution.
-        head: channels before the answer.
+        head: channels before the output.
     """
 
     output = Output("displacement", "voxel", "zyx")

@@ -35,6 +35,7 @@ class UNet(nn.Module):
     `outputs` is the number of channels that come out.
 
     Args:
+        dimension: of the images.
         inputs: channels.
         features: of the encoder and of the decoder, one number per convolution; what the decoder
             has more than the encoder follows at the highest resolution.

@@ -1,4 +1,4 @@
-"""VoxelMorph: a U-Net whose answer is a displacement, or a velocity that is integrated.
+"""VoxelMorph: a U-Net whose output is a displacement, or a velocity that is integrated.
 
 Source: Balakrishnan et al. 2019, doi:10.1109/TMI.2019.2897538; Dalca et al. 2019,
 doi:10.1016/j.media.2019.07.006 (diffeomorphic).
@@ -32,10 +32,11 @@ class VoxelMorph(RegistrationModule):
     Images are (1, 1, z, y, x), or (1, 1, y, x), in 0..1; sizes divide by 2 to the number of levels.
 
     Args:
+        dimension: of the images.
         features: of encoder and decoder.
         per_level: convolutions per level.
         int_steps: squarings; 0 for a plain displacement.
-        int_downsize: how much coarser the velocity is integrated.
+        int_downsize: by how much the velocity is coarser than the images while it is integrated.
         half_res: whether the U-Net already ends at half of the resolution.
 
     Raises:

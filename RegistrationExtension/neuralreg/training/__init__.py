@@ -1,9 +1,13 @@
 """Training of registration networks: from a configuration, or from Python.
 
+A loss of your own::
+
     from neuralreg.training import register_loss
 
     @register_loss("image", "my_loss")
     def my_loss(fixed, warped, *, weight=None, sharpness: float = 2.0): ...
+
+A run::
 
     from neuralreg.training import Run, read_configuration
 

@@ -34,7 +34,14 @@ _FROM_DEEPREG = {"train"}  # a key that only DeepReg's files have at the top
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong. where: file and line. key: dotted."""
+    """One error in a configuration.
+
+    Attributes:
+        where: file and line.
+        key: dotted.
+        got: what was given.
+        wanted: what is allowed.
+    """
 
     where: str
     key: str
@@ -47,17 +54,17 @@ class Problem:
 
 
 def read_configuration(files: Sequence[str | Path], overrides: Sequence[str] = ()) -> Configuration:
-    """The configuration that some files make together; its `source` holds the plain values.
+    """The configuration that several files make together; its `source` holds the plain values.
 
     Args:
         files: merged from left to right, the last one wins; lists are replaced as a whole.
         overrides: "key.of.something=value", merged last.
 
     Returns:
-        The configuration, with what `model.start_from` brings.
+        The configuration, with what `model.start_from` adds.
 
     Raises:
-        UnreadableFile: a file is missing, or no YAML.
+        UnreadableFile: a file is missing, or is not YAML.
         InvalidOption: with all problems: file, line, key, what was given, what is allowed.
         IncompatibleModel: a training cannot start from the model that is named.
         WeightsUnavailable: its weights are not on this machine.
@@ -83,7 +90,11 @@ def merge_files(
 ) -> tuple[dict[str, Any], dict[Path_, str]]:
     """The merged values, and where each key was last given.
 
-    A file or override that says what to start from takes away the networks of those before it.
+    A file or override with `start_from` removes the networks of those before it.
+
+    Args:
+        files: as for `read_configuration`.
+        overrides: as for `read_configuration`.
     """
     parts, lines = [], {}
     for file in map(Path, files):

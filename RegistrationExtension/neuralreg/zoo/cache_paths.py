@@ -1,4 +1,4 @@
-"""Where cards and weights lie on this machine."""
+"""Where cards and weights are stored on this machine."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from neuralreg.resources import resource_folders
 
 
 def cards_folders() -> list[Path]:
-    """Where cards lie: with the package, with the extension, and the user's own."""
+    """The existing folders with cards: of the package, of the extension, and the user's own."""
     return [folder for folder in (*resource_folders("Models"), own_folder()) if folder.is_dir()]
 
 
 def own_folder() -> Path:
-    """Where a user's own cards and weights lie: NEURALREG_MODELS, else beside the downloads."""
+    """The folder of a user's own cards and weights: NEURALREG_MODELS, else one in the cache."""
     own = os.environ.get("NEURALREG_MODELS")
     return Path(own) if own else cache_folder() / "own"
 
 
 def cache_folder() -> Path:
-    """Where downloaded weights lie: NEURALREG_CACHE, else the user's cache for this program."""
+    """The folder of downloaded weights: NEURALREG_CACHE, else the user's cache for this program."""
     from platformdirs import user_cache_dir
 
     own = os.environ.get("NEURALREG_CACHE")

@@ -1,4 +1,4 @@
-"""The record that tells everything about a model before it is loaded."""
+"""The record that describes a model before it is loaded."""
 
 from __future__ import annotations
 
@@ -19,25 +19,28 @@ class FrozenRecord(BaseModel):
 
 
 class Input(FrozenRecord):
-    """What a model wants to see. Lists over axes are z y x, as in the array.
+    """What a model takes as input. Lists over axes are z y x, as in the array.
 
     Attributes:
-        dimensions: of the images.
+        dimensions: numbers of axes of the images that it is for.
         space: "fixed", the field of view of the fixed image in cubic voxels, as many as
             `most_samples` allows; "whole", that field of view in `shape` samples, whatever their
-            spacing; "placed", a grid of `shape` and `spacing_mm` whose sample `center` lies on the
+            spacing; "placed", a grid of `shape` and `spacing_mm` whose sample `center` is at the
             center of mass of the fixed intensities.
-        spread_mm: how far the brains of the training lie around their center along the array's
-            axes, as a standard deviation of their voxels. A placed grid is stretched towards it,
-            half-way (the spread of one brain also depends on its mask and shape) and by no more
-            than a quarter: it stands for the scaling part of the affine alignment to a template
-            that the training images had.
+        most_samples: of a "fixed" grid, in all.
+        shape: samples of a "whole" or "placed" grid.
+        spacing_mm: of a "placed" grid.
+        center: index of the sample of a "placed" grid that is put on the center of mass.
+        spread_mm: standard deviation of the voxels of the training brains around their center,
+            along the array's axes. A placed grid is stretched towards it, half-way (the spread of
+            one brain also depends on its mask and shape) and by no more than a quarter: it stands
+            for the scaling part of the affine alignment to a template that the training images had.
         orientation: where the axes of the array lead to, such as "LIA"; that of the fixed image if
             absent.
-        intensity: the rule that brings values to the model's range, see
+        intensity: how values are scaled to the model's range, see
             `neuralreg.registration.preprocess`.
         content: "brain" for heads whose skull was removed, "any" for everything.
-        channels: images of one person side by side; they are given as the channels of one image.
+        channels: number of images of one person that are given as the channels of one image.
     """
 
     dimensions: tuple[Literal[2, 3], ...]
@@ -81,7 +84,15 @@ class Output(FrozenRecord):
 
 
 class RunOption(FrozenRecord):
-    """A number that may be chosen for each run, such as the smoothness of the field."""
+    """A number that may be chosen for each run, such as the smoothness of the field.
+
+    Attributes:
+        title: for a label in a panel.
+        meaning: what lower and higher values do.
+        default: unless chosen otherwise.
+        minimum: lowest value.
+        maximum: highest value.
+    """
 
     title: str
     meaning: str
@@ -116,18 +127,20 @@ class Weights(FrozenRecord):
 class Fitting(FrozenRecord):
     """The loss by which the weights are fitted to one pair (instance optimization).
 
-    As close as these parts come to what the network was trained by.
+    As close as these parts come to the training loss of the network.
 
     Attributes:
         similarity: "lncc", squared, in cubes of `size` voxels; "lncc_icon", signed, in Gaussian
             windows; "mind"; "ssd".
-        scales: how many resolutions lncc looks at, each counts half of the one before, in windows
-            two smaller.
-        regularity: of the map there and back, "icon" or "gradicon"; of the displacement in voxels,
-            "diffusion" or "bending".
+        size: of the cubes of "lncc", in voxels.
+        scales: number of resolutions for "lncc", each with half the weight of the one before, in
+            windows two voxels smaller.
+        regularity: of the map to the moving image and back, "icon" or "gradicon"; of the
+            displacement in voxels, "diffusion" or "bending".
         weight: of the regularity, times the run option `per`, if any.
+        per: name of the run option that scales `weight`.
         both: whether the loss is that of both directions.
-        rate: of Adam.
+        rate: learning rate of Adam.
     """
 
     similarity: Literal["lncc", "lncc_icon", "mind", "ssd"] = "lncc"
@@ -150,13 +163,26 @@ class ModelCard(FrozenRecord):
     """One model: a JSON file in Resources/Models, checked by this schema.
 
     Attributes:
-        architecture: a file of neuralreg.networks, or a name registered by `register_architecture`;
-            arguments go to its `build`.
+        name: by which `register(..., model=name)` and the command line find it.
+        title: for lists.
+        architecture: a file of neuralreg.networks, or a name registered by `register_architecture`.
+        arguments: of its `build`.
+        input: what it takes.
+        output: what its numbers mean.
         options: what may be chosen for each run.
-        refinement: the similarity that suits the model's answer; none forbids refining.
+        weights: where they come from; none for a model without weights.
+        license: of the weights.
+        citation: with DOI.
+        training_data: which images it was trained on.
+        modalities: of the images that it is for; "any" for all.
+        anatomies: of the images that it is for; "any" for all.
+        intended_use: what it is for.
+        limits: what it is not for.
+        refinement: the similarity that suits the model's result; none forbids refining.
         fitting: how its weights are fitted to one pair; none forbids that.
-        auto_rank: where the choice "auto" puts the model among those that suit a pair, the lowest
-            first; it takes none without.
+        auto_rank: rank among the models that suit a pair for the choice "auto", the lowest first;
+            models without a rank are not chosen.
+        measured: figures by name, as text.
     """
 
     name: str = Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)?$")

@@ -23,17 +23,17 @@ _ABANDONED_S = 120  # a running download writes more often than that
 
 
 def download_file(url: str, path: Path, check: Callable[[Path], None], progress: Progress) -> Path:
-    """`path`, after the file at `url` was put there: resumed, several times if it must be.
+    """The file at a URL, downloaded to `path`; an interrupted transfer is resumed, several times.
 
     Args:
         url: of the file.
-        path: where it goes; a file that is there already stays.
-        check: raises when the file is not the right one; it never gets the name then.
-        progress: gets the share and the megabytes so far.
+        path: where it goes; a file that exists already is kept.
+        check: raises when the file is not the right one, which then never gets its name.
+        progress: gets the fraction and the megabytes so far.
 
     Raises:
-        WeightsUnavailable: the server does not give it.
-        UnwritableOutput: the disk does not take it.
+        WeightsUnavailable: the server does not provide it.
+        UnwritableOutput: it cannot be written.
     """
     import requests
 

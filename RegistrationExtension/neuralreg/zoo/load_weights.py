@@ -1,4 +1,4 @@
-"""Weights from a file into a network, without running anything that the file may hold."""
+"""Weights from a file into a network, without running anything that the file may contain."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ def state_of(path: Path, format: str = "state_dict") -> dict[str, Tensor]:
     """The tensors of a file by name, on the CPU.
 
     Args:
+        path: the file.
         format: "state_dict", what torch.save made, read with `weights_only`; or "safetensors".
 
     Raises:
-        IncompatibleModel: a file that is truncated, would run code, is a zip bomb, or holds
-            something else than finite tensors.
+        IncompatibleModel: a file that is truncated, would run code, is a zip bomb, or contains
+            anything else than finite tensors.
     """
     content = _safetensors(path) if format == "safetensors" else _read_state_dict(path)
     for key in _NESTED:
@@ -40,7 +41,12 @@ def state_of(path: Path, format: str = "state_dict") -> dict[str, Tensor]:
 
 
 def fill_weights(network: nn.Module, state: Mapping[str, Tensor], where: str) -> nn.Module:
-    """The network with the weights, every one of them, ready to predict.
+    """The network with all of its weights, ready to predict.
+
+    Args:
+        network: without its weights; it is changed.
+        state: tensors by name.
+        where: for messages: the file.
 
     Raises:
         IncompatibleModel: a tensor is missing, left over, or of another shape.
@@ -58,9 +64,13 @@ def fill_weights(network: nn.Module, state: Mapping[str, Tensor], where: str) ->
 
 
 def program_of(path: Path, format: str) -> Any:
-    """A network that was saved whole: "torchscript", or "exported" by torch.export.
+    """A network that was saved as a program.
 
     Such a file is a program for torch's own machine; it cannot run Python.
+
+    Args:
+        path: the file.
+        format: "torchscript", or "exported" by torch.export.
 
     Raises:
         IncompatibleModel: it cannot be read.

@@ -1,4 +1,4 @@
-"""What the engine asks of a model, and the networks of the cards behind it."""
+"""The interface of a model to the engine, and the networks behind the cards."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class RegistrationNetwork(Protocol):
     """A model that aligns two images on one grid.
 
     Attributes:
-        card: says which grid, which intensities, and what the output means.
+        card: gives the grid, the intensities, and the meaning of the output.
     """
 
     card: ModelCard
 
     def predict(self, fixed: Tensor, moving: Tensor, **options: float) -> Tensor:
-        """The raw output for one pair, as the card names it.
+        """The raw output for one pair, as the card describes it.
 
         Args:
             fixed: (c, z, y, x) on the grid of the card.
@@ -52,7 +52,7 @@ class RegistrationNetwork(Protocol):
 
 @runtime_checkable
 class MappingNetwork(Protocol):
-    """A model that finds more about a pair than where points go, such as what is absent."""
+    """A model that computes more about a pair than a deformation, such as what is absent."""
 
     def maps(
         self,
@@ -62,18 +62,29 @@ class MappingNetwork(Protocol):
         shape: tuple[int, ...],
         **options: float,
     ) -> dict[str, Tensor]:
-        """Maps by name, (z, y, x) of that shape. output: of `predict` for the same images."""
+        """Maps by name.
+
+        Args:
+            fixed: as for `predict`.
+            moving: as for `predict`.
+            output: of `predict` for the same images.
+            shape: of the maps, z y x.
+            options: those of the card.
+
+        Returns:
+            Maps (z, y, x).
+        """
         ...
 
 
 class LoadedNetwork:
-    """A torch module behind a card.
+    """A torch module with its card.
 
     Args:
-        card: what the module wants to see and what its numbers mean.
+        card: what the module takes and what its numbers mean.
         module: called with fixed and moving (1, c, z, y, x) and the options.
-        device: where it is.
-        precision: "float32", or a shorter type that torch chooses for what it suits (autocast).
+        device: of the module.
+        precision: "float32", or a shorter type that autocast uses where it suits.
     """
 
     def __init__(
@@ -113,10 +124,17 @@ class LoadedNetwork:
         shape: tuple[int, ...],
         **options: float,
     ) -> dict[str, Tensor]:
-        """What else the network finds about a pair, by name: (z, y, x) of that shape.
+        """What else the network computes about a pair, by name.
 
         Args:
+            fixed: as for `predict`.
+            moving: as for `predict`.
             output: of `predict` for the same images.
+            shape: of the maps, z y x.
+            options: those of the card.
+
+        Returns:
+            Maps (z, y, x); empty for a network without any.
         """
         first, second, result = self._batches(fixed, moving, output)
         maps = self.module.maps(first, second, result, shape, **options)
@@ -127,10 +145,17 @@ class LoadedNetwork:
 
 
 def describe_by(module: Any, device: torch.device, *, weighted: bool) -> Describe:
-    """What the search compares: an image (1, 1, z, y, x) to descriptions (1, f, z, y, x).
+    """The function by which the search compares images.
 
-    As the module gives them when weighted; else at a common length: the mean squared difference of
-    two is a quarter of that of unit vectors, which is about what descriptors such as MIND give.
+    Args:
+        module: (1, 1, z, y, x) to descriptions (1, f, z', y', x').
+        device: of the module.
+        weighted: whether descriptions are used as the module gives them. Else they are scaled to a
+            common length: the mean squared difference of two is a quarter of that of unit vectors,
+            about what descriptors such as MIND give.
+
+    Returns:
+        A function from an image (1, 1, z, y, x) to descriptions (1, f, z', y', x').
     """
 
     @torch.no_grad()
@@ -197,6 +222,10 @@ def _affine_field(values: Tensor, order: str, grid: Grid) -> DisplacementField:
 
 def run_options(card: ModelCard, options: Mapping[str, float] | None) -> dict[str, float]:
     """All options of a run: those given, the card's defaults for the rest.
+
+    Args:
+        card: of the model.
+        options: values by name; none is as good as empty.
 
     Raises:
         InvalidOption: a name that the card does not have or a value outside of its range.

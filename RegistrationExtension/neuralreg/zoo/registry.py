@@ -92,7 +92,7 @@ def _cards() -> dict[str, ModelCard]:
 
 
 def broken_cards() -> list[IncompatibleModel]:
-    """What is wrong with the user's own cards that are not in the list."""
+    """The errors of the user's own cards that are not in the list."""
     _cards()
     return list(_broken.values())
 
@@ -100,9 +100,11 @@ def broken_cards() -> list[IncompatibleModel]:
 def list_models(
     *, modality: str | None = None, anatomy: str | None = None, available: bool = False
 ) -> list[ModelCard]:
-    """Cards of all models, or of those for a modality or anatomy ("any" fits everything).
+    """Cards of all models, or of those for a modality or anatomy.
 
     Args:
+        modality: such as "MR" or "CT"; a card for "any" fits every one.
+        anatomy: such as "brain"; a card for "any" fits every one.
         available: only those whose weights are on this machine, or that need none.
     """
 
@@ -139,10 +141,13 @@ def model_card(name: str) -> ModelCard:
 
 
 def register_model(network: RegistrationNetwork) -> None:
-    """Offer a network of one's own under the name on its card, until the program ends.
+    """Offer a network of your own under the name on its card, until the program ends.
+
+    Args:
+        network: with a card and `predict`; it replaces an earlier one of yours with that name.
 
     Raises:
-        InvalidOption: a model of another origin has that name.
+        InvalidOption: a model of the list has that name.
     """
     name = network.card.name
     if name in _cards() and name not in _own_networks:
@@ -151,7 +156,12 @@ def register_model(network: RegistrationNetwork) -> None:
 
 
 def register_architecture(name: str, build: Callable[..., Any]) -> None:
-    """Let cards name an architecture of one's own; `build` takes the card's arguments."""
+    """Let cards name an architecture of your own, until the program ends.
+
+    Args:
+        name: as a card's `architecture`.
+        build: makes the network from the arguments of a card.
+    """
     _own_architectures[name] = build
 
 
@@ -166,11 +176,15 @@ def load_model(
     """A model by name, ready to predict. It stays in memory: the second call costs nothing.
 
     Args:
+        name: of a card.
+        device: "auto", or a device as torch names it.
+        precision: "float32", "bfloat16" or "float16" (autocast).
         cache: folder of downloaded weights, if not the usual one. Nothing is downloaded.
+        progress: gets a fraction and a message.
 
     Raises:
         IncompatibleModel: an unknown name, an unknown architecture or weights that do not fit.
-        WeightsUnavailable: they are not here.
+        WeightsUnavailable: they are not on this machine.
         ChecksumMismatch: they are not the ones that the card names.
         DeviceUnavailable: there is no such device.
     """
@@ -190,9 +204,16 @@ def load_model(
 def load_card(
     card: ModelCard, cache: Path | None = None, device: str = "auto", precision: str = "float32"
 ) -> RegistrationNetwork:
-    """The model of a card that need not be in the list; `cache` is where its weights lie.
+    """The model of a card that need not be in the list.
 
-    Raises what `load_model` raises.
+    Args:
+        card: of the model.
+        cache: folder of the weights, if not the usual one.
+        device: as for `load_model`.
+        precision: as for `load_model`.
+
+    Raises:
+        IncompatibleModel, WeightsUnavailable, ChecksumMismatch, DeviceUnavailable: as `load_model`.
     """
     from neuralreg.devices import choose_device
     from neuralreg.networks.convex import ConvexSearch
@@ -238,7 +259,7 @@ def architecture_names() -> list[str]:
 def find_architecture(
     name: str, *, beside: Path | None = None, where: str = ""
 ) -> Callable[..., Any]:
-    """What builds the networks of an architecture.
+    """The builder of the networks of an architecture.
 
     Args:
         name: of a file, or given to `register_architecture`.

@@ -1,4 +1,4 @@
-"""Networks of a user's own: a card beside its weights, a saved program, or a file of Python."""
+"""Networks of a user's own: a card with its weights, a saved program, or a file of Python."""
 
 from __future__ import annotations
 
@@ -25,11 +25,17 @@ _SIZE = 48
 def import_card(path: Path) -> ModelCard:
     """The card in a file, after it and what it needs were checked and copied to the user's models.
 
-    Beside the card may lie its weights and, named as its architecture, a Python file whose `build`
-    makes the network: that file is run, as any program of yours is.
+    The folder of the card may hold its weights and, named as its architecture, a Python file whose
+    `build` makes the network: that file is run, as any program of yours is.
 
-    Raises IncompatibleModel for a card or weights that do not fit, or a network whose answer to a
-    known shift is not what the card says; WeightsUnavailable, ChecksumMismatch.
+    Args:
+        path: the card, a JSON file of any name.
+
+    Raises:
+        IncompatibleModel: the card or the weights do not fit, or the network's output for a known
+            shift is not what the card describes.
+        WeightsUnavailable: the weights that the card names are missing.
+        ChecksumMismatch: they are not the ones that the card names.
     """
     card = read_card(path)
     files = [path]
@@ -46,14 +52,15 @@ def import_card(path: Path) -> ModelCard:
 
 
 def answer_to_a_shift(card: ModelCard, folder: Path) -> float:
-    """How a network answers to a moving image that is its fixed image, shifted: 1 is just so.
+    """The fraction of a known shift that a network recovers, in the axis where it is worst.
 
-    The share of the known shift that the mean answer shows, along each axis at its worst: about 1
-    for a network that registers and whose card is right, -1 for a wrong direction, 0 for a network
-    that does not answer or a wrong axis.
+    The moving image is the fixed image, shifted along one axis at a time. About 1 for a network
+    that registers and whose card is right, -1 for a wrong direction, 0 for a network that does not
+    respond or a wrong axis.
 
     Args:
-        folder: where the weights lie.
+        card: of the network.
+        folder: of the weights.
     """
     network = load_card(card, folder)
     d = card.input.dimensions[-1]

@@ -1,4 +1,4 @@
-"""The files that networks need: where they lie, how they come, and that they are the right ones."""
+"""The files that networks need: where they are, downloading and checking them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,12 @@ _RECORD = "first-downloads.json"
 
 
 def path_of(card: ModelCard, cache: Path | None = None) -> Path | None:
-    """Where the weights of a model lie on this machine; None if they do not."""
+    """The path of the weights of a model on this machine; None if they are missing or not needed.
+
+    Args:
+        card: of the model.
+        cache: folder of downloaded weights, if not the usual one.
+    """
     if card.weights is None:
         return None
     folders = [*reversed(cards_folders()), cache or cache_folder()]  # a card of the user's is first
@@ -34,8 +39,14 @@ def is_available(card: ModelCard, cache: Path | None = None) -> bool:
 
 
 def is_downloaded(card: ModelCard, cache: Path | None = None) -> bool:
-    """Whether the weights lie in the cache, from which `remove` takes them: not those that came
-    with the program or lie beside a card of the user's own."""
+    """Whether the weights are in the cache, from which `remove` deletes them.
+
+    Weights that came with the program or with a card of the user's own are not.
+
+    Args:
+        card: of the model.
+        cache: folder of downloaded weights, if not the usual one.
+    """
     path = path_of(card, cache)
     return path is not None and path.parent == (cache or cache_folder())
 
@@ -43,7 +54,13 @@ def is_downloaded(card: ModelCard, cache: Path | None = None) -> bool:
 def require(card: ModelCard, cache: Path | None = None) -> Path:
     """The file with a model's weights, checked.
 
-    Raises WeightsUnavailable, saying how to get them, or ChecksumMismatch.
+    Args:
+        card: of a model with weights.
+        cache: folder of downloaded weights, if not the usual one.
+
+    Raises:
+        WeightsUnavailable: they are not on this machine; the message names the way to get them.
+        ChecksumMismatch: they are not the ones that the card names.
     """
     path = path_of(card, cache)
     if path is None:
@@ -59,11 +76,21 @@ def require(card: ModelCard, cache: Path | None = None) -> Path:
 
 
 def fetch(card: ModelCard, cache: Path | None = None, progress: Progress = silent) -> Path | None:
-    """The file with a model's weights, downloaded if it is not here; None if it needs none.
+    """The file with a model's weights, downloaded if it is missing; None if it needs none.
 
-    A download goes to a temporary file, goes on where an earlier one was cut, is checked, and only
-    then takes its name. Raises WeightsUnavailable, ChecksumMismatch, UnwritableOutput; what a
-    cancelling progress raises passes through, and the part stays for the next try.
+    A download goes to a temporary file, resumes an earlier one that was interrupted, is checked,
+    and only then gets its name. An error that `progress` raises to cancel passes through, and the
+    partial file stays for the next try.
+
+    Args:
+        card: of the model.
+        cache: folder of downloaded weights, if not the usual one.
+        progress: gets a fraction and a message.
+
+    Raises:
+        WeightsUnavailable: the server does not provide them.
+        ChecksumMismatch: they are not the ones that the card names.
+        UnwritableOutput: they cannot be written.
     """
     if card.weights is None:
         return None
@@ -75,9 +102,16 @@ def fetch(card: ModelCard, cache: Path | None = None, progress: Progress = silen
 def fetch_file(
     weights: Weights, name: str, cache: Path | None = None, progress: Progress = silent
 ) -> Path:
-    """One pinned file, in the cache or downloaded to it; `name` is what errors call it.
+    """One pinned file, in the cache or downloaded to it.
 
-    Raises what `fetch` raises.
+    Args:
+        weights: the file and its hash.
+        name: how messages call it.
+        cache: folder of downloaded weights, if not the usual one.
+        progress: gets a fraction and a message.
+
+    Raises:
+        WeightsUnavailable, ChecksumMismatch, UnwritableOutput: as `fetch`.
     """
     from neuralreg.zoo.download import download_file
 
@@ -99,13 +133,15 @@ def fetch_file(
 
 
 def import_file(path: Path, cards: list[ModelCard], cache: Path | None = None) -> ModelCard:
-    """The model whose weights a file holds, whatever its name, after copying it to the cache.
+    """The model whose weights are in a file of any name, after copying it to the cache.
 
     Args:
-        path: a file, or a folder of which the first fitting file is taken.
+        path: a file, or a folder of which the first matching file is taken.
+        cards: of the models that are considered.
+        cache: folder of downloaded weights, if not the usual one.
 
     Raises:
-        WeightsUnavailable: it is no model's.
+        WeightsUnavailable: no card names this file.
     """
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     for file in files:
@@ -128,7 +164,15 @@ def import_file(path: Path, cards: list[ModelCard], cache: Path | None = None) -
 
 
 def remove(card: ModelCard, cache: Path | None = None) -> bool:
-    """Delete a model's weights from the cache; whether there were any."""
+    """Delete a model's weights from the cache.
+
+    Args:
+        card: of the model.
+        cache: folder of downloaded weights, if not the usual one.
+
+    Returns:
+        Whether there were any.
+    """
     if card.weights is None:
         return False
     path = (cache or cache_folder()) / card.weights.file
@@ -140,7 +184,12 @@ def remove(card: ModelCard, cache: Path | None = None) -> bool:
 def verify(card: ModelCard, path: Path | None = None, cache: Path | None = None) -> str:
     """What is known about a model's file: "none needed", "absent", "checked", or "as recorded".
 
-    "as recorded": its publisher gives no hash; it is what the first download was.
+    "as recorded": its publisher gives no hash; it equals the first download.
+
+    Args:
+        card: of the model.
+        path: of the weights; where they are found unless given.
+        cache: folder of downloaded weights, if not the usual one.
 
     Raises:
         ChecksumMismatch: it is another file than the card, or the record, names.
@@ -206,10 +255,10 @@ def _remember(name: str, weights: Weights, path: Path) -> None:
 
 
 def ensure_folder(folder: Path) -> Path:
-    """A folder, made if it is not there.
+    """A folder, created if it does not exist.
 
     Raises:
-        UnwritableOutput: that cannot be.
+        UnwritableOutput: it cannot be created.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

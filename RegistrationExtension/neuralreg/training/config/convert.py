@@ -19,7 +19,12 @@ _WORKERS = 2
 
 @dataclass
 class Conversion:
-    """config: ours. notes: what differs, and what could not be translated."""
+    """A converted configuration.
+
+    Attributes:
+        config: in our keys.
+        notes: what differs, and what could not be translated.
+    """
 
     config: Config = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)

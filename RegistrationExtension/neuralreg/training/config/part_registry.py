@@ -21,11 +21,11 @@ Part = TypeVar("Part", bound=Callable[..., Any])
 
 
 class Registry:
-    """Callables of one kind by name; what they take is read off their signatures.
+    """Callables of one kind by name; their options are read off their signatures.
 
     Args:
         kind: how errors call them.
-        home: module that registers ours, loaded at the first look.
+        home: module that registers ours, imported at the first use.
         filled: names of parameters that the program fills, so that a configuration may not.
     """
 
@@ -34,7 +34,11 @@ class Registry:
         self._parts: dict[str, Callable[..., Any]] = {}
 
     def register(self, name: str, *, force: bool = False) -> Callable[[Part], Part]:
-        """The decorator that offers a callable under a name; `force` replaces one of that name.
+        """The decorator that offers a callable under a name.
+
+        Args:
+            name: as a configuration gives it.
+            force: replace one that has this name.
 
         Raises:
             InvalidOption: the name is taken.
@@ -83,7 +87,12 @@ class Registry:
     def options(self, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
         """The options for a part, checked and converted by its annotations.
 
-        Raises ValidationError (of pydantic) for an unknown option or a value of a wrong type.
+        Args:
+            name: of the part.
+            options: as a configuration gives them.
+
+        Raises:
+            ValidationError: of pydantic, for an unknown option or a value of a wrong type.
         """
         model = _signature_model(self.find(name), self.filled)
         checked = model.model_validate(dict(options))
@@ -96,7 +105,16 @@ class Registry:
         return list(_signature_model(self.find(name), self.filled).model_fields)
 
     def build(self, name: str, options: Mapping[str, Any], **filled: Any) -> Any:
-        """What a part makes of its options and of what the program fills in."""
+        """The result of calling a part with its options and with what the program fills in.
+
+        Args:
+            name: of the part.
+            options: as a configuration gives them.
+            filled: what the program fills in.
+
+        Raises:
+            InvalidOption: an unknown name, an unknown option, or a value of a wrong type.
+        """
         try:
             return self.find(name)(**filled, **self.options(name, options))
         except ValidationError as error:
@@ -181,6 +199,11 @@ class BackboneRegistry(Registry):
     def build(self, name: str, options: Mapping[str, Any], **filled: Any) -> Any:
         """A network from its options, and from what the program fills in.
 
+        Args:
+            name: of the network.
+            options: as a configuration gives them.
+            filled: `dimension`, `shape`, `inputs` and `outputs`.
+
         Raises:
             InvalidOption: an option of a wrong type, or a network for other images or channels.
         """
@@ -238,22 +261,35 @@ AUGMENTATIONS = Registry(
 
 
 def register_backbone(name: str, *, force: bool = False) -> Callable[[Part], Part]:
-    """Offer a network: called with the options of a configuration.
+    """Offer a network to configurations.
 
-    Of `dimension`, `shape` (z y x), `inputs` and `outputs` (channels) it gets those that it takes.
-    What it makes is a `RegistrationModule`, or any module whose `network(fixed, moving)` gives a
-    displacement (n, d, z, y, x) in voxels, components x y z. Architectures of the zoo, also your
-    own, need not be registered.
+    It is called with the options of a configuration, and with those of `dimension`, `shape` (z y
+    x), `inputs` and `outputs` (channels) that it takes. The result is a `RegistrationModule`, or
+    any module whose `network(fixed, moving)` gives a displacement (n, d, z, y, x) in voxels,
+    components x y z. Architectures of the zoo, also your own, need not be registered.
+
+    Args:
+        name: as `model.backbone` gives it.
+        force: replace one that has this name.
+
+    Raises:
+        InvalidOption: the name is taken.
     """
     return BACKBONES.register(name, force=force)
 
 
 def register_loss(on: str, name: str, *, force: bool = False) -> Callable[[Part], Part]:
-    """Offer a loss on "image", "label" or "deformation".
+    """Offer a loss to configurations.
 
-    The first two are called as `loss(fixed, warped, **options)`, the image losses with a keyword
-    `weight` more (where the moving image was seen); the last as `loss(prediction, **options)` with
-    what the model found, see `methods.Prediction`.
+    Args:
+        on: "image" or "label", called as `loss(fixed, warped, **options)`, image losses also with
+            `weight=` (where the moving image was seen); or "deformation", called as
+            `loss(prediction, **options)`, see `methods.Prediction`.
+        name: as `loss` gives it.
+        force: replace one that has this name.
+
+    Raises:
+        InvalidOption: the name is taken.
     """
     if on not in LOSSES:
         raise InvalidOption("a loss looks at something", got=f"'{on}'", wanted=" or ".join(LOSSES))
@@ -261,10 +297,26 @@ def register_loss(on: str, name: str, *, force: bool = False) -> Callable[[Part]
 
 
 def register_dataset(name: str, *, force: bool = False) -> Callable[[Part], Part]:
-    """Offer a type of dataset: which cases make pairs in an epoch, see `pairing.Pairing`."""
+    """Offer a type of dataset: which cases make pairs in an epoch, see `pairing.Pairing`.
+
+    Args:
+        name: as `dataset.type` gives it.
+        force: replace one that has this name.
+
+    Raises:
+        InvalidOption: the name is taken.
+    """
     return DATASETS.register(name, force=force)
 
 
 def register_augmentation(name: str, *, force: bool = False) -> Callable[[Part], Part]:
-    """Offer an augmentation: called with keys, dimension and options; a MONAI transform."""
+    """Offer an augmentation: takes keys, dimension and options and gives a MONAI transform.
+
+    Args:
+        name: as `dataset.augmentation` gives it.
+        force: replace one that has this name.
+
+    Raises:
+        InvalidOption: the name is taken.
+    """
     return AUGMENTATIONS.register(name, force=force)

@@ -31,11 +31,11 @@ class WeightedLoss(NamedPart):
 class Step(NamedPart):
     """One network of a chain, each of which sees what the ones before have warped.
 
-    name and options: of the backbone.
+    Its name and options are those of the backbone.
 
     Attributes:
-        answer: what its numbers mean, the method unless given.
-        downsample: by what the images are made smaller for it.
+        answer: what its numbers mean; as `model.method` unless given.
+        downsample: factor by which the images are reduced for it.
         times: how often it is applied, with one set of weights.
     """
 
@@ -45,7 +45,12 @@ class Step(NamedPart):
 
 
 class Augmentation(NamedPart):
-    """A random change. of: the image that it is for. together: whether both get the same."""
+    """A random change of the training images.
+
+    Attributes:
+        of: the image that it is for.
+        together: whether both images get the same change.
+    """
 
     of: Literal["both", "fixed", "moving"] = "both"
     together: bool = False
@@ -70,14 +75,14 @@ Folders = Annotated[tuple[Path, ...], BeforeValidator(_paths), Field(min_length=
 
 
 class Split(FrozenRecord):
-    """Where the images of training, validation or test lie.
+    """The images of training, validation or test.
 
     Attributes:
         dir: one folder or several.
         format: "nifti" (also NRRD and MetaImage) or "h5".
-        labeled: whether there are label maps that shall be used.
-        masked: whether there are masks, in "masks" beside the images; image losses count inside of
-            both only.
+        labeled: whether label maps are used.
+        masked: whether masks are used, from the folder "masks" next to the images; image losses
+            count inside of both only.
     """
 
     dir: Folders
@@ -87,7 +92,12 @@ class Split(FrozenRecord):
 
 
 class Patch(FrozenRecord):
-    """Pieces instead of whole images in training. size: x y z. foreground: share in the body."""
+    """Pieces instead of whole images in training.
+
+    Attributes:
+        size: samples x y z.
+        foreground: fraction of the pieces that are in the body.
+    """
 
     size: tuple[int, ...]
     foreground: float = Field(default=0.9, ge=0, le=1)
@@ -98,17 +108,26 @@ class Dataset(FrozenRecord):
 
     Attributes:
         type: "paired", "unpaired", "grouped", or your own; "shapes" for random shapes that are made
-            as they are needed, `pairs` in an epoch, for the method "features".
+            as they are needed, for the method "features".
         size: samples x y z that the field of view is divided into.
+        train: images of the training.
+        valid: images of the validation.
+        test: images of the test.
         space: "own", each image's own field of view; "world", that of the fixed image, for images
-            that lie in one place.
-        intensity: the rule that brings values to 0..1, see `registration.preprocess`.
-        labels: the values of the label maps that count, all unless given.
+            that are in one position.
+        intensity: how values are scaled to 0..1, see `registration.preprocess`.
+        labels: the values of the label maps that count; all unless given.
         sample_label: one label of a pair at a time, or all; validation and test use all.
-        intra_group_prob: of "grouped", see `pairing`, like the two that follow.
+        intra_group_prob: of "grouped", see `pairing`.
+        intra_group_option: of "grouped", see `pairing`.
+        sample_image_in_group: of "grouped", see `pairing`.
+        patch: pieces instead of whole images in training.
+        augmentation: random changes, in this order.
         cache: where resampled images are kept.
         workers: processes that load.
-        input: what a published network wants to see, as its card says; `start_from` brings it.
+        options: of a type of your own.
+        pairs: of "shapes", in an epoch.
+        input: what a published network takes, as its card describes; set by `start_from`.
     """
 
     type: str = "unpaired"
@@ -160,7 +179,7 @@ class Model(FrozenRecord):
         backbone: one network, or a list of steps, see `Step`.
         inverse_consistent: the transforms of both orders are inverse to each other by construction
             (velocities only).
-        multi_resolution: of several steps the last sees the images as they are, each one before at
+        multi_resolution: the last of several steps sees the images as they are, each one before at
             half of the resolution (ICON's nesting).
         integration_steps: squarings of a velocity.
         weights: of another run or of a model of the zoo, to begin with.
@@ -202,10 +221,14 @@ class MatchingLoss(FrozenRecord):
 
 
 class Loss(FrozenRecord):
-    """What is minimized: the sum of weight times loss. symmetric: in both directions.
+    """What is minimized: the sum of weight times loss.
 
     Attributes:
         features: options of the matching loss, for the method "features" only.
+        image: losses on the images.
+        label: losses on the labels.
+        deformation: losses on the deformation.
+        symmetric: whether the losses of both directions are added.
     """
 
     features: MatchingLoss | None = None
@@ -226,9 +249,10 @@ class Stage(FrozenRecord):
     """Some epochs in which a part of the model is trained.
 
     Attributes:
-        freeze: patterns (with *) of the names of parameters that stay as they are.
-        levels: how many levels of a pyramid answer, the coarsest first; the finer ones do nothing;
-            all unless given.
+        epochs: of the stage.
+        freeze: patterns (with "*") of the names of parameters that stay as they are.
+        levels: how many levels of a pyramid make the output, the coarsest first; the finer ones do
+            nothing; all unless given.
     """
 
     epochs: int = Field(ge=1)
@@ -241,21 +265,25 @@ class Training(FrozenRecord):
 
     Attributes:
         epochs: passes over the pairs.
-        max_steps: where to stop in any case.
+        max_steps: largest number of steps.
+        batch_size: pairs per batch.
         optimizer: a class of torch.optim and its options.
         schedule: one of torch.optim.lr_scheduler, stepped after each epoch.
         accumulate: batches per step.
         clip: largest norm of the gradient.
         precision: "float32", "bfloat16" or "float16" (autocast).
-        save_period: epochs between checkpoints that stay.
-        best: the validation figure that decides which weights are the result, such as "dice" or
-            "loss".
-        patience: validations without a better one until the end.
-        deterministic: the same numbers on every run with one device.
-        pictures: epochs between pictures in TensorBoard; 0 for none.
+        device: "auto", or a device as torch names it.
         threads: of torch on a CPU.
-        stages: what is trained first, one after the other; then all is, for the rest of the epochs.
-            "best" is judged anew, and patience counts, from the last one on.
+        seed: of all random numbers.
+        deterministic: the same numbers on every run with one device.
+        validate_period: epochs between validations.
+        save_period: epochs between checkpoints that are kept.
+        best: the validation metric that decides which weights are the result, such as "dice" or
+            "loss".
+        patience: validations without an improvement until the end.
+        pictures: epochs between pictures in TensorBoard; 0 for none.
+        stages: what is trained first, one after the other; then everything is, for the rest of the
+            epochs. "best" is judged anew, and patience counts, from the last stage on.
     """
 
     epochs: int = Field(default=100, ge=1)
@@ -292,10 +320,14 @@ class Configuration(FrozenRecord):
     """A whole training.
 
     Attributes:
-        name: of the model that comes out.
+        name: of the trained model.
         title: of a recipe, for the list of the panel Train.
         offered: of a recipe, its position in that list; none leaves it out.
-        code: Python files with own parts.
+        dataset: the images.
+        model: what is trained.
+        loss: what is minimized.
+        training: how the loop runs.
+        code: Python files that register parts of your own.
     """
 
     name: str = Field(default="trained", pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)?$")

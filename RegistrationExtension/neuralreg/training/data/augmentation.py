@@ -35,13 +35,16 @@ def affine(
     shear: float = 0.0,
     prob: float = 1.0,
 ) -> Any:
-    """A random affine motion; what comes in from outside is 0.
+    """A random affine motion; values from outside of the image are 0.
 
     Args:
+        keys: of the images that it changes.
+        dimension: of the images.
         scale: largest relative change.
-        shear: largest relative change.
         rotate: degrees.
         translate: voxels.
+        shear: largest relative change.
+        prob: probability of a change.
     """
     from monai.transforms import RandAffined
 

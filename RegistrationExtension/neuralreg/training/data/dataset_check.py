@@ -25,7 +25,13 @@ _FAR = 0.5  # of the larger field of view: labels whose center is further off ar
 
 @dataclass(frozen=True)
 class DatasetReport:
-    """images, pairs: by split. problems: (file or split, what is wrong)."""
+    """What `check_dataset` finds.
+
+    Attributes:
+        images: number of images by split.
+        pairs: number of pairs in an epoch by split.
+        problems: file or split, and what is wrong.
+    """
 
     images: dict[str, int]
     pairs: dict[str, int]

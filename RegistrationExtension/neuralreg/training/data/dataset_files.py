@@ -32,7 +32,16 @@ class Place:
 
 @dataclass(frozen=True)
 class Case:
-    """One image with its label maps. name: of the file. group: of grouped data. role: of paired."""
+    """One image with its label maps.
+
+    Attributes:
+        name: of the file.
+        image: where it is.
+        labels: where the label map is.
+        mask: where the mask is.
+        group: of grouped data.
+        role: of paired data.
+    """
 
     name: str
     image: Place
@@ -43,12 +52,13 @@ class Case:
 
 
 def find_cases(split: Split, kind: str) -> list[Case]:
-    """The cases of a split, sorted; folders are looked through in the order given.
+    """The cases of a split, sorted; folders are searched in the order given.
 
     Args:
-        kind: "paired" looks into moving_images, fixed_images, moving_labels, fixed_labels (and
-            masks); all others into images, labels and masks, where folders inside of images are
-            groups. HDF5 files have these names and end in .h5; the keys of groups are "group-1-2".
+        split: folders and format.
+        kind: "paired" uses moving_images, fixed_images, moving_labels, fixed_labels (and masks);
+            all others images, labels and masks, where folders inside of images are groups. HDF5
+            files have these names and end in .h5; the keys of groups are "group-1-2".
 
     Raises:
         UnreadableFile: a missing folder.
@@ -136,11 +146,17 @@ def _group(name: str, format: str) -> str:
 
 
 def read_case_image(location: Place, dimension: int) -> Image:
-    """The image at a place, in single precision: (1, z, y, x).
+    """The image at a location, in single precision: (1, z, y, x).
 
-    Arrays of an HDF5 file have axes x y z, as DeepReg writes them, and samples of 1 mm unless they
-    carry the attributes spacing, origin and direction (x y z, LPS).
-    Raises UnreadableFile and InvalidImage, naming the place.
+    Args:
+        location: a file. Arrays of an HDF5 file have axes x y z, as DeepReg writes them, and
+            samples of 1 mm unless they carry the attributes spacing, origin and direction (x y z,
+            LPS).
+        dimension: 2 or 3.
+
+    Raises:
+        UnreadableFile: it cannot be read.
+        InvalidImage: it is no such image. Both name the location.
     """
     if location.key:
         image = _h5_image(location, dimension)

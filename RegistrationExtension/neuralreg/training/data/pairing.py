@@ -92,8 +92,12 @@ class GroupedDataset:
     within groups (intra_group_prob 1) or between them (0).
 
     Args:
+        cases: of the split.
+        training: whether pairs are shuffled.
+        intra_group_prob: probability that both images are of one group.
         intra_group_option: whether the moving image comes "forward" (earlier than the fixed one),
             "backward" (later), or "unconstrained".
+        sample_image_in_group: one pair per group instead of all pairs.
 
     Raises:
         InvalidOption: too few groups or images, or a mixture with sample_image_in_group off.

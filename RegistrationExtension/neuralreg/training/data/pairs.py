@@ -40,7 +40,14 @@ _SEEDS = 1 << 31
 
 @dataclass(frozen=True)
 class Item:
-    """One pair of an epoch. label: the channel that is used, None for all. seed: of its changes."""
+    """One pair of an epoch.
+
+    Attributes:
+        fixed: number of its case.
+        moving: number of its case.
+        label: the channel that is used; None for all.
+        seed: of its random changes.
+    """
 
     fixed: int
     moving: int
@@ -57,8 +64,15 @@ class PairData(torch_data.Dataset[Batch]):
     of processes nor a restart changes a pair.
 
     Args:
+        config: of the dataset.
+        split: "train", "valid" or "test".
         training: whether pairs are shuffled, changed at random and cut into patches.
-        one_label: whether each pair comes with one label only, as conditional networks want it.
+        one_label: whether each pair has one label only, as conditional networks need it.
+        seed: of the order and of all changes.
+        cache_folder: for a cache on disk.
+
+    Raises:
+        InvalidOption: the split has no images or no labels, or a cache on disk has no folder.
     """
 
     def __init__(
@@ -136,9 +150,12 @@ class PairData(torch_data.Dataset[Batch]):
 
 
 class Batches:
-    """The batches of an epoch, for a loop: `batches(epoch, start)` goes on after `start` of them.
+    """The batches of an epoch, for a loop: `batches(epoch, start)` continues after `start` of them.
 
     Args:
+        pairs: of the split.
+        batch_size: pairs per batch and process.
+        workers: processes that load.
         share: (number, count) of the processes that train together; each gets its part of a batch.
     """
 

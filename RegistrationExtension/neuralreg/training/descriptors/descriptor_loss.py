@@ -1,8 +1,8 @@
 """Training of a network whose descriptions the default engine compares.
 
 The loss is the search itself: the costs of all displacements of a cell, as `networks.convex`
-computes them, are to point at the one that is true; and so are the costs of small displacements
-around the right place, of which the second search takes one. Source of the loss: Oord et al. 2018,
+computes them, should point at the true one; and so should the costs of small displacements around
+the right location, of which the second search takes one. Source of the loss: Oord et al. 2018,
 InfoNCE, doi:10.48550/arXiv.1807.03748; of describing voxels so: Dey et al. 2024,
 doi:10.48550/arXiv.2411.02372.
 """
@@ -26,17 +26,16 @@ _VISIBLE_OF_SAMPLE = 0.9
 
 
 class MatchingStep(nn.Module):
-    """Losses of a batch for `loop.fit`.
+    """Losses of a batch for `TrainingLoop`.
 
     Args:
         network: (n, 1, z, y, x) to descriptions (n, f, z', y', x'), see `convex.ConvexSearch`.
-        cell: of the search, in voxels and in cells.
-        reach: of the search, in voxels and in cells.
-        sharpness: by how much one unit of cost makes a displacement less likely, in nats, in the
-            search and near the right place; the defaults are where MIND-SSC is the most likely.
-        near_sharpness: by how much one unit of cost makes a displacement less likely, in nats, in
-            the search and near the right place; the defaults are where MIND-SSC is the most likely.
-        places: how many are looked at near by.
+        cell: of the search, in voxels.
+        reach: of the search, in cells.
+        sharpness: by how much one unit of cost makes a displacement less likely in the search, in
+            nats; the default is where MIND-SSC is the most likely.
+        near_sharpness: the same near the right location.
+        places: number of locations whose surroundings are used.
     """
 
     def __init__(
@@ -55,8 +54,13 @@ class MatchingStep(nn.Module):
         self.sharpness, self.near_sharpness = sharpness, near_sharpness
 
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """batch: "fixed" and "moving" (n, 1, z, y, x), "displacement" (n, d, z, y, x) in voxels
-        x y z from fixed to moving, "visible" (n, z, y, x), where it is known, and "seed" (n,)."""
+        """The losses of a batch: "loss", the sum of "search" and "near".
+
+        Args:
+            batch: "fixed" and "moving" (n, 1, z, y, x), "displacement" (n, d, z, y, x) in voxels x
+                y z from fixed to moving, "visible" (n, z, y, x), where it is known, and "seed"
+                (n,).
+        """
         searches, nears = [], []
         both = self.network(torch.cat((batch["fixed"], batch["moving"])))
         described = zip(*both.chunk(2), strict=True)
@@ -115,11 +119,14 @@ def _surprise(costs: Tensor, offsets: Tensor, true: Tensor) -> Tensor:
 
 
 class SyntheticBatches:
-    """Endless shapes as batches for `loop.fit`; batch n of epoch e is always the same.
+    """Endless shapes as batches for `TrainingLoop`; batch n of epoch e is always the same.
 
     Args:
         shape: samples z y x.
-        pairs: batches in an epoch, of `size` pairs of views each.
+        pairs: batches in an epoch.
+        size: pairs of views in a batch.
+        seed: of all views.
+        device: where they are made.
     """
 
     def __init__(

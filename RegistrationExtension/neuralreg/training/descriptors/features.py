@@ -53,7 +53,18 @@ def export_descriptor(
     measured: dict[str, str],
     steps: int,
 ) -> Path:
-    """Write the weights and a card for them; steps: of the training."""
+    """Write the weights and a card for them.
+
+    Args:
+        folder: gets both files.
+        config: of the training.
+        network: with the weights.
+        measured: figures for the card.
+        steps: of the training.
+
+    Returns:
+        The path of the card.
+    """
     path = folder / f"{config.name}.pt"
     values = {name: v.detach().cpu().contiguous() for name, v in network.state_dict().items()}
     with write_whole(path) as draft:

@@ -20,8 +20,14 @@ _MODES = {2: "bilinear", 3: "trilinear"}
 
 
 class SyntheticPair(NamedTuple):
-    """fixed, moving: (1, z, y, x) in 0..1. displacement: (d, z, y, x), voxels x y z, fixed to
-    moving. visible: (z, y, x), bool, where the moving view shows what the fixed one does."""
+    """Two views of one map of labels.
+
+    Attributes:
+        fixed: (1, z, y, x) in 0..1.
+        moving: (1, z, y, x) in 0..1.
+        displacement: (d, z, y, x), voxels x y z, fixed to moving.
+        visible: (z, y, x), bool, where the moving view shows what the fixed one does.
+    """
 
     fixed: Tensor
     moving: Tensor
@@ -34,8 +40,9 @@ class Synthesis:
 
     Args:
         shape: samples z y x (or y x).
-        labels: least and most shapes in a volume.
-        farthest: voxels that anything moves along an axis.
+        generator: of the random numbers; its device is that of the views.
+        labels: least and largest number of shapes in a volume.
+        farthest: largest displacement along an axis, in voxels.
     """
 
     def __init__(

@@ -13,7 +13,13 @@ from neuralreg.devices import choose_device
 
 @dataclass(frozen=True)
 class Team:
-    """One process among `size` that train one network. number: from 0; the first one leads."""
+    """One process of several that train one network.
+
+    Attributes:
+        number: from 0; the first one leads.
+        size: number of processes.
+        device: of this process.
+    """
 
     number: int
     size: int
@@ -26,7 +32,7 @@ class Team:
 
     @classmethod
     def join(cls, device: str) -> Team:
-        """What torchrun's environment says, else a training alone.
+        """The team of torchrun's environment, or a training alone.
 
         Each process takes the GPU of its local number; on a CPU they communicate by gloo.
         """

@@ -1,4 +1,4 @@
-"""What a person or a program sees of a training: tables, TensorBoard, a line of JSON."""
+"""Records of a training: tables, TensorBoard, and lines of JSON."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class CsvTable:
             table.writerows([*lines, line])
 
     def lines(self) -> list[dict[str, str]]:
-        """What stands in the table."""
+        """The rows of the table."""
         if not self.path.is_file():
             return []
         with self.path.open(newline="", encoding="utf-8") as file:
@@ -42,11 +42,12 @@ class CsvTable:
 
 
 class TensorBoard:
-    """Scalars of each step and epoch, and now and then a picture of a validation pair.
+    """Scalars of each step and epoch, and at intervals a picture of a validation pair.
 
     Args:
+        folder: gets the event files.
         picture: gives an array (height, width, 3) in 0..255.
-        every: epochs between pictures; 0: none.
+        every: epochs between pictures; 0 for none.
     """
 
     def __init__(

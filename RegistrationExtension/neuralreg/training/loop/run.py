@@ -30,11 +30,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """What a run has left.
+    """The result of a run.
 
     Attributes:
         folder: of the run.
-        state: how far it came.
+        state: how far it got.
         card: for the zoo; None for a conditional model.
         parameters: how many numbers were trained.
     """

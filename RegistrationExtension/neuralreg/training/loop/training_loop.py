@@ -53,13 +53,17 @@ class Batches(Protocol):
 
 @dataclass(frozen=True)
 class Report:
-    """What watchers see, after each step and, with `ended`, after each epoch.
+    """What watchers get, after each step and, with `ended`, after each epoch.
 
     Attributes:
+        epoch: from 0.
+        step: optimizer steps in all.
         losses: of the step, or their means over the epoch.
-        validation: where there was one.
+        rate: learning rate.
         fraction: of the whole training that is done.
         remaining_s: at the pace so far.
+        ended: whether the epoch has ended.
+        validation: metrics by name, where there was a validation.
     """
 
     epoch: int

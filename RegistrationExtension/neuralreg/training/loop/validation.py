@@ -17,7 +17,12 @@ from neuralreg.training.model.methods import Conditional, voxels_of
 class Validation:
     """Mean losses over all validation pairs, "dice" of the labels, and "folding_percent".
 
-    Dice: of labels cut at 0.5, over those that the fixed image has, each pair the same.
+    Dice: of labels cut at 0.5, over those that the fixed image has; each pair has the same weight.
+
+    Args:
+        step: gives the losses of a batch.
+        batches: of the validation.
+        device: of the model.
     """
 
     def __init__(self, step: TrainingStep, batches: Batches, device: torch.device) -> None:

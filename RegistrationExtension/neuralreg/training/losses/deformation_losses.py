@@ -29,6 +29,7 @@ def gradient(prediction: Prediction, *, l1: bool = False) -> Tensor:
     """Mean squared central differences, summed over the axes: DeepReg's and MONAI's.
 
     Args:
+        prediction: of the model.
         l1: absolute instead of squared.
     """
     if not l1:

@@ -35,7 +35,12 @@ def dice(
     """1 - soft Dice: 2 sum(f w) / sum(f + w), or that of foreground and background weighted.
 
     Args:
-        binary: both are cut at 0.5 first; that has no gradient and suits validation.
+        fixed: (n, k, z, y, x) in 0..1.
+        warped: like `fixed`.
+        binary: cut both at 0.5 first; that has no gradient and suits validation.
+        background_weight: share of the background's Dice, 0..1.
+        scales: widths of `kernel` in voxels, over which the loss is averaged; 0 for none.
+        kernel: how labels are smoothed at a scale, "gaussian" or "cauchy".
     """
 
     def one(fixed: Tensor, warped: Tensor) -> Tensor:

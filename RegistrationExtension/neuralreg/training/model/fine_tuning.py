@@ -34,9 +34,12 @@ class StartingPoint:
 def starting_point(name: str) -> StartingPoint:
     """What a model of the zoo, a card's file or the folder of a run offers.
 
+    Args:
+        name: of a model, or the path of a card or a run.
+
     Raises:
-        IncompatibleModel: a model that cannot be trained on.
-        WeightsUnavailable: its weights are not here.
+        IncompatibleModel: a model that cannot be trained further.
+        WeightsUnavailable: its weights are not on this machine.
         UnreadableFile: a run that has no model yet.
     """
     path = Path(name)

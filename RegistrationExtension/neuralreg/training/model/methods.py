@@ -20,12 +20,13 @@ from neuralreg.training.model.pad_to_size import AnySize
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What a model says about a pair, for losses to judge.
+    """What a model predicts for a pair, for losses to judge.
 
     Attributes:
         forward: the transform from fixed to moving.
         exchange: gives the transform of the exchanged pair; it is only computed where it is used.
         shape: z y x.
+        like: a tensor that gives number type and device.
     """
 
     forward: Transform

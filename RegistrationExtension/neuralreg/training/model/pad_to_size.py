@@ -17,11 +17,12 @@ Shape = tuple[int, ...]
 class AnySize(nn.Module):
     """A network for images of any size, which gives a normalized displacement x y z.
 
-    The border is repeated at the far ends until the sizes divide; the displacement is cut again.
+    The border is repeated at the far ends until the sizes divide; the displacement is cropped
+    again.
 
     Args:
         network: a `RegistrationModule`, or a module that gives a displacement in voxels x y z.
-        raw: leave the numbers alone, for an output that is no displacement.
+        raw: leave the numbers unchanged, for an output that is no displacement.
     """
 
     def __init__(self, network: nn.Module, *, raw: bool = False) -> None:

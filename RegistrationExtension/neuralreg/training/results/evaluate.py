@@ -57,7 +57,15 @@ def _figures_in(folder: Path) -> list[Row]:
 
 
 def evaluate(predictions: Path, folder: Path, *, progress: Progress = silent) -> list[Row]:
-    """Measure all pairs in a folder of predictions again; tables go to `folder`.
+    """Measure all pairs in a folder of predictions again.
+
+    Args:
+        predictions: the folder that `predict` wrote.
+        folder: gets the tables.
+        progress: gets a fraction and a message.
+
+    Returns:
+        A row of figures per pair and label.
 
     Raises:
         UnreadableFile: there is no pair.

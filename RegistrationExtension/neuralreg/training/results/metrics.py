@@ -29,7 +29,9 @@ class Labels:
     All (z, y, x), bool.
 
     Attributes:
+        fixed: the label of the fixed image.
         before: the moving label resampled without a deformation.
+        after: the moving label resampled with the deformation.
     """
 
     fixed: Tensor
@@ -41,8 +43,9 @@ def image_figures(fixed: Image, before: Image, after: Image) -> Row:
     """Mean squared difference (of images in 0..1) and correlation, before and after.
 
     Args:
-        before: the moving image on the fixed grid without and with the deformation.
-        after: the moving image on the fixed grid without and with the deformation.
+        fixed: the fixed image.
+        before: the moving image on the fixed grid without the deformation.
+        after: the moving image on the fixed grid with the deformation.
     """
     one, *others = (scale_intensities(image, "extremes")[None] for image in (fixed, before, after))
     row: Row = {}
@@ -99,11 +102,12 @@ def _center(mask: Tensor, grid: Grid) -> Any:
 
 
 def write_tables(rows: list[Row], folder: Any) -> None:
-    """metrics.csv, and mean, median, deviation and range per label and over all.
+    """Write metrics.csv, and mean, median, deviation and range per label and over all.
 
     Args:
         rows: one per pair and label, "label" empty where there are none. Figures of a pair, which
-            stand in all of its rows, count once in metrics_stats_overall.csv.
+            are in all of its rows, count once in metrics_stats_overall.csv.
+        folder: gets the tables.
     """
     import pandas as pd
 
@@ -122,7 +126,7 @@ def write_tables(rows: list[Row], folder: Any) -> None:
 
 
 def summary(rows: list[Row]) -> Mapping[str, float]:
-    """Means over all rows of the figures that people ask for first."""
+    """Means over all rows of the most important figures."""
     names = ("dice_before", "dice", "hd95_mm", "ssd_before", "ssd", "folding_percent")
     means = {}
     for name in names:

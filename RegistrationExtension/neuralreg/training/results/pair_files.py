@@ -43,10 +43,12 @@ class PairFiles:
     """What belongs to a registered pair.
 
     Attributes:
-        warped: the moving image on the fixed grid, with and without the field ("without" is the
-            network's own starting point).
-        before: the moving image on the fixed grid, with and without the field ("without" is the
-            network's own starting point).
+        fixed: the fixed image.
+        moving: the moving image.
+        warped: the moving image on the fixed grid, with the field.
+        before: the moving image on the fixed grid, without the field: the network's own starting
+            point.
+        field: fixed to moving.
         velocity: mm per unit of time, whose integral the field is.
         labels: by role, then by value; integer maps have all of their values under 0, soft labels
             one each.
@@ -72,12 +74,14 @@ class PairFiles:
             write_velocity(self.velocity, folder / VELOCITY)
 
     def draw(self, folder: Path, coordinates: Tensor) -> Picture:
-        """A PNG of the middle slice of each image, and all of them in pair.png, which comes back.
-
-        It shows fixed, moving, warped, and the deformed grid.
+        """Draw the middle slice of each image as a PNG, and all of them in pair.png.
 
         Args:
+            folder: gets the files.
             coordinates: where the network's samples go, normalized, (d, z, y, x).
+
+        Returns:
+            The picture in pair.png: fixed, moving, warped, and the deformed grid.
         """
         folder.mkdir(parents=True, exist_ok=True)
         panels = []
@@ -102,7 +106,13 @@ class PairFiles:
 
 
 def write_label_prediction(images: dict[str, Image], value: int, folder: Path) -> None:
-    """What a conditional model says of one label: "fixed", "moving" and "predicted"."""
+    """Write what a conditional model predicts for one label.
+
+    Args:
+        images: "fixed", "moving" and "predicted".
+        value: of the label.
+        folder: gets the files.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for role, image in images.items():
         write_image(image, folder / f"{role}_{_label_name(value)}.nii.gz")

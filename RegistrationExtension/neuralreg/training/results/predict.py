@@ -48,7 +48,14 @@ _SHOWN = 6  # pairs in one picture
 
 @dataclass(frozen=True)
 class PredictOptions:
-    """split: whose pairs. nifti, png: what is written. device: as for training."""
+    """Options of `predict`.
+
+    Attributes:
+        split: whose pairs.
+        nifti: whether images and fields are written.
+        png: whether pictures are written.
+        device: as for training.
+    """
 
     split: str = "test"
     nifti: bool = True
@@ -57,9 +64,16 @@ class PredictOptions:
 
 
 def load_trained(config: schema.Configuration, checkpoint: Path, device: str) -> nn.Module:
-    """The model of a run, from its folder (the best weights) or from one of its checkpoints.
+    """The model of a run.
 
-    Raises UnreadableFile, IncompatibleModel.
+    Args:
+        config: of the run.
+        checkpoint: its folder (the best weights) or one of its checkpoints.
+        device: as for training.
+
+    Raises:
+        UnreadableFile: there is no checkpoint.
+        IncompatibleModel: the checkpoint is of another network.
     """
     model = build_model(config.model, config.dataset.network_shape)
     if checkpoint.is_dir():
@@ -80,15 +94,24 @@ def predict(
     *,
     progress: Progress = silent,
 ) -> list[Row]:
-    """Register all pairs of a split; a row of figures per pair and label.
+    """Register all pairs of a split.
+
+    Fields are in LPS mm on the network's grid over the fixed image; images are warped once, from
+    the original moving image onto the fixed one's own grid.
 
     Args:
-        folder: gets metrics.csv with its statistics, a folder per pair, and pairs.png. Fields are
-            in LPS mm on the network's grid over the fixed image; images are warped once, from the
-            original moving image onto the fixed one's own grid.
+        config: of the training.
+        checkpoint: as for `load_trained`.
+        folder: gets metrics.csv with its statistics, a folder per pair, and pairs.png.
+        options: what is written, and where it is computed.
+        progress: gets a fraction and a message.
+
+    Returns:
+        A row of figures per pair and label.
 
     Raises:
-        InvalidOption: a split that is not there, and what loading raises.
+        InvalidOption: the configuration has no such split.
+        UnreadableFile, IncompatibleModel: as `load_trained`.
     """
     options = options or PredictOptions()
     if options.split not in ("train", "valid", "test"):

@@ -40,10 +40,15 @@ def gif_warp(
     steps: int = 100,
     interval_ms: int = 50,
 ) -> None:
-    """An animation of a moving image from where it is to where a field brings it.
+    """An animation of a moving image from its position to where a field moves it.
 
     Args:
-        slice_index: of the field's grid, the middle one unless given.
+        image: the moving image.
+        field: fixed to moving.
+        path: of the GIF.
+        slice_index: of the field's grid; the middle one unless given.
+        steps: number of frames.
+        interval_ms: between frames.
 
     Raises:
         InvalidOption: there is no such slice.
