@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -114,7 +115,7 @@ class Summary:
                 for name, path in self.job.inputs().items()
             },
             "warnings": self.warnings,
-            "outcome": asdict(self.result.outcome),
+            "outcome": _measured(asdict(self.result.outcome)),
             "dice": _table(self.dice_before, self.dice_after),
             "timings_s": dict(self.timings),
             "provenance": json.loads(json.dumps(dict(self.result.provenance), default=str)),
@@ -177,6 +178,14 @@ def run(job: Job, folder: Path, progress: Progress) -> Summary:
             (folder / stale).unlink(missing_ok=True)
     progress(1.0, "done")
     return summary
+
+
+def _measured(figures: dict[str, Any]) -> dict[str, Any]:
+    """The figures, None for those that could not be measured: JSON has no NaN."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in figures.items()
+    }
 
 
 def _weights(model: str) -> str | None:

@@ -136,6 +136,8 @@ def _unit_gradient(image: Tensor, spacing_mm: Sequence[float] | None, edge: floa
     spacing = spacing_mm or [1.0] * (image.dim() - 2)
     axes = [a for a in range(2, image.dim()) if image.shape[a] > 1]
     steps = [float(spacing[image.dim() - 1 - a]) for a in axes]
+    if not axes:
+        return 0 * image[None]
     gradient = torch.stack(torch.gradient(image, spacing=steps, dim=axes))
     squared = (gradient**2).sum(0)
     if edge is None:

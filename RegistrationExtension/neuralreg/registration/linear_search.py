@@ -134,8 +134,12 @@ class _Information(torch.autograd.Function):
 
 
 def _windows(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Lower of the two bins that values (b, n) in 0..1 fall between, and the upper one's share."""
-    at = values * (_BINS - 1)
+    """Lower of the two bins that values (b, n) fall between, and the upper one's share.
+
+    Values are clamped to 0..1: interpolation rounds 1 up to 1.0000001, and a share beyond 1 makes
+    a count negative and its logarithm NaN.
+    """
+    at = (values * (_BINS - 1)).clamp(0, _BINS - 1)
     low = at.long().clamp(0, _BINS - 2)
     return low, at - low
 

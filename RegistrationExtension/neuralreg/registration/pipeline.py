@@ -111,6 +111,8 @@ class BothDirections:
     def failed_checks(self) -> str | None:
         """What the result's own checks have against it, in words; None when it passes."""
         before, after = self.outcome.similarity_linear, self.outcome.similarity_final
+        if unknown := self.outcome.not_measured():
+            return "could not be measured: " + ", ".join(n.replace("_", " ") for n in unknown)
         if after < before - _ROUNDING:
             return (
                 "the images agree less than after the linear alignment: "

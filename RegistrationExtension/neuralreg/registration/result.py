@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field as member
@@ -43,6 +44,11 @@ class Outcome:
     inverse_error_max_mm: float
     displacement_mean_mm: float
     displacement_max_mm: float
+
+    def not_measured(self) -> list[str]:
+        """Names of the figures that are no finite numbers."""
+        figures = vars(self).items()
+        return [n for n, v in figures if isinstance(v, float) and not math.isfinite(v)]
 
 
 @dataclass(frozen=True, eq=False)

@@ -242,3 +242,31 @@ def test_windows_without_a_middle_are_refused(size, a_pair):
 def test_a_gaussian_without_width_is_refused(a_pair):
     with pytest.raises(InvalidOption, match="width"):
         lncc_gaussian(*a_pair, sigma=0.0)
+
+
+def odd_images(shape: tuple[int, ...]) -> dict[str, torch.Tensor]:
+    """Constant, binary, saturated and nearly empty images, (1, 1, z, y, x)."""
+    noise = torch.rand((1, 1, *shape), generator=torch.Generator().manual_seed(0))
+    one_voxel = torch.zeros_like(noise)
+    one_voxel.view(-1)[-1] = 1.0
+    return {
+        "constant": torch.full_like(noise, 0.5),
+        "dark": torch.zeros_like(noise),
+        "binary": (noise > 0.5).float(),
+        "saturated": (2 * noise).clamp(max=1) * 1.0000001,
+        "one voxel": one_voxel,
+        "noise": noise,
+    }
+
+
+@pytest.mark.parametrize("shape", [(6, 5, 7), (6, 7), (1, 1, 1), (1, 1)], ids=str)
+def test_every_similarity_and_its_gradient_are_finite(a_similarity, shape):
+    images = odd_images(shape)
+    for fixed in images.values():
+        for warped in images.values():
+            for weight in (None, images["one voxel"], images["dark"]):
+                moving = warped.clone().requires_grad_()
+                value = a_similarity(fixed, moving, weight=weight)
+                (gradient,) = torch.autograd.grad(value, moving)
+                assert value.isfinite()
+                assert gradient.isfinite().all()

@@ -314,3 +314,19 @@ def test_only_a_real_loss_of_similarity_speaks_against_a_result(loss, fails):
     outcome = replace(result.outcome, similarity_linear=1.0, similarity_final=1.0 - loss)
     both = BothDirections(result.field, result.inverse_field, outcome)
     assert (both.failed_checks() is not None) == fails
+
+
+def test_a_figure_that_is_no_number_speaks_against_a_result():
+    result = register(seen(SQUARE), seen(SQUARE), linear="none")
+    outcome = replace(result.outcome, similarity_final=float("nan"))
+    both = BothDirections(result.field, result.inverse_field, outcome)
+    assert both.failed_checks() == "could not be measured: similarity final"
+
+
+def test_a_saturated_image_fits_the_one_that_it_was_made_from():
+    fixed = seen(SQUARE)
+    level = float(fixed.data.quantile(0.9))
+    clipped = Image(fixed.data.clamp(max=level), fixed.grid)
+    result = register(fixed, clipped)
+    assert result.outcome.not_measured() == []
+    assert float(result.field.vectors.norm(dim=0).max()) < 0.5 * min(fixed.grid.spacing)

@@ -316,6 +316,8 @@ def _content(part: sitk.Transform) -> bytes:
 
 def _round_to_bytes(values: Array) -> bytes:
     rounded = np.rint(np.asarray(values, np.float32).astype(float) * 10**_HASH_DECIMALS)
+    if np.abs(rounded).max(initial=0.0) > np.iinfo(np.int32).max:  # more than 200 m
+        return bytes((rounded + 0.0).astype("<f8").data)
     return bytes(rounded.astype("<i4").data)
 
 
