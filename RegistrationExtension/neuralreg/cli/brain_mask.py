@@ -24,7 +24,7 @@ def brain_mask(
     from neuralreg.io.image_files import read_image, write_image
     from neuralreg.registration.brain_mask import brain_mask as find_brain
 
-    require_free(output, overwrite)
+    require_free(output, overwrite, [head])
     notes: list[str] = []
     image = read_image(head, notes=notes)
     with show_progress(quiet) as progress:

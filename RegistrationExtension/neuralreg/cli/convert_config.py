@@ -25,7 +25,7 @@ def convert_config(
     from neuralreg.training.config.convert import convert
     from neuralreg.training.configuration import merge_files, write_configuration
 
-    require_free(output, overwrite)
+    require_free(output, overwrite, [old])
     plain, _ = merge_files([old])
     done = convert(plain)
     write_configuration(done.config, output)

@@ -34,7 +34,7 @@ def invert(
     from neuralreg.cli.terminal import answer, warn
     from neuralreg.io.image_files import read_image
 
-    require_free(output, overwrite)
+    require_free(output, overwrite, [transform, reference])
     notes: list[str] = []
     grid = None if reference is None else read_image(reference, notes=notes).grid
     error_mm = _write_inverse(transform, grid, tolerance_mm, output)

@@ -44,8 +44,9 @@ _CODES: dict[type[errors.RegistrationError], int] = {
 NOT_REVIEWED = 2
 _REVIEWS = ("review", "rerun", "worklist")
 _EXIT_CODES = (
-    "Exit codes: 0 done; 1 an input cannot be used; 2 wrong usage; 3 the model, its weights, the "
-    "device or enough memory is missing; 4 the output cannot be written; 130 stopped by Ctrl-C. "
+    "Exit codes: 0 done; 1 an input cannot be used, or not everything could be made of it; 2 wrong "
+    "usage; 3 the model, its weights, the device or enough memory is missing; 4 the output cannot "
+    "be written; 130 stopped by Ctrl-C. "
     "Of review, rerun and worklist: 0 nothing needs attention; 1 something does; 2 not possible. "
     "Files appear whole or not at all."
 )

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from neuralreg.errors import UnwritableOutput
 
 
-def require_free(path: Path, overwrite: bool) -> None:
-    """Raise UnwritableOutput when there is a file that must not be replaced."""
+def require_free(path: Path, overwrite: bool, inputs: Iterable[Path | None] = ()) -> None:
+    """Raise UnwritableOutput when there is a file that must not be replaced.
+
+    Args:
+        path: of the file to write.
+        overwrite: whether another file may be replaced.
+        inputs: of the command, None for those not given; they are never replaced.
+    """
+    from neuralreg.io.files import require_no_input
+
+    require_no_input(path, (each for each in inputs if each is not None))
     if path.exists() and not overwrite:
         raise UnwritableOutput(f"{path} exists", remedy="Choose another name or --overwrite.")
 
 
-def require_folder(folder: Path, files: tuple[str, ...], overwrite: bool) -> None:
+def require_folder(
+    folder: Path, files: tuple[str, ...], overwrite: bool, inputs: Iterable[Path | None] = ()
+) -> None:
     """Make the folder and try it out, before minutes of work go to waste.
 
     Raises:
-        UnwritableOutput: when it cannot be written to, or holds one of the files already.
+        UnwritableOutput: when it cannot be written to, holds one of the files already, or one of
+            them is an input.
     """
     from neuralreg.io.files import draft_folder
 
@@ -34,16 +46,19 @@ def require_folder(folder: Path, files: tuple[str, ...], overwrite: bool) -> Non
     with draft_folder(folder, last="") as folder_of_drafts:
         (folder_of_drafts / "trial").write_bytes(b"")
         (folder_of_drafts / "trial").unlink()
+    inputs = list(inputs)
     for name in files:
-        require_free(folder / name, overwrite)
+        require_free(folder / name, overwrite, inputs)
 
 
 @contextmanager
-def folder_for(files: tuple[str, ...], folder: Path, overwrite: bool) -> Iterator[None]:
+def folder_for(
+    files: tuple[str, ...], folder: Path, overwrite: bool, inputs: Iterable[Path | None] = ()
+) -> Iterator[None]:
     """`require_folder` around long work; what it made goes again when that leaves nothing."""
     new = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
-        require_folder(folder, files, overwrite)
+        require_folder(folder, files, overwrite, inputs)
         yield
     except BaseException:
         for each in new:

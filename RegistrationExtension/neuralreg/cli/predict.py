@@ -56,7 +56,10 @@ def predict(
     files = [configuration_of(checkpoint), *(configs or [])]
     config = read_configuration(files, set_ or [])
     options = PredictOptions(split, nifti, png, device)
-    with folder_for((_TABLE,), output, overwrite), show_progress(quiet) as progress:
+    with (
+        folder_for((_TABLE,), output, overwrite, [*files, checkpoint]),
+        show_progress(quiet) as progress,
+    ):
         rows = run(config, checkpoint, output, options, progress=progress)
     facts = {"output": str(output), "rows": len(rows), "means": dict(summary(rows))}
     answer(facts, as_json, lambda: _words(output, facts["means"]))

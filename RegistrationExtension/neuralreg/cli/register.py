@@ -59,6 +59,8 @@ def register(
     The folder gets fixed_to_moving.nii.gz and moving_to_fixed.nii.gz (ITK displacement fields in
     LPS mm that hold the whole chain), warped.nii.gz, warped_seg.nii.gz where a label map of the
     moving image is given, and result.json with the model, options, warnings, numbers and times.
+    The transforms are written first; when something after them fails, they stay, and the exit code
+    is 1.
     """
     from neuralreg.cli.outputs import folder_for
     from neuralreg.cli.register_job import FILES, Job, parse_numbers, run
@@ -77,7 +79,10 @@ def register(
         full_resolution=full_resolution,
     )
     job = Job(fixed, moving, fixed_seg, moving_seg, fixed_mask, moving_mask, initial, options)
-    with folder_for(FILES, output, overwrite), show_progress(quiet) as progress:
-        summary = run(job, output, progress)
+    inputs = job.inputs().values()
+    with folder_for(FILES, output, overwrite, inputs), show_progress(quiet) as progress:
+        summary = run(job, output, progress, overwrite=overwrite)
     warn(summary.warnings)
     answer(summary.facts(), as_json, summary.in_words)
+    if summary.failures:
+        raise typer.Exit(1)

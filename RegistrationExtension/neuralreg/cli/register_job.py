@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from neuralreg import __version__
+from neuralreg.cli.outputs import require_free
 from neuralreg.cli.terminal import columns
-from neuralreg.errors import InvalidOption
+from neuralreg.errors import InvalidOption, RegistrationError
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.warp import warp, warp_labels
@@ -31,6 +34,7 @@ from neuralreg.review.workflow.provenance import RECORD, describe_file, software
 from neuralreg.zoo.registry import list_models
 
 Overlaps = Mapping[int, float]  # Dice by label value
+_Made = TypeVar("_Made")
 FIXED_TO_MOVING, MOVING_TO_FIXED = "fixed_to_moving.nii.gz", "moving_to_fixed.nii.gz"
 WARPED, WARPED_SEG, SUMMARY = "warped.nii.gz", "warped_seg.nii.gz", RECORD
 FILES = (FIXED_TO_MOVING, MOVING_TO_FIXED, WARPED, WARPED_SEG, SUMMARY)
@@ -87,6 +91,7 @@ class Summary:
         warnings: in words.
         dice_before, dice_after: by label; empty without label maps.
         timings: seconds.
+        failures: what could not be made beside the transforms, in words; part of the warnings.
         folder, written: where the results are, and their names.
         time: of the end, ISO 8601.
     """
@@ -94,6 +99,7 @@ class Summary:
     job: Job
     result: RegistrationResult
     warnings: list[str]
+    failures: list[str]
     dice_before: Overlaps
     dice_after: Overlaps
     timings: Mapping[str, float]
@@ -103,7 +109,7 @@ class Summary:
 
     def facts(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
-        return {
+        facts: dict[str, Any] = {
             "neuralreg": __version__,
             "time": self.time,
             "software": software(),
@@ -115,7 +121,7 @@ class Summary:
                 for name, path in self.job.inputs().items()
             },
             "warnings": self.warnings,
-            "outcome": _measured(asdict(self.result.outcome)),
+            "outcome": asdict(self.result.outcome),
             "dice": _table(self.dice_before, self.dice_after),
             "timings_s": dict(self.timings),
             "provenance": json.loads(json.dumps(dict(self.result.provenance), default=str)),
@@ -123,6 +129,7 @@ class Summary:
             "files": self.written,
             "transform_sha256": Deformation.of(self.result).sha256,
         }
+        return {name: _without_nan(value) for name, value in facts.items()}
 
     def in_words(self) -> str:
         """A few lines for a person."""
@@ -145,11 +152,21 @@ class Summary:
         return columns(rows)
 
 
-def run(job: Job, folder: Path, progress: Progress) -> Summary:
-    """Register, and fill the folder with everything at once.
+def run(job: Job, folder: Path, progress: Progress, *, overwrite: bool = False) -> Summary:
+    """Register, and fill the folder: the transforms first, then what is made with them.
+
+    Args:
+        job: what was asked for.
+        folder: where the results go.
+        progress: called with a fraction and a message.
+        overwrite: whether results of another run, also of one that ended meanwhile, are replaced.
+
+    Returns:
+        What is in the record; what could not be made beside the transforms is among its failures.
 
     Raises:
-        RegistrationError: any of `neuralreg.errors`; then the folder is as it was before.
+        RegistrationError: any of `neuralreg.errors`. Before the transforms are written the folder
+            is as it was before; afterwards they stay.
     """
     started = time.perf_counter()
     images = _read(job)
@@ -165,27 +182,91 @@ def run(job: Job, folder: Path, progress: Progress) -> Summary:
     )
     registered = time.perf_counter()
     progress(0.9, "writing results")
-    with draft_folder(folder, last=SUMMARY) as draft:
-        before, after = _overlaps(images, _write(result, images, draft))
-        timings = {"reading": read - started, **result.timings}
-        timings["writing"] = time.perf_counter() - registered
-        written = sorted([*(file.name for file in draft.iterdir()), SUMMARY])
-        notes = images.notes + list(result.warnings)
-        time_now = datetime.now(UTC).isoformat(timespec="seconds")
-        summary = Summary(job, result, notes, before, after, timings, folder, written, time_now)
+    _write_transforms(result, folder, overwrite)
+    made = _Derived(job, folder, [FIXED_TO_MOVING, MOVING_TO_FIXED], [])
+    overlaps = made.fill(result, images)
+    timings = {"reading": read - started, **result.timings}
+    timings["writing"] = time.perf_counter() - registered
+    notes = [*images.notes, *result.warnings, *made.failures]
+    written = sorted([*made.written, SUMMARY])
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    summary = Summary(job, result, notes, made.failures, *overlaps, timings, folder, written, now)
+    with draft_folder(folder, last=SUMMARY, overwrite=overwrite) as draft:
         (draft / SUMMARY).write_text(json.dumps(summary.facts(), indent=2, allow_nan=False) + "\n")
-        for stale in {*FILES} - {*written} | {SUMMARY}:
-            (folder / stale).unlink(missing_ok=True)
     progress(1.0, "done")
     return summary
 
 
-def _measured(figures: dict[str, Any]) -> dict[str, Any]:
-    """The figures, None for those that could not be measured: JSON has no NaN."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in figures.items()
-    }
+def _write_transforms(result: RegistrationResult, folder: Path, overwrite: bool) -> None:
+    """Write both directions; what an earlier run left goes first, its record before all else."""
+    with draft_folder(folder, last=MOVING_TO_FIXED, overwrite=overwrite) as draft:
+        write_transform(result.field, draft / FIXED_TO_MOVING)
+        write_transform(result.inverse_field, draft / MOVING_TO_FIXED)
+        for name in (SUMMARY, WARPED, WARPED_SEG):
+            require_free(folder / name, overwrite)
+            (folder / name).unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class _Derived:
+    """What is made beside the transforms; one thing that fails does not stop the others.
+
+    Attributes:
+        job, folder: of the registration.
+        written: names of the files that are there.
+        failures: what is missing, why, and how to make it, in words.
+    """
+
+    job: Job
+    folder: Path
+    written: list[str]
+    failures: list[str]
+
+    def fill(self, result: RegistrationResult, images: Images) -> tuple[Overlaps, Overlaps]:
+        """Write the files, and measure the Dice per label, before and after."""
+        grid, moving, labels = images.fixed.grid, images.moving, images.moving_seg
+        self._write(WARPED, lambda: warp(moving, result.field, grid, outside=_lowest(moving)))
+        for name, image in result.maps.items():
+            self._write(f"{name}.nii.gz", partial(replace, image))
+        if labels is None:
+            return {}, {}
+        warped = self._write(WARPED_SEG, lambda: warp_labels(labels, result.field, grid))
+        overlaps = self._attempt("the table of Dice", lambda: _overlaps(images, warped))
+        return overlaps or ({}, {})
+
+    def _write(self, name: str, make: Callable[[], Image]) -> Image | None:
+        def write() -> Image:
+            image = make()
+            write_image(image, self.folder / name)
+            self.written.append(name)
+            return image
+
+        return self._attempt(name, write)
+
+    def _attempt(self, name: str, make: Callable[[], _Made]) -> _Made | None:
+        try:
+            return make()
+        except (RegistrationError, RuntimeError, ValueError, TypeError, MemoryError) as error:
+            self.failures.append(self._failure(name, error))
+            return None
+
+    def _failure(self, name: str, error: Exception) -> str:
+        reason = f"{name} could not be made ({error}); the transforms were written"
+        source = {WARPED: self.job.moving, WARPED_SEG: self.job.moving_seg}.get(name)
+        if source is None:
+            return reason
+        files = [source, self.folder / FIXED_TO_MOVING, "-r", self.job.fixed]
+        words = ["neuralreg", "warp", *map(str, files), "-o", str(self.folder / name)]
+        return f"{reason}; try: {shlex.join(words + ['--labels'] * (name == WARPED_SEG))}"
+
+
+def _without_nan(value: Any) -> Any:
+    """Plain values, None for numbers that could not be measured: JSON has no NaN."""
+    if isinstance(value, dict):
+        return {name: _without_nan(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _weights(model: str) -> str | None:
@@ -230,22 +311,6 @@ def parse_numbers(texts: list[str]) -> dict[str, float]:
                 "an option of a model is a name and a number", got=f"'{text}'", wanted="name=0.3"
             ) from error
     return options
-
-
-def _write(result: RegistrationResult, images: Images, folder: Path) -> Image | None:
-    """Write all but the summary; the warped label map, where there is one."""
-    fixed, moving = images.fixed, images.moving
-    write_transform(result.field, folder / FIXED_TO_MOVING)
-    write_transform(result.inverse_field, folder / MOVING_TO_FIXED)
-    warped = warp(moving, result.field, fixed.grid, outside=_lowest(moving))
-    write_image(warped, folder / WARPED)
-    for name, image in result.maps.items():
-        write_image(image, folder / f"{name}.nii.gz")
-    if images.moving_seg is None:
-        return None
-    warped_seg = warp_labels(images.moving_seg, result.field, fixed.grid)
-    write_image(warped_seg, folder / WARPED_SEG)
-    return warped_seg
 
 
 def _lowest(image: Image) -> float:

@@ -44,9 +44,10 @@ def rerun(
     job = job_of(facts, folder)
     with tempfile.TemporaryDirectory() as scratch:
         target = output or Path(scratch)
-        context = folder_for(FILES, output, overwrite) if output else nullcontext()
+        inputs = [*job.inputs().values(), record]
+        context = folder_for(FILES, output, overwrite, inputs) if output else nullcontext()
         with context, show_progress(quiet) as progress:
-            again = run(job, target, progress)
+            again = run(job, target, progress, overwrite=overwrite)
         gap_mm = _difference(again.facts(), facts, target, folder)
     same = gap_mm is not None and gap_mm <= tolerance_mm
     changed = _changes(again.facts(), facts)

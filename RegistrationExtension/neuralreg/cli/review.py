@@ -67,6 +67,7 @@ def review(
     from neuralreg.progress import stage
     from neuralreg.review.assess import review as run_review
     from neuralreg.review.limits import read_profile
+    from neuralreg.review.report.formats import FORMATS
 
     files = ReviewFiles(
         transform=transform,
@@ -82,7 +83,10 @@ def review(
         profile=profile,
     )
     if report is not None:
-        require_free(report, overwrite)
+        inputs = [*files.by_role().values(), files.moving_landmarks, files.names]
+        require_free(report, overwrite, inputs)
+        for ending in FORMATS:  # a report is several files
+            require_free(report.with_suffix(ending), True, inputs)
     limits = read_profile(profile)
     case, facts = _case(files, consistency, model, quiet)
     with show_progress(quiet) as progress:

@@ -33,7 +33,7 @@ def robustness(
     from neuralreg.review.workflow.robustness import Perturbation, write_spread
     from neuralreg.review.workflow.robustness import robustness as run_robustness
 
-    require_free(output, overwrite)
+    require_free(output, overwrite, [fixed, moving])
     notes: list[str] = []
     images = (read_image(fixed, notes=notes), read_image(moving, notes=notes))
     with show_progress(quiet) as progress:

@@ -45,7 +45,7 @@ def warp(
     from neuralreg.geometry import warp as warping
     from neuralreg.io.image_files import read_image, read_labels, write_image
 
-    require_free(output, overwrite)
+    require_free(output, overwrite, [image, *transform, reference])
     notes: list[str] = []
     grid = read_image(reference, notes=notes).grid
     moving = (read_labels if labels else read_image)(image, notes=notes)

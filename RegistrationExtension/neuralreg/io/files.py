@@ -5,11 +5,17 @@ from __future__ import annotations
 import hashlib
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from neuralreg.errors import UnreadableFile, UnwritableOutput
+
+_VALUES = {  # endings of the file of values, by that of the header
+    ".mhd": (".raw", ".zraw"),
+    ".nhdr": (".raw", ".raw.gz"),
+    ".hdr": (".img", ".img.gz"),
+}
 
 
 def suffix_of(path: Path) -> str:
@@ -34,7 +40,7 @@ def require_existing(path: Path) -> Path:
 
 
 @contextmanager
-def draft_folder(folder: Path, *, last: str) -> Iterator[Path]:
+def draft_folder(folder: Path, *, last: str, overwrite: bool = True) -> Iterator[Path]:
     """A folder to write to; after the block, without an error, its files go to `folder`.
 
     Until then nothing in `folder` changes, and an error in the block leaves nothing behind.
@@ -42,21 +48,61 @@ def draft_folder(folder: Path, *, last: str) -> Iterator[Path]:
     Args:
         folder: where the files go; it must exist.
         last: the file that is moved at the end, so that a reader who sees it sees all others.
+        overwrite: whether a file of the same name is replaced.
 
     Raises:
-        UnwritableOutput: when the folder is missing or not writable, or the disk is full.
+        UnwritableOutput: when the folder is missing or not writable, the disk is full, or a file is
+            there that must not be replaced.
     """
     try:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as draft:
             yield Path(draft)
             for file in sorted(Path(draft).iterdir(), key=lambda file: file.name == last):
-                file.replace(folder / file.name)
+                if overwrite:
+                    file.replace(folder / file.name)
+                else:
+                    _move_to_free(file, folder / file.name)
     except OSError as error:
         raise UnwritableOutput(
             f"{folder} cannot be written to",
             got=error.strerror or str(error),
             remedy="Choose a folder that exists and that you may write to.",
         ) from error
+
+
+def _move_to_free(file: Path, path: Path) -> None:
+    """Move a file to where none is, also when another program writes there at the same time."""
+    try:
+        path.hardlink_to(file)  # fails where a file is
+    except OSError as error:
+        if path.exists():
+            raise UnwritableOutput(
+                f"{path} exists", remedy="Choose another name or --overwrite."
+            ) from error
+        file.replace(path)  # a file system without hard links
+
+
+def require_no_input(path: Path, inputs: Iterable[Path]) -> None:
+    """Raise UnwritableOutput when writing a file would replace an input, however it is named.
+
+    Args:
+        path: of the file to write.
+        inputs: files that are read; a header stands for the file of its values too.
+    """
+    for source in inputs:
+        for written in _with_values(path):
+            for read in _with_values(source):
+                if written.exists() and read.exists() and written.samefile(read):
+                    raise UnwritableOutput(
+                        f"{path} would replace an input of this command",
+                        got=str(read),
+                        remedy="Choose another name.",
+                    )
+
+
+def _with_values(path: Path) -> list[Path]:
+    """A file, and where its format keeps the values in a file of their own."""
+    return [path, *(path.with_suffix(end) for end in _VALUES.get(suffix_of(path), ()))]
 
 
 @contextmanager

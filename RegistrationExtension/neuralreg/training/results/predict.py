@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from neuralreg.composition.transforms import Transform, velocity_of
 from neuralreg.devices import choose_device
-from neuralreg.errors import InvalidOption
+from neuralreg.errors import InvalidOption, UnwritableOutput
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
@@ -112,6 +112,7 @@ def predict(
     Raises:
         InvalidOption: the configuration has no such split.
         UnreadableFile, IncompatibleModel: as `load_trained`.
+        UnwritableOutput: the folder of a pair holds images of the data set.
     """
     options = options or PredictOptions()
     if options.split not in ("train", "valid", "test"):
@@ -121,13 +122,14 @@ def predict(
     torch.manual_seed(config.training.seed)
     model = load_trained(config, checkpoint, options.device)
     pairs = split_pairs(config, options.split, folder)
-    folder.mkdir(parents=True, exist_ok=True)
     items = pairs.items(0)
+    names = [f"pair_{number:04d}" for number in range(len(items))]
+    _require_no_input([folder / name for name in names], pairs.cases)
+    folder.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
     one = _label_of if isinstance(model, Conditional) else _transform_of
-    for number, item in enumerate(items):
+    for number, (name, item) in enumerate(zip(names, items, strict=True)):
         fixed, moving = pairs.case(item.fixed), pairs.case(item.moving)
-        name = f"pair_{number:04d}"
         progress(number / len(items), f"{fixed.name} and {moving.name}")
         about = {"pair": name, "fixed": fixed.name, "moving": moving.name}
         rows_of_pair = one(model, pairs, item, folder / name, options)
@@ -140,6 +142,19 @@ def predict(
         write_png(stack_pictures([read_png(path) for path in drawn]), folder / "pairs.png")
     progress(1.0, f"{len(items)} pairs")
     return rows
+
+
+def _require_no_input(folders: list[Path], cases: list[Case]) -> None:
+    """Raise UnwritableOutput when a folder of a pair holds images or label maps of the data set."""
+    taken = {folder.resolve() for folder in folders}
+    for case in cases:
+        for part in (case.image, case.labels, case.mask):
+            if part is not None and taken & {*Path(part.path).resolve().parents}:
+                raise UnwritableOutput(
+                    "the predictions would replace images that they are made of",
+                    got=str(part),
+                    remedy="Choose another folder.",
+                )
 
 
 def _network_inputs(pairs: PairData, item: Item, device: torch.device) -> dict[str, Tensor]:

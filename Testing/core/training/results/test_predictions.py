@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import h5py
@@ -13,7 +14,7 @@ import SimpleITK as sitk
 import torch
 import yaml
 from neuralreg.cli.main import app
-from neuralreg.errors import UnreadableFile
+from neuralreg.errors import UnreadableFile, UnwritableOutput
 from neuralreg.io.image_files import read_image
 from neuralreg.io.transform_files import read_transform
 from neuralreg.registration.engine import register
@@ -345,3 +346,14 @@ def test_soft_labels_are_warped_and_measured_one_by_one(tmp_path):
     assert 0 < float(soft[5:15].min()) < float(soft.max()) < 1
     again = evaluate(tmp_path / "out", tmp_path / "again")
     assert [row["dice"] for row in again] == pytest.approx([row["dice"] for row in found])
+
+
+def test_predictions_do_not_replace_the_images_that_they_are_made_of(run, shapes, tmp_path):
+    """A data set in the folder of a pair, as it is when an earlier prediction is learned from."""
+    data = tmp_path / "pair_0000"
+    shutil.copytree(shapes, data)
+    config = read_configuration([run / "config.yaml"], [f"dataset.test.dir={data / 'test'}"])
+    before = {path: path.read_bytes() for path in data.rglob("*") if path.is_file()}
+    with pytest.raises(UnwritableOutput, match="would replace images"):
+        predict(config, run, tmp_path)
+    assert {path: path.read_bytes() for path in data.rglob("*") if path.is_file()} == before

@@ -1,0 +1,161 @@
+"""Nothing is lost: results appear as they exist, and no command replaces what it reads."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from neuralreg.cli import register_job
+from neuralreg.cli.main import app
+from neuralreg.cli.outputs import require_free
+from neuralreg.errors import UnwritableOutput
+from typer.testing import CliRunner
+
+TRANSFORMS = ["fixed_to_moving.nii.gz", "moving_to_fixed.nii.gz"]
+
+
+@pytest.fixture
+def pair(tmp_path) -> list[str]:
+    """Two images of a disk in 2D, and a label map of it, as files."""
+    y, x = np.mgrid[:32, :32] - 15.5
+    for name, dx in (("fixed", 0), ("moving", 2)):
+        disk = np.hypot(x - dx, 1.2 * y)
+        sitk.WriteImage(
+            sitk.GetImageFromArray((200 / (1 + np.exp(disk - 9)) + x).astype(np.float32)),
+            tmp_path / f"{name}.nrrd",
+        )
+        sitk.WriteImage(
+            sitk.GetImageFromArray((disk < 9).astype(np.uint8)), tmp_path / f"{name}_seg.nrrd"
+        )
+    return [str(tmp_path / f"{name}.nrrd") for name in ("fixed", "moving")]
+
+
+def neuralreg(*arguments: object):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def register(pair: list[str], out: Path, *more: object):
+    return neuralreg("register", *pair, "-o", out, "--prealign", "none", "-q", *more)
+
+
+@pytest.mark.parametrize("broken", ["warp", "warp_labels", "dice"])
+def test_what_fails_after_the_registration_leaves_the_transforms(
+    pair, tmp_path, monkeypatch, broken
+):
+    def fail(*_, **__):
+        raise RuntimeError("not for this number type")
+
+    monkeypatch.setattr(register_job, broken, fail)
+    out = tmp_path / "out"
+    segmentations = [f"--{side}-seg={tmp_path / side}_seg.nrrd" for side in ("fixed", "moving")]
+    done = register(pair, out, *segmentations)
+    assert done.exit_code == 1
+    assert "not for this number type" in done.stderr
+    assert "the transforms were written" in done.stderr
+    record = json.loads((out / "result.json").read_text())
+    assert {*TRANSFORMS, "result.json"} <= set(record["files"])
+    assert {path.name for path in out.iterdir()} == set(record["files"])
+    assert any("not for this number type" in warning for warning in record["warnings"])
+
+
+def test_what_is_missing_comes_with_the_command_that_makes_it(pair, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(register_job, "warp", fail)
+    out = tmp_path / "out"
+    done = register(pair, out)
+    command = done.stderr.split("try: neuralreg ")[1].splitlines()[0].split()
+    monkeypatch.undo()
+    assert neuralreg(*command).exit_code == 0
+    assert (out / "warped.nii.gz").is_file()
+
+
+def test_results_of_another_run_that_ended_meanwhile_are_not_replaced(pair, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    work = register_job.register
+
+    def meanwhile(*arguments, **options):
+        (out / "result.json").write_text("the other run's")
+        return work(*arguments, **options)
+
+    monkeypatch.setattr(register_job, "register", meanwhile)
+    done = register(pair, out)
+    assert done.exit_code == 4
+    assert "result.json exists" in done.stderr
+    assert {path.name: path.read_text() for path in out.iterdir()} == {
+        "result.json": "the other run's"
+    }
+    assert register(pair, out, "--overwrite").exit_code == 0
+
+
+def test_a_transform_that_another_run_writes_at_the_same_time_stays(pair, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    write = register_job.write_transform
+
+    def meanwhile(transform, path):
+        (out / "fixed_to_moving.nii.gz").write_text("the other run's")
+        write(transform, path)
+
+    monkeypatch.setattr(register_job, "write_transform", meanwhile)
+    assert register(pair, out).exit_code == 4
+    assert (out / "fixed_to_moving.nii.gz").read_text() == "the other run's"
+
+
+def test_results_of_an_earlier_run_do_not_stay_beside_new_transforms(pair, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    segmentations = [f"--{side}-seg={tmp_path / side}_seg.nrrd" for side in ("fixed", "moving")]
+    assert register(pair, out, *segmentations).exit_code == 0
+    assert register(pair, out, "--overwrite").exit_code == 0
+    assert not (out / "warped_seg.nii.gz").exists()
+
+
+@pytest.mark.parametrize("name", ["itself", "relative", "symbolic link", "hard link", "its values"])
+def test_no_output_is_an_input_however_it_is_named(tmp_path, monkeypatch, name):
+    image = tmp_path / "image.nhdr"
+    sitk.WriteImage(sitk.Image(8, 8, sitk.sitkUInt8), str(image), useCompression=False)
+    monkeypatch.chdir(tmp_path)
+    output = tmp_path / "other.nhdr"
+    if name == "itself":
+        output = image
+    elif name == "relative":
+        output = Path("image.nhdr")
+    elif name == "symbolic link":
+        output.symlink_to(image)
+    elif name == "hard link":
+        os.link(image, output)
+    else:
+        output = tmp_path / "image.mhd"  # whose values would be in image.raw, as of the .nhdr
+    with pytest.raises(UnwritableOutput, match="would replace an input"):
+        require_free(output, True, [None, image])
+
+
+def test_commands_refuse_to_replace_their_inputs(pair, tmp_path):
+    fixed, moving = pair
+    shift = tmp_path / "shift.tfm"
+    sitk.WriteTransform(sitk.TranslationTransform(2, (1.0, 2.0)), str(shift))
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "warped.nii.gz").symlink_to(moving)
+    table = tmp_path / "t.csv"  # beside t.html the report writes its numbers there
+    table.write_text("1,2,2,4\n")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for command in (
+        ("warp", moving, shift, "-r", fixed, "-o", moving),
+        ("warp", moving, shift, "-r", fixed, "-o", fixed),
+        ("warp", moving, shift, "-r", fixed, "-o", shift),
+        ("invert", shift, "-o", shift),
+        ("brain-mask", fixed, "-o", fixed),
+        ("register", fixed, moving, "-o", out),
+        ("review", shift, "--fixed", fixed, "--report", fixed),
+        ("review", shift, "--fixed", fixed, "--landmarks", table, "--report", tmp_path / "t.html"),
+        ("robustness", fixed, moving, "-o", moving),
+    ):
+        done = neuralreg(*command, "--overwrite")
+        assert done.exit_code in (2, 4), command
+        assert "would replace an input" in done.stderr, command
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
