@@ -125,7 +125,7 @@ class Request:
                     settings.movingMask, settings.movingMaskSegments
                 )
             ),
-            initial=(yield from _start(settings.initialTransform, fixed.place)),
+            initial=(yield from _start(settings.initialTransform, fixed.world_grid)),
             options=self.options,
             warped=settings.warpedVolume,
             along=tuple(along),

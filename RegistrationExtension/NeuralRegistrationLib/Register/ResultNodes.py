@@ -87,7 +87,7 @@ def deliver(request: Request, registration: Registration) -> Steps:
     """
     parts = yield from _parts(request, registration)
     request.requireInputs()
-    return _Placement(request, registration, parts).place()
+    return _Placement(request, registration, parts).add()
 
 
 def _parts(request: Request, registration: Registration) -> Steps:
@@ -114,14 +114,14 @@ class _Placement:
         self.changes = Revert.Changes(request.scene)
         self.leftOut: list[str] = []
 
-    def place(self) -> Registered:
+    def add(self) -> Registered:
         try:
-            return self._place()
+            return self._addNodes()
         except BaseException:
             self.changes.revert()
             raise
 
-    def _place(self) -> Registered:
+    def _addNodes(self) -> Registered:
         settings, parts = self.request.settings, self.parts
         done = Registered(
             result=None,

@@ -96,7 +96,7 @@ def _reverseJob(subject: Subject, record) -> Steps:
         masks.append((yield from Segmentations.maskLayers(node, segments)))
     start = record.nodes.get("initialTransform")
     if start is not None:
-        start = Transforms.start(start, moving.place, inverse=True)
+        start = Transforms.start(start, moving.world_grid, inverse=True)
         start = (yield from start) if hasattr(start, "send") else rows_of(start)
     return RegisterJob(
         fixed=moving,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from neuralreg.cli.options import AsJson, Device, OutputFile, Overwrite, Quiet
+from neuralreg.cli.common_options import AsJson, Device, OutputFile, Overwrite, Quiet
 
 
 def brain_mask(
@@ -20,7 +20,7 @@ def brain_mask(
 ) -> None:
     """Carry a template's brain mask over to a head, for models that want brains without skull."""
     from neuralreg.cli.outputs import require_free
-    from neuralreg.cli.terminal import answer, show_progress, warn
+    from neuralreg.cli.terminal import print_result, show_progress, warn
     from neuralreg.io.image_files import read_image, write_image
     from neuralreg.registration.brain_mask import brain_mask as find_brain
 
@@ -32,4 +32,4 @@ def brain_mask(
     write_image(brain.mask, output)
     warn(notes := [*notes, *brain.warnings])
     facts = {"output": str(output), "liters": round(brain.liters, 3), "warnings": notes}
-    answer(facts, as_json, lambda: f"wrote {output} ({brain.liters:.2f} l)")
+    print_result(facts, as_json, lambda: f"wrote {output} ({brain.liters:.2f} l)")

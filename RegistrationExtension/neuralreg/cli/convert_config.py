@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from neuralreg.cli.options import AsJson, OutputFile, Overwrite
+from neuralreg.cli.common_options import AsJson, OutputFile, Overwrite
 
 
 def convert_config(
@@ -18,7 +18,7 @@ def convert_config(
 ) -> None:
     """Translate a configuration of DeepReg, and say what is not the same."""
     from neuralreg.cli.outputs import require_free
-    from neuralreg.cli.terminal import answer
+    from neuralreg.cli.terminal import print_result
     from neuralreg.cli.train import require_training
 
     require_training()
@@ -30,4 +30,4 @@ def convert_config(
     done = convert(plain)
     write_configuration(done.config, output)
     facts = {"output": str(output), "notes": done.notes}
-    answer(facts, as_json, lambda: "\n".join([*done.notes, f"wrote {output}"]))
+    print_result(facts, as_json, lambda: "\n".join([*done.notes, f"wrote {output}"]))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from neuralreg.cli.options import AsJson, Quiet
+from neuralreg.cli.common_options import AsJson, Quiet
 from neuralreg.errors import InvalidOption
 from neuralreg.progress import Progress
 
@@ -35,7 +35,7 @@ def download(
     into the cache, as `neuralreg models get` does.
     """
     from neuralreg.cli.outputs import require_folder
-    from neuralreg.cli.terminal import answer, show_progress
+    from neuralreg.cli.terminal import print_result, show_progress
 
     outputs: list[str] = []
     with show_progress(quiet) as progress:
@@ -47,7 +47,7 @@ def download(
                 raise InvalidOption("examples go to a folder", wanted="--output FOLDER")
             require_folder(output, (), True)
             outputs.append(_example(name, output, progress))
-    answer({"output": outputs}, as_json, lambda: "\n".join(outputs))
+    print_result({"output": outputs}, as_json, lambda: "\n".join(outputs))
 
 
 def _is_model(name: str) -> bool:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from neuralreg.cli.options import AsJson, Overwrite, Quiet
+from neuralreg.cli.common_options import AsJson, Overwrite, Quiet
 
 
 def evaluate(
@@ -22,7 +22,7 @@ def evaluate(
     """Measure predictions again, from their files: overlap, distances, likeness, folding."""
     from neuralreg.cli.outputs import folder_for
     from neuralreg.cli.predict import _TABLE, _words
-    from neuralreg.cli.terminal import answer, show_progress
+    from neuralreg.cli.terminal import print_result, show_progress
     from neuralreg.cli.train import require_training
 
     require_training()
@@ -33,4 +33,4 @@ def evaluate(
     with folder_for((_TABLE,), folder, overwrite), show_progress(quiet) as progress:
         rows = run(predictions, folder, progress=progress)
     facts = {"output": str(folder), "rows": len(rows), "means": dict(summary(rows))}
-    answer(facts, as_json, lambda: _words(folder, facts["means"]))
+    print_result(facts, as_json, lambda: _words(folder, facts["means"]))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from neuralreg.cli.options import AsJson
+from neuralreg.cli.common_options import AsJson
 
 if TYPE_CHECKING:
     from neuralreg.geometry.field import DisplacementField
@@ -24,10 +24,10 @@ def info(
     as_json: AsJson = False,
 ) -> None:
     """Say what is in an image or transform file."""
-    from neuralreg.cli.terminal import answer, columns, words
+    from neuralreg.cli.terminal import columns, print_result, words
 
     facts = {"file": str(file), **_facts(file)}
-    answer(facts, as_json, lambda: columns([(name, words(facts[name])) for name in facts]))
+    print_result(facts, as_json, lambda: columns([(name, words(facts[name])) for name in facts]))
 
 
 def _facts(file: Path) -> Facts:

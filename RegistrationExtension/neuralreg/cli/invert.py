@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neuralreg.cli.options import AsJson, OutputFile, Overwrite
+from neuralreg.cli.common_options import AsJson, OutputFile, Overwrite
 
 if TYPE_CHECKING:
     from neuralreg.geometry.grid import Grid
@@ -31,7 +31,7 @@ def invert(
 ) -> None:
     """Write the transform that takes the points back."""
     from neuralreg.cli.outputs import require_free
-    from neuralreg.cli.terminal import answer, warn
+    from neuralreg.cli.terminal import print_result, warn
     from neuralreg.io.image_files import read_image
 
     require_free(output, overwrite, [transform, reference])
@@ -42,7 +42,7 @@ def invert(
         notes.append(f"largest error {error_mm:.3g} mm: the transform folds somewhere")
     warn(notes)
     facts = {"output": str(output), "largest_error_mm": error_mm, "warnings": notes}
-    answer(facts, as_json, lambda: f"wrote {output}, largest error {error_mm:.2g} mm")
+    print_result(facts, as_json, lambda: f"wrote {output}, largest error {error_mm:.2g} mm")
 
 
 def _write_inverse(transform: Path, grid: Grid | None, tolerance_mm: float, output: Path) -> float:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neuralreg.cli.options import AsJson, Quiet
+from neuralreg.cli.common_options import AsJson, Quiet
 
 if TYPE_CHECKING:
     from neuralreg.zoo.card import ModelCard
@@ -32,7 +32,7 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List the models that there are."""
-    from neuralreg.cli.terminal import answer, columns, warn
+    from neuralreg.cli.terminal import columns, print_result, warn
     from neuralreg.zoo.registry import broken_cards, list_models
     from neuralreg.zoo.weights import is_available
 
@@ -43,23 +43,25 @@ def list_(
         for card in cards
     ]
     warn([str(error) for error in broken_cards()])
-    answer(facts, as_json, lambda: columns(rows))
+    print_result(facts, as_json, lambda: columns(rows))
 
 
 @models.command()
 def show(name: Name, as_json: AsJson = False) -> None:
     """Show everything on a model's card."""
-    from neuralreg.cli.terminal import answer, columns, words
+    from neuralreg.cli.terminal import columns, print_result, words
     from neuralreg.zoo.registry import model_card
 
     facts = _plain(model_card(name))
-    answer(facts, as_json, lambda: columns([(key, words(value)) for key, value in facts.items()]))
+    print_result(
+        facts, as_json, lambda: columns([(key, words(value)) for key, value in facts.items()])
+    )
 
 
 @models.command()
 def get(name: Name, as_json: AsJson = False, quiet: Quiet = False) -> None:
     """Fetch a model's weights, so that it runs offline later."""
-    from neuralreg.cli.terminal import answer, show_progress
+    from neuralreg.cli.terminal import print_result, show_progress
     from neuralreg.zoo.registry import model_card
     from neuralreg.zoo.weights import fetch, verify
 
@@ -67,7 +69,7 @@ def get(name: Name, as_json: AsJson = False, quiet: Quiet = False) -> None:
     with show_progress(quiet) as progress:
         path = fetch(card, progress=progress)
     facts = {"model": name, "file": path and str(path), "state": verify(card)}
-    answer(facts, as_json, lambda: f"{name} is ready ({facts['state']})")
+    print_result(facts, as_json, lambda: f"{name} is ready ({facts['state']})")
 
 
 @models.command("import")
@@ -81,7 +83,7 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Take in weights that you have, or a model of your own: a card with its weights beside it."""
-    from neuralreg.cli.terminal import answer
+    from neuralreg.cli.terminal import print_result
     from neuralreg.io.files import require_existing
     from neuralreg.zoo.registry import list_models
     from neuralreg.zoo.user_models import import_card
@@ -91,7 +93,7 @@ def import_(
     card = import_card(path) if own else import_file(path, list_models())
     file = path_of(card)
     facts = {"model": card.name, "file": file and str(file)}
-    answer(facts, as_json, lambda: f"{card.name} is ready")
+    print_result(facts, as_json, lambda: f"{card.name} is ready")
 
 
 @models.command()
@@ -100,25 +102,25 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Check that weights on this machine are what their cards name."""
-    from neuralreg.cli.terminal import answer, columns
+    from neuralreg.cli.terminal import columns, print_result
     from neuralreg.zoo.registry import list_models, model_card
     from neuralreg.zoo.weights import verify as state_of
 
     cards = [model_card(name) for name in names] if names else list_models()
     states = {card.name: state_of(card) for card in cards}
-    answer({"models": states}, as_json, lambda: columns(list(states.items())))
+    print_result({"models": states}, as_json, lambda: columns(list(states.items())))
 
 
 @models.command("remove")
 def remove_(name: Name, as_json: AsJson = False) -> None:
     """Delete a model's downloaded weights."""
-    from neuralreg.cli.terminal import answer
+    from neuralreg.cli.terminal import print_result
     from neuralreg.zoo.registry import model_card
     from neuralreg.zoo.weights import remove
 
     removed = remove(model_card(name))
     text = "removed" if removed else "there was nothing to remove"
-    answer({"model": name, "removed": removed}, as_json, lambda: f"{name}: {text}")
+    print_result({"model": name, "removed": removed}, as_json, lambda: f"{name}: {text}")
 
 
 def _plain(card: ModelCard) -> dict[str, object]:

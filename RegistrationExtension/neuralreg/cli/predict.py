@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from neuralreg.cli.options import AsJson, Device, Overwrite, Quiet
+from neuralreg.cli.common_options import AsJson, Device, Overwrite, Quiet
 from neuralreg.cli.train import Set
 
 _TABLE = "metrics.csv"
@@ -42,7 +42,7 @@ def predict(
     warped images and labels, affine.txt for affine models, and pictures.
     """
     from neuralreg.cli.outputs import folder_for
-    from neuralreg.cli.terminal import answer, show_progress
+    from neuralreg.cli.terminal import print_result, show_progress
     from neuralreg.cli.train import require_training, set_log_level
 
     require_training()
@@ -62,7 +62,7 @@ def predict(
     ):
         rows = run(config, checkpoint, output, options, progress=progress)
     facts = {"output": str(output), "rows": len(rows), "means": dict(summary(rows))}
-    answer(facts, as_json, lambda: _words(output, facts["means"]))
+    print_result(facts, as_json, lambda: _words(output, facts["means"]))
 
 
 def _words(output: Path, means: object) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from neuralreg.cli.options import AsJson, Device, Overwrite, Quiet
+from neuralreg.cli.common_options import AsJson, Device, Overwrite, Quiet
 
 FilePath = Annotated[Path, typer.Argument(help="An image file or a folder with a DICOM series.")]
 Given = Path | None
@@ -62,9 +62,9 @@ def register(
     The transforms are written first; when something after them fails, they stay, and the exit code
     is 1.
     """
+    from neuralreg.cli.file_job import FILES, Job, parse_numbers, run
     from neuralreg.cli.outputs import folder_for
-    from neuralreg.cli.register_job import FILES, Job, parse_numbers, run
-    from neuralreg.cli.terminal import answer, show_progress, warn
+    from neuralreg.cli.terminal import print_result, show_progress, warn
     from neuralreg.registration.options import RegistrationOptions, parse_refinement
 
     options = RegistrationOptions().replace(
@@ -83,6 +83,6 @@ def register(
     with folder_for(FILES, output, overwrite, inputs), show_progress(quiet) as progress:
         summary = run(job, output, progress, overwrite=overwrite)
     warn(summary.warnings)
-    answer(summary.facts(), as_json, summary.in_words)
+    print_result(summary.facts(), as_json, summary.in_words)
     if summary.failures:
         raise typer.Exit(1)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from neuralreg.cli.options import AsJson, Overwrite, Quiet
+from neuralreg.cli.common_options import AsJson, Overwrite, Quiet
 from neuralreg.errors import InvalidOption, UnreadableFile
 
 if TYPE_CHECKING:
-    from neuralreg.cli.register_job import Job
+    from neuralreg.cli.file_job import Job
 
 
 def rerun(
@@ -36,9 +36,9 @@ def rerun(
     import tempfile
     from contextlib import nullcontext
 
+    from neuralreg.cli.file_job import FILES, run
     from neuralreg.cli.outputs import folder_for
-    from neuralreg.cli.register_job import FILES, run
-    from neuralreg.cli.terminal import answer, show_progress, warn
+    from neuralreg.cli.terminal import print_result, show_progress, warn
 
     facts, folder = registration_in(record)
     job = job_of(facts, folder)
@@ -53,7 +53,7 @@ def rerun(
     changed = _changes(again.facts(), facts)
     warn(changed)
     result = {"same": same, "largest_difference_mm": gap_mm, "changed": changed}
-    answer(result, as_json, lambda: _in_words(gap_mm, same))
+    print_result(result, as_json, lambda: _in_words(gap_mm, same))
     if not same:
         raise typer.Exit(1)
 
@@ -91,7 +91,7 @@ def job_of(facts: dict[str, Any], folder: Path) -> Job:
     """
     from dataclasses import fields
 
-    from neuralreg.cli.register_job import Job
+    from neuralreg.cli.file_job import Job
     from neuralreg.io.files import require_existing, sha256_of
     from neuralreg.registration.options import RegistrationOptions
 
@@ -121,7 +121,7 @@ def _difference(
     """The largest distance between where both transforms take points, in mm; None when unknown."""
     import numpy as np
 
-    from neuralreg.cli.register_job import FIXED_TO_MOVING
+    from neuralreg.cli.file_job import FIXED_TO_MOVING
     from neuralreg.review.geometry.deformation import Deformation
 
     if again["transform_sha256"] == facts["transform_sha256"]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neuralreg.cli.options import AsJson, Overwrite, Quiet
+from neuralreg.cli.common_options import AsJson, Overwrite, Quiet
 
 if TYPE_CHECKING:
     from neuralreg.review.case import Case
@@ -63,7 +63,7 @@ def review(
     reviewed.
     """
     from neuralreg.cli.outputs import require_free
-    from neuralreg.cli.terminal import answer, show_progress, warn
+    from neuralreg.cli.terminal import print_result, show_progress, warn
     from neuralreg.progress import stage
     from neuralreg.review.assess import review as run_review
     from neuralreg.review.limits import read_profile
@@ -94,7 +94,7 @@ def review(
         if report is not None:
             _write(result, case, report, subject, {**_provenance(files), **facts})
     warn(list(result.notes))
-    answer(result.as_record(), as_json, lambda: in_words(result))
+    print_result(result.as_record(), as_json, lambda: in_words(result))
     if result.verdict != "pass":
         raise typer.Exit(1)
 

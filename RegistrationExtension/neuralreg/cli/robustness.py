@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from neuralreg.cli.options import AsJson, Device, OutputFile, Overwrite, Quiet
+from neuralreg.cli.common_options import AsJson, Device, OutputFile, Overwrite, Quiet
 
 
 def robustness(
@@ -28,7 +28,7 @@ def robustness(
     together: the map ranks locations by doubt and measures no accuracy.
     """
     from neuralreg.cli.outputs import require_free
-    from neuralreg.cli.terminal import answer, show_progress, warn
+    from neuralreg.cli.terminal import print_result, show_progress, warn
     from neuralreg.io.image_files import read_image
     from neuralreg.review.workflow.robustness import Perturbation, write_spread
     from neuralreg.review.workflow.robustness import robustness as run_robustness
@@ -56,4 +56,4 @@ def robustness(
         "seconds": round(result.seconds, 1),
     }
     words = f"{result.starts} starts, spread {facts['spread_mean_mm']:.2g} mm on average"
-    answer(facts, as_json, lambda: f"{words}, {facts['spread_max_mm']:.2g} at most: {output}")
+    print_result(facts, as_json, lambda: f"{words}, {facts['spread_max_mm']:.2g} at most: {output}")

@@ -51,7 +51,7 @@ def _bar() -> Iterator[Progress]:
         yield lambda fraction, message: bars.update(task, completed=fraction, description=message)
 
 
-def answer(facts: Mapping[str, object], as_json: bool, human: Callable[[], str]) -> None:
+def print_result(facts: Mapping[str, object], as_json: bool, human: Callable[[], str]) -> None:
     """The result of a command on standard output, for a program or for a person."""
     typer.echo(json.dumps(facts, indent=2, allow_nan=False) if as_json else human())
 

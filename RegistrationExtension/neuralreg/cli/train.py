@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from neuralreg.cli.options import AsJson, Overwrite, Quiet
+from neuralreg.cli.common_options import AsJson, Overwrite, Quiet
 from neuralreg.errors import Cancelled, InvalidOption, PackageMissing
 from neuralreg.worker.processes import lower_priority
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from neuralreg.cli.options import AsJson
+from neuralreg.cli.common_options import AsJson
 from neuralreg.errors import InvalidOption
 
 
@@ -51,7 +51,7 @@ def visualize(
     file (z), the middle one is taken unless told otherwise.
     """
     from neuralreg.cli.outputs import require_folder
-    from neuralreg.cli.terminal import answer
+    from neuralreg.cli.terminal import print_result
 
     paths = [Path(part.strip()) for text in images for part in text.split(",") if part.strip()]
     require_folder(folder, (), True)
@@ -69,7 +69,7 @@ def visualize(
         size=_numbers(size, "--size"),
     )
     facts = {"output": [str(path) for path in picture]}
-    answer(facts, as_json, lambda: "\n".join(f"wrote {path}" for path in picture))
+    print_result(facts, as_json, lambda: "\n".join(f"wrote {path}" for path in picture))
 
 
 def _numbers(text: str, option: str) -> list[int]:

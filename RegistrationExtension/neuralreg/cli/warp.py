@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from neuralreg.cli.options import AsJson, OutputFile, Overwrite
+from neuralreg.cli.common_options import AsJson, OutputFile, Overwrite
 
 
 class How(StrEnum):
@@ -40,7 +40,7 @@ def warp(
 ) -> None:
     """Resample an image onto the fixed image's grid."""
     from neuralreg.cli.outputs import require_free
-    from neuralreg.cli.terminal import answer, warn
+    from neuralreg.cli.terminal import print_result, warn
     from neuralreg.cli.transform_chain import read_chain
     from neuralreg.geometry import warp as warping
     from neuralreg.io.image_files import read_image, read_labels, write_image
@@ -56,4 +56,4 @@ def warp(
         warped = warping.warp(moving, field, grid, interpolation=interpolation.value)
     write_image(warped, output)
     warn(notes)
-    answer({"output": str(output), "warnings": notes}, as_json, lambda: f"wrote {output}")
+    print_result({"output": str(output), "warnings": notes}, as_json, lambda: f"wrote {output}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neuralreg.cli.options import AsJson, Quiet
+from neuralreg.cli.common_options import AsJson, Quiet
 
 if TYPE_CHECKING:
     from neuralreg.review.limits import Profile
@@ -42,7 +42,7 @@ def worklist(
     """
     from dataclasses import asdict, replace
 
-    from neuralreg.cli.terminal import answer, show_progress
+    from neuralreg.cli.terminal import print_result, show_progress
     from neuralreg.review.limits import read_profile
     from neuralreg.review.workflow.worklist import (
         entries_in,
@@ -66,7 +66,7 @@ def worklist(
         )
     write_worklist(done, target)
     facts = {"worklist": str(target), "entries": [asdict(entry) for entry in done]}
-    answer(facts, as_json, lambda: _in_words(done, target))
+    print_result(facts, as_json, lambda: _in_words(done, target))
     if any(entry.verdict != "pass" for entry in done):
         raise typer.Exit(1)
 

@@ -85,7 +85,7 @@ class Voxels:
             )
 
     @property
-    def place(self) -> Grid:
+    def world_grid(self) -> Grid:
         """The image's grid in the world."""
         return self.straight or self.grid
 

@@ -48,8 +48,8 @@ def run(
         *images,
         job.options,
         initial=_initial(job.initial),
-        fixed_mask=mask_of(job.fixed_mask, fixed.place),
-        moving_mask=mask_of(job.moving_mask, moving.place),
+        fixed_mask=mask_of(job.fixed_mask, fixed.world_grid),
+        moving_mask=mask_of(job.moving_mask, moving.world_grid),
         progress=stage(progress, 0.02, 0.85),
     )
     return _deliver(job, result, fixed, moving, stage(progress, 0.85, 1.0)), result
@@ -64,7 +64,7 @@ def _deliver(
     warped: list[Array] = []
     for number, source in enumerate(sources):
         progress(0.3 + 0.4 * number / len(sources), "warping")
-        warped.append(warp_voxels(source, result.field, fixed.place))
+        warped.append(warp_voxels(source, result.field, fixed.world_grid))
     inverse = None
     if job.inverse:
         progress(0.7, "preparing the inverse")
@@ -78,7 +78,7 @@ def _deliver(
         timings=dict(result.timings),
         provenance=dict(result.provenance),
         linear=rows_of(result.linear.matrix),
-        grid=fixed.place,
+        grid=fixed.world_grid,
         field=field,
         inverse_field=inverse,
         warped=warped.pop(0) if job.warped else None,
@@ -93,7 +93,7 @@ def _resampling_notes(voxels: Voxels, role: str) -> list[str]:
 
 
 def _field_record(field: DisplacementField, covered: Voxels, job: RegisterJob) -> Field:
-    return record_of(field, halvings(field, covered.place) if job.cubic_readers else ())
+    return record_of(field, halvings(field, covered.world_grid) if job.cubic_readers else ())
 
 
 def _initial(initial: Field | tuple[tuple[float, ...], ...] | str | None) -> sitk.Transform | None:

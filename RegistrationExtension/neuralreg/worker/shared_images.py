@@ -55,7 +55,7 @@ def image_of(voxels: Voxels) -> Image:
     """The image in the world; one with a bend is resampled once onto its straight grid."""
     if voxels.bend is None:
         return image_in_own_space(voxels)
-    return _warp(voxels, DisplacementField.identity(voxels.place), voxels.place)
+    return _warp(voxels, DisplacementField.identity(voxels.world_grid), voxels.world_grid)
 
 
 def warp_voxels(voxels: Voxels, field: DisplacementField, grid: Grid) -> Array:

@@ -35,7 +35,7 @@ class ReviewLandmarks:
         self.pairs = LandmarkPairs.LandmarkPairs(self._list)
         Tables.prepare(ui.reviewPointsTable, (_("Landmark"), _("Before"), _("After")))
         ui.reviewPointsTable.connect("itemSelectionChanged()", self._jumpToRow)
-        ui.reviewPlaceButton.connect("toggled(bool)", self._place)
+        ui.reviewPlaceButton.connect("toggled(bool)", self._setPlacing)
         ui.reviewLoadPointsButton.connect("clicked()", lambda: self._try(self.load))
         ui.reviewSavePointsButton.connect("clicked()", lambda: self._try(self.save))
 
@@ -90,7 +90,7 @@ class ReviewLandmarks:
         if 0 <= row < len(self._errors):
             self._onJump(np.array(self._errors[row].fixed))
 
-    def _place(self, on: bool) -> None:
+    def _setPlacing(self, on: bool) -> None:
         if not on:
             LandmarkPairs.stopPlacing()
             return

@@ -83,8 +83,10 @@ def residual(
     images = _standardize(fixed, inside), _standardize(warped, inside & valid)
     blocks = _Blocks(grid.shape, cells, reach)
     window = [2 * n + 1 for n in reach]  # edges beside what is not shown are artifacts
-    shown = ndimage.minimum_filter(valid, window, mode="constant", cval=0)
-    usable = _contrast(images[0], blocks) & blocks.share(inside) & blocks.share(shown, least=0.999)
+    visible = ndimage.minimum_filter(valid, window, mode="constant", cval=0)
+    usable = (
+        _contrast(images[0], blocks) & blocks.share(inside) & blocks.share(visible, least=0.999)
+    )
     scores = _edge_agreements(*images, blocks)
     shifts_mm = np.array(blocks.shifts) * grid.spacing[::-1]
     lengths = np.linalg.norm(shifts_mm, axis=1)
