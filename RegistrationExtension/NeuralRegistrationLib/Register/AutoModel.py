@@ -38,7 +38,7 @@ def expectation(fixed, moving, parameters) -> str:
     contents = contentsOf(fixed, moving, parameters)
     cards = {card.name: card for card in ModelList.cards() if ModelList.isAvailable(card)}
     choice = choose_model(list(cards.values()), *contents, preset=parameters.preset.value)
-    text = _("{model} would be taken: {reason}.").format(
+    text = _("{model} would be used: {reason}.").format(
         model=cards[choice.models[0]].title, reason=reasonText(choice.reason)
     )
     if choice.reason is not ChoiceReason.NONE_SUITS:
@@ -47,7 +47,7 @@ def expectation(fixed, moving, parameters) -> str:
     masked = [card for card in ranked if _needsOnlyMasks(model_concerns(card, *contents))]
     if not masked:
         return text
-    text = _("{model} would be taken. For heads, brain masks would let {other} be taken.")
+    text = _("{model} would be used. For heads with brain masks, {other} would be used.")
     return text.format(model=cards[SEARCH].title, other=masked[0].title)
 
 

@@ -103,20 +103,18 @@ def _texts() -> dict[ConcernKind, str]:
     """The sentences, in the language of the application."""
     return {
         ConcernKind.DIMENSIONS_DIFFER: _("“{name}” is one slice, the other one is a volume."),
-        ConcernKind.NO_OVERLAP: _(
-            "The images do not overlap: where they belong has to be searched."
-        ),
+        ConcernKind.NO_OVERLAP: _("The images do not overlap: their alignment has to be searched."),
         ConcernKind.LITTLE_OVERLAP: _("The images overlap by {percent} %."),
         ConcernKind.TURNED: _("They are turned by {degrees} degrees against each other."),
         ConcernKind.THICK_SLICES: _(
-            "“{name}” has thick slices ({spacing_mm} mm): little can be told between them."
+            "“{name}” has thick slices ({spacing_mm} mm): there is little information between them."
         ),
         ConcernKind.SLICE_DIRECTIONS: _("Their slices run in different directions."),
         ConcernKind.TWO_MODALITIES: _("One looks like CT, the other does not."),
         ConcernKind.MODEL_DIMENSION: _("The model does not take images of {dimension} dimensions."),
         ConcernKind.MODEL_FOR_MR: _("The model was made for {modalities}, and this looks like CT."),
         ConcernKind.MODEL_FOR_CT: _("The model was made for CT, and this does not look like it."),
-        ConcernKind.NO_BRAIN: _("The model wants heads whose skull was removed."),
+        ConcernKind.NO_BRAIN: _("The model needs heads whose skull was removed."),
         ConcernKind.PART_OF_A_BRAIN: _("“{name}” shows only a part of the brain."),
         ConcernKind.COARSE_SAMPLES: _(
             "“{name}” has samples {spacing_mm} mm apart, the model was made for {trained_mm} mm."

@@ -40,9 +40,9 @@ def newRun(parameters) -> list[str]:
         )
     if RunFolder.holdsRun(parameters.runFolder):
         raise InvalidOption(
-            _("the folder holds a run already"),
+            _("the folder contains a run already"),
             where=parameters.runFolder,
-            remedy=_("Continue goes on with it; a new run needs another folder."),
+            remedy=_("Continue resumes it; a new run needs another folder."),
         )
     return [str(chosen.path), *sets(parameters, chosen), "-o", parameters.runFolder]
 

@@ -52,8 +52,8 @@ class TrainMethod:
         card = self._cards.get(name)
         if card is not None and not ModelList.isAvailable(card):
             raise WeightsUnavailable(
-                _("the weights of {title} are not here").format(title=card.title),
-                remedy=_("Fetch them in the tab Models."),
+                _("the weights of {title} are not on this machine").format(title=card.title),
+                remedy=_("Download them in the tab Models."),
             )
         if name and card is None and RunFolder.model(name) is None:
             raise InvalidOption(

@@ -118,7 +118,7 @@ class TrainPanel(ParameterPanel):
         self._openRunFolder = p.runFolder
         self.view.open(p.name, p.runFolder)
         self.checked.clear()
-        text = _("This folder holds a run: {summary}. Continue goes on with it.")
+        text = _("This folder contains a run: {summary}. Continue resumes it.")
         holds = RunFolder.canContinue(p.runFolder)
         summary = self.view.summary or _("not one epoch yet")
         self._say(text.format(summary=summary) if holds else "")
@@ -222,7 +222,7 @@ class TrainPanel(ParameterPanel):
         Command.save(self.parameters, Path(path))
         self.setFromControls({"recipe": path, "epochs": 0, "rate": 0.0, "startFrom": ""})
         qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(path))
-        self._say(_("The training follows this file now; save it in the editor before Start."))
+        self._say(_("The training uses this file now; save it in the editor before Start."))
 
     def openFolder(self) -> None:
         """Show the files of the run."""

@@ -43,13 +43,13 @@ def cases(volumes: Iterable, labels: Iterable, validCount: int = 0) -> list[Case
         raise InvalidOption(
             _("a validation takes 2 to {most} of these volumes").format(most=len(volumes) - 2),
             got=str(validCount),
-            remedy=_("Both sides need pairs; tick more volumes, or validate on none."),
+            remedy=_("Training and validation both need pairs: tick more, or validate on none."),
         )
     owners = {node.GetID(): _owner(node, volumes) for node in labels}
     for node in labels:
         if owners[node.GetID()] is None:
             raise InvalidOption(
-                _("labels belong to one of the volumes"),
+                _("label maps belong to one of the volumes"),
                 got=node.GetName(),
                 remedy=_("Choose the volume as its source, or let its name hold that of one."),
             )

@@ -111,7 +111,7 @@ class Training:
         status = self._view.status
         if self._problems:
             text = _("Problems with the data, see above: {count}.").format(count=self._problems)
-            status.sayFailure(text, _("Mend or remove these files."))
+            status.sayFailure(text, _("Correct or remove these files."))
         elif error is None and self._checks:
             status.say(_("The data can be trained on."))
         elif error is None:
@@ -147,5 +147,5 @@ def _stopText(folder: str, atOnce: bool) -> str:
     if not RunFolder.canContinue(folder):
         return _nothing()
     if atOnce:
-        return _("Ended at once. Continue goes on from what was saved last.")
-    return _("Stopped and saved. Continue goes on.")
+        return _("Ended at once. Continue resumes from the last checkpoint.")
+    return _("Stopped and saved. Continue resumes.")

@@ -22,7 +22,7 @@ def download(
         ),
     ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The folder; for all but models.")
+        Path | None, typer.Option("--output", "-o", help="The folder; needed for all but models.")
     ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -71,7 +71,7 @@ def _example(name: str, folder: Path, progress: Progress) -> str:
 
     if name not in (*TOYS, _RECIPES):
         raise InvalidOption(
-            "there is nothing of that name",
+            "there is nothing with this name",
             got=f"'{name}'",
             wanted=", ".join((_RECIPES, *TOYS, _TEMPLATE)) + ", or a model",
         )

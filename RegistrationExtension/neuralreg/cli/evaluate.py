@@ -13,7 +13,8 @@ from neuralreg.cli.common_options import AsJson, Overwrite, Quiet
 def evaluate(
     predictions: Annotated[Path, typer.Argument(help="A folder that `neuralreg predict` wrote.")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="For the tables; the same unless given.")
+        Path | None,
+        typer.Option("--output", "-o", help="For the tables; the first folder unless given."),
     ] = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,

@@ -21,7 +21,7 @@ def invert(
         typer.Option(
             "--reference",
             "-r",
-            help="The image whose points the inverse is to move (for a registration result: the "
+            help="The image whose points the inverse moves (for a registration result: the "
             "moving image). Without it the inverse is on the transform's own grid.",
         ),
     ] = None,

@@ -48,7 +48,7 @@ _EXIT_CODES = (
     "usage; 3 the model, its weights, the device or enough memory is missing; 4 the output cannot "
     "be written; 130 stopped by Ctrl-C. "
     "Of review, rerun and worklist: 0 nothing needs attention; 1 something does; 2 not possible. "
-    "Files appear whole or not at all."
+    "Files are written completely or not at all."
 )
 
 

@@ -23,7 +23,7 @@ def predict(
         list[Path] | None,
         typer.Argument(help="YAML files, merged over the run's own configuration."),
     ] = None,
-    split: Annotated[str, typer.Option(help="Whose pairs: train, valid or test.")] = "test",
+    split: Annotated[str, typer.Option(help="The split: train, valid or test.")] = "test",
     set_: Set = None,
     nifti: Annotated[
         bool, typer.Option("--nifti/--no-nifti", help="Images, labels and fields.")

@@ -29,7 +29,7 @@ def register(
     refine: Annotated[
         str | None,
         typer.Option(
-            help="Refine what a network predicts: auto, mind or lncc refine its field; weights, "
+            help="Refine the result of a network: auto, mind or lncc refine its field; weights, "
             "weights:mind or weights:lncc fit a copy of the network to the pair."
         ),
     ] = None,
@@ -38,9 +38,9 @@ def register(
     ] = None,
     preset: Annotated[str, typer.Option(help="What the images show.")] = "generic",
     fixed_seg: Annotated[Given, typer.Option(help="Label map of the fixed image.")] = None,
-    moving_seg: Annotated[Given, typer.Option(help="Label map to bring along.")] = None,
-    fixed_mask: Annotated[Given, typer.Option(help="Only this part is compared.")] = None,
-    moving_mask: Annotated[Given, typer.Option(help="Only this part is compared.")] = None,
+    moving_seg: Annotated[Given, typer.Option(help="Label map of the moving image.")] = None,
+    fixed_mask: Annotated[Given, typer.Option(help="Mask: only this part is compared.")] = None,
+    moving_mask: Annotated[Given, typer.Option(help="Mask: only this part is compared.")] = None,
     initial: Annotated[Given, typer.Option(help="Transform to begin with.")] = None,
     prealign: Annotated[str, typer.Option(help="auto, none, center, rigid or affine.")] = "auto",
     device: Device = "auto",

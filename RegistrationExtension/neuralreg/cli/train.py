@@ -39,14 +39,13 @@ def train(
     configs: Configurations,
     output: Annotated[Path, typer.Option("--output", "-o", help="The run's folder.")],
     set_: Set = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where the run in the folder stopped.")
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume the run in the folder.")] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Check all files of the dataset, and stop.")
     ] = False,
     check_first: Annotated[
-        bool, typer.Option("--check-first", help="Check them first, and train if nothing is wrong.")
+        bool,
+        typer.Option("--check-first", help="Check them first, and train without errors."),
     ] = False,
     overwrite: Overwrite = False,
     attended: Annotated[

@@ -28,7 +28,7 @@ def visualize(
         typer.Option("--image-paths", "-i", help="Files, repeated or separated by commas."),
     ],
     folder: Annotated[
-        Path, typer.Option("--save-path", "-s", help="The folder for what is made.")
+        Path, typer.Option("--save-path", "-s", help="The folder for the output.")
     ] = Path(),
     interval: Annotated[int, typer.Option(min=1, help="Milliseconds between frames.")] = 50,
     ddf_path: Annotated[

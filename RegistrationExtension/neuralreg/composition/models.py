@@ -338,5 +338,5 @@ def card_of(name: str, shape: tuple[int, ...], *, intensity: str = "unit") -> Mo
         modalities=("any",),
         anatomies=("any",),
         intended_use="What it was trained for.",
-        limits="Known to its author only.",
+        limits="Known only to its author.",
     )

@@ -1,4 +1,4 @@
-"""What functions of this package take for an image or a transform, whatever it comes as."""
+"""Images and transforms as arguments: each accepted form becomes one type."""
 
 from __future__ import annotations
 

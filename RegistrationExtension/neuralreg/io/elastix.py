@@ -41,7 +41,7 @@ def read_elastix(path: Path, *, depth: int = 0) -> sitk.Transform:
             composed.
     """
     if depth > _DEEPEST:
-        raise UnreadableFile(f"{path} leads to itself through its initial transforms")
+        raise UnreadableFile(f"the initial transforms of {path} form a circle")
     values = _values(path)
     try:
         own = _transform(values)

@@ -19,7 +19,7 @@ _VALUES = {  # endings of the file of values, by that of the header
 
 
 def suffix_of(path: Path) -> str:
-    """The ending that tells the format, in lower case: ".nii.gz", ".nrrd", ..."""
+    """The suffix that gives the format, in lower case: ".nii.gz", ".nrrd", ..."""
     name = path.name.lower()
     return next((double for double in (".nii.gz",) if name.endswith(double)), path.suffix.lower())
 

@@ -193,10 +193,10 @@ def itk_image_of(source: object, role: str, notes: list[str]) -> sitk.Image:
         return _from_nibabel(source, role)
     kind = type(source)
     raise InvalidImage(
-        f"the {role} is of a type that has no place in the world",
+        f"the {role} is of a type that has no position in space",
         got=f"a {kind.__module__}.{kind.__qualname__}".replace(" builtins.", " "),
         wanted="a path, or an image of neuralreg, SimpleITK or nibabel",
-        remedy="Read a file with neuralreg.read_image, or give an array its place: "
+        remedy="Read a file with neuralreg.read_image, or give an array its position: "
         "neuralreg.Image(torch.as_tensor(array)[None], neuralreg.Grid(...)).",
     )
 

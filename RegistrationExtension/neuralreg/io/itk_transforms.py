@@ -101,7 +101,7 @@ def _integrate(velocity: sitk.Image, path: Path) -> sitk.Image:
         raise PackageMissing(
             "a velocity is integrated with PyTorch, which is not installed",
             where=str(path),
-            remedy="Use the displacement field beside it.",
+            remedy="Use the displacement field next to it.",
         ) from error
     return field_to_itk(exponentiate(field_from_itk(velocity)))
 
@@ -116,7 +116,7 @@ def _with_third_axis(vectors: sitk.Image, path: Path) -> sitk.Image:
     matrix = None if header is None else header.sform if header.sform is not None else header.qform
     if matrix is None:
         raise InvalidTransform(
-            "a field of one slice has no place in space", got="neither qform nor sform"
+            "a field of one slice has no position in space", got="neither qform nor sform"
         )
     matrix = matrix * [[-1], [-1], [1], [1]]
     spacing = (matrix[:3, :3] ** 2).sum(0) ** 0.5

@@ -145,7 +145,7 @@ def _from_itk_file(
     raise InvalidTransform(
         "this transform has no grid of its own",
         got=f"{transform.GetName()} that begins with {first.GetName()}",
-        remedy="Say on which image's grid it is wanted (reference).",
+        remedy="Give the image whose grid it is for (reference).",
     )
 
 
@@ -158,7 +158,7 @@ def _as_image(
             transform = field_from_itk(transform.GetDisplacementField())
     if not isinstance(transform, DisplacementField):
         raise InvalidTransform(
-            "an image file keeps only a displacement field",
+            "an image file can only hold a displacement field",
             where=str(path),
             got=type(transform).__name__,
             remedy="Write it as .h5 or .tfm, or sample it on a grid first.",

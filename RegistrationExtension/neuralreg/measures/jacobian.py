@@ -104,8 +104,8 @@ def _select(determinant: Tensor, inside: Tensor | None) -> Tensor:
     selected = determinant.flatten() if inside is None else determinant[inside.bool()]
     if not selected.numel():
         raise InvalidImage(
-            "a share of nothing is not defined",
-            where="the mask that says where the Jacobian counts",
+            "a percentage of no samples is not defined",
+            where="the mask of the samples that count",
             got="an empty mask",
             wanted=f"at least one sample of {tuple(determinant.shape)}",
         )

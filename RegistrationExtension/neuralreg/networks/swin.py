@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-_APART = -100.0  # added to the attention between samples that a shift has brought together
+_APART = -100.0  # added to the attention between samples that a shift has made neighbors
 # Which samples of each cell of eight follow each other, by array axis z y x.
 _CELL = ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (0, 1, 1), (1, 0, 1), (1, 1, 1))
 

@@ -110,7 +110,7 @@ def merge_files(
             "the configurations cannot be merged", got=str(error).splitlines()[0]
         ) from error
     if not isinstance(plain, dict):
-        raise InvalidOption("a configuration is keys and values", got=type(plain).__name__)
+        raise InvalidOption("a configuration consists of keys and values", got=type(plain).__name__)
     return plain, lines
 
 

@@ -49,15 +49,15 @@ def download_file(url: str, path: Path, check: Callable[[Path], None], progress:
             "a download failed",
             where=url,
             got=_in_words(error),
-            remedy="Check the connection and try again: it goes on where it stopped. Without a "
-            "network, bring the file and import it.",
+            remedy="Check the connection and try again: the download resumes where it stopped. "
+            "Without a network, copy the file here and import it.",
         ) from error
     except OSError as error:
         raise UnwritableOutput(
             "a download cannot be written",
             where=str(path.parent),
             got=str(error),
-            remedy="Make room, or set NEURALREG_CACHE to another folder.",
+            remedy="Free some space, or set NEURALREG_CACHE to another folder.",
         ) from error
     finally:
         part.release()
@@ -80,7 +80,7 @@ class _Part:
         self.own = final.with_name(f"{final.name}.{uuid4().hex}.part")
 
     def take(self) -> Path:
-        """This process's part: an earlier one's if there is one that nobody writes."""
+        """The partial file of this process: an earlier one, if no process writes to it."""
         if not self.own.exists():
             name = self.kept.name.removesuffix(".part")
             for part_file in (self.kept, *self.kept.parent.glob(f"{name}.*.part")):

@@ -93,13 +93,13 @@ def _read_state_dict(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise IncompatibleModel(
-            "the file would run code, or is no file of weights: it was not loaded",
+            "the file would run code, or is not a file of weights: it was not loaded",
             where=str(path),
             got=_reason(error),
             remedy="Take weights from a source that you trust, saved as a state dict.",
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise _unusable(path, _first_line(error), "a whole file of weights") from error
+        raise _unusable(path, _first_line(error), "a complete file of weights") from error
 
 
 def _safetensors(path: Path) -> Any:
@@ -116,7 +116,7 @@ def _safetensors(path: Path) -> Any:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise _unusable(path, _first_line(error), "a whole safetensors file") from error
+        raise _unusable(path, _first_line(error), "a complete safetensors file") from error
 
 
 def _reason(error: Exception) -> str:

@@ -107,7 +107,7 @@ class LoadedNetwork:
             output = self.module(*self._batches(fixed, moving), **options)
         if not bool(torch.isfinite(output).all()):
             raise IncompatibleModel(
-                "a network answered with NaN or infinite numbers",
+                "a network gave NaN or infinite numbers",
                 where=self.card.name,
                 got=f"precision {self.precision}",
                 remedy="Use float32, and check that the images suit the model.",

@@ -40,12 +40,12 @@ def read_card(path: Path) -> ModelCard:
     except ValidationError as error:
         got = "; ".join(map(_in_words, error.errors()))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        got = f"no JSON: {error}"
+        got = f"not JSON: {error}"
     raise IncompatibleModel(
         "a model card is not valid",
         where=str(path),
         got=got,
-        remedy="Mend the file; Resources/Models/model.schema.json says what a card holds.",
+        remedy="Correct the file; Resources/Models/model.schema.json describes a card.",
     )
 
 
@@ -151,7 +151,7 @@ def register_model(network: RegistrationNetwork) -> None:
     """
     name = network.card.name
     if name in _cards() and name not in _own_networks:
-        raise InvalidOption("a model of that name is there already", got=f"'{name}'")
+        raise InvalidOption("a model of that name exists already", got=f"'{name}'")
     _own_networks[name] = network
 
 
@@ -276,8 +276,8 @@ def find_architecture(
             "this version does not know the model's architecture",
             where=where,
             got=f"'{name}'",
-            wanted="a file of neuralreg.networks, a file beside your own cards, or a name given to "
-            "register_architecture",
+            wanted="a file of neuralreg.networks, a file next to your own cards, or a name "
+            "given to register_architecture",
         ) from error
     return build
 

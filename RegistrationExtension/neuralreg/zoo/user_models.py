@@ -44,7 +44,7 @@ def import_card(path: Path) -> ModelCard:
     code = path.parent / f"{card.architecture}.py"
     files += [code] if code.is_file() else []
     _require_answer(card, path.parent)
-    name = f"{card.name}.json"  # whatever it was called: another run's card is model.json, too
+    name = f"{card.name}.json"  # of any file name: the cards of all runs are model.json
     with draft_folder(ensure_folder(own_folder()), last=name) as draft:
         for file in files:
             shutil.copyfile(file, draft / (name if file == path else file.name))
@@ -95,14 +95,14 @@ def _require_answer(card: ModelCard, folder: Path) -> None:
     if card.output.kind in ("features", "affine") or card.architecture == "convex":
         return  # nothing that a shift of samples could check
     if card.architecture == TRAINED:
-        return  # the card is right, and what it learned need not know our ball
+        return  # the card is right; the network may never have seen such a ball
     share = answer_to_a_shift(card, folder)
     if abs(share - 1) > _TOLERANCE:
         raise IncompatibleModel(
-            "a network does not answer to a known shift as its card says",
+            "a network does not recover a known shift as its card describes",
             where=card.name,
             got=f"{share:.2f} of the shift",
-            wanted="about 1 (-1: the wrong direction; 0: another axis, or no answer)",
+            wanted="about 1 (-1: the wrong direction; 0: another axis, or no response)",
             remedy="Check kind and order of the card's output, and that it is fixed to moving.",
         )
 
@@ -110,7 +110,7 @@ def _require_answer(card: ModelCard, folder: Path) -> None:
 def _require_weights(weights: Path, card: ModelCard) -> Path:
     if not weights.is_file():
         raise WeightsUnavailable(
-            "the weights that a card names lie beside it",
+            "the weights that a card names are not next to it",
             where=str(weights.parent),
             got="nothing",
             wanted=weights.name,

@@ -156,10 +156,10 @@ def import_file(path: Path, cards: list[ModelCard], cache: Path | None = None) -
                     draft.unlink(missing_ok=True)
                 return card
     raise WeightsUnavailable(
-        "this is no file that a model card names",
+        "no model card names this file",
         where=str(path),
         got=f"sha256 {sha256_of(path)}" if path.is_file() else f"{len(files)} files",
-        remedy="Check that the download was complete; your own network needs a card beside it.",
+        remedy="Check that the download was complete; your own network needs a card next to it.",
     )
 
 
@@ -231,12 +231,12 @@ class _checker:  # noqa: N801 - reads as a function that carries what it compare
         got = git_blob_hash(path) if kind == "git_blob" else sha256_of(path)
         if pinned and got != pinned:
             raise ChecksumMismatch(
-                "this is not the file that was asked for",
+                "this is not the expected file",
                 where=f"{self.name}, {path}",
                 got=f"{kind} {got}",
                 wanted=pinned,
                 remedy=f"Delete the file and fetch it again (`neuralreg models get {self.name}`); "
-                "if it comes back the same, the publisher has changed it: do not use it.",
+                "if it is the same again, the publisher has changed it: do not use it.",
             )
 
 
@@ -264,7 +264,7 @@ def ensure_folder(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UnwritableOutput(
-            "the folder for models cannot be made",
+            "the folder for models cannot be created",
             where=str(folder),
             got=str(error),
             remedy="Set NEURALREG_CACHE (downloads) or NEURALREG_MODELS (your own models) to a "

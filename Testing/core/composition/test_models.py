@@ -295,7 +295,7 @@ def test_a_model_offered_under_a_name_registers_images(a_trained_model):
     assert result.model == "my_disks"
     assert result.outcome.similarity_final > result.outcome.similarity_initial
     assert result.outcome.folding_percent == 0
-    with pytest.raises(InvalidOption, match="there already"):
+    with pytest.raises(InvalidOption, match="exists already"):
         models.offer("convex", a_trained_model, (32, 32))
 
 

@@ -118,7 +118,7 @@ def test_a_chain_that_begins_with_a_linear_transform_needs_a_grid(tmp_path):
     path = tmp_path / "chain.h5"
     chain = sitk.CompositeTransform([to_itk(a_field(OBLIQUE)), euler(1, 0, 0)])
     sitk.WriteTransform(chain, str(path))
-    with pytest.raises(InvalidTransform, match=r"chain\.h5.*on which image's grid"):
+    with pytest.raises(InvalidTransform, match=r"chain\.h5.*image whose grid"):
         read_transform(path)
     field = read_transform(path, OBLIQUE)
     samples = OBLIQUE.points_at([(2, 3, 1), (4, 0, 5)])
@@ -152,7 +152,7 @@ def test_a_chain_is_kept_whole_for_itk(tmp_path):
 
 
 def test_a_linear_transform_does_not_fit_into_an_image_file(tmp_path):
-    with pytest.raises(InvalidTransform, match=r"only a displacement field.*\.h5"):
+    with pytest.raises(InvalidTransform, match=r"only hold a displacement field.*\.h5"):
         write_transform(euler(5, 9, -8), tmp_path / "affine.nii.gz")
 
 

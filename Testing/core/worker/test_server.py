@@ -120,7 +120,7 @@ def test_a_model_is_fetched_and_checked_by_the_worker(a_worker):
     assert a_worker.run("verify", {"model": "convex"})["found"] == "none needed"
     with pytest.raises(IncompatibleModel, match="no such model"):
         a_worker.run("download", {"model": "no such model"})
-    with pytest.raises(WeightsUnavailable, match="no file that a model card names"):
+    with pytest.raises(WeightsUnavailable, match="no model card names this file"):
         a_worker.run("import", {"model": "convex", "path": __file__})
 
 

@@ -148,7 +148,7 @@ def test_a_broken_card_of_one_s_own_is_told_and_takes_nothing_else_away(tmp_path
     assert {"convex", "mine.good"} <= set(names)
     (told,) = broken_cards()
     assert "bad.json" in str(told)
-    assert "no JSON" in str(told)
+    assert "not JSON" in str(told)
     with pytest.raises(IncompatibleModel, match=r"bad\.json"):
         model_card("mine.bad")
     (tmp_path / "bad.json").unlink()

@@ -194,7 +194,7 @@ def test_a_file_is_imported_by_what_it_holds_not_by_its_name(tmp_path):
     found = weights.import_file(tmp_path / "from a friend", [named], tmp_path / "cache")
     assert found == named
     assert weights.verify(named, cache=tmp_path / "cache") == "checked"
-    with pytest.raises(WeightsUnavailable, match="no file that a model card names"):
+    with pytest.raises(WeightsUnavailable, match="no model card names this file"):
         weights.import_file(tmp_path / "from a friend" / "another", [named], tmp_path / "cache")
 
 

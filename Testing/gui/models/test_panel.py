@@ -133,7 +133,7 @@ def test_weights_are_fetched_verified_and_removed(panel, wait_until, tmp_path, m
     there.write_bytes(b"another file")
     ui.verifyButton.click()
     wait_until(idle(panel))
-    assert "not the file" in ui.modelsStatusLabel.text
+    assert "not the expected file" in ui.modelsStatusLabel.text
     asked = []
     answer = lambda text: asked.append(text) or len(asked) > 1  # noqa: E731  (first no, then yes)
     monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", answer)
@@ -179,7 +179,7 @@ def test_a_file_of_another_model_is_refused(panel, wait_until, tmp_path, monkeyp
     monkeypatch.setattr(qt.QFileDialog, "getOpenFileName", staticmethod(lambda *_: str(other)))
     panel.ui.importButton.click()
     wait_until(idle(panel))
-    assert "no file that a model card names" in panel.ui.modelsStatusLabel.text
+    assert "no model card names this file" in panel.ui.modelsStatusLabel.text
     assert not (tmp_path / "cache" / "w.pt").exists()
 
 

@@ -81,10 +81,10 @@ def test_automatic_is_the_first_choice_and_says_what_it_would_take_and_why(panel
     assert panel.ui.modelSelector.itemText(0) == "Automatic"
     assert panel.parameters.model == "auto"
     text = panel.ui.precheckLabel.text
-    assert "Coupled convex search (no training) would be taken" in text
+    assert "Coupled convex search (no training) would be used" in text
     assert "no available network was made for these images" in text
     panel.ui.modelSelector.currentIndex = panel.ui.modelSelector.findData("convex")
-    assert "would be taken" not in panel.ui.precheckLabel.text
+    assert "would be used" not in panel.ui.precheckLabel.text
 
 
 def test_brains_without_skull_get_the_network_that_was_made_for_them(
@@ -98,7 +98,7 @@ def test_brains_without_skull_get_the_network_that_was_made_for_them(
     a_panel.enter()
     parameters = a_panel.registerPanel.parameters
     text = choice.expectation(*pair, parameters)
-    assert text.startswith("A network for brains would be taken: both images look like brains")
+    assert text.startswith("A network for brains would be used: both images look like brains")
     seen = [ImageContent.of(Scripting.imageFromVolumeNode(node)) for node in pair]
     assert choose_model(list_models(available=True), *seen).models[0] == "brains.only"
     from NeuralRegistrationLib.Register.Parameters import Preset
@@ -111,7 +111,7 @@ def test_brains_are_found_for_both_sides_and_become_the_masks(
     a_brain_network, panel, wait_until, a_scene
 ):
     ui, p = panel.ui, panel.parameters
-    assert "brain masks would let A network for brains be taken" in ui.precheckLabel.text
+    assert "brain masks, A network for brains would be used" in ui.precheckLabel.text
     ui.brainsButton.click()
     assert not ui.brainsButton.enabled
     assert [ui.jobList.item(i).text() for i in range(ui.jobList.count)] == [

@@ -79,7 +79,7 @@ def test_stop_saves_continue_goes_on_and_a_kill_is_one_message(
     ui.stopTrainingButton.click()
     assert ui.stopTrainingButton.text == "End now"
     idle(ready)
-    assert ui.trainStatusLabel.text == "Stopped and saved. Continue goes on."
+    assert ui.trainStatusLabel.text == "Stopped and saved. Continue resumes."
     assert ui.stopTrainingButton.text == "Stop"
     stopped = steps_in(run)
     assert stopped >= 4
@@ -113,7 +113,7 @@ def test_a_stop_before_the_first_step_leaves_no_run_and_a_second_press_ends_at_o
 def test_the_folder_of_an_earlier_run_shows_what_it_came_to(panel, a_run):
     ui = panel.ui
     ui.runFolderEdit.text = str(a_run)
-    assert ui.trainStatusLabel.text.startswith("This folder holds a run: 15 epochs, 60 steps.")
+    assert ui.trainStatusLabel.text.startswith("This folder contains a run: 15 epochs, 60 steps.")
     assert "dice" in ui.trainLossesLabel.text
     assert not ui.trainPictureLabel.isHidden()
     assert not ui.startTrainingButton.enabled
@@ -211,7 +211,7 @@ def test_own_code_may_print_and_what_it_printed_is_in_the_log(
         ({"recipe": "/no/such.yaml"}, "The recipe is missing"),
         ({"recipe": "fine_tune"}, "Fine-tuning needs a model"),
         ({"startFrom": "/no/such/run"}, "A training starts from a model"),
-        ({"startFrom": "gradicon.unigradicon"}, "are not here"),
+        ({"startFrom": "gradicon.unigradicon"}, "are not on this machine"),
     ],
 )
 def test_what_is_missing_is_said_at_once(ready, change, said, tmp_path, monkeypatch):

@@ -87,7 +87,7 @@ def _model(train: Config, notes: list[str]) -> Config:
     if backbone.get("name") == "global":
         new["method"] = "affine"
         if method != "ddf":
-            notes.append("train.backbone: GlobalNet gives an affine motion, whatever the method")
+            notes.append("train.backbone: GlobalNet gives an affine motion with any method")
     if backbone.get("name") == "local":
         _local(backbone, notes)
     if backbone:
@@ -98,7 +98,7 @@ def _model(train: Config, notes: list[str]) -> Config:
 def _local(backbone: Config, notes: list[str]) -> None:
     notes.append(
         "train.backbone: LocalNet is MONAI's, with linear instead of nearest doubling "
-        "(mode: nearest brings back the blocks)"
+        "(mode: nearest restores the blocks)"
     )
     if not backbone.get("extract_levels") and "depth" in backbone:
         backbone["extract_levels"] = list(range(backbone["depth"] + 1))

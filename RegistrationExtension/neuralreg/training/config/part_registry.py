@@ -149,7 +149,7 @@ def _signature_model(part: Callable[..., Any], filled: tuple[str, ...]) -> type[
 
 
 def _import_part(path: str, kind: str) -> Callable[..., Any]:
-    """What lies at a dotted path; modules beside where the program was started are seen too."""
+    """The object at a dotted path; modules in the current folder are found, too."""
     module, _, attribute = path.rpartition(".")
     folder = str(Path.cwd())
     if folder not in sys.path:
@@ -161,7 +161,7 @@ def _import_part(path: str, kind: str) -> Callable[..., Any]:
             f"there is no {kind} at that path",
             got=f"'{path}': {error}",
             wanted="what a module holds",
-            remedy="The module must be installed, or lie where you start the program.",
+            remedy="The module must be installed, or be in the current folder.",
         ) from error
     return part
 
@@ -292,7 +292,7 @@ def register_loss(on: str, name: str, *, force: bool = False) -> Callable[[Part]
         InvalidOption: the name is taken.
     """
     if on not in LOSSES:
-        raise InvalidOption("a loss looks at something", got=f"'{on}'", wanted=" or ".join(LOSSES))
+        raise InvalidOption("unknown kind of loss", got=f"'{on}'", wanted=" or ".join(LOSSES))
     return LOSSES[on].register(name, force=force)
 
 

@@ -206,7 +206,7 @@ class Model(FrozenRecord):
         ):
             raise ValueError("conditional has one step at full resolution: there is no transform")
         if self.weights and self.start_from:
-            raise ValueError("start_from brings its weights: leave out weights")
+            raise ValueError("start_from sets the weights: leave out weights")
         return self
 
 

@@ -106,7 +106,10 @@ def _problems_of(case: Case, dataset: schema.Dataset) -> Iterator[tuple[str, str
         return
     away = abs(labels.grid.center - image.grid.center) / image.grid.extent_mm
     if away.max() > _FAR:
-        yield str(case.labels), f"lies beside its image, {case.image}: their centers are far apart"
+        yield (
+            str(case.labels),
+            f"is not on its image, {case.image}: their centers are far apart",
+        )
     if not bool(labels.data.any()):
         yield str(case.labels), "holds no label"
     yield from _find_missing_labels(case, labels.data, dataset)
@@ -121,7 +124,7 @@ def _problems_of_mask(case: Case, dimension: int) -> Iterator[tuple[str, str]]:
         yield str(case.mask), str(error)
         return
     if not bool(mask.data.any()):
-        yield str(case.mask), "leaves nothing of the image"
+        yield str(case.mask), "excludes the whole image"
 
 
 def _find_missing_labels(

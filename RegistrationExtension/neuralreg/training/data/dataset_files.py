@@ -90,7 +90,7 @@ def _cases_in(folder: Path, side: str, split: Split, prefix: str) -> list[Case]:
                 f"each image has {name} of the same name",
                 where=f"{folder}, {head}images and {head}{name}",
                 got=f"only one of both for {', '.join(odd[:8])}",
-                remedy=f"Add what is missing, or say `{words[name]}: false`.",
+                remedy=f"Add what is missing, or set `{words[name]}: false`.",
             )
     return [
         Case(
@@ -186,7 +186,7 @@ def read_case_labels(location: Place, dimension: int) -> Image:
         return Image(values.round().to(torch.int32), image.grid)
     if float(values.min()) < 0 or float(values.max()) > 1 + _UNIT:
         raise InvalidImage(
-            "labels are whole numbers in one channel, or values in 0..1, one channel each",
+            "label maps hold whole numbers in one channel, or values in 0..1, one channel each",
             where=str(location),
             got=f"values {float(values.min()):g} to {float(values.max()):g}",
         )

@@ -49,7 +49,7 @@ class Placement:
     def field(self, voxels: Tensor) -> DisplacementField:
         """The field in LPS mm, on the fixed grid, of a displacement in samples x y z (d, z, y, x).
 
-        p_moving is where index + displacement lies on the moving grid.
+        p_moving is the position of index + displacement on the moving grid.
         """
         index = index_grid(self.fixed.shape, like=voxels.double())
         landed = index + voxels.double().movedim(0, -1)

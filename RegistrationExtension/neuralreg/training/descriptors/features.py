@@ -89,7 +89,7 @@ def export_descriptor(
         modalities=("any",),
         anatomies=("any",),
         intended_use="Features for the coupled convex search.",
-        limits="Known only to whoever trained it.",
+        limits="Known only to its trainer.",
         refinement="mind",
         measured=measured,
     )

@@ -1,7 +1,7 @@
 """Pairs of random shapes in random contrasts: training data that needs no images.
 
 Two views of one map of labels, one of them deformed, differ in all that does not matter for
-registration: gray values, texture, shading, blur, slice thickness, noise, and what lies outside of
+registration: gray values, texture, shading, blur, slice thickness, noise, and what is outside of
 the field of view. Source of the idea: Hoffmann et al. 2022, SynthMorph,
 doi:10.1109/TMI.2021.3116879; Dey et al. 2024, doi:10.48550/arXiv.2411.02372.
 """
@@ -155,7 +155,7 @@ class Synthesis:
 
     def _field_of_view(self) -> tuple[int, Tensor]:
         """An axis, and the slices shown along it: the image ends, and its last slice is repeated,
-        as `working_copy.brought` does."""
+        as `working_grid.resample_through` does."""
         axis = self._integer(0, len(self.shape) - 1)
         last = self.shape[axis] - 1
         slices = torch.arange(last + 1, device=self.device)

@@ -156,7 +156,7 @@ class Run:
         if not resume and (self.folder / CONFIGURATION).exists():
             raise UnwritableOutput(
                 f"{self.folder} holds a run",
-                remedy="Choose another folder, or --resume to go on, or --overwrite.",
+                remedy="Choose another folder, --resume or --overwrite.",
             )
 
 

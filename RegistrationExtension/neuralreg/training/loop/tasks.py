@@ -35,7 +35,7 @@ _VALIDATION_SEED = 1 << 20  # added to that of the training
 
 
 class Task(ABC):
-    """What a run trains; the run brings optimizer, loop, logs and checkpoints.
+    """What a run trains; the run provides optimizer, loop, logs and checkpoints.
 
     Attributes:
         step: gives the losses of a batch, see `TrainingLoop`.

@@ -168,7 +168,7 @@ class TrainingLoop:
                 self._save(LAST)
                 raise Cancelled(
                     f"stopped after {state.step} steps",
-                    remedy="The same command with --resume goes on.",
+                    remedy="Continue with the same command and --resume.",
                 )
             if self._at_the_end() and state.batch < count:
                 return
@@ -233,7 +233,7 @@ class TrainingLoop:
         state, name = self.state, self.options.best
         if name not in metrics:
             raise InvalidOption(
-                "validation has no such figure",
+                "validation has no such metric",
                 where="training.best",
                 got=f"'{name}'",
                 wanted=", ".join(sorted(metrics)),

@@ -116,7 +116,7 @@ def _labels(batch: Batch) -> tuple[Tensor, Tensor]:
         raise InvalidOption(
             "a label loss needs labels",
             got="images without",
-            remedy="Say `labeled: true` for the split, or remove the label losses.",
+            remedy="Set `labeled: true` for the split, or remove the label losses.",
         ) from error
 
 

@@ -139,7 +139,7 @@ def _card(config: schema.Configuration, weights: Path, measured: dict[str, str])
         modalities=("any",),
         anatomies=("any",),
         intended_use="Images like those that it was trained on.",
-        limits="Known only to whoever trained it.",
+        limits="Known only to its trainer.",
         fitting=_fitting(config.loss),
         measured=measured,
     )

@@ -49,7 +49,7 @@ def starting_point(name: str) -> StartingPoint:
             raise UnreadableFile(
                 f"{path.parent} holds no trained model",
                 wanted=run_files.CARD,
-                remedy="Let the run end, or name a checkpoint by `model.weights`.",
+                remedy="Let the run finish, or name a checkpoint by `model.weights`.",
             )
     card = read_card(path) if path.is_file() else model_card(name)
     _require_trainable(card)
@@ -58,13 +58,13 @@ def starting_point(name: str) -> StartingPoint:
 
 
 def take_over_start(plain: dict[str, Any]) -> dict[str, Any]:
-    """A configuration's plain values, with what its `model.start_from` brings.
+    """A configuration's plain values, with what its `model.start_from` sets.
 
     The network and its method, and of the dataset `intensity`, `input` and, unless given, `size`.
     Values without `start_from` come back as they are.
 
     Raises:
-        InvalidOption: the configuration says something else about them, and what `starting_point`
+        InvalidOption: the configuration sets other values for them, and what `starting_point`
             raises.
     """
     model = plain.get("model")
@@ -108,7 +108,7 @@ def begin_from(model: nn.Module, name: str) -> None:
         load_weights(model, start.weights)
         return
     networks = [part for part in model.modules() if isinstance(part, ZooBackbone)]
-    assert len(networks) == 1  # `taken_over` saw to it
+    assert len(networks) == 1  # checked by `take_over_start`
     assert start.card.weights is not None
     state = state_of(start.weights, start.card.weights.format)
     fill_weights(networks[0].network, state, start.card.name).requires_grad_(True).train()
@@ -188,9 +188,9 @@ def _dataset(card: ModelCard) -> dict[str, Any]:
 def _require_same(key: str, configured: object, from_start: object, name: str) -> None:
     if configured != from_start:
         raise InvalidOption(
-            "the model that a training starts from says this itself",
+            "the model that a training starts from sets this itself",
             where=key,
             got=str(configured),
             wanted=str(from_start),
-            remedy=f"Leave {key} out; `model.start_from: {name}` brings it.",
+            remedy=f"Leave {key} out; `model.start_from: {name}` sets it.",
         )

@@ -43,7 +43,7 @@ class AnySize(nn.Module):
         output: Tensor = self.network(*images)
         if tuple(output.shape[2:]) != wide:
             raise InvalidOption(
-                "a backbone answers at the resolution of its images",
+                "a backbone gives its output at the resolution of its images",
                 where=type(self.network).__name__,
                 got=f"{tuple(output.shape[2:])}",
                 wanted=f"{wide}",

@@ -158,14 +158,14 @@ def test_a_part_of_ones_own_by_a_dotted_path(write_yaml, tmp_path, monkeypatch):
     text = SMALLEST.replace("voxelmorph", "{name: dotted_parts.Net, width: 8}")
     config = read_configuration([write_yaml(text)])
     assert config.model.backbone[0].name == "dotted_parts.Net"
-    with pytest.raises(InvalidOption, match=r"has no attribute 'Nett'.*where you start"):
+    with pytest.raises(InvalidOption, match=r"has no attribute 'Nett'.*the current folder"):
         read_configuration([write_yaml(text.replace("Net", "Nett"))])
 
 
 def test_a_name_is_taken_unless_it_is_forced():
     with pytest.raises(InvalidOption, match="image loss of that name"):
         register_loss("image", "ssd")(lambda fixed, warped: 0)
-    with pytest.raises(InvalidOption, match="a loss looks at something"):
+    with pytest.raises(InvalidOption, match="unknown kind of loss"):
         register_loss("picture", "ssd")
 
 

@@ -316,7 +316,7 @@ def test_the_check_lists_what_is_wrong(tmp_path, shapes):
     assert sorted(said) == ["away", "broken", "empty", "flat", "volume"]
     assert "everywhere" in said["flat"]
     assert "holds no label" in said["empty"]
-    assert "beside its image" in said["away"]
+    assert "not on its image" in said["away"]
     assert "3 axes" in said["volume"]
     assert report.images == {"train": 6}
     assert check_dataset(training_config(shapes)).problems == ()
