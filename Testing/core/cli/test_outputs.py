@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from neuralreg.cli import register_job
+from neuralreg.cli import file_job
 from neuralreg.cli.main import app
 from neuralreg.cli.outputs import require_free
 from neuralreg.errors import UnwritableOutput
@@ -49,7 +49,7 @@ def test_what_fails_after_the_registration_leaves_the_transforms(
     def fail(*_, **__):
         raise RuntimeError("not for this number type")
 
-    monkeypatch.setattr(register_job, broken, fail)
+    monkeypatch.setattr(file_job, broken, fail)
     out = tmp_path / "out"
     segmentations = [f"--{side}-seg={tmp_path / side}_seg.nrrd" for side in ("fixed", "moving")]
     done = register(pair, out, *segmentations)
@@ -66,7 +66,7 @@ def test_what_is_missing_comes_with_the_command_that_makes_it(pair, tmp_path, mo
     def fail(*_, **__):
         raise RuntimeError("no")
 
-    monkeypatch.setattr(register_job, "warp", fail)
+    monkeypatch.setattr(file_job, "warp", fail)
     out = tmp_path / "out"
     done = register(pair, out)
     command = done.stderr.split("try: neuralreg ")[1].splitlines()[0].split()
@@ -77,13 +77,13 @@ def test_what_is_missing_comes_with_the_command_that_makes_it(pair, tmp_path, mo
 
 def test_results_of_another_run_that_ended_meanwhile_are_not_replaced(pair, tmp_path, monkeypatch):
     out = tmp_path / "out"
-    work = register_job.register
+    work = file_job.register
 
     def meanwhile(*arguments, **options):
         (out / "result.json").write_text("the other run's")
         return work(*arguments, **options)
 
-    monkeypatch.setattr(register_job, "register", meanwhile)
+    monkeypatch.setattr(file_job, "register", meanwhile)
     done = register(pair, out)
     assert done.exit_code == 4
     assert "result.json exists" in done.stderr
@@ -95,13 +95,13 @@ def test_results_of_another_run_that_ended_meanwhile_are_not_replaced(pair, tmp_
 
 def test_a_transform_that_another_run_writes_at_the_same_time_stays(pair, tmp_path, monkeypatch):
     out = tmp_path / "out"
-    write = register_job.write_transform
+    write = file_job.write_transform
 
     def meanwhile(transform, path):
         (out / "fixed_to_moving.nii.gz").write_text("the other run's")
         write(transform, path)
 
-    monkeypatch.setattr(register_job, "write_transform", meanwhile)
+    monkeypatch.setattr(file_job, "write_transform", meanwhile)
     assert register(pair, out).exit_code == 4
     assert (out / "fixed_to_moving.nii.gz").read_text() == "the other run's"
 
