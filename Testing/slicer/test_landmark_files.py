@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import slicer
-from neuralreg.review.measures.landmarks import Landmarks, read_landmarks, write_landmarks
+from neuralreg.io.landmark_files import Landmarks, read_landmarks, write_landmarks
 
 POINTS = Landmarks(("apex", "base"), ((1.5, -2.0, 3.25), (10.0, 20.0, -30.0)))
 

@@ -15,9 +15,9 @@ import numpy as np
 import SimpleITK as sitk
 from neuralreg.geometry.grid import Grid
 from neuralreg.io.itk_images import read_volume
+from neuralreg.io.landmark_files import read_pairs
 from neuralreg.review.assess import assess
 from neuralreg.review.geometry.deformation import place_on_grid
-from neuralreg.review.measures.landmarks import read_pairs
 from neuralreg.review.report_model import QualityReport
 
 from Testing.support.paths import SHARED

@@ -116,7 +116,7 @@ class FileCases:
     def _landmarks(self, path: str) -> dict:
         nodes = {"fixedPoints": None, "movingPoints": None}
         if path:
-            from neuralreg.review.measures.landmarks import read_pairs
+            from neuralreg.io.landmark_files import read_pairs
 
             pairs = read_pairs(path)
             for parameter, points in zip(nodes, (pairs.fixed, pairs.moving), strict=True):

@@ -39,10 +39,10 @@ def review(
         File, typer.Option(help='Names of the labels: JSON such as {"1": "Liver"}.')
     ] = None,
     landmarks: Annotated[
-        File, typer.Option(help="Pairs of landmarks (CSV), or those of the fixed image.")
+        File, typer.Option(help="Pairs of landmarks (a table), or those of the fixed image.")
     ] = None,
     moving_landmarks: Annotated[
-        File, typer.Option(help="Their partners in the moving image (.mrk.json or CSV).")
+        File, typer.Option(help="Their partners in the moving image (.mrk.json, .fcsv, CSV).")
     ] = None,
     mask: Annotated[File, typer.Option(help="Region that counts, on the fixed image.")] = None,
     profile: Annotated[File, typer.Option(help="Limits to use instead of TG-132's.")] = None,
@@ -136,8 +136,8 @@ def _case(
 ) -> tuple[Case, dict[str, str]]:
     """What is to be reviewed, and what the report records of a registration made for it."""
     from neuralreg.cli.reverse_registration import is_own_inverse
+    from neuralreg.io.landmark_files import read_pairs
     from neuralreg.review.assess import case_of
-    from neuralreg.review.measures.landmarks import read_pairs
 
     inverse: TransformLike | None = files.inverse
     facts: dict[str, str] = {}

@@ -11,6 +11,7 @@ import numpy as np
 
 from neuralreg import __version__
 from neuralreg.geometry.typing import Array
+from neuralreg.io.landmark_files import Pairs, read_pairs
 from neuralreg.progress import Progress, silent
 from neuralreg.review.case import Case
 from neuralreg.review.findings import measurements, worst_places
@@ -20,7 +21,6 @@ from neuralreg.review.findings.verdicts import Judge
 from neuralreg.review.geometry.deformation import Deformation, ResultData, TransformLike
 from neuralreg.review.geometry.volumes import ImageLike, labels_of, volume_of
 from neuralreg.review.limits import Profile, read_profile
-from neuralreg.review.measures.landmarks import Pairs, read_pairs
 from neuralreg.review.measures.segment_overlap import overlaps
 from neuralreg.review.measures.target_registration_error import landmark_errors
 from neuralreg.review.report_model import (
@@ -116,6 +116,13 @@ def case_of(
         return None if source is None else labels_of(source, role, notes)
 
     landmarks = inputs.get("landmarks")
+    if isinstance(landmarks, str | Path):
+        landmarks = read_pairs(landmarks)
+    if landmarks is not None:
+        landmarks = landmarks.finite()
+        notes.extend(landmarks.notes)
+        if not landmarks.names:
+            notes.append("not measured: no pairs of landmarks in what was given")
     inverse, own_inverse = inputs.get("inverse"), inputs.get("own_inverse", False)
     if inverse is None and isinstance(transform, ResultData):
         inverse, own_inverse = transform.inverse_field, True
@@ -126,7 +133,7 @@ def case_of(
         fixed_labels=read_labels(inputs.get("fixed_labels"), "fixed segmentation"),
         moving_labels=read_labels(inputs.get("moving_labels"), "moving segmentation"),
         mask=read(inputs.get("mask"), "mask"),
-        landmarks=read_pairs(landmarks) if isinstance(landmarks, str | Path) else landmarks,
+        landmarks=landmarks if landmarks and landmarks.names else None,
         inverse=None if inverse is None else Deformation.of(inverse),
         names=dict(inputs.get("names") or {}),
         quick=detail == "quick",

@@ -14,11 +14,11 @@ from scipy import ndimage
 from neuralreg.errors import InvalidImage, InvalidOption
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.typing import Array, Mask
+from neuralreg.io.landmark_files import Pairs
 from neuralreg.review.geometry.consistency import invert
 from neuralreg.review.geometry.deformation import Deformation, place_on_grid
 from neuralreg.review.geometry.local_deformation import jacobian_determinant, without_border
 from neuralreg.review.geometry.volumes import limit_samples, on_grid, valid_mask, warp
-from neuralreg.review.measures.landmarks import Pairs
 from neuralreg.review.report_model import WHOLE_IMAGE
 
 FULL, QUICK, COARSE = 1 << 25, 1 << 19, 1 << 20  # samples at most

@@ -7,11 +7,11 @@ import SimpleITK as sitk
 
 from neuralreg.errors import InvalidOption
 from neuralreg.geometry.typing import Array
+from neuralreg.io.landmark_files import Pairs
 from neuralreg.progress import Progress, silent
 from neuralreg.review.assess import case_of, review
 from neuralreg.review.geometry.deformation import Deformation, place_on_grid
 from neuralreg.review.limits import read_profile
-from neuralreg.review.measures.landmarks import Pairs
 from neuralreg.review.report.maps import maps_of
 from neuralreg.worker.messages import Field, Review, ReviewJob, Source, Voxels
 

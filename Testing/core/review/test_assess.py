@@ -14,11 +14,11 @@ from neuralreg.errors import Cancelled, InvalidImage, InvalidOption, InvalidTran
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.linear import LinearTransform
+from neuralreg.io.landmark_files import Pairs
 from neuralreg.registration.result import Outcome, RegistrationResult
 from neuralreg.review.assess import assess
 from neuralreg.review.geometry.consistency import invert
 from neuralreg.review.geometry.deformation import Deformation
-from neuralreg.review.measures.landmarks import Pairs
 from neuralreg.review.report_model import QualityReport
 
 from Testing.support.phantom import CUBE, landmarks
@@ -317,17 +317,15 @@ def test_a_review_needs_neither_torch_nor_pydantic(files):
 @pytest.mark.parametrize(
     "module",
     [
-        "report_model",
-        "workflow.decision",
-        "measures.landmarks",
-        "limits",
-        "workflow.worklist",
+        "review.report_model",
+        "review.workflow.decision",
+        "io.landmark_files",
+        "review.limits",
+        "review.workflow.worklist",
     ],
 )
 def test_what_a_panel_imports_is_light(module):
     heavy = ("torch", "SimpleITK", "scipy", "pydantic", "PIL", "fpdf")
-    code = (
-        f"import sys, neuralreg.review.{module}; print([m for m in {heavy!r} if m in sys.modules])"
-    )
+    code = f"import sys, neuralreg.{module}; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -17,7 +17,7 @@ from NeuralRegistrationLib.Review.Request import definedPoints
 from NeuralRegistrationLib.Scene import Geometry, SubjectHierarchy
 from NeuralRegistrationLib.Widgets import Tables
 
-_FILTERS = "*.csv *.mrk.json *.json"
+_FILTERS = "*.csv *.tsv *.mrk.json *.json *.fcsv"
 
 
 class ReviewLandmarks:
@@ -122,7 +122,7 @@ class ReviewLandmarks:
 
     def load(self) -> None:
         """Read pairs from a CSV, or the points of one side from Slicer's own file."""
-        from neuralreg.review.measures.landmarks import read_landmarks, read_pairs
+        from neuralreg.io.landmark_files import read_landmarks, read_pairs
 
         path = qt.QFileDialog.getOpenFileName(
             self.ui.reviewLoadPointsButton, _("Landmarks"), str(Path.home()), _FILTERS
@@ -131,7 +131,7 @@ class ReviewLandmarks:
             return
         self._requireNodes()
         subject = self._subject
-        if path.endswith(".csv"):
+        if path.endswith((".csv", ".tsv")):
             landmarks = read_pairs(path)
             self._replace(subject.fixedPoints, landmarks.names, landmarks.fixed)
             self._replace(subject.movingPoints, landmarks.names, landmarks.moving)
@@ -139,8 +139,12 @@ class ReviewLandmarks:
             landmarks = read_landmarks(path)
             empty = not definedPoints(subject.fixedPoints)
             node = subject.fixedPoints if empty else subject.movingPoints
-            self._replace(node, landmarks.names, landmarks.points)
-        self._onSay(_("{count} landmarks were read.").format(count=len(landmarks.names)))
+            names, points = (
+                zip(*landmarks.placed(), strict=True) if landmarks.placed() else ((), ())
+            )
+            self._replace(node, names, points)
+        said = _("{count} landmarks were read.").format(count=len(landmarks.names))
+        self._onSay(" ".join([said, *(f"{note}." for note in landmarks.notes)]))
 
     def _replace(self, node, names, pointsLps) -> None:
         """Let a list hold these points and no others."""
@@ -153,7 +157,7 @@ class ReviewLandmarks:
 
     def save(self) -> None:
         """Write the pairs into a CSV."""
-        from neuralreg.review.measures.landmarks import Pairs, write_pairs
+        from neuralreg.io.landmark_files import Pairs, write_pairs
 
         path = qt.QFileDialog.getSaveFileName(
             self.ui.reviewSavePointsButton, _("Landmarks"), str(Path.home() / "landmarks.csv")

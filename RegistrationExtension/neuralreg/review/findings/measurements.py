@@ -27,7 +27,7 @@ def landmark_findings(judge: Judge, errors: LandmarkErrors | None) -> list[Findi
     """The target registration error."""
     title = "Landmark error (TRE)"
     if errors is None:
-        return [not_measured("tre_mean", title, "landmarks", "no pairs of landmarks were given")]
+        return [not_measured("tre_mean", title, "landmarks", "no pairs of landmarks")]
     after, before = errors.summary("after"), errors.summary("before")
     voxels = errors.summary("voxels")
     region = Region("the landmarks", after.count, "points")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from neuralreg.errors import InvalidOption
 from neuralreg.geometry.grid import Grid
+from neuralreg.geometry.typing import Array
+from neuralreg.io.landmark_files import Landmarks, Pairs
 from neuralreg.review.geometry.deformation import Deformation
-from neuralreg.review.measures.landmarks import Pairs
 from neuralreg.review.report_model import LandmarkErrors
 
 
@@ -19,9 +23,12 @@ def landmark_errors(pairs: Pairs, deformation: Deformation, moving: Grid | None)
         pairs: Landmarks in both images.
         deformation: The transform, fixed to moving.
         moving: The grid of the moving image, for errors in its voxels; 1 mm voxels unless given.
+
+    Raises:
+        InvalidOption: The landmarks have other axes than the transform.
     """
     d = deformation.dimension
-    fixed, partner = (np.asarray(side, float)[:, :d] for side in (pairs.fixed, pairs.moving))
+    fixed, partner = (_coordinates(side, d) for side in (pairs.fixed, pairs.moving))
     gap = deformation(fixed) - partner
     turn = np.eye(d) if moving is None else moving.world_to_index[:d, :d]
     return LandmarkErrors(
@@ -31,3 +38,29 @@ def landmark_errors(pairs: Pairs, deformation: Deformation, moving: Grid | None)
         after_mm=tuple(np.linalg.norm(gap, axis=1).tolist()),
         after_voxels=tuple(np.linalg.norm(gap @ turn.T, axis=1).tolist()),
     )
+
+
+def _coordinates(points: Sequence[Sequence[float]], d: int) -> Array:
+    """Points (n, d); a third coordinate that is the same for all is no loss in the plane."""
+    sizes = {len(point) for point in points}
+    constant = len({tuple(point[d:]) for point in points}) == 1
+    if len(sizes) != 1 or min(sizes) < d or not constant:
+        raise InvalidOption(
+            "landmarks have as many coordinates as the transform has axes",
+            got=", ".join(map(str, sorted(sizes))),
+            wanted=str(d),
+        )
+    return np.asarray(points, float)[:, :d]
+
+
+def repeatability(first: Landmarks, second: Landmarks) -> tuple[float, ...]:
+    """How far apart two people (or one, twice) placed each landmark, in mm.
+
+    Raises:
+        InvalidOption: The two sets do not belong together.
+    """
+    pairs = Pairs.of(first, second)
+    if not pairs.names:
+        return ()
+    gap = np.subtract(pairs.fixed, pairs.moving)
+    return tuple(np.linalg.norm(gap, axis=1).tolist())

@@ -13,9 +13,9 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from neuralreg.errors import UnwritableOutput
+from neuralreg.io.landmark_files import Pairs
 from neuralreg.review.assess import case_of, review
 from neuralreg.review.limits import read_profile
-from neuralreg.review.measures.landmarks import Pairs
 from neuralreg.review.report.formats import as_csv, write_report
 from neuralreg.review.report.slice_pictures import pictures_of
 from neuralreg.review.report_model import QualityReport
