@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuralreg.errors import InvalidImage
+from neuralreg.errors import InvalidImage, InvalidTransform
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -19,6 +19,23 @@ if TYPE_CHECKING:
 Matrix = NDArray[np.floating[Any]]
 
 _ORTHONORMAL_TOLERANCE = 1e-3  # what a NIfTI header in single precision can lose
+
+
+def require_dimension(transform: int, images: int) -> None:
+    """Check that a transform has the axes of the images that it is for.
+
+    Args:
+        transform, images: numbers of axes.
+
+    Raises:
+        InvalidTransform: they differ.
+    """
+    if transform != images:
+        raise InvalidTransform(
+            "images and transform have the same number of axes",
+            got=f"a transform in {transform}D for images in {images}D",
+            remedy="Give the transform that was made for these images.",
+        )
 
 
 @dataclass(frozen=True)

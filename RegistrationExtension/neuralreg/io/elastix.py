@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 import SimpleITK as sitk
@@ -71,9 +71,13 @@ def _values(path: Path) -> Values:
 
 
 def _beside(path: Path, name: str) -> Path:
-    """The file of the initial transform: where it was written, or now beside this one."""
-    named = Path(name)
-    return named if named.is_file() else path.parent / named.name
+    """The file of the initial transform: where it was written, or now beside this one.
+
+    A name relative to the file comes before one relative to the working folder; a folder may be
+    one of Windows.
+    """
+    beside = path.parent / PureWindowsPath(name).name
+    return next((p for p in (path.parent / name, Path(name)) if p.is_file()), beside)
 
 
 def _transform(values: Values) -> sitk.Transform:

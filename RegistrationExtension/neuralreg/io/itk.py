@@ -8,7 +8,7 @@ import torch
 
 from neuralreg.errors import InvalidImage, InvalidTransform
 from neuralreg.geometry.field import DisplacementField
-from neuralreg.geometry.grid import Grid
+from neuralreg.geometry.grid import Grid, require_dimension
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.io.itk_images import check_vectors
@@ -102,12 +102,7 @@ def from_itk(transform: sitk.Transform, grid: Grid) -> DisplacementField:
         InvalidTransform: when transform and grid differ in dimension, or a displacement is not
             finite.
     """
-    if transform.GetDimension() != grid.dimension:
-        raise InvalidTransform(
-            "a transform has the dimension of its image",
-            got=f"{transform.GetDimension()}D",
-            wanted=f"{grid.dimension}D",
-        )
+    require_dimension(transform.GetDimension(), grid.dimension)
     sampled = sitk.TransformToDisplacementField(
         transform, sitk.sitkVectorFloat64, grid.size, grid.origin, grid.spacing, grid.direction
     )

@@ -8,6 +8,7 @@ import SimpleITK as sitk
 
 from neuralreg.errors import InvalidTransform, PackageMissing, RegistrationError, UnreadableFile
 from neuralreg.io import nifti
+from neuralreg.io.coordinate_maps import displacements_of_map
 from neuralreg.io.elastix import is_elastix, read_elastix
 from neuralreg.io.files import itk_reason, quiet_itk, require_existing, suffix_of
 from neuralreg.io.itk_images import WRITABLE as IMAGE_SUFFIXES
@@ -16,6 +17,7 @@ from neuralreg.io.itk_images import check_vectors, open_image, read_itk_image
 VELOCITY = "stationary velocity field, LPS mm per unit of time"
 VELOCITY_KEYS = ("ITK_FileNotes", "descrip")  # how NIfTI's description is written, and read
 TRANSFORM_SUFFIXES = (".h5", ".tfm", ".txt", ".mat")
+_MINC = ".xfm"  # ITK would take its numbers for LPS
 
 
 def read_itk_transform(path: str | Path) -> sitk.Transform:
@@ -37,6 +39,13 @@ def read_itk_transform(path: str | Path) -> sitk.Transform:
                 error.what, where=str(path), got=error.got, wanted=error.wanted, remedy=error.remedy
             ) from error
         return sitk.DisplacementFieldTransform(vectors)
+    if suffix_of(path) == _MINC:
+        raise InvalidTransform(
+            "this is a transform of MINC, in RAS mm, which is not read",
+            where=str(path),
+            wanted="a transform file of ITK, ANTs, elastix or 3D Slicer",
+            remedy="Convert it to an ITK transform (.tfm) in LPS mm: x and y change their sign.",
+        )
     if suffix_of(path) == ".txt" and is_elastix(path):
         return read_elastix(path)
     try:
@@ -50,7 +59,7 @@ def read_itk_transform(path: str | Path) -> sitk.Transform:
 def holds_transform(path: str | Path) -> bool:
     """Whether a file is a transform: by its name, or because it holds one real vector per voxel."""
     path = Path(path)
-    if suffix_of(path) in TRANSFORM_SUFFIXES:
+    if suffix_of(path) in (*TRANSFORM_SUFFIXES, _MINC):
         return True
     if suffix_of(path) not in IMAGE_SUFFIXES:
         return False
@@ -69,7 +78,8 @@ def innermost_transform(transform: sitk.Transform) -> sitk.Transform:
 def read_vectors(path: Path) -> sitk.Image:
     """The displacements (LPS mm, fixed to moving) in an image file: a vector of reals per voxel.
 
-    Those that a velocity causes, where the file is marked as one (`write_velocity`).
+    Those that a velocity causes, where the file is marked as one (`write_velocity`), and those of
+    the maps of positions that SPM and NiftyReg write (`displacements_of_map`).
 
     Raises:
         UnreadableFile: when the file is missing or damaged.
@@ -87,6 +97,7 @@ def read_vectors(path: Path) -> sitk.Image:
     if vectors.GetDimension() == 2 and vectors.GetNumberOfComponentsPerPixel() == 3:
         vectors = _with_third_axis(vectors, path)
     check_vectors(vectors)
+    vectors = displacements_of_map(vectors)
     if vectors.GetPixelID() not in (sitk.sitkVectorFloat32, sitk.sitkVectorFloat64):
         vectors = sitk.Cast(vectors, sitk.sitkVectorFloat32)
     return _integrate(vectors, path) if is_velocity else vectors

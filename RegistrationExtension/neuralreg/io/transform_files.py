@@ -8,7 +8,7 @@ import SimpleITK as sitk
 
 from neuralreg.errors import InvalidImage, InvalidTransform, UnwritableOutput
 from neuralreg.geometry.field import DisplacementField
-from neuralreg.geometry.grid import Grid
+from neuralreg.geometry.grid import Grid, require_dimension
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.io import nifti
 from neuralreg.io.files import itk_reason, require_existing, suffix_of, write_whole
@@ -56,7 +56,8 @@ def read_transform(
     Args:
         path: the file.
         grid: for transforms that have none of their own: splines, and chains that begin with a
-            linear transform and are not linear later. Everything else comes as it is stored.
+            linear transform and are not linear later. Everything else comes as it is stored, if it
+            has the axes of the grid.
 
     Returns:
         The transform from fixed to moving, in LPS mm.
@@ -68,8 +69,15 @@ def read_transform(
     path = require_existing(Path(path))
     try:
         if suffix_of(path) in IMAGE_SUFFIXES:
-            return field_from_itk(read_vectors(path))
-        return _from_itk_file(read_itk_transform(path), grid)
+            field = field_from_itk(read_vectors(path))
+            require_dimension(
+                field.grid.dimension, grid.dimension if grid else field.grid.dimension
+            )
+            return field
+        transform = read_itk_transform(path)
+        if grid is not None:
+            require_dimension(transform.GetDimension(), grid.dimension)
+        return _from_itk_file(transform, grid)
     except (InvalidTransform, InvalidImage) as error:
         raise InvalidTransform(
             error.what, where=str(path), got=error.got, wanted=error.wanted, remedy=error.remedy

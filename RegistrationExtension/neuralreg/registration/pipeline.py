@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from neuralreg.geometry.field import DisplacementField, compose
-from neuralreg.geometry.grid import Grid
+from neuralreg.geometry.grid import Grid, require_dimension
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.inverse import inverse_error, invert
 from neuralreg.geometry.linear import LinearTransform
@@ -150,6 +150,7 @@ def initial_alignment(
 def _from_itk(start: sitk.Transform, fixed: Image) -> InitialTransform:
     from neuralreg.io.itk import from_itk, linear_from_itk
 
+    require_dimension(start.GetDimension(), fixed.grid.dimension)
     if start.IsLinear():
         return linear_from_itk(start)
     field = from_itk(start, add_margin(fixed.grid))

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from neuralreg.errors import InvalidImage, InvalidOption
-from neuralreg.geometry.grid import Grid
+from neuralreg.geometry.grid import Grid, require_dimension
 from neuralreg.geometry.typing import Array, Mask
 from neuralreg.io.landmark_files import Pairs
 from neuralreg.review.geometry.consistency import invert
@@ -110,12 +110,10 @@ class Case:
                 "unknown grid to compare on", got=f"'{self.compare_on}'", wanted="finer or fixed"
             )
         sides = [self.fixed, self.moving, self.fixed_labels, self.moving_labels, self.mask]
-        dimensions = {s.GetDimension() for s in sides if s is not None}
-        if dimensions - {self.deformation.dimension}:
-            raise InvalidImage(
-                "images and transform have the same number of axes",
-                got=f"{sorted(dimensions)} and {self.deformation.dimension}",
-            )
+        for dimension in sorted({s.GetDimension() for s in sides if s is not None}):
+            require_dimension(self.deformation.dimension, dimension)
+        if self.inverse is not None:
+            require_dimension(self.inverse.dimension, self.deformation.dimension)
 
     @cached_property
     def fixed_grid(self) -> Grid:

@@ -159,3 +159,26 @@ def test_commands_refuse_to_replace_their_inputs(pair, tmp_path):
         assert done.exit_code in (2, 4), command
         assert "would replace an input" in done.stderr, command
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("kind", ["linear", "field"])
+@pytest.mark.parametrize("command", ["warp", "chain", "register", "invert", "review"])
+def test_no_command_takes_a_transform_of_other_axes_than_its_images(pair, tmp_path, command, kind):
+    path = tmp_path / ("t3.tfm" if kind == "linear" else "t3.nrrd")
+    if kind == "linear":
+        sitk.WriteTransform(sitk.TranslationTransform(3, (3.0, 0.0, 0.0)), str(path))
+    else:
+        sitk.WriteImage(sitk.Image([6, 6, 6], sitk.sitkVectorFloat64, 3), str(path))
+    flat = tmp_path / "t2.tfm"
+    sitk.WriteTransform(sitk.TranslationTransform(2, (3.0, 0.0)), str(flat))
+    fixed, moving = pair
+    arguments = {
+        "warp": ("warp", moving, path, "-r", fixed, "-o", tmp_path / "w.nrrd"),
+        "chain": ("warp", moving, flat, path, "-r", fixed, "-o", tmp_path / "w.nrrd"),
+        "register": ("register", fixed, moving, "--initial", path, "-o", tmp_path / "out", "-q"),
+        "invert": ("invert", path, "-r", fixed, "-o", tmp_path / "inverse.tfm"),
+        "review": ("review", path, "--fixed", fixed),
+    }
+    done = neuralreg(*arguments[command])
+    assert done.exit_code == (2 if command == "review" else 1), done.output
+    assert "images and transform have the same number of axes" in done.stderr

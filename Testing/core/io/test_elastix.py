@@ -125,3 +125,13 @@ def test_files_that_name_each_other_do_not_go_on_for_ever(tmp_path):
 def test_a_text_file_of_itk_is_still_read(tmp_path):
     sitk.WriteTransform(sitk.TranslationTransform(3, (1, 2, 3)), str(tmp_path / "i.txt"))
     assert moved(read_itk_transform(tmp_path / "i.txt")) == pytest.approx(POINTS + [1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    "name", ["first.txt", "/elsewhere/first.txt", "C:\\study\\out\\first.txt", "..\\first.txt"]
+)
+def test_a_chain_is_found_beside_the_file_that_names_it(tmp_path, name):
+    written(tmp_path, "first.txt", text("TranslationTransform", (6.0, 0.0, 0.0)))
+    last = text("TranslationTransform", (0.0, 4.0, 0.0), initial=name)
+    path = written(tmp_path, "last.txt", last)
+    assert moved(read_itk_transform(path)) == pytest.approx(POINTS + [6, 4, 0])

@@ -286,3 +286,70 @@ def test_an_unknown_ending_is_refused_before_writing(tmp_path):
     with pytest.raises(UnwritableOutput, match="ending of a transform format"):
         write_transform(a_field(OBLIQUE), tmp_path / "field.doc")
     assert not list(tmp_path.iterdir())
+
+
+def coordinate_map(path, name: bytes, kind: float, vectors: np.ndarray, like: sitk.Image) -> None:
+    """Vectors in RAS mm as SPM and NiftyReg mark them: by the name and a number of the intent."""
+    image = sitk.GetImageFromArray(vectors.astype(np.float32), isVector=True)
+    image.CopyInformation(like)
+    sitk.WriteImage(image, str(path))
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<f", content, 56, kind)
+    struct.pack_into("<h", content, 68, 1007)
+    struct.pack_into("16s", content, 328, name)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [(b"Mapping", 0), (b"NREG_TRANS", 0), (b"NREG_TRANS", 1)]
+)
+def test_maps_of_spm_and_niftyreg_are_read_as_the_displacements_that_they_mean(
+    tmp_path, name, kind
+):
+    like = sitk.Image(9, 8, 7, sitk.sitkFloat32)
+    like.SetSpacing((2.0, 3.0, 4.0))
+    like.SetOrigin((-5.0, 6.0, 7.0))
+    like.SetDirection((0, 1, 0, -1, 0, 0, 0, 0, 1))
+    positions = [
+        like.TransformIndexToPhysicalPoint(index[::-1])
+        for index in np.ndindex(like.GetSize()[::-1])
+    ]
+    moves = np.array([5.0, -2.0, 1.0])  # RAS mm
+    ras = np.array(positions) * [-1, -1, 1] * (kind == 0) + moves
+    coordinate_map(tmp_path / "y.nii", name, kind, ras.reshape(7, 8, 9, 3), like)
+    transform = read_itk_transform(tmp_path / "y.nii")
+    point = like.TransformIndexToPhysicalPoint((4, 4, 3))
+    expected = np.add(point, [-5.0, 2.0, 1.0])
+    assert transform.TransformPoint(point) == pytest.approx(expected, abs=1e-4)
+    field = read_transform(tmp_path / "y.nii")
+    assert field.vectors[:, 3, 4, 4].tolist() == pytest.approx([-5.0, 2.0, 1.0], abs=1e-4)
+
+
+def test_another_file_of_niftyreg_is_refused(tmp_path):
+    like = sitk.Image(9, 8, 7, sitk.sitkFloat32)
+    coordinate_map(tmp_path / "v.nii", b"NREG_TRANS", 3, np.zeros((7, 8, 9, 3)), like)
+    with pytest.raises(InvalidTransform, match=r"NiftyReg.*velocity"):
+        read_transform(tmp_path / "v.nii")
+
+
+def test_a_transform_of_minc_is_refused(tmp_path):
+    path = tmp_path / "t.xfm"
+    path.write_text(
+        "MNI Transform File\n\nTransform_Type = Linear;\nLinear_Transform =\n"
+        " 1 0 0 6\n 0 1 0 3\n 0 0 1 9;\n"
+    )
+    with pytest.raises(InvalidTransform, match="MINC"):
+        read_itk_transform(path)
+
+
+@pytest.mark.parametrize("kind", ["linear", "field", "chain"])
+def test_a_transform_of_other_axes_than_the_images_is_refused(tmp_path, kind):
+    linear = sitk.TranslationTransform(3, (3.0, 0.0, 0.0))
+    zeros = sitk.Image([6, 6, 6], sitk.sitkVectorFloat64, 3)
+    field = sitk.DisplacementFieldTransform(zeros)
+    chain = sitk.CompositeTransform([linear, field])
+    path = tmp_path / "t.tfm"
+    transforms = {"linear": linear, "field": field, "chain": chain}
+    sitk.WriteTransform(transforms[kind], str(path))
+    with pytest.raises(InvalidTransform, match="same number of axes"):
+        read_transform(path, Grid((32, 32), (1.0, 1.0), (0.0, 0.0), (1.0, 0.0, 0.0, 1.0)))

@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from neuralreg.errors import InvalidTransform
-from neuralreg.geometry.grid import Grid, Matrix
+from neuralreg.geometry.grid import Grid, Matrix, require_dimension
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.geometry.typing import Array
 from neuralreg.io.files import require_existing, suffix_of
@@ -185,12 +185,7 @@ class Deformation:
         return self.transform
 
     def _require(self, grid: Grid) -> None:
-        if grid.dimension != self.dimension:
-            raise InvalidTransform(
-                "a transform has the dimension of its image",
-                got=f"{self.dimension}D",
-                wanted=f"{grid.dimension}D",
-            )
+        require_dimension(self.dimension, grid.dimension)
 
 
 TransformLike: TypeAlias = (
