@@ -43,7 +43,7 @@ class Landmarks:
                 got=f"{len(self.names)} names and {len(self.points)} points",
             )
 
-    def placed(self) -> list[tuple[str, Point]]:
+    def defined_points(self) -> list[tuple[str, Point]]:
         """Names and positions of the points that have one."""
         points = zip(self.names, self.points, strict=True)
         return [(name, point) for name, point in points if point is not None]
@@ -78,11 +78,13 @@ class Pairs:
         notes = (*fixed.notes, *moving.notes)
         if unique and len(shared) == len(fixed.names) == len(moving.names):
             partner = dict(zip(moving.names, moving.points, strict=True))
-            return cls._placed(fixed.names, fixed.points, [partner[n] for n in fixed.names], notes)
+            return cls._complete_only(
+                fixed.names, fixed.points, [partner[n] for n in fixed.names], notes
+            )
         if len(fixed.points) == len(moving.points) and not (unique and shared):
             if fixed.names != moving.names:
                 notes += ("the names of the landmarks differ: they were paired by their order",)
-            return cls._placed(fixed.names, fixed.points, moving.points, notes)
+            return cls._complete_only(fixed.names, fixed.points, moving.points, notes)
         raise InvalidOption(
             "each landmark has a partner of its name, or both lists have the same order and length",
             got=f"{len(fixed.points)} fixed and {len(moving.points)} moving landmarks, "
@@ -90,7 +92,7 @@ class Pairs:
         )
 
     @classmethod
-    def _placed(
+    def _complete_only(
         cls,
         names: Sequence[str],
         fixed: Sequence[Point | None],
@@ -98,22 +100,22 @@ class Pairs:
         notes: tuple[str, ...],
     ) -> Pairs:
         pairs = list(zip(names, fixed, moving, strict=True))
-        placed = [(n, f, m) for n, f, m in pairs if f is not None and m is not None]
+        complete = [(n, f, m) for n, f, m in pairs if f is not None and m is not None]
         left_out = [name for name, f, m in pairs if f is None or m is None]
         if left_out:
             which = ", ".join(left_out)
             notes += (f"landmarks without a position on one side were left out: {which}",)
         return cls(
-            tuple(name for name, _, _ in placed),
-            tuple(f for _, f, _ in placed),
-            tuple(m for _, _, m in placed),
+            tuple(name for name, _, _ in complete),
+            tuple(f for _, f, _ in complete),
+            tuple(m for _, _, m in complete),
             notes,
         )
 
     def finite(self) -> Pairs:
         """The pairs whose coordinates are all numbers; the others are left out, with a note."""
         fixed, moving = (tuple(map(_finite, side)) for side in (self.fixed, self.moving))
-        return self._placed(self.names, fixed, moving, self.notes)
+        return self._complete_only(self.names, fixed, moving, self.notes)
 
 
 def read_landmarks(path: str | Path) -> Landmarks:
@@ -179,7 +181,7 @@ def write_landmarks(landmarks: Landmarks, path: str | Path) -> None:
     if path.suffix == ".json":
         _write(json.dumps(_as_markups(landmarks), indent=1) + "\n", path)
         return
-    d = max((len(point) for _, point in landmarks.placed()), default=3)
+    d = max((len(point) for _, point in landmarks.defined_points()), default=3)
     points = [point or (math.nan,) * d for point in landmarks.points]
     _write(_table(("x", "y", "z")[:d], landmarks.names, points), path)
 

@@ -140,7 +140,9 @@ class ReviewLandmarks:
             empty = not definedPoints(subject.fixedPoints)
             node = subject.fixedPoints if empty else subject.movingPoints
             names, points = (
-                zip(*landmarks.placed(), strict=True) if landmarks.placed() else ((), ())
+                zip(*landmarks.defined_points(), strict=True)
+                if landmarks.defined_points()
+                else ((), ())
             )
             self._replace(node, names, points)
         said = _("{count} landmarks were read.").format(count=len(landmarks.names))
