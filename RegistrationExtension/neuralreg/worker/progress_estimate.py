@@ -24,11 +24,13 @@ _SURE = 0.04  # of the time: before that the rest is unknown
 
 
 class Pace:
-    """How long work of one kind takes up to each fraction that it reports, as shares of the whole.
+    """The share of the time that a job of one kind takes up to each fraction that it reports.
 
     A job reports that it is half-way when half of its stages are done, which is not half of the
-    time. Until a job of the kind has been seen, the usual pace counts.
-    usual: pairs of a reported fraction and the share of the time, in order.
+    time. Until a job of the kind has been observed, the usual pace counts.
+
+    Args:
+        usual: pairs of a reported fraction and the share of the time, in order.
     """
 
     def __init__(self, usual: Sequence[tuple[float, float]] = ((0.0, 0.0), (1.0, 1.0))) -> None:

@@ -42,10 +42,13 @@ _log = logging.getLogger(__name__)
 class Server:
     """A worker on a pair of streams.
 
-    idle_s: how long to wait for the next job.
-    finish: at the end of the input, do first what was read.
-    warm: load the libraries that compute while the first job is still being prepared.
-    scratch: a folder of the owner's that is deleted when he is gone.
+    Args:
+        source: gives the jobs.
+        sink: gets the messages.
+        idle_s: seconds to wait for the next job.
+        finish: at the end of the input, do all jobs that were read first.
+        warm: load the libraries that compute while the first job is still being prepared.
+        scratch: a folder of the owner that is deleted when the owner has ended.
     """
 
     def __init__(
