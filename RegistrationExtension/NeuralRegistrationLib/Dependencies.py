@@ -36,6 +36,7 @@ PACKAGES = (
     Package("platformdirs", "platformdirs>=4", 1),
     Package("SimpleITK", "SimpleITK>=2.4", 50),
     Package("nibabel", "nibabel>=5.2", 3),
+    Package("pydicom", "pydicom>=3", 3),
 )
 TRAINING = (
     Package("typer", "typer>=0.15", 1),

@@ -45,6 +45,8 @@ if TYPE_CHECKING:  # the same names for type checkers and editors; a test compar
     from neuralreg.registration.options import RegistrationOptions as RegistrationOptions
     from neuralreg.registration.options import WeightRefinement as WeightRefinement
     from neuralreg.registration.result import RegistrationResult as RegistrationResult
+    from neuralreg.remarks import Remark as Remark
+    from neuralreg.remarks import RemarkKind as RemarkKind
     from neuralreg.review.assess import assess as assess
     from neuralreg.zoo.card import ModelCard as ModelCard
     from neuralreg.zoo.registry import list_models as list_models
@@ -72,6 +74,8 @@ _HOMES = {
     "register": "registration.engine",
     "refine": "registration.engine",
     "assess": "review.assess",
+    "Remark": "remarks",
+    "RemarkKind": "remarks",
     "brain_mask": "registration.brain_mask",
     "register_model": "zoo.registry",
     "register_architecture": "zoo.registry",

@@ -224,8 +224,9 @@ class _Derived:
 
     def fill(self, result: RegistrationResult, images: Images) -> tuple[Overlaps, Overlaps]:
         """Write the files, and measure the Dice per label, before and after."""
-        grid, moving, labels = images.fixed.grid, images.moving, images.moving_seg
-        self._write(WARPED, lambda: warp(moving, result.field, grid, outside=_lowest(moving)))
+        grid, labels = images.fixed.grid, images.moving_seg
+        moving = images.moving.fill_not_finite()
+        self._write(WARPED, lambda: warp(moving, result.field, grid, outside=moving.lowest()))
         for name, image in result.maps.items():
             self._write(f"{name}.nii.gz", partial(replace, image))
         if labels is None:
@@ -311,12 +312,6 @@ def parse_numbers(texts: list[str]) -> dict[str, float]:
                 "an option of a model is a name and a number", got=f"'{text}'", wanted="name=0.3"
             ) from error
     return options
-
-
-def _lowest(image: Image) -> float:
-    """What the warped image shows where the moving one has nothing: air, background."""
-    values = image.data.double()
-    return float(values[values.isfinite()].min())
 
 
 def _overlaps(images: Images, warped_seg: Image | None) -> tuple[Overlaps, Overlaps]:

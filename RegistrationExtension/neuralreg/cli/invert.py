@@ -32,11 +32,11 @@ def invert(
     """Write the transform that takes the points back."""
     from neuralreg.cli.outputs import require_free
     from neuralreg.cli.terminal import print_result, warn
-    from neuralreg.io.image_files import read_image
+    from neuralreg.io.image_files import read_grid
 
     require_free(output, overwrite, [transform, reference])
     notes: list[str] = []
-    grid = None if reference is None else read_image(reference, notes=notes).grid
+    grid = None if reference is None else read_grid(reference, notes=notes)
     error_mm = _write_inverse(transform, grid, tolerance_mm, output)
     if error_mm > tolerance_mm:
         notes.append(f"largest error {error_mm:.3g} mm: the transform folds somewhere")

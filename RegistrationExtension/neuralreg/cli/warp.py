@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from neuralreg.cli.common_options import AsJson, OutputFile, Overwrite
+
+if TYPE_CHECKING:
+    from neuralreg.geometry.image import Image
+    from neuralreg.geometry.warp import Interpolation
 
 
 class How(StrEnum):
@@ -30,30 +35,49 @@ def warp(
     ],
     reference: Annotated[
         Path,
-        typer.Option("--reference", "-r", help="The fixed image: on its grid comes the result."),
+        typer.Option(
+            "--reference",
+            "-r",
+            help="The fixed image, or any file with its grid: on that comes the result.",
+        ),
     ],
     output: OutputFile,
     labels: Annotated[bool, typer.Option("--labels", help="The image is a label map.")] = False,
     interpolation: Annotated[How, typer.Option(help="Label maps have their own.")] = How.LINEAR,
+    background: Annotated[
+        float | None,
+        typer.Option(
+            help="The value where the image shows nothing; its lowest unless given, 0 for labels."
+        ),
+    ] = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """Resample an image onto the fixed image's grid."""
+    """Resample an image onto the fixed image's grid, all frames of a series."""
     from neuralreg.cli.outputs import require_free
     from neuralreg.cli.terminal import print_result, warn
     from neuralreg.cli.transform_chain import read_chain
-    from neuralreg.geometry import warp as warping
-    from neuralreg.io.image_files import read_image, read_labels, write_image
+    from neuralreg.geometry.warp import warp as warp_image
+    from neuralreg.io.image_files import read_grid, read_series, write_series
 
     require_free(output, overwrite, [image, *transform, reference])
     notes: list[str] = []
-    grid = read_image(reference, notes=notes).grid
-    moving = (read_labels if labels else read_image)(image, notes=notes)
+    grid = read_grid(reference, notes=notes)
+    moving = read_series(image, labels=labels, notes=notes)
     field = read_chain(transform, grid)
-    if labels:
-        warped = warping.warp_labels(moving, field, grid)
-    else:
-        warped = warping.warp(moving, field, grid, interpolation=interpolation.value)
-    write_image(warped, output)
+    mode: Interpolation = "nearest" if labels else interpolation.value
+
+    def warp_frame(frame: Image) -> Image:
+        frame = frame.fill_not_finite()
+        outside = 0.0 if labels else frame.lowest()
+        outside = outside if background is None else background
+        return warp_image(frame, field, grid, interpolation=mode, outside=outside)
+
+    frames = tuple(map(warp_frame, moving.frames))
+    write_series(replace(moving, frames=frames), output)
     warn(notes)
-    print_result({"output": str(output), "warnings": notes}, as_json, lambda: f"wrote {output}")
+    print_result(
+        {"output": str(output), "frames": len(frames), "warnings": notes},
+        as_json,
+        lambda: f"wrote {output}" + f", {len(frames)} frames" * (len(frames) > 1),
+    )

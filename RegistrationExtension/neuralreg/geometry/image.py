@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from neuralreg.errors import InvalidImage
 from neuralreg.geometry.grid import Grid
+from neuralreg.remarks import Remark
+
+_UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)  # torch does not compare these
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,6 +21,7 @@ class Image:
     Attributes:
         data: (c, z, y, x), or (c, y, x) in 2D; any number type; never changed in place.
         grid: where the voxels lie.
+        remarks: what was repaired, assumed or doubted when a file was read.
 
     Raises:
         InvalidImage: when the shapes disagree.
@@ -25,6 +29,7 @@ class Image:
 
     data: Tensor
     grid: Grid
+    remarks: tuple[Remark, ...] = ()
 
     def __post_init__(self) -> None:
         if tuple(self.data.shape[1:]) != self.grid.shape:
@@ -41,8 +46,26 @@ class Image:
 
     def to(self, device: torch.device | str) -> Image:
         """The same image on another device."""
-        return Image(self.data.to(device), self.grid)
+        return replace(self, data=self.data.to(device))
+
+    def above_zero(self) -> Tensor:
+        """Where a mask counts: voxels above 0, of any number type; NaN does not."""
+        return self.data != 0 if self.data.dtype in _UNSIGNED else self.data > 0
+
+    def lowest(self) -> float:
+        """The lowest finite value: air, background; 0 without any."""
+        values = self.data.double()
+        values = values[values.isfinite()]
+        return float(values.min()) if len(values) else 0.0
+
+    def fill_not_finite(self) -> Image:
+        """NaN and -inf at the lowest finite value, +inf at the highest one."""
+        if not self.data.is_floating_point() or bool(self.data.isfinite().all()):
+            return self
+        finite = self.data[self.data.isfinite()]
+        low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
+        return replace(self, data=self.data.nan_to_num(nan=low, neginf=low, posinf=high))
 
     def float(self) -> Image:
         """The same image in single precision."""
-        return Image(self.data.float(), self.grid)
+        return replace(self, data=self.data.float())

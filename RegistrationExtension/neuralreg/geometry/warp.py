@@ -22,6 +22,13 @@ Interpolation = Literal["linear", "bspline", "nearest"]
 
 _SLAB = 1 << 19  # samples per slab: about 60 bytes each for one channel
 _EXACT_IN_SINGLE = 1 << 24
+_EXACT_IN_DOUBLE = 1 << 53
+_SIGNED = {  # of the same width
+    torch.uint16: torch.int16,
+    torch.uint32: torch.int32,
+    torch.uint64: torch.int64,
+}
+_WIDE = (torch.int32, torch.int64, torch.uint32, torch.uint64)
 
 
 Reader = Callable[[Tensor], Tensor]
@@ -72,9 +79,19 @@ def warp(
             values = read(coordinates)
             beyond = sample_coordinates.beyond(coordinates)
             if beyond is not None:
-                values.masked_fill_(beyond, outside)
+                _fill(values, beyond, outside)
             output[:, rows] = _as_type(values, image.data.dtype)
     return Image(output, grid)
+
+
+def _fill(values: Tensor, where: Tensor, value: float) -> None:
+    """The value at some samples; torch cannot do that for unsigned numbers of more than 8 bits."""
+    if values.dtype not in _SIGNED:
+        values.masked_fill_(where, value)
+        return
+    signed = _SIGNED[values.dtype]
+    bits = torch.tensor(int(value), dtype=values.dtype).view(signed)
+    values.view(signed).masked_fill_(where, bits)
 
 
 def _check(image: Image, field: DisplacementField, grid: Grid) -> None:
@@ -109,16 +126,20 @@ def _limits(dtype: torch.dtype) -> tuple[int, int]:
 def _as_type(values: Tensor, dtype: torch.dtype) -> Tensor:
     if values.dtype == dtype or dtype.is_floating_point:
         return values.to(dtype)
-    return values.round_().clamp_(*_limits(dtype)).to(dtype)
+    low, high = _limits(dtype)
+    if high > _EXACT_IN_DOUBLE:  # which is no number in double precision, but the next one
+        high -= high // _EXACT_IN_DOUBLE
+    return values.round_().clamp_(float(low), float(high)).to(dtype)
 
 
 def _in_floating_point(data: Tensor) -> Tensor:
     """The values in single precision where that is exact, else in double."""
     if data.dtype in (torch.float32, torch.float64):
         return data
-    wide = data.dtype in (torch.int32, torch.int64, torch.uint32)
     single = data.float()
-    return data.double() if wide and single.abs().max() >= _EXACT_IN_SINGLE else single
+    return (
+        data.double() if data.dtype in _WIDE and single.abs().max() >= _EXACT_IN_SINGLE else single
+    )
 
 
 def _reader(image: Image, interpolation: str) -> Reader:

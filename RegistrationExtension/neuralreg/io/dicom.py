@@ -1,43 +1,176 @@
-"""A folder with one DICOM series, as a volume."""
+"""DICOM: a folder with one series, or one file, as a volume with values in physical units.
+
+ITK decodes the pixels and stacks single slices; pydicom says where the frames of one file are, how
+each is scaled, and decodes what ITK takes wrongly (doses, segmentations of one bit).
+"""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 
 from neuralreg.errors import InvalidImage, UnreadableFile
-from neuralreg.geometry.grid import Matrix
+from neuralreg.geometry.grid import Grid, Matrix
+from neuralreg.io.dicom_frames import place_frames, read_frames
+from neuralreg.io.dicom_header import colors_error, number_of, read_header, require_even, scale_of
 from neuralreg.io.files import itk_reason, quiet_itk
+from neuralreg.io.volume import Volume, to_image
+from neuralreg.remarks import Remark, RemarkKind
 
-_DESCRIPTION, _NUMBER, _POSITION = "0008|103e", "0020|0011", "0020|0032"
-_UNEVEN = 0.1  # of the slice distance: more than that is a missing slice, not rounding
+_HALF_OF_16_BITS = 1 << 15
+_DAMAGES = (AttributeError, IndexError, KeyError, NotImplementedError, OverflowError, TypeError,
+            ValueError)  # fmt: skip
+_NO_UNITS = ("", "US", "NONE")  # unspecified
+_TAGS = [
+    "ImagePositionPatient", "RescaleSlope", "RescaleIntercept", "PixelPaddingValue",
+    "NumberOfFrames", "SeriesDescription", "SeriesNumber", "Units", "Modality", "BitsAllocated",
+    "PixelRepresentation",
+]  # fmt: skip
 
 
-def read_series(folder: Path) -> sitk.Image:
-    """The volume of the one series that lies in this folder (not in its subfolders).
+def is_dicom(path: Path) -> bool:
+    """Whether a file begins as DICOM files do, with or without the preamble."""
+    with path.open("rb") as file:
+        start = file.read(132)
+    if start[128:] == b"DICM":
+        return True
+    return path.suffix.lower() in (".dcm", ".ima") or start[:2] in (b"\x08\x00", b"\x02\x00")
+
+
+def read_dicom(path: Path, frame: int = 0) -> Volume:
+    """The volume in a folder with one DICOM series (not in its subfolders), or in one file.
 
     Raises:
-        UnreadableFile: when there is no series or more than one.
-        InvalidImage: when its slices do not stack to a straight, evenly spaced volume.
+        UnreadableFile: there is no series or more than one, or a file is damaged.
+        InvalidImage: slices do not stack to a straight, evenly spaced volume; colors.
     """
-    with quiet_itk():
-        series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
-        if len(series) != 1:
-            raise _wrong_number(folder, series)
-        reader = sitk.ImageSeriesReader()
-        reader.SetFileNames(_file_names(folder, series[0]))
-        reader.MetaDataDictionaryArrayUpdateOn()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of pydicom, about values that it can read all the same
         try:
-            volume: sitk.Image = reader.Execute()
+            return _read_folder(path, frame) if path.is_dir() else _read_file(path, frame)
+        except _DAMAGES as error:
+            raise UnreadableFile(f"{path} has a damaged DICOM header", got=str(error)) from error
+
+
+def _read_folder(path: Path, frame: int) -> Volume:
+    with quiet_itk():
+        series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(path))
+    if len(series) != 1:
+        raise _wrong_number(path, series)
+    names = _file_names(path, series[0])
+    if len(names) == 1:
+        return _read_file(Path(names[0]), frame, folder=True)
+    return _read_slices(path, names)
+
+
+# One slice per file
+
+
+def _read_slices(folder: Path, names: Sequence[str]) -> Volume:
+    headers = [read_header(Path(name), _TAGS) for name in names]
+    slopes = {
+        (number_of(h, "RescaleSlope", 1.0), number_of(h, "RescaleIntercept", 0.0)) for h in headers
+    }
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(names)
+    if len(slopes) > 1:  # the type of the first slice need not hold the values of the others
+        reader.SetOutputPixelType(sitk.sitkFloat32)
+    with quiet_itk():
+        try:
+            image: sitk.Image = reader.Execute()
         except RuntimeError as error:
             raise UnreadableFile(
                 f"the DICOM series in {folder} cannot be read", got=itk_reason(error)
             ) from error
-    _require_straight(folder, volume, _positions(reader, volume.GetSize()[-1]))
-    return volume
+    _require_straight(folder, image, _positions(headers))
+    remarks = []
+    if len(slopes) > 1:
+        low, high = min(s for s, _ in slopes), max(s for s, _ in slopes)
+        remarks.append(Remark(RemarkKind.RESCALED_BY_SLICE, folder, {"low": low, "high": high}))
+    return _finish(folder, image, headers[0], remarks)
+
+
+def _positions(headers: Sequence[Any]) -> Matrix:
+    """LPS mm of the first voxel of each slice, (slices, 3); empty where a file does not say."""
+    positions = [header.get("ImagePositionPatient") for header in headers]
+    if any(position is None or len(position) != 3 for position in positions):
+        return np.empty((0, 3))
+    return np.array(positions, float)
+
+
+def _finish(
+    path: Path, image: sitk.Image, header: Any, remarks: list[Remark], frames: int = 1
+) -> Volume:
+    """The volume with its padding as background and its units."""
+    units = str(header.get("Units", "") or "")
+    padding = header.get("PixelPaddingValue")
+    if isinstance(padding, int | float):
+        if number_of(header, "PixelRepresentation", 0) == 1 and padding >= _HALF_OF_16_BITS:
+            padding -= 2 * _HALF_OF_16_BITS  # written as unsigned
+        slope, intercept = scale_of(header)
+        value = float(padding) * slope + intercept
+        image, count = _without_padding(image, value)
+        if count:
+            remarks.append(Remark(RemarkKind.PADDED, path, {"count": count, "value": value}))
+    if units not in _NO_UNITS:
+        remarks.append(Remark(RemarkKind.UNITS, path, {"units": units}))
+    return Volume(image, tuple(remarks), frames, units)
+
+
+def _without_padding(image: sitk.Image, value: float) -> tuple[sitk.Image, int]:
+    """The padded voxels at the lowest of the other values, and how many there were."""
+    values = sitk.GetArrayViewFromImage(image)
+    padded = values == value
+    count = int(np.count_nonzero(padded))
+    if not count or count == values.size:
+        return image, 0
+    lowest = values[~padded].min()
+    if lowest == value:
+        return image, 0
+    mended = values.copy()
+    mended[padded] = lowest
+    return to_image(mended, Grid.of(image)), count
+
+
+def _read_file(path: Path, frame: int, *, folder: bool = False) -> Volume:
+    header = read_header(path)
+    if "Rows" not in header:
+        raise UnreadableFile(
+            f"{path} holds no image",
+            got=f"DICOM of modality '{header.get('Modality', '')}'",
+            wanted="a DICOM file with pixels",
+        )
+    frames = int(number_of(header, "NumberOfFrames", 1))
+    if number_of(header, "SamplesPerPixel", 1) > 1:
+        raise colors_error(path, f"{header.get('SamplesPerPixel')} samples per pixel")
+    placement = place_frames(path, header, frames)
+    special = (
+        "DoseGridScaling" in header
+        or number_of(header, "BitsAllocated", 16) == 1
+        or header.get("PhotometricInterpretation") == "PALETTE COLOR"
+    )
+    if special or (frames > 1 and placement is not None):
+        return read_frames(path, header, placement, frames, frame)
+    with quiet_itk():
+        try:
+            image = sitk.ReadImage(str(path))
+        except RuntimeError as error:
+            raise UnreadableFile(
+                f"{path} cannot be read as an image", got=itk_reason(error)
+            ) from error
+    if image.GetNumberOfComponentsPerPixel() > 1:
+        raise colors_error(path, image.GetPixelIDTypeAsString())
+    remarks = []
+    if frames > 1:
+        remarks.append(Remark(RemarkKind.NO_PLACEMENT, path))
+    elif not folder:
+        remarks.append(Remark(RemarkKind.SINGLE_SLICE, path))
+    return _finish(path, image, header, remarks, 1)
 
 
 def _file_names(folder: Path, series: str) -> Sequence[str]:
@@ -61,24 +194,10 @@ def _wrong_number(folder: Path, series: Sequence[str]) -> UnreadableFile:
 
 def _describe(folder: Path, series: str) -> str:
     names = _file_names(folder, series)
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(names[0])
-    reader.ReadImageInformation()
-
-    def tag(key: str) -> str:
-        return str(reader.GetMetaData(key)).strip() if reader.HasMetaDataKey(key) else ""
-
-    number = f"number {tag(_NUMBER)}, " if tag(_NUMBER) else ""
+    header = read_header(Path(names[0]), _TAGS)
+    number = f"number {header.get('SeriesNumber')}, " if header.get("SeriesNumber") else ""
     files = f"{len(names)} file{'s' * (len(names) > 1)} from {Path(names[0]).name}"
-    return f"'{tag(_DESCRIPTION)}' ({number}{files})"
-
-
-def _positions(reader: sitk.ImageSeriesReader, slices: int) -> Matrix:
-    """LPS mm of the first voxel of each slice, (slices, 3); empty where a file does not tell."""
-    if not all(reader.HasMetaDataKey(k, _POSITION) for k in range(slices)):
-        return np.empty((0, 3))
-    texts = [reader.GetMetaData(k, _POSITION) for k in range(slices)]
-    return np.array([[float(number) for number in text.split("\\")] for text in texts])
+    return f"'{header.get('SeriesDescription', '')}' ({number}{files})"
 
 
 def _require_straight(folder: Path, volume: sitk.Image, positions: Matrix) -> None:
@@ -87,25 +206,12 @@ def _require_straight(folder: Path, volume: sitk.Image, positions: Matrix) -> No
         return
     normal = np.reshape(volume.GetDirection(), (3, 3))[:, 2]
     along = (positions - positions[0]) @ normal
-    positions_along = len(np.unique(np.round(along, 3)))
-    if positions_along < len(along):
+    levels = len(np.unique(np.round(along, 3)))
+    if levels < len(along):
         raise InvalidImage(
             f"the DICOM series in {folder} holds several images of one slice",
-            got=f"{len(positions)} files at {positions_along} positions",
+            got=f"{len(positions)} files at {levels} positions",
             remedy="Export one time point, echo or phase as a series of its own.",
         )
-    steps = np.diff(along)
-    step = float(np.median(steps))
-    if np.abs(steps - step).max() > _UNEVEN * abs(step):
-        raise InvalidImage(
-            f"the slices of the DICOM series in {folder} are not evenly spaced",
-            got=f"distances from {steps.min():.3f} to {steps.max():.3f} mm",
-            remedy="Look for missing files, or resample the series to even slices first.",
-        )
-    drift = positions - positions[0] - np.outer(along, normal)
-    if np.linalg.norm(drift, axis=1).max() > _UNEVEN * min(volume.GetSpacing()):
-        raise InvalidImage(
-            f"the slices of the DICOM series in {folder} are sheared (gantry tilt)",
-            got=f"{np.linalg.norm(drift[-1]):.2f} mm of sideways shift over the volume",
-            remedy="Straighten the volume first, for example by loading it in 3D Slicer.",
-        )
+    what = f"the slices of the DICOM series in {folder}"
+    require_even(what, positions, normal, min(volume.GetSpacing()))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -124,24 +126,69 @@ def write_whole(path: Path) -> Iterator[Path]:
         yield folder / path.name
 
 
+class _Quiet:
+    """How many readers want the terminal quiet at this moment, and what it was like before."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.readers = 0
+        self.display = True
+        self.terminal = -1
+
+    def enter(self) -> None:
+        import SimpleITK as sitk  # the rest of this file is for panels too, which start without it
+
+        with self.lock:
+            self.readers += 1
+            if self.readers > 1:
+                return
+            self.display = sitk.ProcessObject.GetGlobalWarningDisplay()
+            sitk.ProcessObject.SetGlobalWarningDisplay(False)
+            try:
+                self.terminal = os.dup(2)
+            except OSError:  # a program with windows has none
+                self.terminal = -1
+                return
+            sink = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(sink, 2)
+            os.close(sink)
+
+    def leave(self) -> None:
+        import SimpleITK as sitk
+
+        with self.lock:
+            self.readers -= 1
+            if self.readers:
+                return
+            sitk.ProcessObject.SetGlobalWarningDisplay(self.display)
+            if self.terminal >= 0:
+                os.dup2(self.terminal, 2)
+                os.close(self.terminal)
+
+
+_quiet = _Quiet()
+
+
 @contextmanager
 def quiet_itk() -> Iterator[None]:
-    """Keep ITK's own warnings off the terminal, where this package reports in its own words."""
-    import SimpleITK as sitk  # the rest of this file is for panels too, which start without it
+    """Keep ITK's own warnings off the terminal, where this package reports in its own words.
 
-    display = sitk.ProcessObject.GetGlobalWarningDisplay()
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    Some of its libraries write to standard error themselves, so that too is closed meanwhile.
+    """
+    _quiet.enter()
     try:
         yield
     finally:
-        sitk.ProcessObject.SetGlobalWarningDisplay(display)
+        _quiet.leave()
 
 
 def itk_reason(error: RuntimeError) -> str:
     """The last line of an ITK exception, which says what is wrong, without the object's address."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     reason = lines[-1].removeprefix("sitk::ERROR: ").removeprefix("ITK ERROR: ") if lines else ""
-    return re.sub(r"^\w+\(0x[0-9a-f]+\): ", "", reason).rstrip(".")
+    reason = re.sub(r"^\w+\(0x[0-9a-f]+\): ", "", reason).rstrip(".")
+    # Of the last failed call of the operating system, whatever that was.
+    return "it is damaged" if reason.startswith("Reason: ") else reason
 
 
 def sha256_of(path: Path) -> str:

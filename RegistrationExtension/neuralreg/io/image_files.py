@@ -2,45 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import SimpleITK as sitk
 import torch
 
-from neuralreg.errors import InvalidImage, RegistrationError
+from neuralreg.errors import InvalidImage
+from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
 from neuralreg.io.itk import image_from_itk, image_to_itk
-from neuralreg.io.itk_images import read_volume, write_itk_image
+from neuralreg.io.itk_images import open_frames, open_grid, open_volume, write_itk_image
+from neuralreg.io.volume import Volume, to_label_map
+
+
+@dataclass(frozen=True)
+class Series:
+    """Images of one grid, one after the other.
+
+    Attributes:
+        frames: in their order.
+        start, step: time of the first frame and between frames, in the file's own units.
+    """
+
+    frames: tuple[Image, ...]
+    start: float = 0.0
+    step: float = 1.0
 
 
 def read_image(path: str | Path, *, notes: list[str] | None = None) -> Image:
     """The gray image in a file, or in a folder with one DICOM series; number type as stored.
 
-    NIfTI, NRRD, MetaImage and what else ITK reads, in 2D or 3D, placed as 3D Slicer places it.
+    NIfTI, NRRD, MetaImage, DICOM, MGH, MINC, AFNI and what else ITK reads, in 2D or 3D, placed as
+    3D Slicer places it. NaN and infinite values stay, with a remark.
 
     Args:
         path: the file or folder.
-        notes: each assumption made while reading is appended as a sentence.
+        notes: each of the image's remarks is appended as a sentence.
 
     Raises:
         UnreadableFile: when the file is missing, damaged or of an unknown kind.
         InvalidImage: when it holds colors, vectors or axes not at right angles.
     """
-    path, notes = Path(path), [] if notes is None else notes
-    volume = read_volume(path, notes)
-    if volume.GetNumberOfComponentsPerPixel() > 1:
-        raise InvalidImage(
-            "only images with one value per voxel can be registered",
-            where=str(path),
-            got=volume.GetPixelIDTypeAsString()
-            + f" with {volume.GetNumberOfComponentsPerPixel()} components",
-            remedy="Extract one channel, or convert colors to gray first.",
-        )
-    try:
-        return image_from_itk(volume)
-    except RegistrationError as error:
-        raise InvalidImage(
-            error.what, where=str(path), got=error.got, wanted=error.wanted, remedy=error.remedy
-        ) from error
+    return _to_image(Path(path), open_volume(Path(path)), notes)
 
 
 def read_labels(path: str | Path, *, notes: list[str] | None = None) -> Image:
@@ -48,27 +54,93 @@ def read_labels(path: str | Path, *, notes: list[str] | None = None) -> Image:
 
     Args:
         path: the file or folder.
-        notes: each assumption made while reading is appended as a sentence; whole numbers stored as
-            floating point become int32, with a note.
+        notes: as `read_image`; whole numbers stored as floating point become int32, or int64 where
+            they need it, with a note.
 
     Raises:
         UnreadableFile: as `read_image`.
         InvalidImage: as `read_image`, and when the values are not whole numbers.
     """
     notes = [] if notes is None else notes
-    labels = read_image(path, notes=notes)
-    if not labels.data.is_floating_point():
-        return labels
-    rounded = labels.data.round()
-    if not bool((rounded == labels.data).all()):
+    return _to_labels(Path(path), open_volume(Path(path)), notes)
+
+
+def read_grid(path: str | Path, *, notes: list[str] | None = None) -> Grid:
+    """Where the voxels of an image file lie, whatever they hold: gray values, colors or vectors.
+
+    Args:
+        path: the file or folder.
+        notes: what was assumed about the placement is appended as a sentence.
+
+    Raises:
+        UnreadableFile: when the file is missing, damaged or of an unknown kind.
+        InvalidImage: when the axes are not at right angles.
+    """
+    with _naming(Path(path)):
+        grid, remarks = open_grid(Path(path))
+    if notes is not None:
+        notes.extend(map(str, remarks))
+    return grid
+
+
+def read_series(
+    path: str | Path, *, labels: bool = False, notes: list[str] | None = None
+) -> Series:
+    """Every frame of an image file; one of an image without a time axis.
+
+    Args:
+        path: the file or folder.
+        labels: whether each frame is a label map.
+        notes: each remark is appended as a sentence.
+
+    Raises:
+        UnreadableFile, InvalidImage: as `read_image`, or `read_labels`.
+    """
+    path, said = Path(path), list[str]()
+    volumes, start, step = open_frames(path)
+    read = _to_labels if labels else _to_image
+    frames = [read(path, volume, said) for volume in volumes]
+    if any(frame.data.dtype == torch.int64 for frame in frames):  # one number type for all
+        frames = [replace(frame, data=frame.data.long()) for frame in frames]
+    if notes is not None:
+        notes.extend(dict.fromkeys(said))
+    return Series(tuple(frames), start, step)
+
+
+def write_series(series: Series, path: str | Path) -> None:
+    """Write frames as one file, with a time axis if there are several.
+
+    Raises what `write_image` raises.
+    """
+    frames = [image_to_itk(frame) for frame in series.frames]
+    joined = sitk.JoinSeries(frames, series.start, series.step) if len(frames) > 1 else frames[0]
+    write_itk_image(joined, Path(path))
+
+
+def _to_image(path: Path, volume: Volume, notes: list[str] | None) -> Image:
+    if notes is not None:
+        notes.extend(map(str, volume.remarks))
+    with _naming(path):
+        return replace(image_from_itk(volume.image), remarks=volume.remarks)
+
+
+def _to_labels(path: Path, volume: Volume, notes: list[str] | None) -> Image:
+    labels = to_label_map(volume.image, "a label map holds whole numbers", str(path))
+    image = _to_image(path, replace(volume, image=labels), notes)
+    if labels is not volume.image and notes is not None:
+        notes.append(f"{path}: labels stored as floating point were read as integers")
+    return image
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Errors about an image, with the file that it is in."""
+    try:
+        yield
+    except InvalidImage as error:
         raise InvalidImage(
-            "a label map holds whole numbers",
-            where=str(path),
-            got=f"values such as {float(labels.data[rounded != labels.data][0]):g}",
-            remedy="Give the segmentation, not an image or a probability map.",
-        )
-    notes.append(f"{path}: labels stored as floating point were read as integers")
-    return Image(rounded.to(torch.int32), labels.grid)
+            error.what, where=str(path), got=error.got, wanted=error.wanted, remedy=error.remedy
+        ) from error
 
 
 def write_image(image: Image, path: str | Path) -> None:

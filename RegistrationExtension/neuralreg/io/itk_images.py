@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,21 @@ from neuralreg.errors import (
     UnreadableFile,
     UnwritableOutput,
 )
-from neuralreg.io import nifti
-from neuralreg.io.dicom import read_series
+from neuralreg.geometry.grid import Grid
+from neuralreg.io import neuroimaging, nifti
+from neuralreg.io.dicom import is_dicom, read_dicom
 from neuralreg.io.files import itk_reason, quiet_itk, require_existing, suffix_of, write_whole
+from neuralreg.io.raw_sizes import require_whole
+from neuralreg.io.volume import Volume, frame_remarks, grid_of_affine, not_finite_remarks
+from neuralreg.remarks import Remark, RemarkKind
 
-_DICOM_UID = "0008|0018"  # each DICOM file has one, no other file
-_PLACEMENT_ROUNDING = 0.1  # voxels that a quaternion in single precision can lose
+_ABOUT_PLACEMENT = (
+    RemarkKind.NO_PLACEMENT,
+    RemarkKind.PLACEMENTS_DISAGREE,
+    RemarkKind.SHIFTED_SLICES,
+    RemarkKind.SINGLE_SLICE,
+    RemarkKind.SPACING_CONTRADICTS,
+)
 WRITABLE = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 
 
@@ -40,16 +50,17 @@ def write_itk_image(image: sitk.Image, path: Path) -> None:
 
 
 def read_itk_image(path: Path) -> sitk.Image:
-    """The whole content of an image file as ITK has it.
+    """The whole content of an image file as ITK has it, with several frames and components.
 
     Raises:
-        UnreadableFile: when the file is missing or damaged.
-        InvalidImage: when a NIfTI file holds NaN or infinite values, which ITK would turn into 0
-            without a word.
+        UnreadableFile: the file is missing or damaged.
+        InvalidImage: a NIfTI file holds NaN or infinite values, which ITK would turn into 0.
     """
-    _, bad = _check_header(path)
-    if bad:
-        raise InvalidImage("values are finite", where=str(path), got=f"{bad} NaN or infinite")
+    if _is_nifti(require_existing(path)):
+        header = nifti.read_header(path)
+        bad = nifti.count_stored_not_finite(header) if header else 0
+        if bad:
+            raise InvalidImage("values are finite", where=str(path), got=f"{bad} NaN or infinite")
     return _execute(path, _open(path))
 
 
@@ -57,41 +68,138 @@ def open_image(path: Path) -> sitk.ImageFileReader:
     """A reader that knows the file's size, number type and tags, without its values.
 
     Raises:
-        UnreadableFile: when the file is missing or no image.
-        InvalidImage: when it is sheared.
+        UnreadableFile: the file is missing or no image.
+        InvalidImage: it is sheared.
     """
     return _open(require_existing(path))
 
 
-def _check_header(path: Path) -> tuple[nifti.NiftiHeader | None, int]:
-    """A NIfTI file's header and number of values that are not finite; None for other files."""
-    if suffix_of(require_existing(path)) not in nifti.SUFFIXES:
-        return None, 0
-    header = nifti.read_header(path)
-    return header, nifti.count_not_finite(path, header) if header else 0
+def open_volume(path: Path, frame: int = 0) -> Volume:
+    """The door: the volume in a file of any format, or in a folder with one DICOM series.
+
+    Each family of formats is decoded by the library that reads it rightly: NIfTI by nibabel's
+    header, FreeSurfer, MINC, AFNI, ECAT and Philips by nibabel, DICOM by pydicom and ITK, the rest
+    by ITK.
+
+    Args:
+        path: a file or a folder.
+        frame: of a file with several.
+
+    Raises:
+        UnreadableFile: it is missing, damaged, or of an unknown kind.
+        InvalidImage: it holds colors or vectors, or its axes are not at right angles.
+    """
+    if require_existing(path).is_dir():
+        return read_dicom(path, frame)
+    if path.name.lower().endswith(neuroimaging.SUFFIXES):
+        return neuroimaging.read_neuroimaging(path, frame)
+    if _is_nifti(path):
+        if (header := nifti.read_header(path)) is not None:
+            return nifti.read_nifti(path, header, lambda: _nifti_grid(path, header), frame)[0]
+    elif is_dicom(path):
+        return read_dicom(path, frame)
+    reader = _open(path)
+    _require_gray(path, reader)
+    frames = _choose_frame(reader, frame)
+    image = _execute(path, reader)
+    remarks = not_finite_remarks(path, sitk.GetArrayViewFromImage(image))
+    remarks += frame_remarks(path, len(reader.GetSize()), frame, frames)
+    time = (reader.GetOrigin()[3], reader.GetSpacing()[3]) if frames > 1 else (0.0, 1.0)
+    return Volume(image, tuple(remarks), frames, time=time)
+
+
+def open_frames(path: Path) -> tuple[list[Volume], float, float]:
+    """Every frame of what `open_volume` takes, the time of the first and that between frames."""
+    header = nifti.read_header(path) if path.is_file() and _is_nifti(path) else None
+    if header is not None:
+        volumes = nifti.read_nifti(path, header, lambda: _nifti_grid(path, header), None)
+        return volumes, *header.time
+    first = open_volume(path)
+    rest = [open_volume(path, frame) for frame in range(1, first.frames)]
+    volumes = [_without_choice(volume) for volume in (first, *rest)]
+    return volumes, *first.time
+
+
+def open_grid(path: Path) -> tuple[Grid, list[Remark]]:
+    """Where the voxels of a file lie, whatever they hold, and what is doubted about it.
+
+    Only headers are read where the format allows it.
+
+    Raises:
+        UnreadableFile: it is missing, damaged, or of an unknown kind.
+        InvalidImage: its axes are not at right angles.
+    """
+    if require_existing(path).is_file() and not path.name.lower().endswith(neuroimaging.SUFFIXES):
+        if _is_nifti(path) and (header := nifti.read_header(path)) is not None:
+            return _nifti_grid(path, header), nifti.placement_remarks(path, header)
+        if not is_dicom(path):
+            return _frame_grid(_open(path)), []
+    volume = open_volume(path)
+    return Grid.of(volume.image), [r for r in volume.remarks if r.kind in _ABOUT_PLACEMENT]
 
 
 def read_volume(path: Path, notes: list[str]) -> sitk.Image:
-    """The volume in a file or in a folder with one DICOM series, frame 0 of several.
+    """The image of `open_volume`, its remarks in words appended to `notes`."""
+    volume = open_volume(path)
+    notes.extend(map(str, volume.remarks))
+    return volume.image
 
-    Args:
-        notes: each assumption made on the way is appended, in words.
 
-    Raises:
-        UnreadableFile: when the file is missing, damaged or of an unknown kind.
-        InvalidImage: when its axes are not at right angles.
-    """
-    if require_existing(path).is_dir():
-        return read_series(path)
-    header, bad = _check_header(path)
-    if bad:
-        notes.append(f"{path}: {bad} NaN or infinite values were read as 0, as 3D Slicer does")
-    if header:
-        _note_two_placements(path, header, notes)
-    reader = _open(path)
-    _choose_frame(path, reader, notes)
-    _note_single_slice(path, reader, notes)
-    return _execute(path, reader)
+def _is_nifti(path: Path) -> bool:
+    return path.name.lower().endswith((*nifti.SUFFIXES, *nifti.PAIR_SUFFIXES))
+
+
+def _without_choice(volume: Volume) -> Volume:
+    kept = (remark for remark in volume.remarks if remark.kind != RemarkKind.FRAME_CHOSEN)
+    return replace(volume, remarks=tuple(kept))
+
+
+def _nifti_grid(path: Path, header: nifti.NiftiHeader) -> Grid:
+    """Where ITK and 3D Slicer place the image; by the sform where pixdim contradicts it."""
+    axes = min(max(header.dim[0], 2), 3)
+    shape = (*header.shape, 1, 1)
+    if header.sform_spacing is not None or header.is_version_2:
+        return _grid_by_matrix(path, header, shape[:axes])
+    return _frame_grid(_open(path))
+
+
+def _frame_grid(reader: sitk.ImageFileReader) -> Grid:
+    """The grid of one frame."""
+    axes = len(reader.GetSize())
+    d = min(axes, 3)
+    cosines = np.reshape(reader.GetDirection(), (axes, axes))[:d, :d]
+    return Grid(
+        reader.GetSize()[:d],
+        reader.GetSpacing()[:d],
+        reader.GetOrigin()[:d],
+        tuple(cosines.ravel().tolist()),
+    )
+
+
+def _require_gray(path: Path, reader: sitk.ImageFileReader) -> None:
+    complex_numbers = reader.GetPixelID() in (sitk.sitkComplexFloat32, sitk.sitkComplexFloat64)
+    if reader.GetNumberOfComponents() > 1 or complex_numbers:
+        kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())
+        raise InvalidImage(
+            "only images with one value per voxel can be registered",
+            where=str(path),
+            got=f"{kind} with {reader.GetNumberOfComponents()} components",
+            remedy="Extract one channel, or convert to gray or magnitude first.",
+        )
+
+
+def _grid_by_matrix(path: Path, header: nifti.NiftiHeader, size: tuple[int, ...]) -> Grid:
+    matrix = header.sform if header.sform is not None else header.qform
+    if matrix is None:
+        matrix = np.diag([-1.0, -1.0, 1.0, 1.0])
+        matrix[:3, :3] *= np.where(np.array(header.pixdim) > 0, header.pixdim, 1.0)
+    try:
+        grid = grid_of_affine((*size, 1)[:3], matrix)
+    except InvalidImage as error:
+        raise _sheared(path) from error
+    d = len(size)
+    cosines = np.reshape(grid.direction, (3, 3))[:d, :d]
+    return Grid(size, grid.spacing[:d], grid.origin[:d], tuple(cosines.ravel().tolist()))
 
 
 def _open(path: Path) -> sitk.ImageFileReader:
@@ -106,6 +214,7 @@ def _open(path: Path) -> sitk.ImageFileReader:
 
 
 def _execute(path: Path, reader: sitk.ImageFileReader) -> sitk.Image:
+    require_whole(path)
     try:
         with quiet_itk():
             return reader.Execute()
@@ -115,45 +224,34 @@ def _execute(path: Path, reader: sitk.ImageFileReader) -> sitk.Image:
 
 def _unreadable(path: Path, error: RuntimeError) -> RegistrationError:
     if "orthonormal" in str(error):
-        return InvalidImage(
-            "the axes of an image are at right angles",
-            where=str(path),
-            got="a sheared placement (sform), as gantry tilt makes it, and no usable qform",
-            remedy="Straighten the volume first, for example by loading and saving it in "
-            "3D Slicer.",
-        )
+        return _sheared(path)
     return UnreadableFile(
         f"{path} cannot be read as an image",
         got=itk_reason(error),
-        wanted="NIfTI, NRRD, MetaImage, or a folder with one DICOM series",
+        wanted="NIfTI, NRRD, MetaImage, DICOM, MGH, MINC, AFNI, or a folder with one DICOM series",
         remedy="Open the file in another program to see whether it is damaged.",
     )
 
 
-def _note_two_placements(path: Path, header: nifti.NiftiHeader, notes: list[str]) -> None:
-    gap = header.disagreement_voxels
-    if gap > _PLACEMENT_ROUNDING:
-        notes.append(
-            f"{path}: qform and sform place the image up to {gap:.2g} voxels apart; "
-            "placed as ITK and 3D Slicer place it"
-        )
+def _sheared(path: Path) -> InvalidImage:
+    return InvalidImage(
+        "the axes of an image are at right angles",
+        where=str(path),
+        got="a sheared placement (sform), as gantry tilt makes it, and no usable qform",
+        remedy="Straighten the volume first, for example by loading and saving it in 3D Slicer.",
+    )
 
 
-def _choose_frame(path: Path, reader: sitk.ImageFileReader, notes: list[str]) -> None:
+def _choose_frame(reader: sitk.ImageFileReader, frame: int) -> int:
+    """Lets the reader take one frame of several; how many there are."""
     size = reader.GetSize()
     if len(size) <= 3:
-        return
-    frames = 1
-    for n in size[3:]:
-        frames *= n
-    reader.SetExtractSize([*size[:3], *[0] * (len(size) - 3)])
-    if frames > 1:
-        notes.append(f"{path}: {len(size)}D image, frame 0 of {frames} was chosen")
-
-
-def _note_single_slice(path: Path, reader: sitk.ImageFileReader, notes: list[str]) -> None:
-    if reader.HasMetaDataKey(_DICOM_UID) and reader.GetSize()[-1] == 1:
-        notes.append(f"{path}: one DICOM file was read alone; give its folder to read the series")
+        return 1
+    rest = size[3:]
+    index = [int(i) for i in np.unravel_index(frame, rest[::-1])][::-1]
+    reader.SetExtractSize([*size[:3], *[0] * len(rest)])
+    reader.SetExtractIndex([0, 0, 0, *index])
+    return int(np.prod(rest))
 
 
 def check_vectors(image: sitk.Image) -> None:

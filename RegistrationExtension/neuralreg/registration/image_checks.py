@@ -191,7 +191,7 @@ def prepare_mask(mask: Image, image: Image, role: str) -> tuple[Image, list[str]
         InvalidImage: when nothing is left inside.
     """
     placed, notes = on_grid(mask, image.grid, role)
-    inside = placed.data > 0  # NaN is outside
+    inside = placed.above_zero()
     if not bool(inside.any()):
         raise InvalidImage(
             f"the {role} is empty",
@@ -216,19 +216,22 @@ def on_grid(labels: Image, grid: Grid, role: str) -> tuple[Image, list[str]]:
     share = overlap(labels, grid, role)
     if labels.grid.is_close(grid):
         return labels, []
-    values = torch.cat(
+    # Which voxel is nearest, from 1; 0 where there is none: exact for labels of any number type.
+    voxels = torch.arange(1, labels.grid.count + 1, dtype=torch.float64).view(labels.data.shape)
+    nearest = torch.cat(
         [
-            sample(labels.data.double(), at, mode="nearest", outside="zeros")
+            sample(voxels.to(labels.data.device), at, mode="nearest", outside="zeros")
             for at in _indices_in(labels.grid, grid)
         ],
         1,
-    )
+    ).long()
+    values = torch.cat([labels.data.new_zeros(1), labels.data.flatten()])[nearest]
     sizes = f"{_size_text(labels.grid)} and {_size_text(grid)}"
     note = (
         f"the {role} has another grid than its image ({sizes} "
         f"voxels): resampled by nearest voxel, covers {100 * share:.0f} % of the image"
     )
-    return Image(values.to(labels.data.dtype), grid), [note]
+    return Image(values, grid), [note]
 
 
 def overlap(labels: Image, grid: Grid, role: str) -> float:

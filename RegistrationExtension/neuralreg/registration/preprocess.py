@@ -80,7 +80,7 @@ def scale_intensities(image: Image, rule: str) -> Tensor:
 
 def apply_mask(image: Image, mask: Image) -> Image:
     """The image with 0 where the mask (same grid) is 0."""
-    return Image(image.data * (mask.data > 0), image.grid)
+    return Image(image.data * mask.above_zero(), image.grid)
 
 
 def network_grid(rule: Input, fixed: Image) -> Grid:

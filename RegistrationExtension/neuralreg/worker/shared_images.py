@@ -103,5 +103,5 @@ def mask_of(layers: tuple[Source, ...], grid: Grid) -> Image | None:
 
 def _counts(layer: Voxels, image: Image) -> Tensor:
     if layer.only is None:
-        return image.data > 0
-    return torch.isin(image.data, torch.tensor(layer.only))
+        return image.above_zero()
+    return torch.isin(image.data.long(), torch.tensor(layer.only))

@@ -27,6 +27,7 @@ from neuralreg.io.itk import (
     to_itk,
 )
 from neuralreg.io.itk_images import WRITABLE
+from neuralreg.remarks import Remark, RemarkKind
 
 DTYPES = (torch.uint8, torch.int16, torch.uint16, torch.int32, torch.float32, torch.float64)
 
@@ -241,14 +242,18 @@ def with_header(path: Path, offset: int, form: str, *values: float) -> None:
     path.write_bytes(raw)
 
 
-def test_nan_in_a_nifti_file_is_counted_because_itk_reads_it_as_zero(tmp_path):
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha"])
+def test_values_that_are_not_finite_stay_and_are_counted(tmp_path, suffix):
     image = ramp(OBLIQUE, torch.float32)
     image.data[0, 1, 1, :3] = float("nan")
     image.data[0, 2, 2, 0] = float("inf")
-    write_image(image, tmp_path / "nan.nii.gz")
+    path = tmp_path / f"nan{suffix}"
+    write_image(image, path)
     notes: list[str] = []
-    assert torch.isfinite(read_image(tmp_path / "nan.nii.gz", notes=notes).data).all()
-    assert "4 NaN or infinite" in notes[0]
+    read = read_image(path, notes=notes)
+    np.testing.assert_array_equal(read.data.numpy(), image.data.numpy())
+    assert read.remarks == (Remark(RemarkKind.NOT_FINITE, path, {"count": 4}),)
+    assert notes == [f"{path}: 4 NaN or infinite values"]
 
 
 def test_two_placements_that_disagree_are_said(tmp_path):

@@ -13,6 +13,7 @@ from neuralreg.errors import InvalidImage
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.typing import Array
 from neuralreg.io.itk_images import itk_image_of
+from neuralreg.io.volume import fill_not_finite, to_label_map
 from neuralreg.review.geometry.deformation import place_on_grid
 
 _WIDER_TYPES = {np.bool_: np.uint8, np.float16: np.float32}
@@ -37,6 +38,8 @@ ImageLike: TypeAlias = str | os.PathLike[str] | sitk.Image | ImageData
 def volume_of(source: ImageLike, role: str, notes: list[str]) -> sitk.Image:
     """The gray volume in a file, or of an image of SimpleITK, nibabel or the core.
 
+    NaN and infinite values are replaced as before a registration.
+
     Args:
         source: What holds the volume.
         role: What messages call it.
@@ -45,6 +48,19 @@ def volume_of(source: ImageLike, role: str, notes: list[str]) -> sitk.Image:
     Raises:
         InvalidImage: The source has colors or vectors, or is no image.
     """
+    return fill_not_finite(_gray_image(source, role, notes))
+
+
+def labels_of(source: ImageLike, role: str, notes: list[str]) -> sitk.Image:
+    """A label map: whole numbers; the arguments are those of `volume_of`.
+
+    Raises:
+        InvalidImage: Some values are not whole.
+    """
+    return to_label_map(_gray_image(source, role, notes), f"the {role} holds whole numbers")
+
+
+def _gray_image(source: ImageLike, role: str, notes: list[str]) -> sitk.Image:
     image = _from_core(source)
     if image is None:
         image = itk_image_of(source, role, notes)
@@ -55,25 +71,6 @@ def volume_of(source: ImageLike, role: str, notes: list[str]) -> sitk.Image:
             remedy="Extract one channel, or convert colors to gray first.",
         )
     return image
-
-
-def labels_of(source: ImageLike, role: str, notes: list[str]) -> sitk.Image:
-    """A label map: whole numbers; the arguments are those of `volume_of`.
-
-    Raises:
-        InvalidImage: Some values are not whole.
-    """
-    image = volume_of(source, role, notes)
-    values = sitk.GetArrayViewFromImage(image)
-    if np.issubdtype(values.dtype, np.integer):
-        return image
-    if not (np.rint(values) == values).all():
-        raise InvalidImage(
-            f"the {role} holds whole numbers",
-            got=f"values such as {float(values[np.rint(values) != values][0]):g}",
-            remedy="Give the segmentation, not an image or a probability map.",
-        )
-    return sitk.Cast(image, sitk.sitkInt32)
 
 
 def _from_core(source: object) -> sitk.Image | None:

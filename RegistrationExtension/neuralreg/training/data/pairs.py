@@ -229,7 +229,7 @@ class _Loader:
             parts["labels"] = label_channels(raw, self.labels)
         if case.mask is not None:
             inside = read_case_labels(case.mask, d)
-            parts["mask"] = Image((inside.data > 0).float(), inside.grid)
+            parts["mask"] = Image(inside.above_zero().float(), inside.grid)
         if self.config.space == "own":
             grid = network_grid_of(image, parts["image"].data, self.config)
             parts = {

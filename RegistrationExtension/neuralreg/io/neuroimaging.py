@@ -1,0 +1,92 @@
+"""FreeSurfer, MINC, AFNI, ECAT and Philips files, which nibabel reads."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import nibabel
+import numpy as np
+
+from neuralreg.errors import InvalidImage, PackageMissing, UnreadableFile
+from neuralreg.io.volume import (
+    Array,
+    Volume,
+    frame_remarks,
+    grid_of_affine,
+    not_finite_remarks,
+    to_image,
+)
+from neuralreg.remarks import Remark, RemarkKind
+
+SUFFIXES = (".mgz", ".mgh", ".mnc", ".mnc.gz", ".head", ".brik", ".brik.gz", ".v", ".par", ".rec")
+
+
+def read_neuroimaging(path: Path, frame: int = 0) -> Volume:
+    """One frame of the image in a file of one of `SUFFIXES`.
+
+    Raises:
+        UnreadableFile: the file is damaged or none of these.
+        InvalidImage: its axes are not at right angles.
+        PackageMissing: MINC 2 needs h5py.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of nibabel, about headers that it completes
+            image = nibabel.load(_header_of(path))
+            values = np.asanyarray(image.dataobj)
+            affine = np.asarray(image.affine, float)
+    except ImportError as error:
+        raise PackageMissing(
+            f"{path} needs a package that is not installed", got=str(error)
+        ) from error
+    except Exception as error:
+        raise UnreadableFile(
+            f"{path} cannot be read as an image",
+            got=f"{type(error).__name__}: {error}",
+            remedy="Open the file in another program to see whether it is damaged.",
+        ) from error
+    if isinstance(image, nibabel.Minc1Image):  # its arrays are z y x already, and its 4D is t z y x
+        values, affine = _reverse(values, affine)
+    return _to_volume(path, values, affine, frame)
+
+
+def _header_of(path: Path) -> Path:
+    """AFNI and Philips keep the header in a file of its own."""
+    name = path.name.lower()
+    for values, header in ((".brik.gz", ".head"), (".brik", ".head"), (".rec", ".par")):
+        if name.endswith(values):
+            stem = path.name[: -len(values)]
+            both = (path.with_name(stem + header), path.with_name(stem + header.upper()))
+            return both[0] if both[0].exists() else both[1]
+    return path
+
+
+def _reverse(values: Array, affine: Array) -> tuple[Array, Array]:
+    """The same voxels with the axes the other way round: x y z t."""
+    return values.T, affine[:, [2, 1, 0, 3]]
+
+
+def _to_volume(path: Path, values: Array, affine: Array, frame: int) -> Volume:
+    if values.dtype.fields or values.dtype.kind == "c":
+        raise InvalidImage("only images with one real value per voxel can be registered",
+                           where=str(path), got=str(values.dtype))  # fmt: skip
+    values = values.reshape(*values.shape[:3], *[1] * (3 - values.ndim), -1)
+    frames = values.shape[-1]
+    remarks = frame_remarks(path, 4, frame, frames)
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) == 0:
+        affine = np.diag([-1.0, -1.0, 1.0, 1.0])
+        remarks.append(Remark(RemarkKind.NO_PLACEMENT, path))
+    chosen = values[..., frame].transpose(2, 1, 0)
+    if not chosen.dtype.isnative:
+        chosen = chosen.astype(chosen.dtype.newbyteorder("="))
+    if np.issubdtype(chosen.dtype, np.floating):
+        chosen = chosen if chosen.dtype.itemsize in (4, 8) else chosen.astype(np.float32)
+        remarks += not_finite_remarks(path, chosen)
+    try:
+        grid = grid_of_affine(chosen.shape[::-1], affine)
+    except InvalidImage as error:
+        raise InvalidImage(
+            error.what, where=str(path), got=error.got, remedy=error.remedy
+        ) from error
+    return Volume(to_image(chosen, grid), tuple(remarks), frames)

@@ -1,0 +1,63 @@
+"""What readers of files repaired, assumed or doubted: typed, and in words for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+
+class RemarkKind(StrEnum):
+    """What a reader repaired, assumed or doubts."""
+
+    NOT_FINITE = "not finite"
+    FRAME_CHOSEN = "frame chosen"
+    PLACEMENTS_DISAGREE = "placements disagree"
+    SPACING_CONTRADICTS = "spacing contradicts"
+    SCALING_CONTRADICTS = "scaling contradicts"
+    SINGLE_SLICE = "single slice"
+    NO_PLACEMENT = "no placement"
+    PADDED = "padded"
+    PALETTE = "palette"
+    RESCALED_BY_SLICE = "rescaled by slice"
+    UNITS = "units"
+    SHIFTED_SLICES = "shifted slices"
+
+
+_WORDS = {
+    RemarkKind.NOT_FINITE: "{count} NaN or infinite values",
+    RemarkKind.FRAME_CHOSEN: "{axes}D image, frame {frame} of {frames} was chosen",
+    RemarkKind.PLACEMENTS_DISAGREE: "qform and sform place the image up to {voxels:.2g} voxels "
+    "apart; placed as ITK and 3D Slicer place it",
+    RemarkKind.SPACING_CONTRADICTS: "pixdim gives a spacing of {pixdim} mm, the sform {sform} mm; "
+    "placed by the sform, as the NIfTI standard says",
+    RemarkKind.SCALING_CONTRADICTS: "there is no scl_slope to the scl_inter of {intercept:g}: "
+    "values are not scaled, as the NIfTI standard says; ITK adds the intercept",
+    RemarkKind.SINGLE_SLICE: "one DICOM file was read alone; give its folder to read the series",
+    RemarkKind.NO_PLACEMENT: "the file does not say where the image is: it begins at the origin "
+    "with axes along left, posterior and superior",
+    RemarkKind.PADDED: "{count} voxels have the padding value {value:g} and count as background",
+    RemarkKind.PALETTE: "the values are indices of a palette of colors",
+    RemarkKind.RESCALED_BY_SLICE: "each slice was scaled by its own slope, {low:g} to {high:g}",
+    RemarkKind.UNITS: "the values are in {units}",
+    RemarkKind.SHIFTED_SLICES: "slices are up to {mm:.2g} mm off an even spacing",
+}
+
+
+@dataclass(frozen=True)
+class Remark:
+    """What was repaired, assumed or doubted about one file.
+
+    Attributes:
+        kind: what it is about.
+        path: the file or folder.
+        values: the numbers and names that belong to it.
+    """
+
+    kind: RemarkKind
+    path: Path
+    values: Mapping[str, object] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.path}: {_WORDS[self.kind].format(**self.values)}"
