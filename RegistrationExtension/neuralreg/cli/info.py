@@ -27,17 +27,25 @@ def info(
     from neuralreg.cli.terminal import columns, print_result, words
 
     facts = {"file": str(file), **_facts(file)}
-    print_result(facts, as_json, lambda: columns([(name, words(facts[name])) for name in facts]))
+    rows = [(name, words(facts[name])) for name in facts if name != "remarks"]  # as warnings
+    print_result(facts, as_json, lambda: columns(rows))
 
 
 def _facts(file: Path) -> Facts:
-    from neuralreg.io.image_files import read_image
+    from neuralreg.io.image_files import image_of_volume
+    from neuralreg.io.itk_images import open_volume
     from neuralreg.io.transform_files import holds_transform
 
     if file.is_file() and holds_transform(file):
         return _transform(file)
-    notes: list[str] = []
-    return {**_image(read_image(file, notes=notes)), "warnings": notes}
+    volume = open_volume(file)
+    return {
+        **_image(image_of_volume(file, volume)),
+        "units": volume.units or None,
+        "frames": volume.frames,
+        "remarks": [{"kind": str(one.kind), **one.values} for one in volume.remarks],
+        "warnings": [str(one) for one in volume.remarks],
+    }
 
 
 def _transform(file: Path) -> Facts:

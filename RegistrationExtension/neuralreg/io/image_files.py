@@ -46,7 +46,7 @@ def read_image(path: str | Path, *, notes: list[str] | None = None) -> Image:
         UnreadableFile: when the file is missing, damaged or of an unknown kind.
         InvalidImage: when it holds colors, vectors or axes not at right angles.
     """
-    return _to_image(Path(path), open_volume(Path(path)), notes)
+    return image_of_volume(Path(path), open_volume(Path(path)), notes)
 
 
 def read_labels(path: str | Path, *, notes: list[str] | None = None) -> Image:
@@ -98,7 +98,7 @@ def read_series(
     """
     path, said = Path(path), list[str]()
     volumes, start, step = open_frames(path)
-    read = _to_labels if labels else _to_image
+    read = _to_labels if labels else image_of_volume
     frames = [read(path, volume, said) for volume in volumes]
     if any(frame.data.dtype == torch.int64 for frame in frames):  # one number type for all
         frames = [replace(frame, data=frame.data.long()) for frame in frames]
@@ -117,7 +117,17 @@ def write_series(series: Series, path: str | Path) -> None:
     write_itk_image(joined, Path(path))
 
 
-def _to_image(path: Path, volume: Volume, notes: list[str] | None) -> Image:
+def image_of_volume(path: Path, volume: Volume, notes: list[str] | None = None) -> Image:
+    """The image of what `open_volume` gave, with its remarks.
+
+    Args:
+        path: for messages.
+        volume: of that file.
+        notes: each remark is appended as a sentence.
+
+    Raises:
+        InvalidImage: the image cannot be one of this package.
+    """
     if notes is not None:
         notes.extend(map(str, volume.remarks))
     with _naming(path):
@@ -126,7 +136,7 @@ def _to_image(path: Path, volume: Volume, notes: list[str] | None) -> Image:
 
 def _to_labels(path: Path, volume: Volume, notes: list[str] | None) -> Image:
     labels = to_label_map(volume.image, "a label map holds whole numbers", str(path))
-    image = _to_image(path, replace(volume, image=labels), notes)
+    image = image_of_volume(path, replace(volume, image=labels), notes)
     if labels is not volume.image and notes is not None:
         notes.append(f"{path}: labels stored as floating point were read as integers")
     return image

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
+import zlib
+from dataclasses import dataclass
 from pathlib import Path
 
 from neuralreg.errors import UnreadableFile
 
+_CHUNK_BYTES = 1 << 20
+_ENCODINGS = ("raw", "gzip", "gz")
+_ZLIB_OR_GZIP = 15 + 32  # window bits that let zlib look which of both it is
 _HEADER_BYTES = 1 << 16  # at most; a header is text before the values
 _BYTES = {
     "MET_CHAR": 1, "MET_UCHAR": 1, "MET_SHORT": 2, "MET_USHORT": 2, "MET_INT": 4, "MET_UINT": 4,
@@ -23,32 +28,67 @@ _BYTES = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class _Values:
+    """Where the values of an image are.
+
+    Attributes:
+        path: the file, which may have a header before them.
+        start: first byte.
+        needed: bytes that the header asks for, unpacked.
+        packed: whether they are packed with zlib or gzip.
+    """
+
+    path: Path
+    start: int
+    needed: int
+    packed: bool
+
+
 def require_whole(path: Path) -> None:
-    """Check the number of bytes of a MetaImage or NRRD file; nothing for other formats.
+    """Check that the values of a MetaImage or NRRD file are there; nothing for other formats.
 
     Raises:
-        UnreadableFile: it or its file of values holds fewer bytes than its header says.
+        UnreadableFile: there are fewer than its header says, or packed ones are damaged.
     """
     suffix = path.suffix.lower()
     if suffix in (".mha", ".mhd"):
-        sizes = _meta_sizes(path)
+        values = _meta_values(path)
     elif suffix in (".nrrd", ".nhdr"):
-        sizes = _nrrd_sizes(path)
+        values = _nrrd_values(path)
     else:
         return
-    if sizes is not None and sizes[1] < sizes[2]:
+    if values is None:
+        return
+    held, reason = _unpack(values) if values.packed else (_stored_bytes(values), "")
+    if held < values.needed or reason:
         raise UnreadableFile(
-            f"{sizes[0]} is truncated or damaged",
-            got=f"{max(sizes[1], 0)} bytes of image",
-            wanted=f"{sizes[2]} bytes",
+            f"{values.path} is truncated or damaged",
+            got=f"{held} bytes of image" + f", then: {reason}" * bool(reason),
+            wanted=f"{values.needed} bytes",
             remedy="Copy or download the file again.",
         )
 
 
-Sizes = tuple[Path, int, int]  # the file of the values, how many bytes it has of them, and needs
+def _stored_bytes(values: _Values) -> int:
+    return max(values.path.stat().st_size - values.start, 0)
 
 
-def _meta_sizes(path: Path) -> Sizes | None:
+def _unpack(values: _Values) -> tuple[int, str]:
+    """How many bytes come out, and what is wrong with the packed ones; the checksum counts."""
+    unpacker = zlib.decompressobj(_ZLIB_OR_GZIP)
+    held = 0
+    with values.path.open("rb") as file:
+        file.seek(values.start)
+        try:
+            while not unpacker.eof and (part := file.read(_CHUNK_BYTES)):
+                held += len(unpacker.decompress(part))
+        except zlib.error as error:
+            return held, str(error)
+    return held, "" if unpacker.eof else "the end is missing"
+
+
+def _meta_values(path: Path) -> _Values | None:
     """None where the header leaves it open, such as a pattern of files."""
     with path.open("rb") as file:
         head = file.read(_HEADER_BYTES)
@@ -65,19 +105,18 @@ def _meta_sizes(path: Path) -> Sizes | None:
     data = path if local else path.parent / values
     if not values or not data.is_file() or fields.get("HeaderSize", "0") != "0":
         return None
-    held = data.stat().st_size - (start if local else 0)
     try:
-        if fields.get("CompressedData", "False").lower().startswith("t"):
-            return data, held, int(fields["CompressedDataSize"])
         count = math.prod(int(n) for n in fields["DimSize"].split())
-        channels = int(fields.get("ElementNumberOfChannels", "1"))
-        return data, held, count * channels * _BYTES[fields["ElementType"]]
+        count *= int(fields.get("ElementNumberOfChannels", "1"))
+        needed = count * _BYTES[fields["ElementType"]]
     except (KeyError, ValueError):  # ITK says what is wrong with such a header
         return None
+    packed = fields.get("CompressedData", "False").lower().startswith("t")
+    return _Values(data, start if local else 0, needed, packed)
 
 
-def _nrrd_sizes(path: Path) -> Sizes | None:
-    """None where the values are packed, or the header leaves it open."""
+def _nrrd_values(path: Path) -> _Values | None:
+    """None where the header leaves it open."""
     with path.open("rb") as file:
         head = file.read(_HEADER_BYTES)
     text, end, _ = head.replace(b"\r\n", b"\n").partition(b"\n\n")
@@ -86,13 +125,13 @@ def _nrrd_sizes(path: Path) -> Sizes | None:
     values = fields.get("data file", fields.get("datafile", ""))
     data = path.parent / values if values else path
     skips = {fields.get(key, "0") for key in ("line skip", "byte skip", "lineskip", "byteskip")}
-    if fields.get("encoding") != "raw" or skips != {"0"} or not data.is_file() or b"\r\n" in head:
+    encoding, ends = fields.get("encoding"), b"\r\n" in head
+    if encoding not in _ENCODINGS or skips != {"0"} or not data.is_file() or ends:
         return None
     if not end and not values:
         return None
-    held = data.stat().st_size - (0 if values else len(text) + len(end))
     try:
-        count = math.prod(int(n) for n in fields["sizes"].split())
-        return data, held, count * _BYTES[fields["type"]]
+        needed = math.prod(int(n) for n in fields["sizes"].split()) * _BYTES[fields["type"]]
     except (KeyError, ValueError):  # ITK says what is wrong with such a header
         return None
+    return _Values(data, 0 if values else len(text) + len(end), needed, encoding != "raw")

@@ -15,6 +15,8 @@ import torch
 from neuralreg.zoo.registry import model_card
 from scipy import ndimage
 
+from Testing.support.dicom_files import write_dose
+
 RESULTS = [
     "fixed_to_moving.nii.gz",
     "moving_to_fixed.nii.gz",
@@ -411,3 +413,77 @@ def test_weights_are_imported_checked_and_removed(tmp_path, own_models, monkeypa
     removed = json.loads(neuralreg("models", "remove", "probe", "--json").stdout)
     assert removed == {"model": "probe", "removed": True}
     assert neuralreg("models", "get", "probe").returncode == 3
+
+
+@pytest.fixture(scope="module")
+def body(tmp_path_factory) -> Path:
+    """A CT of a body in air, four frames of it, and a shift that brings its border into view."""
+    folder = tmp_path_factory.mktemp("body")
+    z, y, x = np.mgrid[-12:12, -12:12, -12:12]
+    ct = np.rint(1040 / (1 + np.exp(np.sqrt(x**2 + 1.3 * y**2 + z**2) - 8)) - 1000)
+    save(ct.astype(np.int16), folder / "ct.nii.gz")
+    frames = [sitk.ReadImage(str(folder / "ct.nii.gz")) + 10 * k for k in range(4)]
+    sitk.WriteImage(sitk.JoinSeries(frames, 0.0, 2.5), str(folder / "series.nii.gz"))
+    sitk.WriteTransform(sitk.TranslationTransform(3, (12.0, 0.0, 0.0)), str(folder / "shift.tfm"))
+    return folder
+
+
+@pytest.mark.parametrize(("options", "outside"), [([], -1000), (["--background", "-7"], -7)])
+def test_warp_fills_what_the_image_does_not_show(body, tmp_path, options, outside):
+    out = tmp_path / "warped.nii.gz"
+    ct = body / "ct.nii.gz"
+    done = neuralreg("warp", ct, body / "shift.tfm", "-r", ct, "-o", out, *options)
+    assert done.returncode == 0, done.stderr
+    image, shift = sitk.ReadImage(str(ct)), sitk.ReadTransform(str(body / "shift.tfm"))
+    theirs = sitk.Resample(image, image, shift, sitk.sitkLinear, float(outside))
+    ours = sitk.GetArrayFromImage(sitk.ReadImage(str(out))).astype(int)
+    assert np.abs(ours - sitk.GetArrayFromImage(theirs)).max() <= 1
+    assert (ours[:, :, -1] == outside).all()
+
+
+def test_warp_brings_every_frame_of_a_series(body, tmp_path):
+    out, reference = tmp_path / "warped.nii.gz", body / "ct.nii.gz"
+    done = neuralreg(
+        "warp", body / "series.nii.gz", body / "shift.tfm", "-r", reference, "-o", out, "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["frames"] == 4
+    series, ours = (sitk.ReadImage(str(path)) for path in (body / "series.nii.gz", out))
+    assert ours.GetSpacing() == pytest.approx(series.GetSpacing())
+    assert ours.GetOrigin() == pytest.approx(series.GetOrigin())
+    image, shift = sitk.ReadImage(str(reference)), sitk.ReadTransform(str(body / "shift.tfm"))
+    for k in range(4):
+        air = float(sitk.GetArrayFromImage(series[..., k]).min())
+        theirs = sitk.Resample(series[..., k], image, shift, sitk.sitkLinear, air)
+        gap = sitk.GetArrayFromImage(ours[..., k]).astype(int) - sitk.GetArrayFromImage(theirs)
+        assert np.abs(gap).max() <= 1
+
+
+@pytest.mark.parametrize("reference", ["gray.png", "rgb.png", "field.nii.gz"])
+def test_of_a_reference_only_the_grid_counts(tmp_path, reference):
+    y, x = np.mgrid[-16:16, -16:16]
+    gray = (200 / (1 + np.exp(np.hypot(x, 1.3 * y) - 8))).astype(np.uint8)
+    colors = sitk.GetImageFromArray(np.stack([gray] * 3, -1), isVector=True)
+    field = np.zeros((32, 32, 2), np.float32)
+    field[..., 0] = 3
+    sitk.WriteImage(sitk.GetImageFromArray(gray), str(tmp_path / "gray.png"))
+    sitk.WriteImage(colors, str(tmp_path / "rgb.png"))
+    sitk.WriteImage(sitk.GetImageFromArray(field, True), str(tmp_path / "field.nii.gz"))
+    places = (tmp_path / "field.nii.gz", "-r", tmp_path / reference)
+    done = neuralreg("warp", tmp_path / "gray.png", *places, "-o", tmp_path / "warped.nrrd")
+    assert done.returncode == 0, done.stderr
+    warped = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "warped.nrrd")))
+    np.testing.assert_array_equal(warped[:, :-3], gray[:, 3:])
+    done = neuralreg("invert", *places, "-o", tmp_path / "back.nrrd")
+    assert done.returncode == 0, done.stderr
+
+
+def test_info_says_units_frames_and_remarks(body, tmp_path):
+    stored = np.full((3, 4, 5), 1000, np.uint16)
+    dose = write_dose(tmp_path / "dose.dcm", stored, scaling="0.001", step=3.0)
+    facts = json.loads(neuralreg("info", dose, "--json").stdout)
+    assert (facts["units"], facts["frames"], facts["highest"]) == ("GY", 1, pytest.approx(1))
+    assert facts["remarks"] == [{"kind": "units", "units": "GY"}]
+    facts = json.loads(neuralreg("info", body / "series.nii.gz", "--json").stdout)
+    assert (facts["units"], facts["frames"]) == (None, 4)
+    assert facts["remarks"] == [{"kind": "frame chosen", "axes": 4, "frame": 0, "frames": 4}]
