@@ -27,6 +27,8 @@ if TYPE_CHECKING:  # the same names for type checkers and editors; a test compar
     from neuralreg.geometry.image import Image as Image
     from neuralreg.geometry.inverse import invert as invert
     from neuralreg.geometry.linear import LinearTransform as LinearTransform
+    from neuralreg.geometry.remarks import Remark as Remark
+    from neuralreg.geometry.remarks import RemarkKind as RemarkKind
     from neuralreg.geometry.velocity import exponentiate as exponentiate
     from neuralreg.geometry.warp import warp_points as warp_points
     from neuralreg.io.image_files import read_image as read_image
@@ -45,8 +47,6 @@ if TYPE_CHECKING:  # the same names for type checkers and editors; a test compar
     from neuralreg.registration.options import RegistrationOptions as RegistrationOptions
     from neuralreg.registration.options import WeightRefinement as WeightRefinement
     from neuralreg.registration.result import RegistrationResult as RegistrationResult
-    from neuralreg.remarks import Remark as Remark
-    from neuralreg.remarks import RemarkKind as RemarkKind
     from neuralreg.review.assess import assess as assess
     from neuralreg.zoo.card import ModelCard as ModelCard
     from neuralreg.zoo.registry import list_models as list_models
@@ -74,8 +74,8 @@ _HOMES = {
     "register": "registration.engine",
     "refine": "registration.engine",
     "assess": "review.assess",
-    "Remark": "remarks",
-    "RemarkKind": "remarks",
+    "Remark": "geometry.remarks",
+    "RemarkKind": "geometry.remarks",
     "brain_mask": "registration.brain_mask",
     "register_model": "zoo.registry",
     "register_architecture": "zoo.registry",

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from neuralreg.errors import InvalidImage
 from neuralreg.geometry.grid import Grid
-from neuralreg.remarks import Remark
+from neuralreg.geometry.remarks import Remark
 
 _UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)  # torch does not compare these
 

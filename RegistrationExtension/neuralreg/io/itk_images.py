@@ -19,12 +19,12 @@ from neuralreg.errors import (
     UnwritableOutput,
 )
 from neuralreg.geometry.grid import Grid
-from neuralreg.io import neuroimaging, nifti
-from neuralreg.io.dicom import is_dicom, read_dicom
+from neuralreg.geometry.remarks import Remark, RemarkKind
 from neuralreg.io.files import itk_reason, quiet_itk, require_existing, suffix_of, write_whole
-from neuralreg.io.raw_sizes import require_whole
+from neuralreg.io.formats import neuroimaging, nifti
+from neuralreg.io.formats.dicom import is_dicom, read_dicom
+from neuralreg.io.formats.raw_sizes import require_whole
 from neuralreg.io.volume import Volume, frame_remarks, grid_of_affine, not_finite_remarks
-from neuralreg.remarks import Remark, RemarkKind
 
 _ABOUT_PLACEMENT = (
     RemarkKind.NO_PLACEMENT,

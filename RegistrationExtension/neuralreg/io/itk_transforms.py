@@ -7,10 +7,10 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from neuralreg.errors import InvalidTransform, PackageMissing, RegistrationError, UnreadableFile
-from neuralreg.io import nifti
-from neuralreg.io.coordinate_maps import displacements_of_map
-from neuralreg.io.elastix import is_elastix, read_elastix
 from neuralreg.io.files import itk_reason, quiet_itk, require_existing, suffix_of
+from neuralreg.io.formats import nifti
+from neuralreg.io.formats.coordinate_maps import displacements_of_map
+from neuralreg.io.formats.elastix import is_elastix, read_elastix
 from neuralreg.io.itk_images import WRITABLE as IMAGE_SUFFIXES
 from neuralreg.io.itk_images import check_vectors, open_image, read_itk_image
 

@@ -10,8 +10,8 @@ from neuralreg.errors import InvalidImage, InvalidTransform, UnwritableOutput
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid, require_dimension
 from neuralreg.geometry.linear import LinearTransform
-from neuralreg.io import nifti
 from neuralreg.io.files import itk_reason, require_existing, suffix_of, write_whole
+from neuralreg.io.formats import nifti
 from neuralreg.io.itk import (
     field_from_itk,
     field_to_itk,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from neuralreg.errors import InvalidImage
 from neuralreg.geometry.grid import Grid
-from neuralreg.remarks import Remark, RemarkKind
+from neuralreg.geometry.remarks import Remark, RemarkKind
 
 Array = NDArray[Any]
 

@@ -11,8 +11,8 @@ import pydicom
 import pytest
 from neuralreg.errors import RegistrationError
 from neuralreg.geometry.image import Image
+from neuralreg.geometry.remarks import RemarkKind
 from neuralreg.io.image_files import read_image
-from neuralreg.remarks import RemarkKind
 from pydicom.pixels import apply_rescale
 
 NIBABEL, PYDICOM = Path(nibabel.__file__).parent, Path(pydicom.__file__).parent

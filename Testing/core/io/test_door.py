@@ -16,6 +16,7 @@ from neuralreg.errors import InvalidImage, UnreadableFile
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
+from neuralreg.geometry.remarks import RemarkKind
 from neuralreg.geometry.warp import warp, warp_labels
 from neuralreg.io.image_files import (
     read_grid,
@@ -25,7 +26,6 @@ from neuralreg.io.image_files import (
     write_image,
 )
 from neuralreg.registration.image_checks import on_grid, prepare, prepare_mask
-from neuralreg.remarks import RemarkKind
 
 from Testing.support.dicom_files import write_dose, write_multiframe, write_slices
 

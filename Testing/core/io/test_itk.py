@@ -17,6 +17,7 @@ from neuralreg.errors import (
 )
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
+from neuralreg.geometry.remarks import Remark, RemarkKind
 from neuralreg.io.image_files import read_image, read_labels, write_image
 from neuralreg.io.itk import (
     from_itk,
@@ -27,7 +28,6 @@ from neuralreg.io.itk import (
     to_itk,
 )
 from neuralreg.io.itk_images import WRITABLE
-from neuralreg.remarks import Remark, RemarkKind
 
 DTYPES = (torch.uint8, torch.int16, torch.uint16, torch.int32, torch.float32, torch.float64)
 

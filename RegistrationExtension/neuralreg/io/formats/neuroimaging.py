@@ -9,6 +9,7 @@ import nibabel
 import numpy as np
 
 from neuralreg.errors import InvalidImage, PackageMissing, UnreadableFile
+from neuralreg.geometry.remarks import Remark, RemarkKind
 from neuralreg.io.volume import (
     Array,
     Volume,
@@ -17,7 +18,6 @@ from neuralreg.io.volume import (
     not_finite_remarks,
     to_image,
 )
-from neuralreg.remarks import Remark, RemarkKind
 
 SUFFIXES = (".mgz", ".mgh", ".mnc", ".mnc.gz", ".head", ".brik", ".brik.gz", ".v", ".par", ".rec")
 

@@ -20,6 +20,7 @@ from nibabel.spatialimages import HeaderDataError
 
 from neuralreg.errors import InvalidImage, UnreadableFile
 from neuralreg.geometry.grid import Grid, Matrix
+from neuralreg.geometry.remarks import Remark, RemarkKind
 from neuralreg.io.files import require_existing
 from neuralreg.io.volume import (
     Array,
@@ -29,7 +30,6 @@ from neuralreg.io.volume import (
     not_finite_remarks,
     to_image,
 )
-from neuralreg.remarks import Remark, RemarkKind
 
 SUFFIXES = (".nii", ".nii.gz")
 PAIR_SUFFIXES = (".hdr", ".img", ".img.gz")

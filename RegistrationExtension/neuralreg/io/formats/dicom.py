@@ -16,11 +16,17 @@ import SimpleITK as sitk
 
 from neuralreg.errors import InvalidImage, UnreadableFile
 from neuralreg.geometry.grid import Grid, Matrix
-from neuralreg.io.dicom_frames import place_frames, read_frames
-from neuralreg.io.dicom_header import colors_error, number_of, read_header, require_even, scale_of
+from neuralreg.geometry.remarks import Remark, RemarkKind
 from neuralreg.io.files import itk_reason, quiet_itk
+from neuralreg.io.formats.dicom_frames import place_frames, read_frames
+from neuralreg.io.formats.dicom_header import (
+    colors_error,
+    number_of,
+    read_header,
+    require_even,
+    scale_of,
+)
 from neuralreg.io.volume import Volume, to_image
-from neuralreg.remarks import Remark, RemarkKind
 
 _HALF_OF_16_BITS = 1 << 15
 _DAMAGES = (AttributeError, IndexError, KeyError, NotImplementedError, OverflowError, TypeError,

@@ -12,9 +12,9 @@ import SimpleITK as sitk
 
 from neuralreg.errors import InvalidImage, UnreadableFile
 from neuralreg.geometry.grid import Grid, Matrix
-from neuralreg.io.dicom_header import number_of, require_even, scale_of
+from neuralreg.geometry.remarks import Remark, RemarkKind
+from neuralreg.io.formats.dicom_header import number_of, require_even, scale_of
 from neuralreg.io.volume import Array, Volume, frame_remarks, to_image
-from neuralreg.remarks import Remark, RemarkKind
 
 _TURNED = 1e-3  # of a cosine: more than rounding
 
