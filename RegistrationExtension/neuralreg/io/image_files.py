@@ -110,7 +110,12 @@ def read_series(
 def write_series(series: Series, path: str | Path) -> None:
     """Write frames as one file, with a time axis if there are several.
 
-    Raises what `write_image` raises.
+    Args:
+        series: its frames, on one grid.
+        path: its ending is that of an image format.
+
+    Raises:
+        UnwritableOutput: as `write_image`.
     """
     frames = [image_to_itk(frame) for frame in series.frames]
     joined = sitk.JoinSeries(frames, series.start, series.step) if len(frames) > 1 else frames[0]

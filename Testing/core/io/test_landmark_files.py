@@ -52,7 +52,7 @@ def test_a_markup_that_was_not_placed_keeps_its_place(tmp_path):
     (tmp_path / "p.mrk.json").write_text(json.dumps(content))
     read = read_landmarks(tmp_path / "p.mrk.json")
     assert read.names == ("apex", "base")
-    assert [name for name, _ in read.placed()] == ["base"]
+    assert [name for name, _ in read.defined_points()] == ["base"]
 
 
 def test_pairs_come_back_as_they_were_written(tmp_path):

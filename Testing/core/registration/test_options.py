@@ -179,7 +179,7 @@ def test_every_option_reaches_the_engine_from_the_command_line(tmp_path, monkeyp
     from typer.testing import CliRunner
 
     jobs = []
-    monkeypatch.setattr(file_job, "run", lambda job, *_: jobs.append(job) or 1 / 0)
+    monkeypatch.setattr(file_job, "run", lambda job, *_, **_more: jobs.append(job) or 1 / 0)
     arguments = """register f.nii m.nii --model convex --option reach=0.3 --prealign none --preset
         cardiac --refine weights:lncc --refine-steps 3 --extract-brain --device cpu
         --precision bfloat16 --full-resolution --quiet"""

@@ -231,14 +231,14 @@ def _qform(header: Any) -> Matrix | None:
 
 
 def read_nifti(
-    path: Path, header: NiftiHeader, place: Callable[[], Grid], frame: int | None = 0
+    path: Path, header: NiftiHeader, find_grid: Callable[[], Grid], frame: int | None = 0
 ) -> list[Volume]:
     """One frame of a gray image, or all of them.
 
     Args:
         path: as it was given.
         header: what `read_header` made of it.
-        place: gives the placement of a frame, in 2D or 3D; called when the values are there.
+        find_grid: gives the placement of a frame, in 2D or 3D; called when the values are there.
         frame: of those along the fourth and further axes; all where it is None.
 
     Raises:
@@ -254,10 +254,10 @@ def read_nifti(
         )
     count = header.frames
     stored = _stored(header, frame or 0, count if frame is None else 1)
-    grid = place()
+    grid = find_grid()
     volumes = []
     for k, part in enumerate(np.split(stored, count if frame is None else 1)):
-        values = _scaled(part.reshape(grid.shape), header)
+        values = _scale(part.reshape(grid.shape), header)
         remarks = not_finite_remarks(path, values) + _header_remarks(path, header)
         if frame is not None:
             remarks += frame_remarks(path, header.dim[0], frame + k, count)
@@ -266,7 +266,11 @@ def read_nifti(
 
 
 def count_stored_not_finite(header: NiftiHeader) -> int:
-    """How many NaN and infinite values a file holds. Raises UnreadableFile for a truncated one."""
+    """How many NaN and infinite values a file holds.
+
+    Raises:
+        UnreadableFile: the file is truncated.
+    """
     if header.dtype.kind != "f":
         return 0
     return sum(count_not_finite(_stored(header, frame, 1)) for frame in range(header.frames))
@@ -325,7 +329,7 @@ def _stored(header: NiftiHeader, frame: int, frames: int) -> Array:
     return values
 
 
-def _scaled(stored: Array, header: NiftiHeader) -> Array:
+def _scale(stored: Array, header: NiftiHeader) -> Array:
     """The values, in the type that ITK reads them in: single precision where it is wide enough."""
     if header.slope is None:
         return stored
