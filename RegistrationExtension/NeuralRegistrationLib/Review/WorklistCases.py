@@ -136,7 +136,12 @@ class FileCases:
 
     def keep(self, transformNode, report, decision) -> None:
         """Write the review and the decision into the CSV."""
-        from neuralreg.review.workflow.worklist import record_review, write_worklist
+        from neuralreg.review.workflow.worklist import (
+            keep_decisions,
+            read_worklist,
+            record_review,
+            write_worklist,
+        )
 
         key = self.keyOf(transformNode)
         if not key:
@@ -146,7 +151,10 @@ class FileCases:
             facts = {"by": decision.by, "note": decision.note, "time": decision.time}
             entry = replace(entry, decision=decision.verdict, **facts)
         self._entries[key] = entry
-        write_worklist(list(self._entries.values()), self.path)
+        others = read_worklist(self.path) if self.path.is_file() else []
+        entries = keep_decisions(list(self._entries.values()), others)
+        self._entries = {each.case: each for each in entries}
+        write_worklist(entries, self.path)
 
     def leave(self) -> None:
         """Take the loaded case out of the scene."""

@@ -37,7 +37,8 @@ def worklist(
 ) -> None:
     """Review many transforms and list them, the riskiest first.
 
-    The CSV is written after each one: stopped work resumes there, and decisions are kept.
+    The CSV is written after each one: stopped work resumes there, and decisions are kept. What
+    failed is tried again.
     Exit codes: 0 nothing needs attention, 1 something does, 2 nothing could be reviewed.
     """
     from dataclasses import asdict, replace
@@ -48,23 +49,26 @@ def worklist(
         entries_in,
         read_worklist,
         work_through,
-        write_worklist,
     )
 
     target = output or (source / "worklist.csv" if source.is_dir() else source)
-    entries = entries_in(source) if source.is_dir() else read_worklist(source)
-    entries = _resume(entries, target)
-    if again:
-        entries = [replace(entry, verdict="") for entry in entries]
+    listed = entries_in(source) if source.is_dir() else read_worklist(source)
+    broken = {e.transform for e in listed if source.is_dir() and e.is_reviewed}
+    entries = [
+        replace(e, verdict="")
+        if (again or e.verdict == "error") and e.transform not in broken
+        else e
+        for e in _resume(listed, target)
+    ]
     limits = read_profile(profile)
     with show_progress(quiet) as progress:
         done = work_through(
             entries,
             lambda entry: _review(entry, limits),
-            lambda entries: write_worklist(entries, target),
+            lambda entries: _write(entries, target),
             progress,
         )
-    write_worklist(done, target)
+    done = _write(done, target)
     facts = {"worklist": str(target), "entries": [asdict(entry) for entry in done]}
     print_result(facts, as_json, lambda: _in_words(done, target))
     if any(entry.verdict != "pass" for entry in done):
@@ -73,12 +77,30 @@ def worklist(
 
 def _resume(entries: list[Entry], path: Path) -> list[Entry]:
     """The entries, with what an earlier list of them knows."""
-    from neuralreg.review.workflow.worklist import read_worklist
+    from neuralreg.review.workflow.worklist import read_worklist, resume
 
-    if not path.is_file():
-        return entries
-    earlier = {entry.transform: entry for entry in read_worklist(path)}
-    return [earlier.get(entry.transform, entry) for entry in entries]
+    return resume(entries, read_worklist(path), _hash_of) if path.is_file() else entries
+
+
+def _hash_of(transform: str) -> str:
+    """The hash of a transform; "" where it cannot be read, which its review will tell."""
+    from neuralreg.errors import RegistrationError
+    from neuralreg.review.geometry.deformation import Deformation
+
+    try:
+        return Deformation.of(transform).sha256
+    except RegistrationError:
+        return ""
+
+
+def _write(entries: list[Entry], path: Path) -> list[Entry]:
+    """What was written: the entries, with decisions that a person wrote there in the meantime."""
+    from neuralreg.review.workflow.worklist import keep_decisions, read_worklist, write_worklist
+
+    if path.is_file():
+        entries = keep_decisions(entries, read_worklist(path))
+    write_worklist(entries, path)
+    return entries
 
 
 def _review(entry: Entry, limits: Profile) -> QualityReport:
