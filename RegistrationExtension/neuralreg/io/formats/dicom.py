@@ -32,6 +32,7 @@ _HALF_OF_16_BITS = 1 << 15
 _DAMAGES = (AttributeError, IndexError, KeyError, NotImplementedError, OverflowError, TypeError,
             ValueError)  # fmt: skip
 _NO_UNITS = ("", "US", "NONE")  # unspecified
+_POSITION, _SLOPE, _INTERCEPT = "0020|0032", "0028|1053", "0028|1052"
 _TAGS = [
     "ImagePositionPatient", "RescaleSlope", "RescaleIntercept", "PixelPaddingValue",
     "NumberOfFrames", "SeriesDescription", "SeriesNumber", "Units", "Modality", "BitsAllocated",
@@ -78,33 +79,49 @@ def _read_folder(path: Path, frame: int) -> Volume:
 
 
 def _read_slices(folder: Path, names: Sequence[str]) -> Volume:
-    headers = [read_header(Path(name), _TAGS) for name in names]
-    slopes = {
-        (number_of(h, "RescaleSlope", 1.0), number_of(h, "RescaleIntercept", 0.0)) for h in headers
-    }
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames(names)
+    reader.MetaDataDictionaryArrayUpdateOn()  # ITK tells the tags while it reads
+    image = _execute(folder, reader)
+    slopes = {
+        (_slice_number(reader, k, _SLOPE, 1.0), _slice_number(reader, k, _INTERCEPT, 0.0))
+        for k in range(len(names))
+    }
+    remarks = []
     if len(slopes) > 1:  # the type of the first slice need not hold the values of the others
         reader.SetOutputPixelType(sitk.sitkFloat32)
-    with quiet_itk():
-        try:
-            image: sitk.Image = reader.Execute()
-        except RuntimeError as error:
-            raise UnreadableFile(
-                f"the DICOM series in {folder} cannot be read", got=itk_reason(error)
-            ) from error
-    _require_straight(folder, image, _positions(headers))
-    remarks = []
-    if len(slopes) > 1:
+        image = _execute(folder, reader)
         low, high = min(s for s, _ in slopes), max(s for s, _ in slopes)
         remarks.append(Remark(RemarkKind.RESCALED_BY_SLICE, folder, {"low": low, "high": high}))
-    return _finish(folder, image, headers[0], remarks)
+    _require_straight(folder, image, _positions(reader, len(names)))
+    return _finish(folder, image, read_header(Path(names[0]), _TAGS), remarks)
 
 
-def _positions(headers: Sequence[Any]) -> Matrix:
+def _execute(folder: Path, reader: sitk.ImageSeriesReader) -> sitk.Image:
+    try:
+        with quiet_itk():
+            return reader.Execute()
+    except RuntimeError as error:
+        raise UnreadableFile(
+            f"the DICOM series in {folder} cannot be read", got=itk_reason(error)
+        ) from error
+
+
+def _slice_numbers(reader: sitk.ImageSeriesReader, k: int, tag: str) -> list[float]:
+    """The numbers of an element of one slice; none where it is not there."""
+    text = reader.GetMetaData(k, tag).strip("\0 ") if reader.HasMetaDataKey(k, tag) else ""
+    return [float(part) for part in text.split("\\")] if text else []
+
+
+def _slice_number(reader: sitk.ImageSeriesReader, k: int, tag: str, default: float) -> float:
+    numbers = _slice_numbers(reader, k, tag)
+    return numbers[0] if numbers else default
+
+
+def _positions(reader: sitk.ImageSeriesReader, count: int) -> Matrix:
     """LPS mm of the first voxel of each slice, (slices, 3); empty where a file does not say."""
-    positions = [header.get("ImagePositionPatient") for header in headers]
-    if any(position is None or len(position) != 3 for position in positions):
+    positions = [_slice_numbers(reader, k, _POSITION) for k in range(count)]
+    if any(len(position) != 3 for position in positions):
         return np.empty((0, 3))
     return np.array(positions, float)
 

@@ -305,13 +305,14 @@ def _stored(header: NiftiHeader, frame: int, frames: int) -> Array:
     count = int(np.prod(header.shape[:3], dtype=np.int64))
     first = header.start + frame * count * header.dtype.itemsize
     require_existing(header.values)
-    raw = bytearray(frames * count * header.dtype.itemsize)
+    raw = np.empty(frames * count * header.dtype.itemsize, np.uint8)
+    space = memoryview(raw.data)
     held = 0
     try:
         with _open(header.values) as file:
             held = len(file.read(first))
             filled = 0
-            while filled < len(raw) and (part := file.readinto(memoryview(raw)[filled:])):
+            while filled < len(raw) and (part := file.readinto(space[filled:])):
                 filled += part
             held += filled
             while held < header.stop and (more := file.read(min(_CHUNK_BYTES, header.stop - held))):
@@ -321,7 +322,7 @@ def _stored(header: NiftiHeader, frame: int, frames: int) -> Array:
         raise _damage(header.values, f"{held} bytes of image, then: {error}", header) from error
     if held < header.stop:
         raise _damage(header.values, f"{held} bytes of image", header)
-    values: Array = np.frombuffer(raw, header.dtype)
+    values: Array = raw.view(header.dtype)
     if not header.dtype.isnative:
         values = values.byteswap().view(header.dtype.newbyteorder())
     if values.dtype.kind == "f" and values.dtype.itemsize not in (4, 8):
