@@ -12,7 +12,7 @@ export OMP_WAIT_POLICY := PASSIVE
 demo: $(VENV)/.ready
 	@$(RUN) -m Testing.demo.run --output $(OUTPUT)
 
-test: $(VENV)/.ready lint
+test: $(VENV)/.ready lint docs
 	@$(RUN) -m pytest
 	@echo "Linters and tests passed: the core against SimpleITK and MONAI, the Slicer side on real MRML,"
 	@echo "the CMake files with the real cmake. What was skipped and why is listed above. The tests: Testing/."

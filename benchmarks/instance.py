@@ -32,7 +32,7 @@ def ours(size: int, steps: int) -> tuple[list[float], float]:
     import torch
     from neuralreg import WeightRefinement
     from neuralreg.networks import gradicon
-    from neuralreg.registration.instance_optimization import ShownPair, fitted
+    from neuralreg.registration.instance_optimization import NetworkPair, optimize_weights
     from neuralreg.zoo.loaded_network import LoadedNetwork
     from neuralreg.zoo.registry import model_card
 
@@ -43,10 +43,10 @@ def ours(size: int, steps: int) -> tuple[list[float], float]:
         model_card("gradicon.unigradicon"), seeded(gradicon.build()), torch.device("cpu")
     )
     how = WeightRefinement(steps=steps, rate=RATE)
-    own, found = fitted(network, ShownPair(fixed, moving), how, None, lambda *_: None)
+    own, record = optimize_weights(network, NetworkPair(fixed, moving), how, None, lambda *_: None)
     began = time.process_time()
     own.predict(fixed, moving)
-    return list(found.losses), time.process_time() - began
+    return list(record.losses), time.process_time() - began
 
 
 def theirs(size: int, steps: int) -> tuple[list[float], float]:

@@ -90,7 +90,7 @@ class Voxels:
         return self.straight or self.grid
 
 
-Source = Voxels | str  # a string is an image file of any kind that `neuralreg.read_image` takes
+ImageInput = Voxels | str  # a string is an image file of any kind that `neuralreg.read_image` takes
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,14 +110,14 @@ class RegisterJob:
             readers, as Slicer is.
     """
 
-    fixed: Source
-    moving: Source
-    fixed_mask: tuple[Source, ...] = ()
-    moving_mask: tuple[Source, ...] = ()
+    fixed: ImageInput
+    moving: ImageInput
+    fixed_mask: tuple[ImageInput, ...] = ()
+    moving_mask: tuple[ImageInput, ...] = ()
     initial: Field | tuple[tuple[float, ...], ...] | str | None = None
     options: RegistrationOptions = USUAL
     warped: bool = True
-    along: tuple[Source, ...] = ()
+    along: tuple[ImageInput, ...] = ()
     inverse: bool = True
     cubic_readers: bool = False
 
@@ -170,12 +170,12 @@ class ReviewJob:
     """
 
     transform: Field | tuple[tuple[float, ...], ...] | str
-    fixed: Source | None = None
-    moving: Source | None = None
-    fixed_labels: Source | None = None
-    moving_labels: Source | None = None
+    fixed: ImageInput | None = None
+    moving: ImageInput | None = None
+    fixed_labels: ImageInput | None = None
+    moving_labels: ImageInput | None = None
     names: Mapping[str, str] = field(default_factory=dict)
-    mask: Source | None = None
+    mask: ImageInput | None = None
     fixed_points: tuple[tuple[float, ...], ...] = ()
     moving_points: tuple[tuple[float, ...], ...] = ()
     point_names: tuple[str, ...] = ()

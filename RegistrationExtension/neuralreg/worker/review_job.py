@@ -13,7 +13,7 @@ from neuralreg.review.assess import case_of, review
 from neuralreg.review.geometry.deformation import Deformation, place_on_grid
 from neuralreg.review.limits import read_profile
 from neuralreg.review.report.maps import maps_of
-from neuralreg.worker.messages import Field, Review, ReviewJob, Source, Voxels
+from neuralreg.worker.messages import Field, ImageInput, Review, ReviewJob, Voxels
 
 
 def run(job: ReviewJob, progress: Progress = silent) -> Review:
@@ -50,7 +50,7 @@ def _deformation(moves: Field | tuple[tuple[float, ...], ...] | str) -> Deformat
     return Deformation(len(matrix) - 1, matrix=matrix)
 
 
-def _source(source: Source | None) -> str | sitk.Image | None:
+def _source(source: ImageInput | None) -> str | sitk.Image | None:
     if source is None or isinstance(source, str):
         return source
     if source.bend is None:

@@ -15,7 +15,7 @@ from neuralreg.geometry.image import Image
 from neuralreg.geometry.typing import Array
 from neuralreg.geometry.warp import warp
 from neuralreg.io.image_files import read_image
-from neuralreg.worker.messages import Field, Source, Voxels
+from neuralreg.worker.messages import Field, ImageInput, Voxels
 
 _WIDENED = {np.uint16: np.int32, np.uint32: np.int64, np.uint64: np.int64}  # torch hardly has them
 
@@ -32,7 +32,7 @@ def record_of(field: DisplacementField, halvings: tuple[int, ...] = ()) -> Field
     return Field(vectors.numpy(), field.grid, halvings)
 
 
-def voxels_of(source: Source, *, labels: bool = False) -> Voxels:
+def voxels_of(source: ImageInput, *, labels: bool = False) -> Voxels:
     """What was handed over, or the content of an image file."""
     if isinstance(source, Voxels):
         return source
@@ -86,7 +86,7 @@ def _as_fine(field: DisplacementField, bend: Grid) -> DisplacementField:
     return field.resample(field.grid.with_spacing(spacing.tolist()))
 
 
-def mask_of(layers: tuple[Source, ...], grid: Grid) -> Image | None:
+def mask_of(layers: tuple[ImageInput, ...], grid: Grid) -> Image | None:
     """Where any layer counts: True and False; None without layers.
 
     One straight layer stays on its own grid; several are resampled to `grid`.
