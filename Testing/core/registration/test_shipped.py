@@ -71,7 +71,7 @@ def test_it_finds_shapes_that_it_never_saw_better_than_mind(d, name):
     network = load_model(name)
     begin = Descriptor(**model_card(name).arguments)
     losses = {}
-    for kind, module in (("mind", begin), ("trained", network.describe)):
+    for kind, module in (("mind", begin), ("trained", network.module.describe)):
         step = MatchingStep(Told(module))
         with torch.no_grad():
             losses[kind] = np.mean([float(step(batch)["search"]) for batch in batches(0)])
@@ -91,7 +91,7 @@ def test_it_registers_two_contrasts(grid, name):
 
 
 def test_what_surrounds_a_place_decides_not_the_whole_image():
-    describe = load_model(SHIPPED[3]).describe
+    describe = load_model(SHIPPED[3]).module.describe
     one = torch.rand(1, 1, 96, 32, 32, generator=torch.Generator().manual_seed(0))
     two = one.clone()
     two[:, :, 80:] = 0
