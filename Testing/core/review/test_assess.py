@@ -238,7 +238,7 @@ def test_a_plane_is_reviewed_too():
 
 def test_an_image_of_another_dimension_is_an_error(a_case):
     plane = itk(np.zeros((9, 9), np.float32), Grid((9, 9), (1, 1), (0, 0), (1, 0, 0, 1)))
-    with pytest.raises(InvalidImage, match="axes"):
+    with pytest.raises(InvalidTransform, match="axes"):
         assess(a_case["transform"], fixed=plane)
 
 
