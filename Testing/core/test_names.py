@@ -18,14 +18,15 @@ MODULES = [path for path in CORE.rglob("*.py") if not path.name.startswith("__")
 PARTICIPLES = {
     "answered", "asked", "bent", "born", "brought", "built", "called", "changed", "chosen",
     "computed", "covered", "covering", "cut", "deformed", "died", "done", "downsampled",
-    "drawn", "fetched", "filled", "finished", "fitted", "folded", "found", "given", "gone",
-    "grown", "handed", "held", "hung", "inverted", "joined", "kept", "known", "laid", "lent",
-    "listed", "loaded", "lost", "made", "measured", "meant", "merged", "missing", "moved",
-    "named", "offered", "packed", "painted", "placed", "predicted", "refined", "registered",
-    "removed", "repeated", "resampled", "running", "said", "saved", "scaled", "seen", "sent",
-    "shifted", "shown", "smoothed", "solved", "sought", "spent", "stood", "stopped", "taken",
-    "taught", "told", "torn", "tried", "turned", "understood", "used", "waiting", "warped",
-    "won", "worn", "written",
+    "drawn", "enhanced", "failed", "fetched", "filled", "finished", "fitted", "folded",
+    "found", "given", "gone", "grown", "handed", "held", "hung", "inverted", "joined", "kept",
+    "known", "laid", "lent", "listed", "loaded", "lost", "made", "meant", "measured",
+    "merged", "missing", "moved", "named", "normalized", "offered", "packed", "painted",
+    "placed", "predicted", "refined", "registered", "removed", "repeated", "resampled",
+    "running", "said", "saved", "scaled", "seen", "sent", "sheared", "shifted", "shown",
+    "smoothed", "solved", "sought", "spent", "stood", "stopped", "stored", "taken", "taught",
+    "told", "torn", "tried", "turned", "understood", "used", "waiting", "warped", "won",
+    "worn", "written",
 }
 # fmt: on
 EMPTY = {"found", "place", "here", "told", "brought", "shown", "there", "seen", "answer"}

@@ -38,7 +38,7 @@ def make_odd_pairs(folder: Path, cache: Path) -> Path:
     points.csv: LPS mm, fixed then moving, one pair of points a row.
     cache: where the published images are, or come to.
     """
-    head = _scaled(sitk.ReadImage(str(fetch(cache)[HEAD]), sitk.sitkFloat32))
+    head = _scale_values(sitk.ReadImage(str(fetch(cache)[HEAD]), sitk.sitkFloat32))
     for name, make in PAIRS.items():
         target = folder / name
         target.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ def make_odd_pairs(folder: Path, cache: Path) -> Path:
     return folder
 
 
-def _scaled(image: sitk.Image) -> sitk.Image:
+def _scale_values(image: sitk.Image) -> sitk.Image:
     return sitk.Cast(sitk.RescaleIntensity(image, 0, 250), sitk.sitkFloat32)
 
 
@@ -139,7 +139,7 @@ def _oblique(head: sitk.Image) -> Made:
     return replace(_usual(head), moving=_look(head, grid, truth))
 
 
-def _permuted(head: sitk.Image) -> Made:
+def _permute_axes(head: sitk.Image) -> Made:
     pair = _usual(head)
     return replace(
         pair, fixed=sitk.DICOMOrient(pair.fixed, "LAS"), moving=sitk.DICOMOrient(pair.moving, "PIR")
@@ -252,7 +252,7 @@ def _identical(head: sitk.Image) -> Made:
     return Made(fixed, fixed, sitk.Transform(3, sitk.sitkIdentity))
 
 
-def _brightened(head: sitk.Image) -> Made:
+def _brighten(head: sitk.Image) -> Made:
     fixed = _look(head, _grid((46, 55, 46), (4.0, 4.0, 4.0)))
     return Made(fixed, 16 * sitk.Sqrt(sitk.Cast(fixed, sitk.sitkFloat32)), None)
 
@@ -291,7 +291,7 @@ def _make_big_endian(path: Path) -> None:
 
 PAIRS: dict[str, Callable[[sitk.Image], Made]] = {
     "od01_oblique": _oblique,
-    "od02_axes": _permuted,
+    "od02_axes": _permute_axes,
     "od03_aniso_05_05_5": _anisotropic,
     "od04_partial_fov": _partial,
     "od05_no_overlap": _far_apart,
@@ -309,5 +309,5 @@ PAIRS: dict[str, Callable[[sitk.Image], Made]] = {
     "od18_qform_sform": _without_truth(_usual),
     "od19_nrrd": _nrrd,
     "od20_identical": _identical,
-    "od21_bigendian_slope": _brightened,
+    "od21_bigendian_slope": _brighten,
 }

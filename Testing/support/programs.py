@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+
+from neuralreg.worker.processes import tree
 
 from Testing.support.paths import EXTENSION, ROOT
 
@@ -25,3 +28,13 @@ def run_python(code: str, *, env: Mapping[str, str] | None = None, timeout_s: fl
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def all_end(pids: Iterable[int], within_s: float = 2.0) -> bool:
+    """Whether these processes and all that came of them end in time."""
+    end = time.monotonic() + within_s
+    while tree(pids):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.01)
+    return True

@@ -35,7 +35,7 @@ class SampleCoordinates:
         """Displacements in mm as differences of normalized coordinates."""
         return (self.scale.to(vectors) @ vectors.flatten(1)).view(vectors.shape)
 
-    def normalized(self, rows: slice) -> Tensor:
+    def normalized_rows(self, rows: slice) -> Tensor:
         """Normalized coordinates x y z of the landing points: (d, z, y, x), a new tensor."""
         grid, d = self.grid, self.grid.dimension
         if self.scaled is None:

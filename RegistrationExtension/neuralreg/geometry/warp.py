@@ -75,7 +75,7 @@ def warp(
         sample_coordinates = SampleCoordinates(field, image.grid, grid)
         output = image.data.new_empty(image.channels, *grid.shape)
         for rows in slabs(grid.shape, _SLAB):
-            coordinates = sample_coordinates.normalized(rows)
+            coordinates = sample_coordinates.normalized_rows(rows)
             values = read(coordinates)
             beyond = sample_coordinates.beyond(coordinates)
             if beyond is not None:

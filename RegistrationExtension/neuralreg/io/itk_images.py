@@ -196,7 +196,7 @@ def _grid_by_matrix(path: Path, header: nifti.NiftiHeader, size: tuple[int, ...]
     try:
         grid = grid_of_affine((*size, 1)[:3], matrix)
     except InvalidImage as error:
-        raise _sheared(path) from error
+        raise _shear_error(path) from error
     d = len(size)
     cosines = np.reshape(grid.direction, (3, 3))[:d, :d]
     return Grid(size, grid.spacing[:d], grid.origin[:d], tuple(cosines.ravel().tolist()))
@@ -209,7 +209,7 @@ def _open(path: Path) -> sitk.ImageFileReader:
         with quiet_itk():
             reader.ReadImageInformation()
     except RuntimeError as error:
-        raise _unreadable(path, error) from error
+        raise _reading_error(path, error) from error
     return reader
 
 
@@ -219,12 +219,12 @@ def _execute(path: Path, reader: sitk.ImageFileReader) -> sitk.Image:
         with quiet_itk():
             return reader.Execute()
     except RuntimeError as error:
-        raise _unreadable(path, error) from error
+        raise _reading_error(path, error) from error
 
 
-def _unreadable(path: Path, error: RuntimeError) -> RegistrationError:
+def _reading_error(path: Path, error: RuntimeError) -> RegistrationError:
     if "orthonormal" in str(error):
-        return _sheared(path)
+        return _shear_error(path)
     return UnreadableFile(
         f"{path} cannot be read as an image",
         got=itk_reason(error),
@@ -233,7 +233,7 @@ def _unreadable(path: Path, error: RuntimeError) -> RegistrationError:
     )
 
 
-def _sheared(path: Path) -> InvalidImage:
+def _shear_error(path: Path) -> InvalidImage:
     return InvalidImage(
         "the axes of an image are at right angles",
         where=str(path),

@@ -24,7 +24,7 @@ ITK = {
 }
 
 
-def placed(array: np.ndarray, grid: Grid, *, vectors: bool = False) -> sitk.Image:
+def image_at(array: np.ndarray, grid: Grid, *, vectors: bool = False) -> sitk.Image:
     image = sitk.GetImageFromArray(np.ascontiguousarray(array), isVector=vectors)
     image.SetSpacing(grid.spacing)
     image.SetOrigin(grid.origin)
@@ -34,8 +34,8 @@ def placed(array: np.ndarray, grid: Grid, *, vectors: bool = False) -> sitk.Imag
 
 def by_itk(image: Image, field: DisplacementField, grid: Grid, mode: int, outside: float):
     vectors = np.moveaxis(field.vectors.double().numpy(), 0, -1)
-    transform = sitk.DisplacementFieldTransform(placed(vectors, field.grid, vectors=True))
-    moving = placed(image.data[0].numpy(), image.grid)
+    transform = sitk.DisplacementFieldTransform(image_at(vectors, field.grid, vectors=True))
+    moving = image_at(image.data[0].numpy(), image.grid)
     size = list(grid.size)
     resampled = sitk.Resample(
         moving, size, transform, mode, grid.origin, grid.spacing, grid.direction, outside

@@ -50,7 +50,7 @@ def content(number: type) -> np.ndarray:
     return values
 
 
-def placed(values: np.ndarray) -> sitk.Image:
+def image_of(values: np.ndarray) -> sitk.Image:
     image = sitk.GetImageFromArray(values)
     image.SetSpacing(GRID.spacing)
     image.SetOrigin(GRID.origin)
@@ -69,7 +69,7 @@ def save(values: np.ndarray, folder: Path, suffix: str, big_endian: bool = False
         image.set_qform(matrix, 1)
         nibabel.save(image, path.with_suffix(".img") if suffix == ".hdr" else path)
     else:
-        sitk.WriteImage(placed(values), str(path))
+        sitk.WriteImage(image_of(values), str(path))
     return path
 
 
@@ -116,7 +116,7 @@ def test_labels_of_every_number_type_are_exact_and_have_an_outside(tmp_path, num
     labels = read_labels(save(values, tmp_path, ".nrrd"))
     warped = warp_labels(labels, shift(), GRID)
     transform = sitk.TranslationTransform(3, (SHIFT, 0, 0))
-    theirs = sitk.Resample(placed(values), transform, sitk.sitkNearestNeighbor, 0.0)
+    theirs = sitk.Resample(image_of(values), transform, sitk.sitkNearestNeighbor, 0.0)
     np.testing.assert_array_equal(warped.data[0].numpy(), sitk.GetArrayFromImage(theirs))
     assert warped.data.numpy().dtype == values.dtype
     assert bool((warped.data[0, :, :, -1].double() == 0).all())
@@ -130,7 +130,9 @@ def test_images_of_every_number_type_are_warped_as_simpleitk_does(number):
     values = np.random.default_rng(0).integers(0, 99, GRID.shape).astype(number)
     warped = warp(Image(torch.from_numpy(values)[None], GRID), shift(), GRID, outside=3)
     transform = sitk.TranslationTransform(3, (SHIFT, 0, 0))
-    theirs = sitk.GetArrayFromImage(sitk.Resample(placed(values), transform, sitk.sitkLinear, 3.0))
+    theirs = sitk.GetArrayFromImage(
+        sitk.Resample(image_of(values), transform, sitk.sitkLinear, 3.0)
+    )
     gap = np.abs(warped.data[0].numpy().astype(float) - theirs.astype(float)).max()
     assert gap <= (1e-4 if np.issubdtype(number, np.floating) else 1)
     assert (warped.data[0, :, :, -1].numpy() == 3).all()
@@ -343,7 +345,7 @@ def test_a_field_gives_its_grid_but_no_values(tmp_path, suffix):
 
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha", ".nii"])
 def test_a_series_has_every_frame_and_its_times(tmp_path, suffix):
-    frames = [placed(content(np.int16) + k) for k in range(4)]
+    frames = [image_of(content(np.int16) + k) for k in range(4)]
     sitk.WriteImage(sitk.JoinSeries(frames, 0.0, 2.5), str(tmp_path / f"series{suffix}"))
     notes: list[str] = []
     series = read_series(tmp_path / f"series{suffix}", notes=notes)

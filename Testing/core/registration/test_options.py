@@ -39,7 +39,7 @@ CHANGED = RegistrationOptions(
 
 
 @pytest.fixture
-def asked(monkeypatch):
+def options_of(monkeypatch):
     """The options with which a registration was started."""
     options = []
 
@@ -61,17 +61,17 @@ def asked(monkeypatch):
     return ask
 
 
-def test_keywords_are_shortcuts_for_every_option(asked):
+def test_keywords_are_shortcuts_for_every_option(options_of):
     changes = {name: getattr(CHANGED, name) for name in NAMES}
-    assert asked(**changes) == CHANGED
-    assert asked(CHANGED) == CHANGED
-    assert asked(RegistrationOptions(), **changes) == CHANGED
-    assert asked(CHANGED, preset="cardiac") == CHANGED.replace(preset="cardiac")
+    assert options_of(**changes) == CHANGED
+    assert options_of(CHANGED) == CHANGED
+    assert options_of(RegistrationOptions(), **changes) == CHANGED
+    assert options_of(CHANGED, preset="cardiac") == CHANGED.replace(preset="cardiac")
 
 
-def test_a_model_alone_may_stand_for_the_options(asked):
-    assert asked("convex") == RegistrationOptions(model="convex")
-    assert asked("convex", linear="rigid").linear is LinearAlignment.RIGID
+def test_a_model_alone_may_stand_for_the_options(options_of):
+    assert options_of("convex") == RegistrationOptions(model="convex")
+    assert options_of("convex", linear="rigid").linear is LinearAlignment.RIGID
 
 
 def test_an_unknown_keyword_names_the_options():

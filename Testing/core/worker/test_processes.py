@@ -9,6 +9,8 @@ import time
 import pytest
 from neuralreg.worker.processes import end_tree, tree
 
+from Testing.support.programs import all_end
+
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no process groups")
 
 FAMILY = """
@@ -26,15 +28,6 @@ print("ready", flush=True)
 """
 
 
-def gone(pids, within_s: float = 5.0) -> bool:
-    end = time.monotonic() + within_s
-    while tree(pids):
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.01)
-    return True
-
-
 def wait_for(count: int, root: int) -> set[int]:
     end = time.monotonic() + 20
     while len(found := tree({root})) < count:
@@ -48,7 +41,7 @@ def test_children_and_their_children_end_with_a_process():
     family = wait_for(4, popen.pid)
     end_tree({popen.pid})
     popen.wait()
-    assert gone(family)
+    assert all_end(family, within_s=5.0)
 
 
 def test_orphans_of_a_group_end_with_its_leader_even_when_he_is_gone():
@@ -59,7 +52,7 @@ def test_orphans_of_a_group_end_with_its_leader_even_when_he_is_gone():
     orphans = tree({popen.pid})
     assert len(orphans) == 1
     end_tree({popen.pid})
-    assert gone(orphans)
+    assert all_end(orphans, within_s=5.0)
 
 
 def test_a_process_behind_a_launcher_is_found():
@@ -69,7 +62,7 @@ def test_a_process_behind_a_launcher_is_found():
     family = wait_for(2, launcher.pid)
     end_tree({launcher.pid})
     launcher.wait()
-    assert gone(family)
+    assert all_end(family, within_s=5.0)
 
 
 def test_a_process_that_has_ended_is_no_error():

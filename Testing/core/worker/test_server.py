@@ -28,6 +28,7 @@ from neuralreg.worker.processes import environment, tree
 
 from Testing.support.paths import ROOT, TEST_DATA
 from Testing.support.phantom import CUBE, seen
+from Testing.support.programs import all_end
 from Testing.support.worker_client import Worker
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are tested")
@@ -49,15 +50,6 @@ def temporary(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", None)
     yield tmp_path
     monkeypatch.setattr("tempfile.tempdir", None)
-
-
-def gone(pids, within_s: float = 2.0) -> bool:
-    end = time.monotonic() + within_s
-    while tree(pids):
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def cancel(fraction: float, stage: str) -> None:
@@ -131,7 +123,7 @@ def test_after_garbage_or_a_cancel_nothing_is_left_and_the_next_job_works(tempor
         with pytest.raises((Cancelled, WorkerFailed)) as caught:
             worker.run(kind, {}, cancel)
         assert isinstance(caught.value, Cancelled) == (kind == "family")
-        assert gone({pid})
+        assert all_end({pid})
         (scratch,) = temporary.iterdir()
         assert list(scratch.iterdir()) == []
         assert worker.run("count", {})["before"] == 0
@@ -149,7 +141,7 @@ def test_cancelling_ends_children_of_children_even_in_sessions_of_their_own():
     with Worker(ODD) as worker:
         with pytest.raises(Cancelled):
             worker.run("family", {}, when_all_run)
-        assert gone(found)
+        assert all_end(found)
 
 
 @pytest.mark.parametrize("stage", ["starting", "refinement"])
@@ -179,7 +171,7 @@ def test_a_killed_worker_is_one_clear_error_and_the_next_job_works(a_worker):
 
     with pytest.raises(WorkerFailed, match="was killed"):
         a_worker.run("family", {}, kill)
-    assert gone(family)  # also the child that leads a group of its own
+    assert all_end(family)  # also the child that leads a group of its own
     assert a_worker.run("count", {})["pid"] != pid
 
 
@@ -235,7 +227,7 @@ def test_a_launcher_that_greets_is_no_garbage():
         assert "Welcome" in worker.log
         family = tree({worker.pid})
         assert len(family) == 2
-    assert gone(family)
+    assert all_end(family)
 
 
 def test_a_worker_whose_owner_dies_ends_with_its_children_and_his_files(temporary):
@@ -253,7 +245,7 @@ worker.run("family", {{}}, die)
         [sys.executable, "-c", owner], capture_output=True, env=environment("test"), cwd=ROOT
     )
     assert done.returncode == -signal.SIGKILL
-    assert gone({int(done.stdout)}, within_s=5.0)
+    assert all_end({int(done.stdout)}, within_s=5.0)
     end = time.monotonic() + 5.0
     while list(temporary.iterdir()) and time.monotonic() < end:
         time.sleep(0.01)
@@ -263,7 +255,7 @@ worker.run("family", {{}}, die)
 def test_an_idle_worker_ends_and_the_next_job_starts_another():
     with Worker((*ODD, "--idle", "0.5")) as worker:
         pid = worker.run("count", {})["pid"]
-        assert gone({pid}, within_s=10.0)
+        assert all_end({pid}, within_s=10.0)
         assert worker.run("count", {})["pid"] != pid
 
 

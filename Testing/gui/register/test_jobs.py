@@ -90,10 +90,10 @@ def test_both_ways_of_computing_leave_the_same_in_the_scene(register, pair):
     wanted = {"segmentations": [organs], "volumes": [extra], "inverse": True}
     through = register(fixed, moving, **wanted)
 
-    def known(fixed, moving, model, *, progress, **options):
+    def register_known(fixed, moving, model, *, progress, **options):
         return _known_engine()["known"](fixed, moving, model, progress=progress, **options)
 
-    here = register(fixed, moving, engine=known, **wanted)
+    here = register(fixed, moving, engine=register_known, **wanted)
     for one, other in (
         (through.warpedVolumeNode, here.warpedVolumeNode),
         (through.warpedVolumeNodes[0], here.warpedVolumeNodes[0]),
@@ -414,11 +414,11 @@ def test_copy_as_python_gives_a_call_that_does_the_same(register, as_python, pai
     text = as_python(fixed, moving, options, **settings)
     asked = {}
 
-    def watched(*nodes, **given):
+    def watch(*nodes, **given):
         asked.update(given, nodes=nodes)
         return register(*nodes, **given)
 
-    monkeypatch.setattr("NeuralRegistrationLib.Register.Logic.register", watched)
+    monkeypatch.setattr("NeuralRegistrationLib.Register.Logic.register", watch)
     made: dict = {"getNode": slicer.util.getNode}
     exec(text.replace("print(", "str("), made)
     assert asked.pop("nodes") == (fixed, moving)

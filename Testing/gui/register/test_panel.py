@@ -29,7 +29,7 @@ def run(panel, wait_until):
     return press
 
 
-def asked(result) -> dict:
+def asked_options(result) -> dict:
     """The options that the engine was called with, as texts."""
     return result.result.provenance["asked"]
 
@@ -112,11 +112,11 @@ def test_a_control_that_is_moved_reaches_the_engine(panel, run, move, option, va
 
 def test_a_refinement_of_one_s_own_reaches_the_engine(panel, run):
     ui = panel.ui
-    assert asked(run()).get("refinement", "None") == "None"
+    assert asked_options(run()).get("refinement", "None") == "None"
     ui.ownRefinementCheckBox.checked = True
     pick(ui.similaritySelector, "Local correlation, one kind of image")
     ui.stepsSpinBox.value, ui.regularitySlider.value = 7, 2.5
-    found = asked(run())["refinement"]
+    found = asked_options(run())["refinement"]
     assert "similarity='lncc'" in found
     assert "steps=7" in found
     assert "regularity=2.5" in found
@@ -126,7 +126,7 @@ def test_a_refinement_of_one_s_own_reaches_the_engine(panel, run):
 def test_fitting_the_network_reaches_the_engine(panel, run):
     panel.ui.ownRefinementCheckBox.checked = True
     panel.ui.fitWeightsCheckBox.checked = True
-    assert "WeightRefinement" in asked(run())["refinement"]
+    assert "WeightRefinement" in asked_options(run())["refinement"]
 
 
 def test_the_refinement_can_be_changed_only_where_it_counts(panel):
@@ -150,17 +150,17 @@ def test_a_label_map_masks_the_fixed_image(panel, run, a_pair):
     node.CopyOrientation(a_pair[0])
     panel.ui.fixedMaskSelector.setCurrentNode(node)
     assert not panel.ui.fixedMaskSegmentSelector.visible
-    assert asked(run())["fixed_mask"] == 27
+    assert asked_options(run())["fixed_mask"] == 27
 
 
 def test_one_segment_masks_the_moving_image(panel, run, a_pair, a_scene):
     ui, node = panel.ui, a_segmentation(a_pair[1], a_scene)
     ui.movingMaskSelector.setCurrentNode(node)
     assert [ui.movingMaskSegmentSelector.itemText(i) for i in (0,)] == ["All segments"]
-    assert asked(run())["moving_mask"] == 35
+    assert asked_options(run())["moving_mask"] == 35
     ui.movingMaskSegmentSelector.currentIndex = 2
-    assert asked(run())["moving_mask"] == 27
-    assert asked(run())["fixed_mask"] is None
+    assert asked_options(run())["moving_mask"] == 27
+    assert asked_options(run())["fixed_mask"] is None
 
 
 def test_an_initial_transform_reaches_the_engine(panel, run, a_scene):
@@ -169,7 +169,7 @@ def test_an_initial_transform_reaches_the_engine(panel, run, a_scene):
     matrix[:3, 3] = [-4, -5, 6]  # carries the moving image to the left, back and up
     node.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(matrix))
     panel.ui.initialTransformSelector.setCurrentNode(node)
-    landed = asked(run())["initial"]
+    landed = asked_options(run())["initial"]
     assert landed == pytest.approx([-10 - 4, -10 - 5, 10 - 6])
 
 
@@ -245,7 +245,7 @@ def test_several_registrations_wait_in_order_and_each_can_be_cancelled(panel, wa
     ui.jobList.currentRow = 1
     ui.cancelButton.click()
     wait_until(lambda: not panel.jobs)
-    done = [asked(result)["refinement"] for result in panel.history]
+    done = [asked_options(result)["refinement"] for result in panel.history]
     assert ["steps=1" in text for text in done] == [True, False]
     assert "steps=3" in done[1]
     assert ui.jobList.count == 0
@@ -404,10 +404,10 @@ def test_copy_as_python_gives_the_call_that_repeats_the_settings(
     text = the_application.clipboard().text()
     calls, register = [], Logic.register
 
-    def watched(*nodes, **settings):
+    def watch(*nodes, **settings):
         calls.append(register(*nodes, **settings))
         return calls[-1]
 
-    monkeypatch.setattr(Logic, "register", watched)
+    monkeypatch.setattr(Logic, "register", watch)
     exec(text, {"getNode": slicer.util.getNode, "slicer": slicer})
-    assert asked(calls[0]) == asked(first)
+    assert asked_options(calls[0]) == asked_options(first)

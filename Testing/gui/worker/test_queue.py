@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from neuralreg.errors import (
 from neuralreg.worker.processes import tree
 
 from Testing.support.paths import TEST_DATA
+from Testing.support.programs import all_end
 
 ODD = [sys.executable, str(TEST_DATA / "odd_jobs.py"), "--cold"]
 
@@ -53,15 +53,6 @@ def run(a_queue, wait_until):
 
 def scratch(application) -> list[Path]:
     return list(Path(application.temporaryPath).glob("neuralreg-*"))
-
-
-def gone(pids, within_s: float = 2.0) -> bool:
-    end = time.monotonic() + within_s
-    while tree(pids):
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def test_a_job_is_told_from_waiting_to_done(run):
@@ -126,7 +117,7 @@ def test_a_cancelled_job_leaves_no_process_and_no_file(a_queue, wait_until, the_
     family = tree({a_queue.pid})
     job.cancel()
     assert job.state == "cancelled"
-    assert gone(family)
+    assert all_end(family)
     wait_until(lambda: scratch(the_application) == [])
     after = a_queue.submit("count", {})
     wait_until(lambda: after.ended)
@@ -180,7 +171,7 @@ def test_a_killed_worker_is_one_error_and_its_children_end_too(a_queue, wait_unt
     os.kill(a_queue.pid, signal.SIGKILL)
     wait_until(lambda: job.ended)
     assert "was killed" in str(job.error)
-    assert gone(family)  # also the child that leads a group of its own
+    assert all_end(family)  # also the child that leads a group of its own
     assert run("count").result["before"] == 0
 
 
@@ -211,7 +202,7 @@ def test_a_worker_behind_a_launcher_is_ended_with_it(jobs, wait_until, the_appli
             wait_until(lambda: len(tree({queue.pid})) == 6)
         family = tree({queue.pid})
         job.cancel()
-        assert gone(family | {queue.pid or 0} - {0})
+        assert all_end(family | {queue.pid or 0} - {0})
     wait_until(lambda: scratch(the_application) == [])
     queue.close()
 
@@ -245,7 +236,7 @@ def test_an_idle_worker_is_ended(jobs, wait_until, the_application):
     job = queue.submit("count", {})
     wait_until(lambda: job.ended)
     wait_until(lambda: queue.pid is None)
-    assert gone({job.result["pid"]})
+    assert all_end({job.result["pid"]})
     wait_until(lambda: scratch(the_application) == [])
     queue.close()
 
@@ -258,7 +249,7 @@ def test_closing_the_scene_cancels_its_jobs(a_queue, a_scene, wait_until, the_ap
     family = tree({a_queue.pid})
     a_scene.Clear(False)
     assert (current.state, waiting.state) == ("cancelled", "cancelled")
-    assert gone(family)
+    assert all_end(family)
     wait_until(lambda: other.ended)
     assert other.state == "done"
 
@@ -269,7 +260,7 @@ def test_leaving_the_application_ends_everything(a_queue, wait_until, the_applic
     family = tree({a_queue.pid})
     the_application.aboutToQuit.emit()
     assert job.state == "cancelled"
-    assert gone(family)
+    assert all_end(family)
     wait_until(lambda: scratch(the_application) == [])
 
 

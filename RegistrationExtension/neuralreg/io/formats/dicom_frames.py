@@ -50,7 +50,7 @@ def read_frames(
         frames: how many.
         repeat: which one is taken where several are at one place.
     """
-    values = _stored(path, header).reshape(frames, int(header.Rows), int(header.Columns))
+    values = _read_stored(path, header).reshape(frames, int(header.Rows), int(header.Columns))
     remarks = []
     if header.get("PhotometricInterpretation") == "PALETTE COLOR":
         remarks.append(Remark(RemarkKind.PALETTE, path))
@@ -80,7 +80,7 @@ def _flat(values: Array, header: Any) -> sitk.Image:
     return image
 
 
-def _stored(path: Path, header: Any) -> Array:
+def _read_stored(path: Path, header: Any) -> Array:
     """The values as stored."""
     try:
         return np.asarray(pydicom.dcmread(path, force=True).pixel_array)
@@ -95,7 +95,7 @@ def _stored(path: Path, header: Any) -> Array:
 def place_frames(path: Path, header: Any, frames: int) -> Placement | None:
     """Where the frames are; None where the file does not say."""
     if header.get("PerFrameFunctionalGroupsSequence"):
-        return _enhanced(path, header, frames)
+        return _place_enhanced(path, header, frames)
     cosines, spacing = header.get("ImageOrientationPatient"), header.get("PixelSpacing")
     first = header.get("ImagePositionPatient")
     if "DetectorInformationSequence" in header and cosines is None:
@@ -120,7 +120,7 @@ def place_frames(path: Path, header: Any, frames: int) -> Placement | None:
     )
 
 
-def _enhanced(path: Path, header: Any, frames: int) -> Placement | None:
+def _place_enhanced(path: Path, header: Any, frames: int) -> Placement | None:
     shared = (header.get("SharedFunctionalGroupsSequence") or [pydicom.Dataset()])[0]
 
     def part(frame: Any, name: str) -> Any:

@@ -253,7 +253,7 @@ def read_nifti(
             remedy="Extract one channel, or convert to gray or magnitude first.",
         )
     count = header.frames
-    stored = _stored(header, frame or 0, count if frame is None else 1)
+    stored = _read_stored(header, frame or 0, count if frame is None else 1)
     grid = find_grid()
     volumes = []
     for k, part in enumerate(np.split(stored, count if frame is None else 1)):
@@ -273,7 +273,7 @@ def count_stored_not_finite(header: NiftiHeader) -> int:
     """
     if header.dtype.kind != "f":
         return 0
-    return sum(count_not_finite(_stored(header, frame, 1)) for frame in range(header.frames))
+    return sum(count_not_finite(_read_stored(header, frame, 1)) for frame in range(header.frames))
 
 
 def _header_remarks(path: Path, header: NiftiHeader) -> list[Remark]:
@@ -300,7 +300,7 @@ def _in_words(spacing: tuple[float, ...]) -> str:
     return " x ".join(f"{step:.3g}" for step in spacing)
 
 
-def _stored(header: NiftiHeader, frame: int, frames: int) -> Array:
+def _read_stored(header: NiftiHeader, frame: int, frames: int) -> Array:
     """The values of some frames as stored; the whole file is read, to see whether it is there."""
     count = int(np.prod(header.shape[:3], dtype=np.int64))
     first = header.start + frame * count * header.dtype.itemsize

@@ -146,12 +146,12 @@ def work_through(
         except Cancelled:
             raise
         except _FAILURES as error:  # one case must not stop the others
-            done[number] = _failed(entry, error)
+            done[number] = _with_failure(entry, error)
         keep(sort_by_risk(done))
     return sort_by_risk(done)
 
 
-def _failed(entry: Entry, error: Exception) -> Entry:
+def _with_failure(entry: Entry, error: Exception) -> Entry:
     kind = "" if isinstance(error, RegistrationError) else f"{type(error).__name__}: "
     return replace(entry, verdict="error", risk=0.0, findings=f"{kind}{error}")
 
@@ -187,7 +187,7 @@ def _entry_of(record: Path, folder: Path) -> Entry:
         inputs = json.loads(record.read_text(encoding="utf-8"))["inputs"]
         paths = {key: str(record.parent / about["path"]) for key, about in inputs.items()}
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        return _failed(entry, UnreadableFile(f"{record} is no record", got=str(error)))
+        return _with_failure(entry, UnreadableFile(f"{record} is no record", got=str(error)))
     return replace(
         entry,
         fixed=paths.get("fixed", ""),
