@@ -273,7 +273,7 @@ def count_stored_not_finite(header: NiftiHeader) -> int:
     """
     if header.dtype.kind != "f":
         return 0
-    return sum(count_not_finite(_read_stored(header, frame, 1)) for frame in range(header.frames))
+    return count_not_finite(_read_stored(header, 0, header.frames))
 
 
 def _header_remarks(path: Path, header: NiftiHeader) -> list[Remark]:
