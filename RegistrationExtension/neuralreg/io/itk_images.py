@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ _ABOUT_PLACEMENT = (
     RemarkKind.SINGLE_SLICE,
     RemarkKind.SPACING_CONTRADICTS,
 )
+_SUBMATRIX = sitk.ExtractImageFilter.DIRECTIONCOLLAPSETOSUBMATRIX
 WRITABLE = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 
 
@@ -89,35 +91,63 @@ def open_volume(path: Path, frame: int = 0) -> Volume:
         UnreadableFile: it is missing, damaged, or of an unknown kind.
         InvalidImage: it holds colors or vectors, or its axes are not at right angles.
     """
-    if require_existing(path).is_dir():
-        return read_dicom(path, frame)
-    if path.name.lower().endswith(neuroimaging.SUFFIXES):
-        return neuroimaging.read_neuroimaging(path, frame)
-    if _is_nifti(path):
-        if (header := nifti.read_header(path)) is not None:
-            return nifti.read_nifti(path, header, lambda: _nifti_grid(path, header), frame)[0]
-    elif is_dicom(path):
-        return read_dicom(path, frame)
-    reader = _open(path)
-    _require_gray(path, reader)
-    frames = _choose_frame(reader, frame)
-    image = _execute(path, reader)
-    remarks = not_finite_remarks(path, sitk.GetArrayViewFromImage(image))
-    remarks += frame_remarks(path, len(reader.GetSize()), frame, frames)
-    time = (reader.GetOrigin()[3], reader.GetSpacing()[3]) if frames > 1 else (0.0, 1.0)
-    return Volume(image, tuple(remarks), frames, time=time)
+    return _read_frames(path, frame)[0]
 
 
 def open_frames(path: Path) -> tuple[list[Volume], float, float]:
     """Every frame of what `open_volume` takes, the time of the first and that between frames."""
-    header = nifti.read_header(path) if path.is_file() and _is_nifti(path) else None
-    if header is not None:
-        volumes = nifti.read_nifti(path, header, lambda: _nifti_grid(path, header), None)
-        return volumes, *header.time
-    first = open_volume(path)
-    rest = [open_volume(path, frame) for frame in range(1, first.frames)]
-    volumes = [_without_choice(volume) for volume in (first, *rest)]
-    return volumes, *first.time
+    volumes = [_without_choice(volume) for volume in _read_frames(path, None)]
+    return volumes, *volumes[0].time
+
+
+def _read_frames(path: Path, frame: int | None) -> list[Volume]:
+    """One frame, or all of them."""
+    if require_existing(path).is_dir():
+        return _read_dicom_frames(path, frame)
+    if path.name.lower().endswith(neuroimaging.SUFFIXES):
+        return neuroimaging.read_neuroimaging(path, frame)
+    if _is_nifti(path):
+        if (header := nifti.read_header(path)) is not None:
+            return nifti.read_nifti(path, header, lambda: _nifti_grid(path, header), frame)
+    elif is_dicom(path):
+        return _read_dicom_frames(path, frame)
+    return _read_by_itk(path, frame)
+
+
+def _read_dicom_frames(path: Path, frame: int | None) -> list[Volume]:
+    first = read_dicom(path, frame or 0)
+    rest = range(1, first.frames) if frame is None else ()
+    return [first, *(read_dicom(path, k) for k in rest)]
+
+
+def _read_by_itk(path: Path, frame: int | None) -> list[Volume]:
+    reader = _open(path)
+    _require_gray(path, reader)
+    axes, frames = len(reader.GetSize()), int(np.prod(reader.GetSize()[3:]))
+    time = (reader.GetOrigin()[3], reader.GetSpacing()[3]) if frames > 1 else (0.0, 1.0)
+    chosen = range(frames) if frame is None else [frame]
+    volumes = []
+    for k, image in zip(chosen, _execute_frames(path, reader, frame), strict=True):
+        remarks = not_finite_remarks(path, sitk.GetArrayViewFromImage(image))
+        remarks += frame_remarks(path, axes, k, frames)
+        volumes.append(Volume(image, tuple(remarks), frames, time=time))
+    return volumes
+
+
+def _execute_frames(
+    path: Path, reader: sitk.ImageFileReader, frame: int | None
+) -> list[sitk.Image]:
+    """One frame, or all of them, cut out of one reading: a packed file is unpacked once."""
+    size = reader.GetSize()
+    if len(size) > 3 and frame is None:
+        whole = _execute(path, reader)
+        regions = (_frame_region(size, k) for k in range(int(np.prod(size[3:]))))
+        return [sitk.Extract(whole, *region, _SUBMATRIX) for region in regions]
+    if len(size) > 3 and frame is not None:
+        extent, index = _frame_region(size, frame)
+        reader.SetExtractSize(extent)
+        reader.SetExtractIndex(index)
+    return [_execute(path, reader)]
 
 
 def open_grid(path: Path) -> tuple[Grid, list[Remark]]:
@@ -242,16 +272,11 @@ def _shear_error(path: Path) -> InvalidImage:
     )
 
 
-def _choose_frame(reader: sitk.ImageFileReader, frame: int) -> int:
-    """Lets the reader take one frame of several; how many there are."""
-    size = reader.GetSize()
-    if len(size) <= 3:
-        return 1
+def _frame_region(size: Sequence[int], frame: int) -> tuple[list[int], list[int]]:
+    """Extent and first index of one frame; an axis of extent 0 is dropped."""
     rest = size[3:]
     index = [int(i) for i in np.unravel_index(frame, rest[::-1])][::-1]
-    reader.SetExtractSize([*size[:3], *[0] * len(rest)])
-    reader.SetExtractIndex([0, 0, 0, *index])
-    return int(np.prod(rest))
+    return [*size[:3], *[0] * len(rest)], [0, 0, 0, *index]
 
 
 def check_vectors(image: sitk.Image) -> None:

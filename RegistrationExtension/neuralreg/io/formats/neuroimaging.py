@@ -22,8 +22,8 @@ from neuralreg.io.volume import (
 SUFFIXES = (".mgz", ".mgh", ".mnc", ".mnc.gz", ".head", ".brik", ".brik.gz", ".v", ".par", ".rec")
 
 
-def read_neuroimaging(path: Path, frame: int = 0) -> Volume:
-    """One frame of the image in a file of one of `SUFFIXES`.
+def read_neuroimaging(path: Path, frame: int | None = 0) -> list[Volume]:
+    """One frame of the image in a file of one of `SUFFIXES`, or all of them where it is None.
 
     Raises:
         UnreadableFile: the file is damaged or none of these.
@@ -48,7 +48,12 @@ def read_neuroimaging(path: Path, frame: int = 0) -> Volume:
         ) from error
     if isinstance(image, nibabel.Minc1Image):  # its arrays are z y x already, and its 4D is t z y x
         values, affine = _reverse(values, affine)
-    return _to_volume(path, values, affine, frame)
+    if values.dtype.fields or values.dtype.kind == "c":
+        raise InvalidImage("only images with one real value per voxel can be registered",
+                           where=str(path), got=str(values.dtype))  # fmt: skip
+    values = values.reshape(*values.shape[:3], *[1] * (3 - values.ndim), -1)
+    frames = range(values.shape[-1]) if frame is None else [frame]
+    return [_to_volume(path, values, affine, k) for k in frames]
 
 
 def _header_of(path: Path) -> Path:
@@ -68,10 +73,7 @@ def _reverse(values: Array, affine: Array) -> tuple[Array, Array]:
 
 
 def _to_volume(path: Path, values: Array, affine: Array, frame: int) -> Volume:
-    if values.dtype.fields or values.dtype.kind == "c":
-        raise InvalidImage("only images with one real value per voxel can be registered",
-                           where=str(path), got=str(values.dtype))  # fmt: skip
-    values = values.reshape(*values.shape[:3], *[1] * (3 - values.ndim), -1)
+    """One frame of values x y z t."""
     frames = values.shape[-1]
     remarks = frame_remarks(path, 4, frame, frames)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) == 0:

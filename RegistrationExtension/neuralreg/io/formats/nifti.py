@@ -261,7 +261,7 @@ def read_nifti(
         remarks = not_finite_remarks(path, values) + _header_remarks(path, header)
         if frame is not None:
             remarks += frame_remarks(path, header.dim[0], frame + k, count)
-        volumes.append(Volume(to_image(values, grid), tuple(remarks), count))
+        volumes.append(Volume(to_image(values, grid), tuple(remarks), count, time=header.time))
     return volumes
 
 
