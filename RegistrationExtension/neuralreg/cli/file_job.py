@@ -19,9 +19,9 @@ from neuralreg.cli.terminal import columns
 from neuralreg.errors import InvalidOption, RegistrationError
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.image import Image
-from neuralreg.geometry.warp import warp, warp_labels
 from neuralreg.io.files import draft_folder
 from neuralreg.io.image_files import read_image, read_labels, write_image
+from neuralreg.io.resample import warp, warp_labels
 from neuralreg.io.transform_files import write_transform
 from neuralreg.measures.overlap import dice
 from neuralreg.progress import Progress, stage
@@ -225,8 +225,7 @@ class _Derived:
     def fill(self, result: RegistrationResult, images: Images) -> tuple[Overlaps, Overlaps]:
         """Write the files, and measure the Dice per label, before and after."""
         grid, labels = images.fixed.grid, images.moving_seg
-        moving = images.moving.fill_not_finite()
-        self._write(WARPED, lambda: warp(moving, result.field, grid, outside=moving.lowest()))
+        self._write(WARPED, lambda: warp(images.moving, result.field, grid))
         for name, image in result.maps.items():
             self._write(f"{name}.nii.gz", partial(replace, image))
         if labels is None:

@@ -77,7 +77,7 @@ def import_(
     path: Annotated[
         Path,
         typer.Argument(
-            help="Weights that a card names, in any file or folder; or a card of your own."
+            help="Weights that cards name, in a file or folder of any name; or a card of your own."
         ),
     ],
     as_json: AsJson = False,
@@ -87,13 +87,18 @@ def import_(
     from neuralreg.io.files import require_existing
     from neuralreg.zoo.registry import list_models
     from neuralreg.zoo.user_models import import_card
-    from neuralreg.zoo.weights import import_file, path_of
+    from neuralreg.zoo.weights import import_weights, path_of
 
     own = require_existing(path).suffix == ".json"
-    card = import_card(path) if own else import_file(path, list_models())
-    file = path_of(card)
-    facts = {"model": card.name, "file": file and str(file)}
-    print_result(facts, as_json, lambda: f"{card.name} is ready")
+    ready, others = ([import_card(path)], []) if own else import_weights(path, list_models())
+    files = {card.name: path_of(card) for card in ready}
+    facts = {
+        "models": {name: file and str(file) for name, file in files.items()},
+        "other_files": [str(file) for file in others],
+    }
+    lines = [f"{name} is ready" for name in files]
+    lines += [f"{file}: no model card names this file" for file in others]
+    print_result(facts, as_json, lambda: "\n".join(lines))
 
 
 @models.command()

@@ -12,7 +12,6 @@ import typer
 from neuralreg.cli.common_options import AsJson, OutputFile, Overwrite
 
 if TYPE_CHECKING:
-    from neuralreg.geometry.image import Image
     from neuralreg.geometry.warp import Interpolation
 
 
@@ -57,8 +56,8 @@ def warp(
     from neuralreg.cli.outputs import require_free
     from neuralreg.cli.terminal import print_result, warn
     from neuralreg.cli.transform_chain import read_chain
-    from neuralreg.geometry.warp import warp as warp_image
     from neuralreg.io.image_files import read_grid, read_series, write_series
+    from neuralreg.io.resample import warp as warp_image
 
     require_free(output, overwrite, [image, *transform, reference])
     notes: list[str] = []
@@ -67,13 +66,10 @@ def warp(
     field = read_chain(transform, grid)
     mode: Interpolation = "nearest" if labels else interpolation.value
 
-    def warp_frame(frame: Image) -> Image:
-        frame = frame.fill_not_finite()
-        outside = 0.0 if labels else frame.lowest()
-        outside = outside if background is None else background
-        return warp_image(frame, field, grid, interpolation=mode, outside=outside)
-
-    frames = tuple(map(warp_frame, moving.frames))
+    frames = tuple(
+        warp_image(frame, field, grid, interpolation=mode, outside=background)
+        for frame in moving.frames
+    )
     write_series(replace(moving, frames=frames), output)
     warn(notes)
     print_result(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -53,10 +54,14 @@ class Image:
         return self.data != 0 if self.data.dtype in _UNSIGNED else self.data > 0
 
     def lowest(self) -> float:
-        """The lowest finite value: air, background; 0 without any."""
-        values = self.data.double()
-        values = values[values.isfinite()]
-        return float(values.min()) if len(values) else 0.0
+        """The lowest finite value, an integer exactly: air, background; 0 without any."""
+        if not self.data.is_floating_point():
+            return int(self.data.cpu().numpy().min())
+        low = float(self.data.min())
+        if not math.isfinite(low):
+            values = self.data[self.data.isfinite()]
+            low = float(values.min()) if len(values) else 0.0
+        return low
 
     def fill_not_finite(self) -> Image:
         """NaN and -inf at the lowest finite value, +inf at the highest one."""

@@ -40,7 +40,7 @@ def warp(
     grid: Grid | None = None,
     *,
     interpolation: Interpolation = "linear",
-    outside: float = 0.0,
+    outside: float | None = None,
 ) -> Image:
     """The moving image as it looks on `grid` after `field` (fixed to moving), resampled once.
 
@@ -55,8 +55,9 @@ def warp(
             and never as a whole.
         grid: of the fixed image; the grid of the field unless given.
         interpolation: "linear", "bspline" (cubic, exact at the samples), "nearest".
-        outside: the value for points that lie in no voxel of the image; within the outer half voxel
-            the last sample is repeated, as ITK does.
+        outside: the value for points that lie in no voxel of the image; unless given, its lowest
+            finite one (air in a CT), and 0 by "nearest". Within the outer half voxel the last
+            sample is repeated, as ITK does.
 
     Returns:
         An image of the same number type: integers are rounded and, where a spline overshoots,
@@ -69,6 +70,8 @@ def warp(
     """
     grid = grid or field.grid
     _check(image, field, grid)
+    if outside is None:
+        outside = 0.0 if interpolation == "nearest" else image.lowest()
     _check_outside(outside, image.data.dtype)
     with torch.no_grad():
         read = _reader(image, interpolation)

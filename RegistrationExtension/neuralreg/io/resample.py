@@ -15,7 +15,7 @@ def warp(
     grid: Grid | ImageLike | None = None,
     *,
     interpolation: Interpolation = "linear",
-    outside: float = 0.0,
+    outside: float | None = None,
 ) -> Image:
     """The moving image as it looks on `grid` after `field`, resampled once.
 
@@ -25,12 +25,13 @@ def warp(
             transform, or a file. It may be much coarser than `grid`.
         grid: of the fixed image, or the fixed image; the field's own grid unless given.
         interpolation: "linear", "bspline" (cubic, exact at the samples) or "nearest".
-        outside: the value for points in no voxel of the image; within the outer half voxel the
-            last sample is repeated, as ITK does.
+        outside: the value for points in no voxel of the image; unless given, its lowest finite
+            one (air in a CT), and 0 by "nearest". Within the outer half voxel the last sample is
+            repeated, as ITK does.
 
     Returns:
         An image of the same number type: integers are rounded and, where a spline overshoots,
-        clamped. Nothing here is differentiable.
+        clamped. NaN counts as the image's lowest value. Nothing here is differentiable.
 
     Raises:
         InvalidImage: when dimensions disagree, or an argument is no image.
@@ -39,7 +40,7 @@ def warp(
             the image does not have.
     """
     target = _grid_of(grid)
-    moving = as_image(image, "moving image")
+    moving = as_image(image, "moving image").fill_not_finite()
     return on_grids.warp(
         moving, as_field(field, target), target, interpolation=interpolation, outside=outside
     )

@@ -190,11 +190,11 @@ def run_verification(arguments: Mapping[str, Any], progress: Progress) -> object
 def run_import(arguments: Mapping[str, Any], progress: Progress) -> object:
     """A model's weights, copied from a file or folder that the user has."""
     from neuralreg.zoo.registry import model_card
-    from neuralreg.zoo.weights import import_file
+    from neuralreg.zoo.weights import import_weights
 
     progress(0.0, "reading the file")
-    card = import_file(Path(arguments["path"]), [model_card(arguments["model"])])
-    return {"model": card.name}
+    import_weights(Path(arguments["path"]), [model_card(arguments["model"])])
+    return {"model": arguments["model"]}
 
 
 def run_own_model(arguments: Mapping[str, Any], progress: Progress) -> object:

@@ -73,9 +73,7 @@ def _warp(voxels: Voxels, field: DisplacementField, grid: Grid) -> Image:
         bend = field_of(voxels.bend)
         field = compose(_as_fine(field, bend.grid), bend)
     image = image_in_own_space(voxels)
-    if voxels.labels:
-        return warp(image, field, grid, interpolation="nearest")
-    return warp(image, field, grid, outside=float(image.data.min()))
+    return warp(image, field, grid, interpolation="nearest" if voxels.labels else "linear")
 
 
 def _as_fine(field: DisplacementField, bend: Grid) -> DisplacementField:

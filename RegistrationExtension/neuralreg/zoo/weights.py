@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -132,35 +131,40 @@ def fetch_file(
     return path
 
 
-def import_file(path: Path, cards: list[ModelCard], cache: Path | None = None) -> ModelCard:
-    """The model whose weights are in a file of any name, after copying it to the cache.
+def import_weights(
+    path: Path, cards: list[ModelCard], cache: Path | None = None
+) -> tuple[list[ModelCard], list[Path]]:
+    """Copy every file that a card names, whatever it is called, to the cache.
 
     Args:
-        path: a file, or a folder of which the first matching file is taken.
+        path: a file, or a folder that is searched with all folders in it.
         cards: of the models that are considered.
         cache: folder of downloaded weights, if not the usual one.
 
+    Returns:
+        The models that have their weights now, and the files that none of the cards names.
+
     Raises:
-        WeightsUnavailable: no card names this file.
+        WeightsUnavailable: no card names any of the files.
+        UnwritableOutput: they cannot be copied.
     """
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    for file in files:
-        for card in cards:
-            if card.weights and _fits(card.weights, file):
-                folder = ensure_folder(cache or cache_folder())
-                draft = folder / f"{card.weights.file}.{os.getpid()}.draft"
-                try:
-                    shutil.copyfile(file, draft)
-                    draft.replace(folder / card.weights.file)
-                finally:
-                    draft.unlink(missing_ok=True)
-                return card
-    raise WeightsUnavailable(
-        "no model card names this file",
-        where=str(path),
-        got=f"sha256 {sha256_of(path)}" if path.is_file() else f"{len(files)} files",
-        remedy="Check that the download was complete; your own network needs a card next to it.",
-    )
+    owners = {file: [card for card in cards if _fits(card.weights, file)] for file in files}
+    ready = [card for card in cards if any(card in owner for owner in owners.values())]
+    if not ready:
+        raise WeightsUnavailable(
+            f"no model card names {'this file' if path.is_file() else 'these files'}",
+            where=str(path),
+            got=f"sha256 {sha256_of(path)}" if path.is_file() else f"{len(files)} files",
+            remedy="Check that the download was complete; your own network needs a card next to it "
+            "(`neuralreg models import CARD.json`).",
+        )
+    folder = ensure_folder(cache or cache_folder())
+    for file, owner in owners.items():
+        for name in {card.weights.file for card in owner if card.weights}:
+            with write_whole(folder / name) as draft:
+                shutil.copyfile(file, draft)
+    return ready, [file for file, owner in owners.items() if not owner]
 
 
 def remove(card: ModelCard, cache: Path | None = None) -> bool:
@@ -210,8 +214,8 @@ def git_blob_hash(path: Path) -> str:
         return hashlib.file_digest(file, lambda: total).hexdigest()
 
 
-def _fits(weights: Weights, file: Path) -> bool:
-    if weights.bytes is not None and file.stat().st_size != weights.bytes:
+def _fits(weights: Weights | None, file: Path) -> bool:
+    if weights is None or weights.bytes not in (None, file.stat().st_size):
         return False
     if weights.sha256:
         return sha256_of(file) == weights.sha256

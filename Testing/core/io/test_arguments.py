@@ -125,6 +125,22 @@ def test_warp_takes_files_and_images_of_itk(tmp_path, an_image):
     assert torch.equal(warped.data, neuralreg.warp_labels(labels, field).data)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int16, torch.uint16, torch.uint8])
+def test_what_the_moving_image_does_not_show_is_its_lowest_value(dtype):
+    low = 0 if dtype in (torch.uint8, torch.uint16) else -1000
+    values = torch.full((1, *SMALL.shape), 40.0)
+    values[..., :2] = low
+    if dtype == torch.float32:
+        values[..., -2:] = torch.nan
+    far = LinearTransform.from_parts(np.eye(3), np.array([1e4, 0.0, 0.0]))
+    image = Image(values.to(dtype), SMALL)
+    assert (neuralreg.warp(image, far, SMALL).data == low).all()
+    assert (neuralreg.warp(image, far, SMALL, outside=7).data == 7).all()
+    assert (neuralreg.warp(image, far, SMALL, interpolation="nearest").data == 0).all()
+    still = neuralreg.warp(image, LinearTransform.identity(3), SMALL).data
+    assert still.double().round().unique().tolist() == [low, 40]
+
+
 def test_a_transform_without_a_grid_asks_for_one(an_image):
     linear = LinearTransform.identity(3)
     for transform in (linear, linear_to_itk(linear)):

@@ -186,16 +186,21 @@ def test_without_a_published_hash_the_first_download_is_what_later_ones_must_be(
     assert "probe.pth" not in left_in(tmp_path)
 
 
-def test_a_file_is_imported_by_what_it_holds_not_by_its_name(tmp_path):
-    named = card(sha256=hashlib.sha256(CONTENT).hexdigest())
-    (tmp_path / "from a friend").mkdir()
-    (tmp_path / "from a friend" / "Step_2.final").write_bytes(CONTENT)
-    (tmp_path / "from a friend" / "another").write_bytes(b"x")
-    found = weights.import_file(tmp_path / "from a friend", [named], tmp_path / "cache")
-    assert found == named
-    assert weights.verify(named, cache=tmp_path / "cache") == "checked"
+def test_files_are_imported_by_what_they_hold_not_by_their_names(tmp_path):
+    first = card(sha256=hashlib.sha256(CONTENT).hexdigest())
+    second = card(file="second.pth", sha256=hashlib.sha256(b"second").hexdigest())
+    absent = card(file="absent.pth", sha256="0" * 64)
+    friend, cache = tmp_path / "from a friend", tmp_path / "cache"
+    (friend / "deeper").mkdir(parents=True)
+    (friend / "Step_2.final").write_bytes(CONTENT)
+    (friend / "deeper" / "download (1)").write_bytes(b"second")
+    (friend / "another").write_bytes(b"x")
+    cards = [absent, first, second]
+    assert weights.import_weights(friend, cards, cache) == ([first, second], [friend / "another"])
+    assert [weights.verify(each, cache=cache) for each in cards] == ["absent", "checked", "checked"]
+    assert left_in(cache) == [first.weights.file, "second.pth"]
     with pytest.raises(WeightsUnavailable, match="no model card names this file"):
-        weights.import_file(tmp_path / "from a friend" / "another", [named], tmp_path / "cache")
+        weights.import_weights(friend / "another", cards, cache)
 
 
 def test_weights_that_are_missing_say_how_to_get_them(tmp_path, monkeypatch):

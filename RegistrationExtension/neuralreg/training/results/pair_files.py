@@ -176,7 +176,7 @@ def as_label_images(labels: Image, values: tuple[int, ...]) -> LabelImages:
 def warp_label_images(labels: LabelImages, field: DisplacementField, grid: Grid) -> LabelImages:
     """Label maps by their nearest voxel, soft labels linearly."""
     return {
-        value: warp(image, field, grid) if value else warp_labels(image, field, grid)
+        value: warp(image, field, grid, outside=0) if value else warp_labels(image, field, grid)
         for value, image in labels.items()
     }
 

@@ -219,8 +219,8 @@ def _apply_field(
     return PairFiles(
         fixed=images[0],
         moving=images[1],
-        warped=warp(images[1], field, grid, outside=images[1].lowest()),
-        before=warp(images[1], before, grid, outside=images[1].lowest()),
+        warped=warp(images[1], field, grid),
+        before=warp(images[1], before, grid),
         field=field,
         labels=labels,
     )
