@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from neuralreg.cli import file_job
-from neuralreg.cli.main import app
 from neuralreg.cli.outputs import require_free
 from neuralreg.errors import UnwritableOutput
-from typer.testing import CliRunner
+
+from Testing.support.command_line import neuralreg
 
 TRANSFORMS = ["fixed_to_moving.nii.gz", "moving_to_fixed.nii.gz"]
 
@@ -32,10 +32,6 @@ def pair(tmp_path) -> list[str]:
             sitk.GetImageFromArray((disk < 9).astype(np.uint8)), tmp_path / f"{name}_seg.nrrd"
         )
     return [str(tmp_path / f"{name}.nrrd") for name in ("fixed", "moving")]
-
-
-def neuralreg(*arguments: object):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def register(pair: list[str], out: Path, *more: object):

@@ -1,0 +1,195 @@
+"""`neuralreg register`: files, exit codes, Ctrl-C; SimpleITK reads what it writes."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from Testing.support.command_line import COMMAND, neuralreg, neuralreg_process
+from Testing.support.image_files import field_of
+
+RESULTS = [
+    "fixed_to_moving.nii.gz",
+    "moving_to_fixed.nii.gz",
+    "result.json",
+    "warped.nii.gz",
+    "warped_seg.nii.gz",
+]
+
+
+@pytest.fixture(scope="module")
+def registered(pair, tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    folder = tmp_path_factory.mktemp("results") / "made" / "for it"
+    done = neuralreg_process(
+        "register", pair / "fixed.nii.gz", pair / "moving.nii.gz", "-o", folder, "--json",
+        "--fixed-seg", pair / "fixed_seg.nii.gz", "--moving-seg", pair / "moving_seg.nii.gz",
+        "--device", "cpu",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return folder, done
+
+
+def test_help_is_quick_because_nothing_heavy_is_loaded():
+    heavy = "{'torch', 'SimpleITK', 'rich.progress', 'numpy'} & set(sys.modules)"
+    code = f"import sys, neuralreg.cli.main; print({heavy})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_help_names_the_commands_and_the_exit_codes():
+    done = neuralreg_process("--help")
+    assert done.returncode == 0
+    for word in ("register", "warp", "invert", "models", "info", "130"):
+        assert word in done.stdout
+
+
+def test_the_results_folder_holds_whole_files_only(registered):
+    folder, _ = registered
+    assert sorted(file.name for file in folder.iterdir()) == RESULTS
+
+
+def test_a_known_shift_is_found_and_the_field_file_holds_the_whole_chain(pair, registered):
+    folder, _ = registered
+    forward = field_of(folder / "fixed_to_moving.nii.gz")
+    fixed = sitk.ReadImage(str(pair / "fixed.nii.gz"))
+    inside = np.argwhere(sitk.GetArrayFromImage(fixed) > 0)[::97, ::-1]
+    points = [fixed.TransformContinuousIndexToPhysicalPoint(p) for p in inside.astype(float)]
+    errors = [
+        np.linalg.norm(np.subtract(forward.TransformPoint(p), p) - [4.0, 0.0, 0.0]) for p in points
+    ]
+    assert np.mean(errors) < 0.7  # mm, of voxels of 2 x 2 x 2.5 mm
+    there_and_back = [
+        field_of(folder / "moving_to_fixed.nii.gz").TransformPoint(forward.TransformPoint(p))
+        for p in points
+    ]
+    np.testing.assert_allclose(there_and_back, points, atol=0.3)
+
+
+def test_the_warped_image_is_what_itk_makes_of_the_field_file(pair, registered):
+    folder, _ = registered
+    fixed, moving = (sitk.ReadImage(str(pair / f"{n}.nii.gz")) for n in ("fixed", "moving"))
+    lowest = float(sitk.GetArrayFromImage(moving).min())  # shown where the moving image ends
+    field = field_of(folder / "fixed_to_moving.nii.gz")
+    theirs = sitk.Resample(moving, fixed, field, sitk.sitkLinear, lowest)
+    ours = sitk.ReadImage(str(folder / "warped.nii.gz"))
+    assert ours.GetPixelID() == moving.GetPixelID()
+    a, b = sitk.GetArrayFromImage(ours).astype(float), sitk.GetArrayFromImage(theirs)
+    assert np.abs(a - b).max() <= 1  # rounding
+
+
+def test_the_warped_label_map_fits_and_has_no_new_labels(pair, registered):
+    folder, _ = registered
+    warped = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "warped_seg.nii.gz")))
+    fixed = sitk.GetArrayFromImage(sitk.ReadImage(str(pair / "fixed_seg.nii.gz")))
+    assert set(np.unique(warped)) <= {0, 1, 2, 3, 4}
+    assert (warped == fixed)[fixed > 0].mean() > 0.9
+
+
+def test_json_is_one_object_and_equals_result_json(registered):
+    folder, done = registered
+    facts = json.loads(done.stdout)
+    assert facts == json.loads((folder / "result.json").read_text())
+    assert facts["model"] == "convex"
+    assert facts["files"] == RESULTS
+    told = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
+    assert [f"warning: {warning}" for warning in facts["warnings"]] == told
+    assert set(facts["inputs"]) == {"fixed", "moving", "fixed_seg", "moving_seg"}
+    assert facts["outcome"]["similarity_final"] > facts["outcome"]["similarity_initial"]
+
+
+def test_dice_per_label_is_that_of_the_files(pair, registered):
+    folder, done = registered
+    fixed, warped = (
+        sitk.ReadImage(str(path))
+        for path in (pair / "fixed_seg.nii.gz", folder / "warped_seg.nii.gz")
+    )
+    measure = sitk.LabelOverlapMeasuresImageFilter()
+    measure.Execute(warped, fixed)
+    labels = json.loads(done.stdout)["dice"]["labels"]
+    assert set(labels) == {"1", "2", "3", "4"}
+    for label, dice in labels.items():
+        assert dice["after"] == pytest.approx(measure.GetDiceCoefficient(int(label)), abs=1e-6)
+        assert dice["after"] > dice["before"]
+
+
+def test_input_hashes_are_those_of_the_files(pair, registered):
+    facts = json.loads(registered[1].stdout)
+    expected = hashlib.sha256((pair / "fixed.nii.gz").read_bytes()).hexdigest()
+    assert facts["inputs"]["fixed"]["sha256"] == expected
+
+
+def test_results_are_not_overwritten_unasked(pair, registered):
+    folder, _ = registered
+    before = (folder / "warped.nii.gz").stat().st_mtime_ns
+    done = neuralreg("register", pair / "fixed.nii.gz", pair / "moving.nii.gz", "-o", folder)
+    assert done.exit_code == 4
+    assert "--overwrite" in done.stderr
+    assert (folder / "warped.nii.gz").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "terminated"])
+def test_a_stopped_registration_leaves_no_half_file(pair, tmp_path, number):
+    out = tmp_path / "new" / "out"
+    command = [*COMMAND, "register", pair / "fixed.nii.gz", pair / "moving.nii.gz", "-o", out]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert "%" in process.stderr.readline()  # the work has begun
+        process.send_signal(number)
+        process.communicate(timeout=60)
+    assert process.returncode == (130 if number == signal.SIGINT else 143)
+    assert list(tmp_path.iterdir()) == []
+
+
+BAD = [
+    (["register", "{pair}/absent.nii.gz", "{pair}/moving.nii.gz"], 1, "cannot be opened"),
+    (["register", "{pair}/fixed.nii.gz"], 2, "Missing argument"),
+    (["register", "{both}", "--model", "no-such-model"], 3, "no-such-model"),
+    (["register", "{both}", "--device", "cuda:99"], 3, "cuda:99"),
+    (["register", "{both}", "--prealign", "magic"], 1, "magic"),
+    (["register", "{both}", "--preset", "teapot"], 1, "teapot"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code", "words"), BAD, ids=[row[2] for row in BAD])
+def test_what_cannot_be_done_ends_in_its_exit_code_and_one_line(
+    pair, tmp_path, arguments, code, words
+):
+    both = f"{pair}/fixed.nii.gz {pair}/moving.nii.gz"
+    filled = " ".join(arguments).format(pair=pair, both=both).split()
+    done = neuralreg(*filled, "-o", tmp_path / "out")
+    assert done.exit_code == code
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_told_before_the_work_begins(pair, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    out = tmp_path / "file" / "results"
+    done = neuralreg("register", pair / "fixed.nii.gz", pair / "moving.nii.gz", "-o", out)
+    assert done.exit_code == 4
+    assert "cannot be made" in done.stderr
+    assert "%" not in done.stderr
+
+
+@pytest.mark.skipif(
+    hasattr(os, "geteuid") and os.geteuid() == 0, reason="the superuser may write everywhere"
+)
+def test_a_folder_that_is_closed_is_told_before_the_work_begins(pair, tmp_path):
+    tmp_path.chmod(0o500)
+    done = neuralreg("register", pair / "fixed.nii.gz", pair / "moving.nii.gz", "-o", tmp_path)
+    tmp_path.chmod(0o700)
+    assert done.exit_code == 4
+
+
+def test_for_programs_an_error_is_json_too(tmp_path):
+    done = neuralreg_process("info", "--json", tmp_path / "absent.nii.gz")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["error"]["kind"] == "UnreadableFile"
