@@ -4,8 +4,9 @@
 2. `choose_model` takes a network or the training-free search (model_choice.py).
 3. `initial_alignment` finds what comes before the deformation.
 4. `predict_field` asks a network for the deformation, `predict` the search for a first guess.
-5. `refine_velocity_field` follows the images from there.
-6. `integrate_without_folds` makes the displacement field.
+5. `refine_velocity` follows the images from there, `integrate_without_folds` makes the
+   displacement field.
+6. `follow_at_full_resolution` goes on where both images show one modality.
 7. `compose_both_directions` puts the chain together and inverts it.
 8. `measure_outcome` measures how good it looks.
 
@@ -22,7 +23,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from neuralreg.geometry.field import DisplacementField, compose
 from neuralreg.geometry.grid import Grid, require_dimension
@@ -30,7 +30,8 @@ from neuralreg.geometry.image import Image
 from neuralreg.geometry.inverse import inverse_error, invert
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.measures.jacobian import folding_percent, jacobian_determinant
-from neuralreg.progress import Progress, Timer
+from neuralreg.progress import Progress, Timer, stage
+from neuralreg.registration.compositional_steps import follow_at_full_resolution
 from neuralreg.registration.image_checks import Inputs
 from neuralreg.registration.instance_optimization import (
     NetworkPair,
@@ -53,8 +54,8 @@ from neuralreg.registration.working_grid import (
     WorkingPair,
     add_margin,
     extend_to_cover,
+    field_with_margin,
     foreground,
-    margin,
     overlap_mask,
     resample_through,
     resample_to,
@@ -204,10 +205,7 @@ def _search(
         pair = inputs.working_pair(initial, network.card.input.most_samples)
         guess = predict(network, pair.fixed, pair.moving, pair.grid, options)
     with timer.stage("refinement", 0.45, 0.85) as part:
-        velocity, record = refine_velocity_field(inputs, pair, guess, refinement, part)
-    with torch.no_grad():
-        field, smoothed_share = integrate_without_folds(velocity, pair.grid)
-    return Deformation(field, smoothed_share, refined=record)
+        return refine_guess(inputs, pair, guess, initial, refinement, part)
 
 
 def predict(
@@ -284,38 +282,42 @@ def refine_field(
     """What is to come before a field for the images to agree better."""
     pair = inputs.working_pair(field, _REFINED_SAMPLES)
     identity = DisplacementField.identity(pair.grid, pair.fixed)
-    velocity, record = refine_velocity_field(inputs, pair, identity, refinement, progress)
-    with torch.no_grad():
-        correction, smoothed_share = integrate_without_folds(velocity, pair.grid)
-    return Deformation(correction, smoothed_share, refined=record)
+    return refine_guess(inputs, pair, identity, field, refinement, progress)
 
 
-def refine_velocity_field(
+def refine_guess(
     inputs: Inputs,
     pair: WorkingPair,
     guess: DisplacementField,
+    initial: InitialTransform,
     refinement: FieldRefinement,
     progress: Progress,
-) -> tuple[Velocity, RefinementRecord]:
-    """The velocity that refinement makes of a first guess on the pair's grid."""
+) -> Deformation:
+    """What refinement makes of a first guess on the pair's grid, to come before `initial`.
+
+    Within one modality the field then follows the images to their full resolution.
+    """
     velocity = Velocity(guess.to_voxels())
-    record = refine_velocity(pair, velocity, refinement, progress)
+    record = refine_velocity(pair, velocity, refinement, stage(progress, 0.0, 0.7))
     if record.kept == "linear":
         before, after = record.information[:2]
         inputs.notes.append(
             "the linear alignment was kept: bending the image explained no more of it "
             f"(mutual information {before:.3f} before, {after:.3f} after)"
         )
-    return velocity, record
+    with torch.no_grad():
+        field, smoothed_share = integrate_without_folds(velocity, pair.grid)
+        if record.kept == "lncc":
+            field, record = follow_at_full_resolution(
+                inputs, field, initial, refinement, record, stage(progress, 0.7, 1.0)
+            )
+    return Deformation(field, smoothed_share, refined=record)
 
 
 def integrate_without_folds(velocity: Velocity, grid: Grid) -> tuple[DisplacementField, float]:
     """The deformation in mm, without folds, with a margin, and the share that was smoothed."""
     voxels, smoothed_share = unfold_velocity(velocity)
-    pad = margin(grid)
-    both_ends = [n for axis in pad for n in (axis, axis)]  # x first, as pad wants it
-    padded = functional.pad(voxels[None], both_ends, mode="replicate")[0]
-    return DisplacementField.from_voxels(padded, grid.pad(pad)), smoothed_share
+    return field_with_margin(voxels, grid), smoothed_share
 
 
 def compose_both_directions(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import sqrt
 from typing import NamedTuple
 
 import torch
@@ -12,10 +13,10 @@ from torch.nn import functional
 
 from neuralreg.geometry.sampling import index_grid, sample
 from neuralreg.geometry.velocity import exponentiate_voxels
+from neuralreg.measures.correlation_cost import LocalCorrelation
 from neuralreg.measures.mind import mind_ssc
 from neuralreg.progress import Progress, stage
 from neuralreg.registration.adam import descend
-from neuralreg.registration.correlation_cost import LocalCorrelation
 from neuralreg.registration.linear_search import agreement
 from neuralreg.registration.options import FieldRefinement
 from neuralreg.registration.working_grid import WorkingPair, equalize, quantiles
@@ -211,19 +212,46 @@ class RefinementRecord:
     Attributes:
         used: similarities that were followed.
         kept: "linear" when no deformation explained the images better, else the last similarity
-            whose deformation did.
+            whose deformation did, or "full resolution".
         information: mutual information of the images in nats before, and after each similarity.
+        full_resolution: the same measured there before and after its steps; None without them.
+        start: "guess", or "linear" where the guess misled and the linear alignment led further.
     """
 
     used: tuple[str, ...]
     kept: str
     information: tuple[float, ...]
+    full_resolution: tuple[float, float] | None = None
+    start: str = "guess"
 
 
 def refine_velocity(
     pair: WorkingPair, velocity: Velocity, options: FieldRefinement, progress: Progress
 ) -> RefinementRecord:
-    """Moves the velocity until both images agree; changes it in place.
+    """Moves the velocity, a first guess, until both images agree; changes it in place.
+
+    A guess that makes the images agree less than the linear alignment alone may lead into a wrong
+    optimum: a search that does not find what the fixed image cuts off pulls the rest towards it.
+    Within one modality, where mutual information can say so, the linear alignment is then refined
+    as well, and the better end is kept.
+    """
+    judge = _Judge(pair)
+    linear = Velocity(velocity.points.new_zeros(len(velocity.points), *velocity.shape))
+    misled = judge(velocity) < judge(linear)
+    record = _follow(judge, velocity, options, stage(progress, 0.0, 0.5 if misled else 1.0))
+    if not misled or record.kept != "lncc":
+        return record
+    again = _follow(judge, linear, options, stage(progress, 0.5, 1.0))
+    if again.kept != "lncc" or again.information[-1] <= record.information[-1]:
+        return record
+    velocity.points = linear.points
+    return replace(again, start="linear")
+
+
+def _follow(
+    judge: _Judge, velocity: Velocity, options: FieldRefinement, progress: Progress
+) -> RefinementRecord:
+    """Moves the velocity from where it is.
 
     With the similarity "auto" each stage must show that it is worth its deformation to a judge
     that it does not optimize: mutual information must rise, and after LNCC the images must look
@@ -232,7 +260,7 @@ def refine_velocity(
     by more than 1.5 voxels does MIND need no such proof: so far apart, and of two modalities,
     mutual information means little.
     """
-    judge = _Judge(pair)
+    pair = judge.pair
     identity = Velocity(velocity.points.new_zeros(len(velocity.points), *velocity.shape))
     auto = options.similarity == "auto"
     names = ("mind", "lncc") if auto else (options.similarity,)
@@ -246,7 +274,7 @@ def refine_velocity(
         else:
             _follow_lncc(pair, velocity, options, part)
         information.append(judge(velocity))
-        worth = information[-1] - best > max(_LEAST_GAIN * best, _LEAST_ERRORS * judge.error)
+        worth = worthwhile(best, information[-1], pair.valid)
         worth = worth or far if name == "mind" else worth and judge.alike(velocity)
         if worth or not auto:
             outcome, best, points = name, information[-1], velocity.points
@@ -262,17 +290,24 @@ def _follow_lncc(
         improve(velocity, cost, _LNCC, options, stage(progress, *part))
 
 
-class _Judge:
-    """Looks at the pair through a velocity with eyes that no cost has.
+def worthwhile(before: float, after: float, valid: Tensor) -> bool:
+    """Whether mutual information rose by more than any flexible field finds in noise.
 
-    error: about the standard error of its answer in nats, by the number of samples.
+    Args:
+        before, after: in nats.
+        valid: (z, y, x), 1 at the samples that it was measured at.
     """
+    error = 1 / sqrt(max(float(valid.sum()), 1.0))
+    return after - before > max(_LEAST_GAIN * before, _LEAST_ERRORS * error)
+
+
+class _Judge:
+    """Looks at the pair through a velocity with eyes that no cost has."""
 
     def __init__(self, pair: WorkingPair) -> None:
         self.pair = pair
         self.fixed, self.moving = (equalize(v, pair.body) for v in (pair.fixed, pair.moving))
         self.index = index_grid(tuple(pair.valid.shape), like=pair.fixed)
-        self.error = 1 / max(float(pair.valid.sum()), 1.0) ** 0.5
 
     def _warp(self, velocity: Velocity) -> Tensor:
         displacement = enlarge(velocity.displacement(), velocity.shape)

@@ -8,6 +8,7 @@ from math import ceil
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid
@@ -166,3 +167,11 @@ def margin(grid: Grid) -> list[int]:
 def add_margin(grid: Grid) -> Grid:
     """The grid and some samples around it."""
     return grid.pad(margin(grid))
+
+
+def field_with_margin(voxels: Tensor, grid: Grid) -> DisplacementField:
+    """A displacement in voxels x y z (d, z, y, x) as one in mm that is continued over a margin."""
+    pad = margin(grid)
+    both_ends = [n for axis in pad for n in (axis, axis)]  # x first, as pad wants it
+    padded = functional.pad(voxels[None], both_ends, mode="replicate")[0]
+    return DisplacementField.from_voxels(padded, grid.pad(pad))

@@ -5,11 +5,11 @@ import pytest
 import torch
 from neuralreg.errors import IncompatibleModel
 from neuralreg.geometry.sampling import index_grid, sample
+from neuralreg.measures.correlation_cost import LocalCorrelation, box_sum
 from neuralreg.measures.mind import box_mean, mind_ssc, stride_of
 from neuralreg.networks.convex import ConvexSearch, couple
 from neuralreg.progress import silent
 from neuralreg.registration.adam import descend
-from neuralreg.registration.correlation_cost import LocalCorrelation, box_sum
 from neuralreg.registration.options import PRESETS, FieldRefinement
 from neuralreg.registration.refine import Velocity, gain_scatter, refine_velocity
 from neuralreg.registration.unfold import least_determinant, unfold_velocity
@@ -155,6 +155,18 @@ def test_refinement_improves_a_field_and_never_folds_it():
     )
     left = (warped - pair.fixed).abs().mean() / (pair.moving - pair.fixed).abs().mean()
     assert left < 0.4
+
+
+def test_a_guess_that_misleads_is_left_for_the_linear_alignment():
+    pair = a_pair(SQUARE, lambda p: p + 2.5 * np.sin(p[..., ::-1] / 9))
+    right = Velocity(torch.zeros(2, *SQUARE.shape))
+    expected = refine_velocity(pair, right, FieldRefinement(), silent)
+    x = torch.arange(SQUARE.shape[1]).expand(SQUARE.shape)
+    wrong = Velocity(12 * torch.stack((torch.sin(x / 5), torch.cos(x / 4))))
+    done = refine_velocity(pair, wrong, FieldRefinement(), silent)
+    assert (expected.start, done.start) == ("guess", "linear")
+    assert done.information == expected.information
+    assert torch.equal(wrong.points, right.points)
 
 
 def test_identical_images_keep_the_linear_alignment():

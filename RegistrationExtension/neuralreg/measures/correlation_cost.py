@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -55,25 +55,47 @@ class LocalCorrelation:
         cost: Tensor = _Cost.apply(warped, self)  # type: ignore[no-untyped-call]
         return cost
 
+    def with_gradient(self, warped: Tensor) -> tuple[float, Tensor]:
+        """The cost of a warped image (z, y, x), and its gradient with respect to that image."""
+        parts = self.parts(warped)
+        return -float((parts.common * parts.ratio).sum()), self.gradient(warped, parts)
+
+    def parts(self, warped: Tensor) -> _Parts:
+        """What the cost and its gradient are made of, per window."""
+        common, variance, mean = self.correlation(warped)
+        scale = self.share / (self.variance * variance)
+        return _Parts(common, variance, mean, common.abs() * scale)
+
+    def gradient(self, warped: Tensor, parts: _Parts) -> Tensor:
+        """The derivative of the cost with respect to each voxel of the warped image."""
+        common, variance, mean, ratio = parts
+        to_common = 2 * ratio * self.weight
+        to_variance = -(common * ratio / variance) * self.weight
+        to_mean = -to_common * self.mean - 2 * to_variance * mean
+        gradient = box_sum(to_common, self.radius) * self.fixed
+        gradient += 2 * box_sum(to_variance, self.radius) * warped
+        gradient += box_sum(to_mean, self.radius)
+        return -gradient * self.valid
+
+
+class _Parts(NamedTuple):
+    """Per window: covariance, variance and mean of the warped image, covariance by variances."""
+
+    common: Tensor
+    variance: Tensor
+    mean: Tensor
+    ratio: Tensor
+
 
 class _Cost(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, warped: Tensor, windows: LocalCorrelation) -> Tensor:
-        common, variance, mean = windows.correlation(warped)
-        scale = windows.share / (windows.variance * variance)
-        ratio = common.abs() * scale
+        parts = windows.parts(warped)
         ctx.windows = windows
-        ctx.save_for_backward(warped, common, variance, mean, ratio)
-        return -(common * ratio).sum()
+        ctx.save_for_backward(warped, *parts)
+        return -(parts.common * parts.ratio).sum()
 
     @staticmethod
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None]:
-        warped, common, variance, mean, ratio = ctx.saved_tensors
-        windows: LocalCorrelation = ctx.windows
-        to_common = 2 * ratio * windows.weight
-        to_variance = -(common * ratio / variance) * windows.weight
-        to_mean = -to_common * windows.mean - 2 * to_variance * mean
-        gradient = box_sum(to_common, windows.radius) * windows.fixed
-        gradient += 2 * box_sum(to_variance, windows.radius) * warped
-        gradient += box_sum(to_mean, windows.radius)
-        return -outer[0] * gradient * windows.valid, None
+        warped, *parts = ctx.saved_tensors
+        return outer[0] * ctx.windows.gradient(warped, _Parts(*parts)), None
