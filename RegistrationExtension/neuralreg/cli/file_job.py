@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from neuralreg import __version__
 from neuralreg.cli.outputs import require_free
 from neuralreg.cli.terminal import columns
-from neuralreg.errors import InvalidOption, RegistrationError
+from neuralreg.errors import InvalidOption, RegistrationError, UnwritableOutput
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.image import Image
 from neuralreg.io.files import draft_folder
@@ -191,10 +191,22 @@ def run(job: Job, folder: Path, progress: Progress, *, overwrite: bool = False) 
     written = sorted([*made.written, SUMMARY])
     now = datetime.now(UTC).isoformat(timespec="seconds")
     summary = Summary(job, result, notes, made.failures, *overlaps, timings, folder, written, now)
-    with draft_folder(folder, last=SUMMARY, overwrite=overwrite) as draft:
-        (draft / SUMMARY).write_text(json.dumps(summary.facts(), indent=2, allow_nan=False) + "\n")
+    _write_record(summary, folder, overwrite)
     progress(1.0, "done")
     return summary
+
+
+def _write_record(summary: Summary, folder: Path, overwrite: bool) -> None:
+    text = json.dumps(summary.facts(), indent=2, allow_nan=False) + "\n"
+    try:
+        with draft_folder(folder, last=SUMMARY, overwrite=overwrite) as draft:
+            (draft / SUMMARY).write_text(text)
+    except UnwritableOutput as error:
+        raise UnwritableOutput(
+            f"the record {folder / SUMMARY} could not be written; the transforms were",
+            got=error.got or error.what,
+            remedy=error.remedy,
+        ) from error
 
 
 def _write_transforms(result: RegistrationResult, folder: Path, overwrite: bool) -> None:

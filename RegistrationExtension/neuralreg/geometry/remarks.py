@@ -23,6 +23,8 @@ class RemarkKind(StrEnum):
     RESCALED_BY_SLICE = "rescaled by slice"
     UNITS = "units"
     SHIFTED_SLICES = "shifted slices"
+    LENGTH_UNIT = "length unit"
+    HEADER_REPAIRED = "header repaired"
 
 
 _WORDS = {
@@ -41,6 +43,10 @@ _WORDS = {
     RemarkKind.PALETTE: "the values are indices of a palette of colors",
     RemarkKind.RESCALED_BY_SLICE: "each slice was scaled by its own slope, {low:g} to {high:g}",
     RemarkKind.UNITS: "the values are in {units}",
+    RemarkKind.LENGTH_UNIT: "the header gives lengths in {unit}; they were converted to mm, which "
+    "some programs do not do",
+    RemarkKind.HEADER_REPAIRED: "the header holds {what}: placed by the {by}; other programs may "
+    "place the image elsewhere",
     RemarkKind.SHIFTED_SLICES: "slices are up to {mm:.2g} mm off an even spacing",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -13,6 +14,8 @@ from pathlib import Path
 
 from neuralreg.errors import UnreadableFile, UnwritableOutput
 
+_DAMAGE = "it is damaged"
+MAKE_ROOM = "Make room on that disk, or choose another one."
 _VALUES = {  # endings of the file of values, by that of the header
     ".mhd": (".raw", ".zraw"),
     ".nhdr": (".raw", ".raw.gz"),
@@ -65,10 +68,11 @@ def draft_folder(folder: Path, *, last: str, overwrite: bool = True) -> Iterator
                 else:
                     _move_to_free(file, folder / file.name)
     except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         raise UnwritableOutput(
             f"{folder} cannot be written to",
             got=error.strerror or str(error),
-            remedy="Choose a folder that exists and that you may write to.",
+            remedy=MAKE_ROOM if full else "Choose a folder that exists and that you may write to.",
         ) from error
 
 
@@ -182,13 +186,28 @@ def quiet_itk() -> Iterator[None]:
         _quiet.leave()
 
 
+def writing_error(path: Path, error: Exception) -> UnwritableOutput:
+    """The error for a file that ITK could not write, or only a part of.
+
+    Args:
+        path: where it should be.
+        error: of ITK, or of reading what was written.
+    """
+    reason = itk_reason(error) if isinstance(error, RuntimeError) else _DAMAGE
+    return UnwritableOutput(
+        f"{path} cannot be written",
+        got="only a part of it could be stored" if reason == _DAMAGE else reason,
+        remedy=MAKE_ROOM,
+    )
+
+
 def itk_reason(error: RuntimeError) -> str:
     """The last line of an ITK exception, which says what is wrong, without the object's address."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     reason = lines[-1].removeprefix("sitk::ERROR: ").removeprefix("ITK ERROR: ") if lines else ""
     reason = re.sub(r"^\w+\(0x[0-9a-f]+\): ", "", reason).rstrip(".")
     # Of the last failed call of the operating system, whatever that was.
-    return "it is damaged" if reason.startswith("Reason: ") else reason
+    return _DAMAGE if reason.startswith("Reason: ") else reason
 
 
 def sha256_of(path: Path) -> str:

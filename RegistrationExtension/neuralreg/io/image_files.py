@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import SimpleITK as sitk
 import torch
 
-from neuralreg.errors import InvalidImage
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
 from neuralreg.io.itk import image_from_itk, image_to_itk
-from neuralreg.io.itk_images import open_frames, open_grid, open_volume, write_itk_image
+from neuralreg.io.itk_images import (
+    name_in_errors,
+    open_frames,
+    open_grid,
+    open_volume,
+    write_itk_image,
+)
 from neuralreg.io.volume import Volume, to_label_map
 
 
@@ -76,8 +79,7 @@ def read_grid(path: str | Path, *, notes: list[str] | None = None) -> Grid:
         UnreadableFile: when the file is missing, damaged or of an unknown kind.
         InvalidImage: when the axes are not at right angles.
     """
-    with _naming(Path(path)):
-        grid, remarks = open_grid(Path(path))
+    grid, remarks = open_grid(Path(path))
     if notes is not None:
         notes.extend(map(str, remarks))
     return grid
@@ -135,7 +137,7 @@ def image_of_volume(path: Path, volume: Volume, notes: list[str] | None = None) 
     """
     if notes is not None:
         notes.extend(map(str, volume.remarks))
-    with _naming(path):
+    with name_in_errors(path):
         return replace(image_from_itk(volume.image), remarks=volume.remarks)
 
 
@@ -145,17 +147,6 @@ def _to_labels(path: Path, volume: Volume, notes: list[str] | None) -> Image:
     if labels is not volume.image and notes is not None:
         notes.append(f"{path}: labels stored as floating point were read as integers")
     return image
-
-
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Errors about an image, with the file that it is in."""
-    try:
-        yield
-    except InvalidImage as error:
-        raise InvalidImage(
-            error.what, where=str(path), got=error.got, wanted=error.wanted, remedy=error.remedy
-        ) from error
 
 
 def write_image(image: Image, path: str | Path) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,15 @@ from neuralreg.errors import (
 )
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.remarks import Remark, RemarkKind
-from neuralreg.io.files import itk_reason, quiet_itk, require_existing, suffix_of, write_whole
-from neuralreg.io.formats import neuroimaging, nifti
+from neuralreg.io.files import (
+    itk_reason,
+    quiet_itk,
+    require_existing,
+    suffix_of,
+    write_whole,
+    writing_error,
+)
+from neuralreg.io.formats import neuroimaging, nifti, nifti_header
 from neuralreg.io.formats.dicom import is_dicom, read_dicom
 from neuralreg.io.formats.raw_sizes import require_whole
 from neuralreg.io.volume import Volume, frame_remarks, grid_of_affine, not_finite_remarks
@@ -33,6 +41,8 @@ _ABOUT_PLACEMENT = (
     RemarkKind.SHIFTED_SLICES,
     RemarkKind.SINGLE_SLICE,
     RemarkKind.SPACING_CONTRADICTS,
+    RemarkKind.LENGTH_UNIT,
+    RemarkKind.HEADER_REPAIRED,
 )
 _SUBMATRIX = sitk.ExtractImageFilter.DIRECTIONCOLLAPSETOSUBMATRIX
 WRITABLE = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
@@ -46,9 +56,22 @@ def write_itk_image(image: sitk.Image, path: Path) -> None:
         )
     with write_whole(path) as draft:
         try:
-            sitk.WriteImage(image, str(draft), useCompression=suffix_of(path) != ".nii")
+            with quiet_itk():
+                sitk.WriteImage(image, str(draft), useCompression=suffix_of(path) != ".nii")
         except RuntimeError as error:
-            raise UnwritableOutput(f"{path} cannot be written", got=itk_reason(error)) from error
+            raise writing_error(path, error) from error
+        _require_stored(draft, path)
+
+
+def _require_stored(draft: Path, path: Path) -> None:
+    """Check that a draft is as long as its header says: ITK does not tell of every full disk."""
+    try:
+        header = nifti_header.read_header(draft) if _is_nifti(draft) else None
+        if header is not None:
+            nifti.require_whole(header)
+        require_whole(draft)
+    except UnreadableFile as error:
+        raise writing_error(path, error) from error
 
 
 def read_itk_image(path: Path) -> sitk.Image:
@@ -59,7 +82,7 @@ def read_itk_image(path: Path) -> sitk.Image:
         InvalidImage: a NIfTI file holds NaN or infinite values, which ITK would turn into 0.
     """
     if _is_nifti(require_existing(path)):
-        header = nifti.read_header(path)
+        header = nifti_header.read_header(path)
         bad = nifti.count_stored_not_finite(header) if header else 0
         if bad:
             raise InvalidImage("values are finite", where=str(path), got=f"{bad} NaN or infinite")
@@ -91,12 +114,14 @@ def open_volume(path: Path, frame: int = 0) -> Volume:
         UnreadableFile: it is missing, damaged, or of an unknown kind.
         InvalidImage: it holds colors or vectors, or its axes are not at right angles.
     """
-    return _read_frames(path, frame)[0]
+    with name_in_errors(path):
+        return _read_frames(path, frame)[0]
 
 
 def open_frames(path: Path) -> tuple[list[Volume], float, float]:
     """Every frame of what `open_volume` takes, the time of the first and that between frames."""
-    volumes = [_without_choice(volume) for volume in _read_frames(path, None)]
+    with name_in_errors(path):
+        volumes = [_without_choice(volume) for volume in _read_frames(path, None)]
     return volumes, *volumes[0].time
 
 
@@ -107,7 +132,7 @@ def _read_frames(path: Path, frame: int | None) -> list[Volume]:
     if path.name.lower().endswith(neuroimaging.SUFFIXES):
         return neuroimaging.read_neuroimaging(path, frame)
     if _is_nifti(path):
-        if (header := nifti.read_header(path)) is not None:
+        if (header := nifti_header.read_header(path)) is not None:
             return nifti.read_nifti(path, header, lambda: _nifti_grid(path, header), frame)
     elif is_dicom(path):
         return _read_dicom_frames(path, frame)
@@ -160,10 +185,11 @@ def open_grid(path: Path) -> tuple[Grid, list[Remark]]:
         InvalidImage: its axes are not at right angles.
     """
     if require_existing(path).is_file() and not path.name.lower().endswith(neuroimaging.SUFFIXES):
-        if _is_nifti(path) and (header := nifti.read_header(path)) is not None:
-            return _nifti_grid(path, header), nifti.placement_remarks(path, header)
-        if not is_dicom(path):
-            return _frame_grid(_open(path)), []
+        with name_in_errors(path):
+            if _is_nifti(path) and (header := nifti_header.read_header(path)) is not None:
+                return _nifti_grid(path, header), nifti_header.placement_remarks(path, header)
+            if not is_dicom(path):
+                return _frame_grid(_open(path)), []
     volume = open_volume(path)
     return Grid.of(volume.image), [r for r in volume.remarks if r.kind in _ABOUT_PLACEMENT]
 
@@ -175,8 +201,21 @@ def read_volume(path: Path, notes: list[str]) -> sitk.Image:
     return volume.image
 
 
+@contextmanager
+def name_in_errors(path: Path) -> Iterator[None]:
+    """Errors about an image, with the file that it is in."""
+    try:
+        yield
+    except InvalidImage as error:
+        if error.where:
+            raise
+        raise InvalidImage(
+            error.what, where=str(path), got=error.got, wanted=error.wanted, remedy=error.remedy
+        ) from error
+
+
 def _is_nifti(path: Path) -> bool:
-    return path.name.lower().endswith((*nifti.SUFFIXES, *nifti.PAIR_SUFFIXES))
+    return path.name.lower().endswith((*nifti_header.SUFFIXES, *nifti_header.PAIR_SUFFIXES))
 
 
 def _without_choice(volume: Volume) -> Volume:
@@ -184,11 +223,11 @@ def _without_choice(volume: Volume) -> Volume:
     return replace(volume, remarks=tuple(kept))
 
 
-def _nifti_grid(path: Path, header: nifti.NiftiHeader) -> Grid:
+def _nifti_grid(path: Path, header: nifti_header.NiftiHeader) -> Grid:
     """Where ITK and 3D Slicer place the image; by the sform where pixdim contradicts it."""
     axes = min(max(header.dim[0], 2), 3)
     shape = (*header.shape, 1, 1)
-    if header.sform_spacing is not None or header.is_version_2:
+    if header.sform_spacing is not None or header.is_version_2 or header.oddities:
         return _grid_by_matrix(path, header, shape[:axes])
     return _frame_grid(_open(path))
 
@@ -218,13 +257,9 @@ def _require_gray(path: Path, reader: sitk.ImageFileReader) -> None:
         )
 
 
-def _grid_by_matrix(path: Path, header: nifti.NiftiHeader, size: tuple[int, ...]) -> Grid:
-    matrix = header.sform if header.sform is not None else header.qform
-    if matrix is None:
-        matrix = np.diag([-1.0, -1.0, 1.0, 1.0])
-        matrix[:3, :3] *= np.where(np.array(header.pixdim) > 0, header.pixdim, 1.0)
+def _grid_by_matrix(path: Path, header: nifti_header.NiftiHeader, size: tuple[int, ...]) -> Grid:
     try:
-        grid = grid_of_affine((*size, 1)[:3], matrix)
+        grid = grid_of_affine((*size, 1)[:3], header.matrix)
     except InvalidImage as error:
         raise _shear_error(path) from error
     d = len(size)
@@ -337,6 +372,8 @@ def _from_nibabel(image: Any, role: str) -> sitk.Image:
             remedy="Extract one channel or one frame first.",
         )
     number = values.dtype.newbyteorder("=") if values.dtype.kind != "b" else np.dtype(np.uint8)
+    if number.kind == "f" and number.itemsize not in (4, 8):
+        number = np.dtype(np.float32 if number.itemsize < 4 else np.float64)
     made: sitk.Image = sitk.GetImageFromArray(np.ascontiguousarray(values.T, number))
     to_lps = np.diag([-1.0, -1.0, 1.0])[:d, :d]
     axes = to_lps @ np.asarray(image.affine, float)[:d, :d]

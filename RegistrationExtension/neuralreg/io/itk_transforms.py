@@ -8,7 +8,7 @@ import SimpleITK as sitk
 
 from neuralreg.errors import InvalidTransform, PackageMissing, RegistrationError, UnreadableFile
 from neuralreg.io.files import itk_reason, quiet_itk, require_existing, suffix_of
-from neuralreg.io.formats import nifti
+from neuralreg.io.formats import nifti_header
 from neuralreg.io.formats.coordinate_maps import displacements_of_map
 from neuralreg.io.formats.elastix import is_elastix, read_elastix
 from neuralreg.io.itk_images import WRITABLE as IMAGE_SUFFIXES
@@ -123,7 +123,7 @@ def _meta(image: sitk.Image, key: str) -> str:
 
 def _with_third_axis(vectors: sitk.Image, path: Path) -> sitk.Image:
     """A one-slice NIfTI field with the place that its header gives it; ITK drops the third axis."""
-    header = nifti.read_header(path)
+    header = nifti_header.read_header(path)
     matrix = None if header is None else header.sform if header.sform is not None else header.qform
     if matrix is None:
         raise InvalidTransform(

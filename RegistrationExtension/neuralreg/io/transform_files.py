@@ -10,8 +10,14 @@ from neuralreg.errors import InvalidImage, InvalidTransform, UnwritableOutput
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid, require_dimension
 from neuralreg.geometry.linear import LinearTransform
-from neuralreg.io.files import itk_reason, require_existing, suffix_of, write_whole
-from neuralreg.io.formats import nifti
+from neuralreg.io.files import (
+    quiet_itk,
+    require_existing,
+    suffix_of,
+    write_whole,
+    writing_error,
+)
+from neuralreg.io.formats import nifti_header
 from neuralreg.io.itk import (
     field_from_itk,
     field_to_itk,
@@ -171,7 +177,7 @@ def _as_image(
             got=type(transform).__name__,
             remedy="Write it as .h5 or .tfm, or sample it on a grid first.",
         )
-    as_nifti = suffix_of(path) in nifti.SUFFIXES
+    as_nifti = suffix_of(path) in nifti_header.SUFFIXES
     if as_nifti and transform.grid.dimension == 3 and transform.grid.size[2] == 1:
         transform = transform.resample(transform.grid.pad((0, 0, 1)))
     image = field_to_itk(transform)
@@ -190,6 +196,21 @@ def _as_itk(transform: DisplacementField | LinearTransform | sitk.Transform) -> 
 def _write_itk_file(transform: sitk.Transform, path: Path) -> None:
     with write_whole(path) as draft:
         try:
-            sitk.WriteTransform(transform, str(draft))
+            with quiet_itk():
+                sitk.WriteTransform(transform, str(draft))
+                complete = _is_complete(draft, transform)  # ITK does not tell of a full disk
         except RuntimeError as error:
-            raise UnwritableOutput(f"{path} cannot be written", got=itk_reason(error)) from error
+            raise writing_error(path, error) from error
+        if not complete:
+            raise writing_error(path, EOFError())
+
+
+def _is_complete(path: Path, transform: sitk.Transform) -> bool:
+    """Whether a file that was written ends as it should."""
+    if suffix_of(path) in (".tfm", ".txt"):
+        lines = path.read_bytes().splitlines(keepends=True)
+        return bool(lines) and lines[-1].startswith(b"FixedParameters:") and b"\n" in lines[-1]
+    if suffix_of(path) == ".mat":
+        written = sitk.ReadTransform(str(path))
+        return len(written.GetFixedParameters()) == len(transform.GetFixedParameters())
+    return True
