@@ -31,7 +31,11 @@ class LinearTransform:
                 "a linear transform is a finite matrix", got=f"{matrix.tolist()}"
             )
         if abs(self.determinant) < 1e-9:
-            raise InvalidTransform("a linear transform can be inverted", got=f"{matrix.tolist()}")
+            raise InvalidTransform(
+                "a linear transform can be inverted",
+                got=f"{matrix.tolist()}, which squeezes space flat",
+                remedy="Check how the transform was made.",
+            )
 
     @classmethod
     def identity(cls, dimension: int) -> LinearTransform:

@@ -321,7 +321,7 @@ def check_vectors(image: sitk.Image) -> None:
         raise InvalidTransform(
             "a displacement field has one vector per voxel",
             got=f"{axes} axes and {components} numbers per voxel",
-            wanted="3 and 3, or 2 and 2",
+            wanted="3 and 3, or 2 and 2 (in NIfTI along the fifth axis, with intent code 1007)",
         )
     finite = np.isfinite(sitk.GetArrayViewFromImage(image))
     if not finite.all():

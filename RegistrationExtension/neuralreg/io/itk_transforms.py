@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import SimpleITK as sitk
@@ -11,13 +13,14 @@ from neuralreg.io.files import itk_reason, quiet_itk, require_existing, suffix_o
 from neuralreg.io.formats import nifti_header
 from neuralreg.io.formats.coordinate_maps import displacements_of_map
 from neuralreg.io.formats.elastix import is_elastix, read_elastix
+from neuralreg.io.formats.foreign_transforms import SUFFIXES as FOREIGN_SUFFIXES
+from neuralreg.io.formats.foreign_transforms import refuse_fnirt, refuse_foreign
 from neuralreg.io.itk_images import WRITABLE as IMAGE_SUFFIXES
 from neuralreg.io.itk_images import check_vectors, open_image, read_itk_image
 
 VELOCITY = "stationary velocity field, LPS mm per unit of time"
 VELOCITY_KEYS = ("ITK_FileNotes", "descrip")  # how NIfTI's description is written, and read
 TRANSFORM_SUFFIXES = (".h5", ".tfm", ".txt", ".mat")
-_MINC = ".xfm"  # ITK would take its numbers for LPS
 
 
 def read_itk_transform(path: str | Path) -> sitk.Transform:
@@ -32,34 +35,55 @@ def read_itk_transform(path: str | Path) -> sitk.Transform:
     """
     path = require_existing(Path(path))
     if suffix_of(path) in IMAGE_SUFFIXES:
-        try:
-            vectors = sitk.Cast(read_vectors(path), sitk.sitkVectorFloat64)
-        except InvalidTransform as error:
-            raise InvalidTransform(
-                error.what, where=str(path), got=error.got, wanted=error.wanted, remedy=error.remedy
-            ) from error
+        vectors = sitk.Cast(read_vectors(path), sitk.sitkVectorFloat64)
         return sitk.DisplacementFieldTransform(vectors)
-    if suffix_of(path) == _MINC:
-        raise InvalidTransform(
-            "this is a transform of MINC, in RAS mm, which is not read",
-            where=str(path),
-            wanted="a transform file of ITK, ANTs, elastix or 3D Slicer",
-            remedy="Convert it to an ITK transform (.tfm) in LPS mm: x and y change their sign.",
-        )
+    refuse_foreign(path, suffix_of(path))
     if suffix_of(path) == ".txt" and is_elastix(path):
         return read_elastix(path)
+    said = _Words()
     try:
-        with quiet_itk():
+        with quiet_itk(), said.listen():
             transform: sitk.Transform = sitk.ReadTransform(str(path)).Downcast()
     except RuntimeError as error:
         raise _unreadable(path, error) from error
+    if any("more than one transform" in text for text in said.texts):
+        raise InvalidTransform(
+            "this file holds several transforms and does not say how they are joined",
+            where=str(path),
+            wanted="one transform, or one CompositeTransform",
+            remedy="Give each in a file of its own; `warp` takes several, the first moves the "
+            "fixed points first.",
+        )
     return transform
+
+
+class _Words(sitk.LoggerBase):  # type: ignore[misc]
+    """What ITK says while it reads, which no exception tells."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+
+    def DisplayWarningText(self, text: str) -> None:  # noqa: N802 - ITK's name
+        self.texts.append(text)
+
+    @contextmanager
+    def listen(self) -> Iterator[None]:
+        """Take ITK's words instead of the terminal."""
+        before = self.SetAsGlobalITKLogger()
+        display = sitk.ProcessObject.GetGlobalWarningDisplay()
+        sitk.ProcessObject.SetGlobalWarningDisplay(True)
+        try:
+            yield
+        finally:
+            sitk.ProcessObject.SetGlobalWarningDisplay(display)
+            before.SetAsGlobalITKLogger()
 
 
 def holds_transform(path: str | Path) -> bool:
     """Whether a file is a transform: by its name, or because it holds one real vector per voxel."""
     path = Path(path)
-    if suffix_of(path) in (*TRANSFORM_SUFFIXES, _MINC):
+    if suffix_of(path) in (*TRANSFORM_SUFFIXES, *FOREIGN_SUFFIXES):
         return True
     if suffix_of(path) not in IMAGE_SUFFIXES:
         return False
@@ -85,7 +109,17 @@ def read_vectors(path: Path) -> sitk.Image:
         UnreadableFile: when the file is missing or damaged.
         InvalidTransform: when it holds something else, points the other way, or is not finite.
     """
-    vectors = read_itk_image(path)
+    try:
+        return _displacements(path, read_itk_image(path))
+    except InvalidTransform as error:
+        raise InvalidTransform(
+            error.what, where=str(path), got=error.got, wanted=error.wanted, remedy=error.remedy
+        ) from error
+
+
+def _displacements(path: Path, vectors: sitk.Image) -> sitk.Image:
+    """What an image of ITK means as displacements in LPS mm."""
+    refuse_fnirt(_meta(vectors, "intent_code"))
     if _meta(vectors, "displacement field type") == "modeling":
         raise InvalidTransform(
             "this displacement field moves points the other way, from moving to fixed",

@@ -100,7 +100,12 @@ class Deformation:
     def _from_file(cls, path: Path) -> Deformation:
         if suffix_of(require_existing(path)) in WRITABLE:
             return cls._from_vectors(read_vectors(path))
-        return cls._from_transform(read_itk_transform(path))
+        try:
+            return cls._from_transform(read_itk_transform(path))
+        except InvalidTransform as error:
+            raise InvalidTransform(
+                error.what, where=str(path), got=error.got, wanted=error.wanted, remedy=error.remedy
+            ) from error
 
     @classmethod
     def _from_vectors(cls, image: sitk.Image) -> Deformation:
@@ -116,7 +121,7 @@ class Deformation:
             matrix[:d, d] = start
             for column, axis in enumerate(np.eye(d).tolist()):
                 matrix[:d, column] = np.array(transform.TransformPoint(axis)) - start
-            return cls(d, matrix=matrix)
+            return cls(d, matrix=LinearTransform(matrix).matrix)
         if isinstance(transform, sitk.DisplacementFieldTransform):
             return cls._from_vectors(transform.GetDisplacementField())
         return cls(d, transform=transform)
