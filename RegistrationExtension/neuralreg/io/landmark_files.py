@@ -19,6 +19,7 @@ _MARKUPS_SCHEMA = (
     "Resources/Schema/markups-schema-v1.0.3.json#"
 )
 _RAS, _LPS = ("RAS", "0"), ("LPS", "1")  # as the versions of 3D Slicer write them
+_MILLIMETERS = ("mm", ["mm", "UCUM", "millimeter"], None)
 _FCSV_COLUMNS = "id,x,y,z,ow,ox,oy,oz,vis,sel,lock,label,desc,associatedNodeID"
 
 
@@ -85,10 +86,11 @@ class Pairs:
             if fixed.names != moving.names:
                 notes += ("the names of the landmarks differ: they were paired by their order",)
             return cls._complete_only(fixed.names, fixed.points, moving.points, notes)
+        alone = sorted(set(fixed.names) ^ set(moving.names))
         raise InvalidOption(
             "each landmark has a partner of its name, or both lists have the same order and length",
             got=f"{len(fixed.points)} fixed and {len(moving.points)} moving landmarks, "
-            f"{len(shared)} names on both sides",
+            f"{len(shared)} names on both sides, without a partner: {', '.join(alone) or 'none'}",
         )
 
     @classmethod
@@ -154,7 +156,12 @@ def read_pairs(path: str | Path, partner: str | Path | None = None) -> Pairs:
     """
     path = Path(path)
     if partner is not None:
-        return Pairs.of(read_landmarks(path), read_landmarks(partner))
+        try:
+            return Pairs.of(read_landmarks(path), read_landmarks(partner))
+        except InvalidOption as error:
+            raise InvalidOption(
+                error.what, where=f"{path}, {partner}", got=error.got, remedy=error.remedy
+            ) from error
     if suffix_of(path) in (".json", ".fcsv"):
         raise UnreadableFile(
             f"{path} holds the landmarks of one image",
@@ -238,12 +245,17 @@ def _from_markups(path: Path, text: str, notes: tuple[str, ...]) -> Landmarks:
         markups = json.loads(text)["markups"]
         control_points = markups[0]["controlPoints"]
         system = markups[0].get("coordinateSystem", "LPS")
+        unit = markups[0].get("coordinateUnits", "mm")
         names = tuple(str(p.get("label") or n) for n, p in enumerate(control_points, start=1))
         points = [_position(point) for point in control_points]
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise UnreadableFile(
             f"{path} holds no markups", got=str(error), wanted="a .mrk.json of 3D Slicer"
         ) from error
+    if unit not in _MILLIMETERS:
+        raise UnreadableFile(
+            f"{path} has coordinates that are not in mm", got=str(unit), wanted="mm"
+        )
     if len(markups) > 1:
         raise UnreadableFile(
             f"{path} holds several lists of points", got=f"{len(markups)} lists", wanted="one"

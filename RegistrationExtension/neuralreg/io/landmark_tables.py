@@ -13,6 +13,9 @@ from neuralreg.io.tables import Row, Table
 
 Point = tuple[float, ...]  # x y z in LPS mm
 _NAMES = ("name", "label", "landmark", "point", "id", "index", "number", "nr", "no", "n", "")
+_OTHER_UNITS = {"cm", "m", "um", "\u00b5m", "\u03bcm", "inch", "in", "px", "vox", "voxel", "voxels",
+                "pixel", "pixels", "ijk"}  # fmt: skip
+_WORDS_TOO = {"in", "m"}  # these are units in brackets only
 _SHORT = {"f": "fixed", "m": "moving"}
 
 
@@ -23,12 +26,12 @@ class _Columns:
     Attributes:
         name: column of the names, None for none.
         coordinates: their columns, in the order of the axes.
-        end: column from which on there is nothing, None where the header names what is used.
+        end: column from which on there is nothing.
     """
 
     name: int | None
     coordinates: tuple[int, ...]
-    end: int | None = None
+    end: int
 
 
 def points_in(
@@ -65,6 +68,8 @@ def _parts(table: Table) -> tuple[tuple[str, ...], list[Row], list[str]]:
         words = sum(not table.is_number(cell) for cell in row.cells)
         if not rows and not numbers and words > 1:  # of several such lines the last one
             header = tuple(cell.lstrip("# ") for cell in row.cells)
+        elif not rows and not header and not numbers and row is not table.rows[-1]:
+            notes.append(f"{row.in_words(table.path)} was left out as a title")
         elif not row.cells[0].startswith("#"):
             rows.append(row)
         elif numbers:
@@ -73,7 +78,7 @@ def _parts(table: Table) -> tuple[tuple[str, ...], list[Row], list[str]]:
 
 
 def _columns(table: Table, header: Sequence[str], rows: list[Row], axes: Sequence[str]) -> _Columns:
-    _refuse_ras(table, header)
+    _refuse_other_frames(table, header)
     by_name = _columns_by_name(header, axes)
     width = mode([len(row.cells) for row in rows] or [len(header)])
     if by_name and max(by_name.coordinates) < max((len(row.cells) for row in rows), default=0):
@@ -82,6 +87,8 @@ def _columns(table: Table, header: Sequence[str], rows: list[Row], axes: Sequenc
     flat = len(axes) - len(axes) // 3
     if header and width < len(axes) + 1 and _plain(header[0]) in _NAMES:
         first_is_name = True
+    if not header and width == len(axes) + 2 and _counts(table, rows):
+        return _Columns(1, tuple(range(2, width)), width)
     for n in (len(axes), flat):
         if rows and width == n and not first_is_name:
             return _Columns(None, tuple(range(n)), n)
@@ -106,19 +113,31 @@ def _columns_by_name(header: Sequence[str], axes: Sequence[str]) -> _Columns | N
             columns = tuple(plain.index(axis) for axis in wanted)
             others = [n for n in range(len(plain)) if n not in columns]
             by_word = [plain.index(word) for word in _NAMES if word in plain]
-            return _Columns(next(iter(by_word or others), None), columns)
+            return _Columns(next(iter(by_word or others), None), columns, len(header))
     return None
 
 
-def _refuse_ras(table: Table, header: Sequence[str]) -> None:
-    words = re.split(r"[^a-z]+", " ".join(header).lower())
-    if "ras" in words or {"r", "a", "s"} <= set(words):
-        raise UnreadableFile(
-            f"{table.path} has coordinates in RAS",
-            got=", ".join(header),
-            wanted="LPS mm",
-            remedy="Change the sign of x and y, and the header.",
-        )
+def _counts(table: Table, rows: list[Row]) -> bool:
+    """Whether the first column counts the rows, from 0 or 1, and the second holds names."""
+    counts = [table.number(row.cells[0]) for row in rows]
+    named = any(not table.is_number(row.cells[1]) for row in rows)
+    return named and counts in ([*range(len(rows))], [*range(1, len(rows) + 1)])
+
+
+def _refuse_other_frames(table: Table, header: Sequence[str]) -> None:
+    """Raise an error for coordinates that the header says are not in LPS mm."""
+    words = set(re.split(r"[^a-z]+", " ".join(header).lower()))
+    brackets = (re.findall(r"[\[(](.*?)[\])]", cell.lower()) for cell in header)
+    units = {unit.strip() for cell_units in brackets for unit in cell_units}
+    if "ras" in words or {"r", "a", "s"} <= words:
+        what, remedy = "coordinates in RAS", "Change the sign of x and y, and the header."
+    elif {"i", "j", "k"} <= words or (units | words - _WORDS_TOO) & _OTHER_UNITS:
+        what, remedy = "coordinates that are not in mm", "Convert them, and change the header."
+    else:
+        return
+    raise UnreadableFile(
+        f"{table.path} has {what}", got=", ".join(header), wanted="LPS mm", remedy=remedy
+    )
 
 
 def _plain(cell: str) -> str:
@@ -143,7 +162,7 @@ def _point(table: Table, row: Row, columns: _Columns) -> Point:
     used = row.cells + ("",) * (last + 1 - len(row.cells))
     cells = [used[n] for n in columns.coordinates]
     wrong = [cell for cell in cells if not table.is_number(cell)]
-    extra = columns.end is not None and any(row.cells[columns.end :])
+    extra = any(row.cells[columns.end :])  # such as a decimal comma between commas
     if wrong or extra:
         raise UnreadableFile(
             f"{row.in_words(table.path)} is no row of landmarks",

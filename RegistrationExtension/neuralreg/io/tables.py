@@ -13,7 +13,12 @@ from neuralreg.errors import UnreadableFile
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _NOTHING = {"", "nan", "na", "n/a", "none", "null", "nil", "-", "--", "inf", "+inf", "-inf"}
-_SEPARATORS = (";", "\t", ",")  # of equally good ones the first
+_SEPARATORS = (";", "\t", ",", "|")  # of equally good ones the first; without any of them blanks
+_SPREADSHEET_HINT = re.compile(r"sep=(.)\s*(?:\r\n|\n|\r)", re.IGNORECASE)  # of Excel, line 1
+_MINUS = "\u2212"  # as typesetting programs and statistics packages write it
+_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx and .ods, .xls
+_UTF_16_SHARE = 0.2  # of the bytes are 0 in UTF-16
+_CONTROL_SHARE = 0.02  # of the characters at most, in a text
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,7 @@ class Table:
         """The number in a cell, also with a decimal comma where that does not separate cells."""
         if self.separator != ",":
             cell = cell.replace(",", ".", 1)
+        cell = cell.replace(_MINUS, "-")
         return float(cell) if _NUMBER.fullmatch(cell) else None
 
     def is_number(self, cell: str) -> bool:
@@ -61,7 +67,7 @@ class Table:
 
 
 def read_table(path: Path) -> Table:
-    """The table in a file with commas, semicolons or tabs between its cells.
+    """The table in a file with commas, semicolons, tabs, bars or blanks between its cells.
 
     Args:
         path: UTF-8, UTF-16 with a byte order mark, or Windows-1252 (Latin-1); a cell in quotes may
@@ -71,15 +77,19 @@ def read_table(path: Path) -> Table:
         UnreadableFile: The file is missing, or its quotes do not match.
     """
     text, notes = read_text(path)
+    if hint := _SPREADSHEET_HINT.match(text):
+        return _split(path, text[hint.end() :], hint[1], notes, 1)
     tables = [_split(path, text, separator, notes) for separator in _SEPARATORS]
-    return max(tables, key=_plausibility)
+    best = max(tables, key=_plausibility)
+    alone = all(len(row.cells) == 1 for row in best.rows)
+    return _split(path, text, " ", notes) if alone else best
 
 
 def read_text(path: Path) -> tuple[str, tuple[str, ...]]:
     """The text of a file, and what had to be assumed about its encoding, in words.
 
     Raises:
-        UnreadableFile: The file is missing.
+        UnreadableFile: The file is missing, or no text.
     """
     try:
         content = path.read_bytes()
@@ -87,8 +97,26 @@ def read_text(path: Path) -> tuple[str, tuple[str, ...]]:
         raise UnreadableFile(
             f"{path} cannot be opened", got=error.strerror or str(error), remedy="Check the path."
         ) from error
+    if content.startswith(_WORKBOOKS):
+        raise UnreadableFile(
+            f"{path} is a workbook of a spreadsheet program",
+            wanted="a text file",
+            remedy="Save the sheet as CSV.",
+        )
+    text, notes = _decode(path, content)
+    control = sum(not letter.isprintable() and not letter.isspace() for letter in text)
+    if control > _CONTROL_SHARE * len(text) + 1:
+        raise UnreadableFile(f"{path} is no text file", got=f"{control} control characters")
+    return text, notes
+
+
+def _decode(path: Path, content: bytes) -> tuple[str, tuple[str, ...]]:
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return content.decode("utf-16", errors="replace"), ()
+    if content.count(0) > _UTF_16_SHARE * len(content):
+        order = "utf-16-le" if content[1::2].count(0) > content[::2].count(0) else "utf-16-be"
+        note = f"{path} has no byte order mark: it was read as UTF-16"
+        return content.decode(order, errors="replace"), (note,)
     try:
         return content.decode("utf-8-sig"), ()
     except UnicodeDecodeError:
@@ -103,13 +131,18 @@ def format_table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return file.getvalue()
 
 
-def _split(path: Path, text: str, separator: str, notes: tuple[str, ...]) -> Table:
+def _split(
+    path: Path, text: str, separator: str, notes: tuple[str, ...], lines_before: int = 0
+) -> Table:
+    if separator == " ":
+        text = "".join(re.sub(r"[ \t]+", " ", line).lstrip(" ") for line in text.splitlines(True))
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     rows = []
     try:
         for cells in reader:
             if any(cell.strip() for cell in cells):
-                rows.append(Row(reader.line_num, tuple(cell.strip() for cell in cells)))
+                line = lines_before + reader.line_num
+                rows.append(Row(line, tuple(cell.strip() for cell in cells)))
     except csv.Error as error:
         raise UnreadableFile(
             f"{path} is no table", got=f"{error}, line {reader.line_num}"
