@@ -30,7 +30,7 @@ from neuralreg.registration.image_checks import on_grid, overlap
 from neuralreg.registration.options import RegistrationOptions
 from neuralreg.registration.result import RegistrationResult
 from neuralreg.review.geometry.deformation import Deformation
-from neuralreg.review.workflow.provenance import RECORD, describe_file, software
+from neuralreg.review.workflow.provenance import RECORD, describe_input, software
 from neuralreg.zoo.registry import list_models
 
 Overlaps = Mapping[int, float]  # Dice by label value
@@ -117,8 +117,7 @@ class Summary:
             "weights_sha256": _weights(self.result.model),
             "options": self.job.options.as_record(),
             "inputs": {
-                name: {"path": str(path.resolve()), **describe_file(path)}
-                for name, path in self.job.inputs().items()
+                name: describe_input(path, self.folder) for name, path in self.job.inputs().items()
             },
             "warnings": self.warnings,
             "outcome": asdict(self.result.outcome),

@@ -94,10 +94,11 @@ def job_of(facts: dict[str, Any], folder: Path) -> Job:
     from neuralreg.cli.file_job import Job
     from neuralreg.io.files import require_existing, sha256_of
     from neuralreg.registration.options import RegistrationOptions
+    from neuralreg.review.workflow.provenance import locate_input
 
     paths = {}
     for name, about in facts["inputs"].items():
-        path = require_existing(Path(about["path"]) if "path" in about else folder / about["name"])
+        path = require_existing(locate_input(about, folder))
         if sha256_of(path) != about["sha256"]:
             raise UnreadableFile(
                 f"{path} is not the file that the record was made from",

@@ -43,43 +43,56 @@ def worklist(
     """
     from dataclasses import asdict, replace
 
-    from neuralreg.cli.terminal import print_result, show_progress
+    from neuralreg.cli.terminal import print_result, show_progress, warn
     from neuralreg.review.limits import read_profile
-    from neuralreg.review.workflow.worklist import (
-        entries_in,
-        read_worklist,
-        work_through,
-    )
+    from neuralreg.review.workflow.worklist import read_worklist, work_through
+    from neuralreg.review.workflow.worklist_start import entries_in, recheck
 
     target = output or (source / "worklist.csv" if source.is_dir() else source)
     listed = entries_in(source) if source.is_dir() else read_worklist(source)
     broken = {e.transform for e in listed if source.is_dir() and e.is_reviewed}
+    known = read_worklist(target) if target.is_file() else []
     entries = [
         replace(e, verdict="")
         if (again or e.verdict == "error") and e.transform not in broken
         else e
-        for e in _resume(listed, target)
+        for e in recheck(_resume(listed, known), _hash_of)
     ]
     limits = read_profile(profile)
+    files = _TargetFile(target, known)
     with show_progress(quiet) as progress:
-        done = work_through(
-            entries,
-            lambda entry: _review(entry, limits),
-            lambda entries: _write(entries, target),
-            progress,
-        )
-    done = _write(done, target)
-    facts = {"worklist": str(target), "entries": [asdict(entry) for entry in done]}
+        done = work_through(entries, lambda entry: _review(entry, limits), files.write, progress)
+    done = files.write(done)
+    notes = _notes(done)
+    warn(notes)
+    facts = {
+        "worklist": str(target),
+        "entries": [asdict(entry) for entry in done],
+        "warnings": notes,
+    }
     print_result(facts, as_json, lambda: _in_words(done, target))
     if any(entry.verdict != "pass" for entry in done):
         raise typer.Exit(1)
 
 
-def _resume(entries: list[Entry], path: Path) -> list[Entry]:
+def _resume(entries: list[Entry], known: list[Entry]) -> list[Entry]:
     """The entries, with what an earlier list of them knows."""
-    from neuralreg.review.workflow.worklist import read_worklist, resume
+    from neuralreg.review.workflow.worklist_start import resume
 
-    return resume(entries, read_worklist(path), _hash_of) if path.is_file() else entries
+    return resume(entries, known, _hash_of) if known else entries
+
+
+def _notes(entries: list[Entry]) -> list[str]:
+    """What in a list is no decision, and which decisions are void, in words."""
+    from neuralreg.review.workflow.decision import DECISIONS
+
+    unknown = [
+        f"{e.case}: '{e.decision}' is no decision; those are {', '.join(DECISIONS)}"
+        for e in entries
+        if e.decision and not e.is_decided
+    ]
+    void = [f"{e.case}: {e.note}" for e in entries if not e.decision and e.note.startswith("void,")]
+    return unknown + void
 
 
 def _hash_of(transform: str) -> str:
@@ -93,14 +106,31 @@ def _hash_of(transform: str) -> str:
         return ""
 
 
-def _write(entries: list[Entry], path: Path) -> list[Entry]:
-    """What was written: the entries, with decisions that a person wrote there in the meantime."""
-    from neuralreg.review.workflow.worklist import keep_decisions, read_worklist, write_worklist
+class _TargetFile:
+    """The CSV of a list, which other persons and processes may write too.
 
-    if path.is_file():
-        entries = keep_decisions(entries, read_worklist(path))
-    write_worklist(entries, path)
-    return entries
+    Attributes:
+        path: of the CSV.
+        known: what it held when it was last read or written here.
+    """
+
+    def __init__(self, path: Path, known: list[Entry]) -> None:
+        self.path, self.known = path, known
+
+    def write(self, entries: list[Entry]) -> list[Entry]:
+        """What was written: the entries, with what others wrote there in the meantime."""
+        from neuralreg.io.files import lock_folder
+        from neuralreg.review.workflow.worklist import (
+            keep_decisions,
+            read_worklist,
+            write_worklist,
+        )
+
+        with lock_folder(self.path.resolve().parent):
+            if self.path.is_file():
+                entries = keep_decisions(entries, read_worklist(self.path), self.known)
+            write_worklist(entries, self.path)
+        return entries
 
 
 def _review(entry: Entry, limits: Profile) -> QualityReport:
@@ -122,5 +152,8 @@ def _review(entry: Entry, limits: Profile) -> QualityReport:
 def _in_words(entries: list[Entry], path: Path) -> str:
     from neuralreg.cli.terminal import columns
 
-    rows = [(e.case, f"{e.verdict:<10} {e.risk:6.2f}  {e.findings[:90]}") for e in entries]
+    rows = [
+        (e.case, f"{e.verdict:<10} {e.risk:6.2f}  {e.decision:<10}  {e.findings[:90]}".rstrip())
+        for e in entries
+    ]
     return f"{columns(rows)}\n\n{path}"

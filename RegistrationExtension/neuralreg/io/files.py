@@ -9,8 +9,8 @@ import re
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, suppress
+from pathlib import Path, PureWindowsPath
 
 from neuralreg.errors import UnreadableFile, UnwritableOutput
 
@@ -42,6 +42,37 @@ def require_existing(path: Path) -> Path:
             f"{path} cannot be opened", got=error.strerror or "", remedy="Check the path."
         ) from error
     return path
+
+
+def path_from(folder: Path, name: str) -> Path:
+    """The file that a text in a folder names, on this system or another one.
+
+    Args:
+        folder: of the file that has the name in it.
+        name: absolute, or relative to the folder; with the separators of any system.
+    """
+    path = folder / name
+    if not path.exists() and "\\" in name:
+        other = PureWindowsPath(name)
+        return path if other.is_absolute() else folder.joinpath(*other.parts)
+    return path
+
+
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Keep other processes of this program from the block, where the system has such locks."""
+    try:
+        import fcntl
+    except ModuleNotFoundError:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a network file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 @contextmanager

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import SimpleITK as sitk
 
 from neuralreg import __version__
 from neuralreg.errors import UnreadableFile
-from neuralreg.io.files import quiet_itk, require_existing, sha256_of, suffix_of
+from neuralreg.io.files import path_from, quiet_itk, require_existing, sha256_of, suffix_of
 from neuralreg.io.itk_images import WRITABLE, open_image
 
 RECORD = "result.json"  # what `neuralreg register` writes beside a transform
@@ -72,6 +73,44 @@ def _geometry(image: sitk.ImageFileReader) -> dict[str, Any]:
     }
 
 
+def describe_input(path: Path, folder: Path) -> dict[str, Any]:
+    """`describe_file` of an input of a registration, and where it is.
+
+    Args:
+        path: of the input.
+        folder: of the record, from which the input is found when both were moved together.
+    """
+    where = {"path": str(path.resolve())}
+    try:
+        relative = os.path.relpath(path.resolve(), folder.resolve())
+        where["relative_path"] = Path(relative).as_posix()
+    except ValueError:  # on another drive
+        pass
+    return {**where, **describe_file(path)}
+
+
+def locate_input(about: Mapping[str, Any], folder: Path) -> Path:
+    """Where an input of a record is now.
+
+    Args:
+        about: of `describe_input`; the hash decides whether a file elsewhere is the one.
+        folder: of the record.
+
+    Returns:
+        The path of the record where something is there; else that relative to the folder, or the
+        file of its name in the folder, if it has the same content; else the path of the record.
+    """
+    named = path_from(folder, str(about["path"] if "path" in about else about["name"]))
+    if named.exists():
+        return named
+    beside = PureWindowsPath(str(about.get("name", named.name))).name
+    for name in (about.get("relative_path"), beside):
+        path = folder / str(name)
+        if name and path.exists() and sha256_of(path) == about.get("sha256"):
+            return path
+    return named
+
+
 def registration_of(transform: Path) -> dict[str, Any] | None:
     """How a transform was made, by the record beside it; None without a record.
 
@@ -90,6 +129,7 @@ def registration_of(transform: Path) -> dict[str, Any] | None:
             return None
         for about in facts["inputs"].values():
             about.pop("path", None)
+            about.pop("relative_path", None)
     except (ValueError, LookupError, AttributeError) as error:
         raise UnreadableFile(f"{record} is no record", got=str(error)) from error
     facts.pop("output", None)

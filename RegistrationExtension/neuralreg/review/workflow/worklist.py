@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from itertools import zip_longest
 from pathlib import Path
 
-from neuralreg.errors import Cancelled, InvalidOption, RegistrationError, UnreadableFile
-from neuralreg.io.files import write_whole
+from neuralreg.errors import Cancelled, RegistrationError, UnreadableFile
+from neuralreg.io.files import path_from, write_whole
 from neuralreg.io.tables import Row, Table, format_table, read_table
 from neuralreg.progress import Progress, silent
 from neuralreg.review.report_model import QualityReport
+from neuralreg.review.workflow.decision import DECISIONS
 
-_INPUTS = (
+INPUTS = (
     "case",
     "transform",
     "fixed",
@@ -24,8 +25,8 @@ _INPUTS = (
     "landmarks",
     "mask",
 )
-_FILES = _INPUTS[1:]
-_OF_PERSONS = ("decision", "by", "note", "time")
+_FILES = INPUTS[1:]
+OF_PERSONS = ("decision", "by", "note", "time", "others")
 _FAILURES = (
     RegistrationError,
     RuntimeError,
@@ -64,6 +65,7 @@ class Entry:
         by: Who decided.
         note: In the reviewer's words.
         time: Of the decision.
+        others: What stands in columns that a person added, by their names.
     """
 
     case: str
@@ -83,6 +85,12 @@ class Entry:
     by: str = ""
     note: str = ""
     time: str = ""
+    others: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether a person made one of the decisions that there are."""
+        return self.decision in DECISIONS
 
     @property
     def is_reviewed(self) -> bool:
@@ -101,12 +109,15 @@ def risk_of(report: QualityReport) -> float:
 
 
 def record_review(entry: Entry, report: QualityReport) -> Entry:
-    """The entry with the results of its review; a decision about another transform is dropped."""
+    """The entry with the results of its review.
+
+    A decision about another transform is void: it becomes a part of the note.
+    """
     serious = [line for line in report.lines if line.verdict in _WEIGHTS]
     serious.sort(key=lambda line: -_WEIGHTS[line.verdict])
     stale = entry.transform_sha256 not in ("", report.transform_hash)
     return replace(
-        replace(entry, decision="", by="", note="", time="") if stale else entry,
+        void_decision(entry) if stale else entry,
         verdict=report.verdict,
         risk=risk_of(report),
         findings="; ".join(line.words for line in serious[:3]),
@@ -114,9 +125,18 @@ def record_review(entry: Entry, report: QualityReport) -> Entry:
     )
 
 
+def void_decision(entry: Entry) -> Entry:
+    """The entry with its decision as a part of the note only."""
+    if not entry.decision:
+        return entry
+    decided = " ".join(filter(None, (entry.decision, entry.by and f"by {entry.by}", entry.time)))
+    note = f"void, the transform changed since: {decided}" + f": {entry.note}" * bool(entry.note)
+    return replace(entry, decision="", by="", time="", note=note)
+
+
 def sort_by_risk(entries: Iterable[Entry]) -> list[Entry]:
     """Undecided before decided, the riskiest first, failed reviews at the top."""
-    return sorted(entries, key=lambda e: (bool(e.decision), e.verdict != "error", -e.risk, e.case))
+    return sorted(entries, key=lambda e: (e.is_decided, e.verdict != "error", -e.risk, e.case))
 
 
 def work_through(
@@ -146,120 +166,61 @@ def work_through(
         except Cancelled:
             raise
         except _FAILURES as error:  # one case must not stop the others
-            done[number] = _with_failure(entry, error)
+            done[number] = with_failure(entry, error)
         keep(sort_by_risk(done))
     return sort_by_risk(done)
 
 
-def _with_failure(entry: Entry, error: Exception) -> Entry:
+def with_failure(entry: Entry, error: Exception) -> Entry:
+    """The entry of what could not be reviewed, with the reason."""
     kind = "" if isinstance(error, RegistrationError) else f"{type(error).__name__}: "
     return replace(entry, verdict="error", risk=0.0, findings=f"{kind}{error}")
 
 
-def entries_in(folder: Path) -> list[Entry]:
-    """An entry for each result of `neuralreg register` below a folder.
-
-    A record that cannot be read, or that another program wrote under this name, is an entry with
-    the verdict "error".
-
-    Raises:
-        UnreadableFile: There is none.
-    """
-    from neuralreg.review.workflow.provenance import RECORD  # loads SimpleITK
-
-    folder = folder.resolve()
-    entries = [_entry_of(record, folder) for record in sorted(folder.rglob(RECORD))]
-    if not entries:
-        raise UnreadableFile(f"{folder} holds no results", wanted=f"folders with a {RECORD}")
-    return entries
-
-
-def _entry_of(record: Path, folder: Path) -> Entry:
-    import json
-
-    name = record.parent.relative_to(folder).as_posix()
-    entry = Entry(
-        case=folder.name if name == "." else name,
-        transform=str(record.parent / "fixed_to_moving.nii.gz"),
-        inverse=str(record.parent / "moving_to_fixed.nii.gz"),
-    )
-    try:
-        inputs = json.loads(record.read_text(encoding="utf-8"))["inputs"]
-        paths = {key: str(record.parent / about["path"]) for key, about in inputs.items()}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        return _with_failure(entry, UnreadableFile(f"{record} is no record", got=str(error)))
-    return replace(
-        entry,
-        fixed=paths.get("fixed", ""),
-        moving=paths.get("moving", ""),
-        fixed_seg=paths.get("fixed_seg", ""),
-        moving_seg=paths.get("moving_seg", ""),
-        mask=paths.get("fixed_mask", ""),
-    )
-
-
-def resume(
-    entries: Sequence[Entry], earlier: Sequence[Entry], hash_of: Callable[[str], str]
+def keep_decisions(
+    entries: Sequence[Entry], earlier: Sequence[Entry], known: Sequence[Entry] | None = None
 ) -> list[Entry]:
-    """The entries, with what an earlier list of them knows.
+    """The entries, with what other persons wrote into the list in the meantime.
 
-    An entry is known by the path of its transform, however that was spelled; where the path is
-    another one, as in a folder that was renamed or moved, by the content of the transform.
-
-    Args:
-        entries: Of now; their paths are absolute, as those of `earlier`.
-        earlier: Of the list.
-        hash_of: The hash of the transform in a file; asked for only where no path is known.
-    """
-    by_path = {entry.transform: entry for entry in earlier}
-    paths = {entry.transform for entry in entries}
-    moved = {
-        entry.transform_sha256: entry
-        for entry in earlier
-        if entry.transform_sha256 and entry.transform not in paths
-    }
-    resumed = []
-    for entry in entries:
-        known = by_path.get(entry.transform)
-        if known is None and moved and not entry.is_reviewed:
-            known = moved.get(hash_of(entry.transform))
-        resumed.append(_with_knowledge(entry, known))
-    return resumed
-
-
-def _with_knowledge(entry: Entry, known: Entry | None) -> Entry:
-    """An entry with the decision of a known one, and with its review if it has none of its own."""
-    if known is None:
-        return entry
-    if entry.is_reviewed:
-        facts = {name: getattr(known, name) for name in (*_OF_PERSONS, "transform_sha256")}
-        return replace(entry, **facts)
-    inputs = {name: getattr(entry, name) or getattr(known, name) for name in _INPUTS}
-    return replace(known, **inputs)
-
-
-def keep_decisions(entries: Sequence[Entry], earlier: Sequence[Entry]) -> list[Entry]:
-    """The entries, those without a decision with the one that a person made in the meantime.
+    Rows that others added stay; so do decided ones whose transform is gone.
 
     Args:
         entries: About to be written.
         earlier: What the file holds now; only decisions about the same transform count.
+        known: What the file held when the entries were read: what differs from that is another
+            person's. None: a decision of this list's own comes before one in the file.
     """
-    decided = {(e.transform, e.transform_sha256): e for e in earlier if e.decision}
-    kept = []
-    for entry in entries:
-        other = decided.get((entry.transform, entry.transform_sha256))
-        if other is not None and not entry.decision:
-            facts = {name: getattr(other, name) for name in _OF_PERSONS}
-            entry = replace(entry, **facts)
-        kept.append(entry)
-    return kept
+    theirs = {entry.transform: entry for entry in earlier}
+    before = {entry.transform: entry for entry in known or ()}
+    kept = [_with_their_words(e, theirs.get(e.transform), before.get(e.transform)) for e in entries]
+    paths = {entry.transform for entry in entries}
+    contents = {entry.transform_sha256 for entry in entries if entry.transform_sha256}
+    others = [
+        entry
+        for entry in earlier
+        if entry.transform not in paths
+        and entry.transform_sha256 not in contents
+        and (entry.decision or entry.note or Path(entry.transform).exists())
+    ]
+    return kept + others
+
+
+def _with_their_words(mine: Entry, theirs: Entry | None, before: Entry | None) -> Entry:
+    """My entry, with the words of another person where those are newer."""
+    if theirs is None or theirs.transform_sha256 not in ("", mine.transform_sha256):
+        return mine
+    words = {name: getattr(theirs, name) for name in OF_PERSONS}
+    if before is None:
+        return mine if mine.decision else replace(mine, **words)
+    changed = any(word != getattr(before, name) for name, word in words.items())
+    return replace(mine, **words) if changed else mine
 
 
 def read_worklist(path: Path) -> list[Entry]:
     """The entries in a table: a column per field, of which only `transform` is required.
 
-    Paths are relative to the folder of the table; entries of one name are numbered.
+    Paths are relative to the folder of the table; entries of one name are numbered. Columns that
+    somebody added are kept.
 
     Args:
         path: As `write_worklist` or a spreadsheet program saves it, see `read_table`; columns in
@@ -267,22 +228,22 @@ def read_worklist(path: Path) -> list[Entry]:
 
     Raises:
         UnreadableFile: The file is missing, lacks the column, or has a row that is none.
-        InvalidOption: A column is unknown.
     """
     table = read_table(path)
-    names = {one.name for one in fields(Entry)}
-    header = table.rows[0].cells if table.rows else ()
+    header = tuple(_column(cell) for cell in table.rows[0].cells) if table.rows else ()
     if "transform" not in header:
         raise UnreadableFile(f"{path} has no column 'transform'", got=", ".join(sorted(header)))
-    if unknown := {name for name in header if name} - names:
-        raise InvalidOption(
-            "unknown columns",
-            where=str(path),
-            got=", ".join(sorted(unknown)),
-            wanted=", ".join(sorted(names)),
-        )
-    entries = [_entry(table, row, n) for n, row in enumerate(table.rows[1:], start=1)]
+    rows = table.rows[1:]
+    if header[0] == "" and [table.number(row.cells[0]) for row in rows] == [*range(len(rows))]:
+        header = ("index", *header[1:])  # as pandas writes it
+    entries = [_entry(table, header, row, n) for n, row in enumerate(rows, start=1)]
     return _with_own_names(entries)
+
+
+def _column(cell: str) -> str:
+    """The name of a column; those of an entry in any letter case."""
+    names = {one.name for one in fields(Entry)} - {"others"}
+    return cell.lower() if cell.lower() in names else cell
 
 
 def write_worklist(entries: Sequence[Entry], path: Path) -> None:
@@ -294,15 +255,18 @@ def write_worklist(entries: Sequence[Entry], path: Path) -> None:
     Raises:
         UnwritableOutput: The folder is closed or missing.
     """
-    names = [one.name for one in fields(Entry)]
+    names = [one.name for one in fields(Entry) if one.name != "others"]
+    others = list(dict.fromkeys(name for entry in entries for name in entry.others))
     folder = path.resolve().parent
-    rows = [_cells(entry, folder) for entry in entries]
+    rows = [
+        _cells(entry, folder) + [entry.others.get(name, "") for name in others] for entry in entries
+    ]
     with write_whole(path) as draft:
-        draft.write_text(format_table(names, rows), encoding="utf-8", newline="")
+        draft.write_text(format_table(names + others, rows), encoding="utf-8", newline="")
 
 
 def _cells(entry: Entry, folder: Path) -> list[str]:
-    values = asdict(entry)
+    values = {one.name: getattr(entry, one.name) for one in fields(Entry) if one.name != "others"}
     for name in _FILES:
         if values[name]:
             file = Path(values[name]).absolute()
@@ -311,21 +275,25 @@ def _cells(entry: Entry, folder: Path) -> list[str]:
     return [str(value) for value in values.values()]
 
 
-def _entry(table: Table, row: Row, number: int) -> Entry:
-    header = table.rows[0].cells
+def _entry(table: Table, header: Sequence[str], row: Row, number: int) -> Entry:
     if any(cell for name, cell in zip_longest(header, row.cells, fillvalue="") if not name):
         raise UnreadableFile(f"{row.in_words(table.path)} has more cells than the header")
     cells = dict(zip_longest(header, row.cells[: len(header)], fillvalue=""))
-    values = {name: value for name, value in cells.items() if name}
+    own = {one.name for one in fields(Entry)} - {"others"}
+    values = {name: value for name, value in cells.items() if name in own}
     for name in _FILES:
         if values.get(name):
-            values[name] = str((table.path.resolve().parent / values[name]).resolve())
+            values[name] = str(path_from(table.path.resolve().parent, values[name]).resolve())
     text = values.pop("risk", "")
     risk = table.number(text) if text else 0.0
     if risk is None:
         raise UnreadableFile(f"{row.in_words(table.path)} has a risk that is no number", got=text)
     values["case"] = values.get("case") or f"case {number}"
-    return Entry(**values, risk=risk)
+    if values.get("decision", "").lower() in DECISIONS:
+        values["decision"] = values["decision"].lower()
+    others = {name: value for name, value in cells.items() if name and name not in own}
+    others.pop("index", None)
+    return Entry(**values, risk=risk, others=others)
 
 
 def _with_own_names(entries: list[Entry]) -> list[Entry]:

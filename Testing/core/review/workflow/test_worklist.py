@@ -12,6 +12,7 @@ import pytest
 import SimpleITK as sitk
 from neuralreg.cli.main import app
 from neuralreg.errors import UnreadableFile
+from neuralreg.review.workflow.provenance import describe_input
 from neuralreg.review.workflow.worklist import (
     Entry,
     keep_decisions,
@@ -114,6 +115,131 @@ def test_a_decision_about_another_transform_is_void(study):
         (study / "b" / "fixed_to_moving.nii.gz").read_bytes()
     )
     assert worklist("study", "--again")["a"]["decision"] == ""
+
+
+@pytest.mark.parametrize("images", ["there", "gone"])
+@pytest.mark.parametrize("source", ["study", "study/worklist.csv"])
+def test_a_changed_transform_makes_review_and_decision_stale_visibly(study, source, images):
+    before = worklist("study")["a"]
+    decide(study / "worklist.csv")
+    other = (study / "b" / "fixed_to_moving.nii.gz").read_bytes()
+    (study / "a" / "fixed_to_moving.nii.gz").write_bytes(other)
+    if images == "gone":
+        (study.parent / "image.nii.gz").unlink()
+    for _ in range(2):
+        done = CliRunner().invoke(app, ["worklist", source, "-q"])
+        entry = next(e for e in read_worklist(study / "worklist.csv") if e.case == "a")
+        assert (entry.decision, entry.by, entry.time) == ("", "", "")
+        assert entry.note.startswith("void, the transform changed since: accepted by Jürgen 2026")
+        assert "all slices; seen" in entry.note
+        assert entry.transform_sha256 != before["transform_sha256"]
+        assert (entry.verdict == "error") == (images == "gone")
+        assert "warning: a: void" in done.stderr
+
+
+@pytest.mark.parametrize("change", [{"decision": "rejected", "by": "B"}, {"note": "see slice 9"}])
+def test_what_another_person_changes_while_others_are_reviewed_wins(change):
+    known = [Entry("a", "/a", transform_sha256="1", decision="accepted", by="A"), Entry("b", "/b")]
+    theirs = [replace(known[0], **change), known[1]]
+    mine = [replace(known[0], verdict="pass"), known[1]]
+    kept = keep_decisions(mine, theirs, known)
+    assert kept == [replace(mine[0], **change), mine[1]]
+
+
+def test_a_decision_made_before_the_first_review_ends_is_kept():
+    known = [Entry("a", "/a")]
+    theirs, mine = [replace(known[0], decision="rejected")], [replace(known[0], verdict="pass")]
+    kept = keep_decisions([replace(mine[0], transform_sha256="1")], theirs, known)
+    assert [entry.decision for entry in kept] == ["rejected"]
+
+
+def test_two_studies_in_one_list_do_not_erase_each_other(study):
+    worklist("study/a", "-o", "w.csv")
+    decide(Path("w.csv"))
+    worklist("study/b", "-o", "w.csv")
+    entries = {entry.case: entry for entry in read_worklist(Path("w.csv"))}
+    assert entries["a"].decision == "accepted"
+    assert entries["b"].verdict
+
+
+def test_a_decided_case_whose_results_are_gone_stays_and_an_undecided_one_goes(study):
+    worklist("study")
+    decide(study / "worklist.csv")
+    (study / "c").mkdir()
+    for case in "ab":
+        for name in ("fixed_to_moving.nii.gz", "result.json"):
+            (study / case / name).unlink()
+    (study / "c" / "result.json").write_text("{}")
+    assert sorted(worklist("study")) == ["a", "c"]
+
+
+def change_header(path: Path, change) -> None:
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(change(n, line) for n, line in enumerate(lines)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda n, line: line.title() if n == 0 else line,
+        lambda n, line: f",{line}" if n == 0 else f"{n - 1},{line}",
+        lambda n, line: f"{line},Comment" if n == 0 else f"{line},to do {n}",
+    ],
+    ids=["capitals", "a counting column", "a column of one's own"],
+)
+def test_a_decision_survives_what_people_do_to_the_columns(study, change):
+    worklist("study")
+    decide(study / "worklist.csv")
+    change_header(study / "worklist.csv", change)
+    own = "Comment" in (study / "worklist.csv").read_text()
+    for _ in range(2):
+        assert worklist("study")["a"]["decision"] == "accepted"
+    assert {e.others.get("Comment") for e in read_worklist(study / "worklist.csv")} == (
+        {"to do 1", "to do 2"} if own else {None}
+    )
+
+
+@pytest.mark.parametrize(
+    ("word", "decided"), [("Accepted", True), ("REJECTED", True), ("ok", False)]
+)
+def test_a_decision_is_one_of_those_that_there_are_or_said_to_be_none(study, word, decided):
+    worklist("study")
+    decide(study / "worklist.csv")
+    text = (study / "worklist.csv").read_text().replace("accepted", word)
+    (study / "worklist.csv").write_text(text)
+    done = CliRunner().invoke(app, ["worklist", "study", "-q"])
+    assert ("is no decision" in done.stderr) == (not decided)
+    entry = next(e for e in read_worklist(study / "worklist.csv") if e.case == "a")
+    assert entry.decision == (word.lower() if decided else word)
+    assert entry.is_decided == decided
+
+
+def test_inputs_that_moved_with_the_results_are_still_the_inputs(study, tmp_path):
+    """Judged by the exit code of a review that needs both images."""
+    whole = tmp_path / "whole"
+    (whole / "study").mkdir(parents=True)
+    (tmp_path / "image.nii.gz").rename(whole / "image.nii.gz")
+    for case in "ab":
+        (study / case).rename(whole / "study" / case)
+        record = json.loads((whole / "study" / case / "result.json").read_text())
+        record["inputs"] = {
+            side: describe_input(whole / "image.nii.gz", whole / "study" / case)
+            for side in ("fixed", "moving")
+        }
+        (whole / "study" / case / "result.json").write_text(json.dumps(record))
+    moved = whole.rename(tmp_path / "moved")
+    entries = worklist("moved/study")
+    assert {entry["verdict"] for entry in entries.values()} <= {"pass", "attention", "fail"}
+    assert Path(entries["a"]["fixed"]).resolve() == moved / "image.nii.gz"
+    sitk.WriteImage(sitk.Image(4, 4, 4, sitk.sitkUInt8), str(moved / "image.nii.gz"))
+    assert worklist("moved/study", "--again")["a"]["verdict"] == "error"
+
+
+def test_a_list_of_windows_is_read_here(study):
+    worklist("study")
+    text = (study / "worklist.csv").read_text()
+    (study / "worklist.csv").write_text(text.replace("a/fixed_to", "a\\fixed_to"))
+    assert worklist("study/worklist.csv", "--again")["a"]["verdict"] != "error"
 
 
 def test_a_list_in_another_folder_can_be_read_again(study, tmp_path):
