@@ -23,6 +23,7 @@ class RemarkKind(StrEnum):
     RESCALED_BY_SLICE = "rescaled by slice"
     UNITS = "units"
     SHIFTED_SLICES = "shifted slices"
+    NO_SPACING = "no spacing"
     LENGTH_UNIT = "length unit"
     HEADER_REPAIRED = "header repaired"
 
@@ -39,6 +40,7 @@ _WORDS = {
     RemarkKind.SINGLE_SLICE: "one DICOM file was read alone; give its folder to read the series",
     RemarkKind.NO_PLACEMENT: "the file does not say where the image is: it begins at the origin "
     "with axes along left, posterior and superior",
+    RemarkKind.NO_SPACING: "the files do not say how large a pixel is: 1 mm was assumed",
     RemarkKind.PADDED: "{count} voxels have the padding value {value:g} and count as background",
     RemarkKind.PALETTE: "the values are indices of a palette of colors",
     RemarkKind.RESCALED_BY_SLICE: "each slice was scaled by its own slope, {low:g} to {high:g}",

@@ -42,6 +42,7 @@ _ABOUT_PLACEMENT = (
     RemarkKind.SINGLE_SLICE,
     RemarkKind.SPACING_CONTRADICTS,
     RemarkKind.LENGTH_UNIT,
+    RemarkKind.NO_SPACING,
     RemarkKind.HEADER_REPAIRED,
 )
 _SUBMATRIX = sitk.ExtractImageFilter.DIRECTIONCOLLAPSETOSUBMATRIX

@@ -26,17 +26,17 @@ from neuralreg.io.formats.dicom_header import (
     require_even,
     scale_of,
 )
+from neuralreg.io.formats.dicom_series import SliceTags, series_files
 from neuralreg.io.volume import Volume, to_image
 
+_SHIFTED = 0.02  # of the slice distance: more than rounding
 _HALF_OF_16_BITS = 1 << 15
 _DAMAGES = (AttributeError, IndexError, KeyError, NotImplementedError, OverflowError, TypeError,
             ValueError)  # fmt: skip
 _NO_UNITS = ("", "US", "NONE")  # unspecified
-_POSITION, _SLOPE, _INTERCEPT = "0020|0032", "0028|1053", "0028|1052"
 _TAGS = [
     "ImagePositionPatient", "RescaleSlope", "RescaleIntercept", "PixelPaddingValue",
-    "NumberOfFrames", "SeriesDescription", "SeriesNumber", "Units", "Modality", "BitsAllocated",
-    "PixelRepresentation",
+    "NumberOfFrames", "Units", "Modality", "BitsAllocated", "PixelRepresentation",
 ]  # fmt: skip
 
 
@@ -65,11 +65,7 @@ def read_dicom(path: Path, frame: int = 0) -> Volume:
 
 
 def _read_folder(path: Path, frame: int) -> Volume:
-    with quiet_itk():
-        series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(path))
-    if len(series) != 1:
-        raise _wrong_number(path, series)
-    names = _file_names(path, series[0])
+    names = series_files(path)
     if len(names) == 1:
         return _read_file(Path(names[0]), frame, folder=True)
     return _read_slices(path, names)
@@ -83,17 +79,17 @@ def _read_slices(folder: Path, names: Sequence[str]) -> Volume:
     reader.SetFileNames(names)
     reader.MetaDataDictionaryArrayUpdateOn()  # ITK tells the tags while it reads
     image = _execute(folder, reader)
-    slopes = {
-        (_slice_number(reader, k, _SLOPE, 1.0), _slice_number(reader, k, _INTERCEPT, 0.0))
-        for k in range(len(names))
-    }
-    remarks = []
+    if image.GetNumberOfComponentsPerPixel() > 1:
+        raise colors_error(folder, f"{image.GetNumberOfComponentsPerPixel()} samples per pixel")
+    tags = SliceTags(folder, reader, len(names))
+    remarks = tags.remarks()
+    slopes = tags.slopes()
     if len(slopes) > 1:  # the type of the first slice need not hold the values of the others
         reader.SetOutputPixelType(sitk.sitkFloat32)
         image = _execute(folder, reader)
         low, high = min(s for s, _ in slopes), max(s for s, _ in slopes)
         remarks.append(Remark(RemarkKind.RESCALED_BY_SLICE, folder, {"low": low, "high": high}))
-    _require_straight(folder, image, _positions(reader, len(names)))
+    remarks += _require_straight(folder, image, tags.positions())
     return _finish(folder, image, read_header(Path(names[0]), _TAGS), remarks)
 
 
@@ -102,28 +98,11 @@ def _execute(folder: Path, reader: sitk.ImageSeriesReader) -> sitk.Image:
         with quiet_itk():
             return reader.Execute()
     except RuntimeError as error:
+        sizes = "Size:" in str(error)
         raise UnreadableFile(
-            f"the DICOM series in {folder} cannot be read", got=itk_reason(error)
+            f"the DICOM series in {folder} cannot be read",
+            got="slices of different sizes" if sizes else itk_reason(error),
         ) from error
-
-
-def _slice_numbers(reader: sitk.ImageSeriesReader, k: int, tag: str) -> list[float]:
-    """The numbers of an element of one slice; none where it is not there."""
-    text = reader.GetMetaData(k, tag).strip("\0 ") if reader.HasMetaDataKey(k, tag) else ""
-    return [float(part) for part in text.split("\\")] if text else []
-
-
-def _slice_number(reader: sitk.ImageSeriesReader, k: int, tag: str, default: float) -> float:
-    numbers = _slice_numbers(reader, k, tag)
-    return numbers[0] if numbers else default
-
-
-def _positions(reader: sitk.ImageSeriesReader, count: int) -> Matrix:
-    """LPS mm of the first voxel of each slice, (slices, 3); empty where a file does not say."""
-    positions = [_slice_numbers(reader, k, _POSITION) for k in range(count)]
-    if any(len(position) != 3 for position in positions):
-        return np.empty((0, 3))
-    return np.array(positions, float)
 
 
 def _finish(
@@ -196,37 +175,10 @@ def _read_file(path: Path, frame: int, *, folder: bool = False) -> Volume:
     return _finish(path, image, header, remarks, 1)
 
 
-def _file_names(folder: Path, series: str) -> Sequence[str]:
-    names: Sequence[str] = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), series)
-    return names
-
-
-def _wrong_number(folder: Path, series: Sequence[str]) -> UnreadableFile:
-    if not series:
-        return UnreadableFile(
-            f"{folder} holds no DICOM series",
-            wanted="a folder with the DICOM files of one series, or an image file",
-        )
-    return UnreadableFile(
-        f"{folder} holds {len(series)} DICOM series",
-        got="; ".join(_describe(folder, one) for one in series),
-        wanted="one series per folder",
-        remedy="Move the files of the series you want into a folder of their own.",
-    )
-
-
-def _describe(folder: Path, series: str) -> str:
-    names = _file_names(folder, series)
-    header = read_header(Path(names[0]), _TAGS)
-    number = f"number {header.get('SeriesNumber')}, " if header.get("SeriesNumber") else ""
-    files = f"{len(names)} file{'s' * (len(names) > 1)} from {Path(names[0]).name}"
-    return f"'{header.get('SeriesDescription', '')}' ({number}{files})"
-
-
-def _require_straight(folder: Path, volume: sitk.Image, positions: Matrix) -> None:
+def _require_straight(folder: Path, volume: sitk.Image, positions: Matrix) -> list[Remark]:
     """ITK stacks what it gets at one mean distance; a gap or a tilt would bend the anatomy."""
     if len(positions) < 2:
-        return
+        return []
     normal = np.reshape(volume.GetDirection(), (3, 3))[:, 2]
     along = (positions - positions[0]) @ normal
     levels = len(np.unique(np.round(along, 3)))
@@ -238,3 +190,7 @@ def _require_straight(folder: Path, volume: sitk.Image, positions: Matrix) -> No
         )
     what = f"the slices of the DICOM series in {folder}"
     require_even(what, positions, normal, min(volume.GetSpacing()))
+    shift = float(np.abs(along - np.linspace(along[0], along[-1], len(along))).max())
+    if shift < _SHIFTED * volume.GetSpacing()[2]:
+        return []
+    return [Remark(RemarkKind.SHIFTED_SLICES, folder, {"mm": shift})]

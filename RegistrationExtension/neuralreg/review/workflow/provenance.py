@@ -80,12 +80,10 @@ def describe_input(path: Path, folder: Path) -> dict[str, Any]:
         path: of the input.
         folder: of the record, from which the input is found when both were moved together.
     """
-    where = {"path": str(path.resolve())}
-    try:
-        relative = os.path.relpath(path.resolve(), folder.resolve())
-        where["relative_path"] = Path(relative).as_posix()
-    except ValueError:  # on another drive
-        pass
+    path, folder = path.resolve(), folder.resolve()
+    where = {"path": str(path)}
+    if path.drive == folder.drive:
+        where["relative_path"] = Path(os.path.relpath(path, folder)).as_posix()
     return {**where, **describe_file(path)}
 
 
