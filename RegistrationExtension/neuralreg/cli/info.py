@@ -92,9 +92,10 @@ def _image(image: Image) -> Facts:
         "mean": float(finite.mean()) if len(finite) else None,
         "not_finite": image.data.numel() - finite.numel(),
     }
-    labels = np.unique(finite.numpy())
-    if not image.data.is_floating_point() and len(labels) <= _MOST_LABELS:
-        facts["labels"] = labels.astype(int).tolist()
+    if not image.data.is_floating_point():
+        labels = np.unique(image.data.numpy())
+        if len(labels) <= _MOST_LABELS:
+            facts["labels"] = labels.tolist()
     return facts
 
 

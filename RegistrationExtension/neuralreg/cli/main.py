@@ -31,7 +31,7 @@ from neuralreg.cli.warp import warp
 from neuralreg.cli.worker import worker
 from neuralreg.cli.worklist import worklist
 
-USAGE, UNUSABLE, UNAVAILABLE, UNWRITABLE, INTERRUPTED, TERMINATED = 2, 1, 3, 4, 130, 143
+USAGE, UNUSABLE, UNAVAILABLE, UNWRITABLE, INTERRUPTED = 2, 1, 3, 4, 130
 _CODES: dict[type[errors.RegistrationError], int] = {
     errors.IncompatibleModel: UNAVAILABLE,
     errors.WeightsUnavailable: UNAVAILABLE,
@@ -136,10 +136,13 @@ def _common(
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(TERMINATED)
+    raise SystemExit(128 + number)  # as shells have it
 
 
 def main() -> None:
-    """Run the command line; a polite end (SIGTERM) clears away what was half written."""
+    """Run the command line; a polite end (SIGTERM, a closed terminal) clears half-written files."""
     signal.signal(signal.SIGTERM, _end)
+    hang_up = getattr(signal, "SIGHUP", None)  # not on Windows
+    if hang_up is not None and signal.getsignal(hang_up) != signal.SIG_IGN:  # as nohup sets it
+        signal.signal(hang_up, _end)
     app(prog_name="neuralreg")

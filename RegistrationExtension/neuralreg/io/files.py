@@ -5,15 +5,19 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import platform
 import re
+import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PureWindowsPath
 
 from neuralreg.errors import UnreadableFile, UnwritableOutput
 
+_ABANDONED_S = 600.0  # a draft is written in less; processes of other containers are not seen
 _DAMAGE = "it is damaged"
 MAKE_ROOM = "Make room on that disk, or choose another one."
 _VALUES = {  # endings of the file of values, by that of the header
@@ -79,7 +83,8 @@ def lock_folder(folder: Path) -> Iterator[None]:
 def draft_folder(folder: Path, *, last: str, overwrite: bool = True) -> Iterator[Path]:
     """A folder to write to; after the block, without an error, its files go to `folder`.
 
-    Until then nothing in `folder` changes, and an error in the block leaves nothing behind.
+    Until then nothing in `folder` changes, and an error in the block leaves nothing behind. What a
+    process that was killed left there goes with the next one that writes.
 
     Args:
         folder: where the files go; it must exist.
@@ -91,7 +96,9 @@ def draft_folder(folder: Path, *, last: str, overwrite: bool = True) -> Iterator
             there that must not be replaced.
     """
     try:
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as draft:
+        _clear_abandoned(folder)
+        prefix = f"{_draft_prefix()}{os.getpid()}-"
+        with tempfile.TemporaryDirectory(dir=folder, prefix=prefix) as draft:
             yield Path(draft)
             for file in sorted(Path(draft).iterdir(), key=lambda file: file.name == last):
                 if overwrite:
@@ -105,6 +112,33 @@ def draft_folder(folder: Path, *, last: str, overwrite: bool = True) -> Iterator
             got=error.strerror or str(error),
             remedy=MAKE_ROOM if full else "Choose a folder that exists and that you may write to.",
         ) from error
+
+
+def _draft_prefix() -> str:
+    """How drafts of this machine begin; the number of the process follows."""
+    return f".writing-{re.sub('[^A-Za-z0-9]', '', platform.node())}-"
+
+
+def _clear_abandoned(folder: Path) -> None:
+    """Remove old drafts of processes of this machine that no longer run."""
+    if os.name == "nt":  # where asking for a process would end it
+        return
+    prefix = _draft_prefix()
+    for draft in folder.glob(f"{prefix}*-*"):
+        number = draft.name.removeprefix(prefix).split("-")[0]
+        old = time.time() - draft.stat().st_mtime > _ABANDONED_S
+        if number.isdigit() and old and not _runs(int(number)):
+            shutil.rmtree(draft, ignore_errors=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _move_to_free(file: Path, path: Path) -> None:

@@ -67,9 +67,8 @@ def write_itk_image(image: sitk.Image, path: Path) -> None:
 def _require_stored(draft: Path, path: Path) -> None:
     """Check that a draft is as long as its header says: ITK does not tell of every full disk."""
     try:
-        header = nifti_header.read_header(draft) if _is_nifti(draft) else None
-        if header is not None:
-            nifti.require_whole(header)
+        if _is_nifti(draft):
+            nifti.require_whole(nifti_header.read_header(draft))
         require_whole(draft)
     except UnreadableFile as error:
         raise writing_error(path, error) from error
@@ -83,8 +82,7 @@ def read_itk_image(path: Path) -> sitk.Image:
         InvalidImage: a NIfTI file holds NaN or infinite values, which ITK would turn into 0.
     """
     if _is_nifti(require_existing(path)):
-        header = nifti_header.read_header(path)
-        bad = nifti.count_stored_not_finite(header) if header else 0
+        bad = nifti.count_stored_not_finite(nifti_header.read_header(path))
         if bad:
             raise InvalidImage("values are finite", where=str(path), got=f"{bad} NaN or infinite")
     return _execute(path, _open(path))
@@ -133,9 +131,9 @@ def _read_frames(path: Path, frame: int | None) -> list[Volume]:
     if path.name.lower().endswith(neuroimaging.SUFFIXES):
         return neuroimaging.read_neuroimaging(path, frame)
     if _is_nifti(path):
-        if (header := nifti_header.read_header(path)) is not None:
-            return nifti.read_nifti(path, header, lambda: _nifti_grid(path, header), frame)
-    elif is_dicom(path):
+        header = nifti_header.read_header(path)
+        return nifti.read_nifti(path, header, lambda: _nifti_grid(path, header), frame)
+    if is_dicom(path):
         return _read_dicom_frames(path, frame)
     return _read_by_itk(path, frame)
 
@@ -187,7 +185,8 @@ def open_grid(path: Path) -> tuple[Grid, list[Remark]]:
     """
     if require_existing(path).is_file() and not path.name.lower().endswith(neuroimaging.SUFFIXES):
         with name_in_errors(path):
-            if _is_nifti(path) and (header := nifti_header.read_header(path)) is not None:
+            if _is_nifti(path):
+                header = nifti_header.read_header(path)
                 return _nifti_grid(path, header), nifti_header.placement_remarks(path, header)
             if not is_dicom(path):
                 return _frame_grid(_open(path)), []

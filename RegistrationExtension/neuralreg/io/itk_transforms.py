@@ -87,6 +87,10 @@ def holds_transform(path: str | Path) -> bool:
         return True
     if suffix_of(path) not in IMAGE_SUFFIXES:
         return False
+    if path.name.lower().endswith(nifti_header.SUFFIXES):
+        header = nifti_header.read_header(require_existing(path))
+        if header.content != "vectors" or header.is_version_2:
+            return False
     reader = open_image(path)
     real = (sitk.sitkVectorFloat32, sitk.sitkVectorFloat64)
     return reader.GetPixelID() in real and reader.GetNumberOfComponents() in (2, 3)
@@ -158,7 +162,7 @@ def _meta(image: sitk.Image, key: str) -> str:
 def _with_third_axis(vectors: sitk.Image, path: Path) -> sitk.Image:
     """A one-slice NIfTI field with the place that its header gives it; ITK drops the third axis."""
     header = nifti_header.read_header(path)
-    matrix = None if header is None else header.sform if header.sform is not None else header.qform
+    matrix = header.sform if header.sform is not None else header.qform
     if matrix is None:
         raise InvalidTransform(
             "a field of one slice has no position in space", got="neither qform nor sform"

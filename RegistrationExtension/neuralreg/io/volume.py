@@ -15,6 +15,7 @@ from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.remarks import Remark, RemarkKind
 
 Array = NDArray[Any]
+_NOTHING = 1e-30  # what is smaller makes ITK complain about its own arithmetic
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +112,7 @@ def grid_of_affine(size: tuple[int, ...], affine: Array) -> Grid:
         InvalidImage: the axes are not at right angles.
     """
     matrix = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+    matrix = np.where(np.abs(matrix) < _NOTHING, 0.0, matrix)
     spacing = np.linalg.norm(matrix[:3, :3], axis=0)
     return Grid(
         size,

@@ -134,7 +134,12 @@ def test_results_are_not_overwritten_unasked(pair, registered):
     assert (folder / "warped.nii.gz").stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "terminated"])
+ENDS = {"Ctrl-C": signal.SIGINT, "terminated": signal.SIGTERM}
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as in nohup
+    ENDS["terminal closed"] = signal.SIGHUP
+
+
+@pytest.mark.parametrize("number", list(ENDS.values()), ids=list(ENDS))
 def test_a_stopped_registration_leaves_no_half_file(pair, tmp_path, number):
     out = tmp_path / "new" / "out"
     command = [*COMMAND, "register", pair / "fixed.nii.gz", pair / "moving.nii.gz", "-o", out]
@@ -143,7 +148,7 @@ def test_a_stopped_registration_leaves_no_half_file(pair, tmp_path, number):
         assert "%" in process.stderr.readline()  # the work has begun
         process.send_signal(number)
         process.communicate(timeout=60)
-    assert process.returncode == (130 if number == signal.SIGINT else 143)
+    assert process.returncode == 128 + number
     assert list(tmp_path.iterdir()) == []
 
 

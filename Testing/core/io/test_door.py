@@ -317,6 +317,20 @@ def test_damage_to_a_packed_file_is_noticed_quietly(tmp_path, capfd, suffix, dam
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("size", [5, 10, 10**9])
+def test_a_wrong_length_of_packed_values_is_noticed(tmp_path, size):
+    """ITK takes that many bytes and hands out whatever was in memory."""
+    path = tmp_path / "packed.mha"
+    noise = np.random.default_rng(0).integers(0, 255, (12, 11, 10)).astype(np.uint8)
+    sitk.WriteImage(sitk.GetImageFromArray(noise), str(path), useCompression=True)
+    raw = path.read_bytes()
+    start = raw.index(b"CompressedDataSize = ") + len(b"CompressedDataSize = ")
+    end = raw.index(b"\n", start)
+    path.write_bytes(raw[:start] + str(size).encode() + raw[end:])
+    with pytest.raises(UnreadableFile, match="damaged"):
+        read_image(path)
+
+
 def test_a_pair_without_its_values_is_refused(tmp_path):
     path = save(content(np.int16), tmp_path, ".hdr")
     path.with_suffix(".img").unlink()

@@ -21,11 +21,13 @@ from nibabel.spatialimages import HeaderDataError
 from neuralreg.errors import UnreadableFile
 from neuralreg.geometry.grid import Matrix
 from neuralreg.geometry.remarks import Remark, RemarkKind
+from neuralreg.io.files import require_existing
 
 SUFFIXES = (".nii", ".nii.gz")
 PAIR_SUFFIXES = (".hdr", ".img", ".img.gz")
 _ABSURD_BYTES = 1 << 48
 _KINDS = (nibabel.Nifti1Header, nibabel.Nifti2Header)
+_MARKS = (b"n+1", b"ni1", b"n+2", b"ni2")
 _PLACEMENT_ROUNDING = 0.1  # voxels that a quaternion in single precision can lose
 _SPACING_ROUNDING = 1e-3  # relative
 _LENGTH_UNITS = {1: ("meters", 1e3), 3: ("micrometers", 1e-3)}  # others mean mm, as in ITK
@@ -125,26 +127,47 @@ class NiftiHeader:
         return None if alike else tuple(spacing.tolist())
 
 
-def read_header(path: Path) -> NiftiHeader | None:
-    """The header of a NIfTI or Analyze image, single or in a pair; None when it is something else.
+def read_header(path: Path) -> NiftiHeader:
+    """The header of a NIfTI or Analyze image, single or in a pair.
 
     Raises:
-        UnreadableFile: the file is truncated, or sizes and offsets in the header cannot be true.
+        UnreadableFile: the file is none, truncated, or has sizes and offsets that cannot be true.
     """
     header_path, values = _parts(path)
     try:
-        with open_packed(header_path) as file:
+        with open_packed(require_existing(header_path)) as file:
             block = file.read(max(kind.sizeof_hdr for kind in _KINDS))
     except (OSError, EOFError, zlib.error) as error:
         raise UnreadableFile(f"{header_path} is truncated or damaged", got=str(error)) from error
-    for kind in _KINDS:
-        sizes = {int.from_bytes(block[:4], order) for order in ("little", "big")}
-        if kind.sizeof_hdr in sizes and len(block) >= kind.sizeof_hdr:
-            magic = block[344:348] if kind.sizeof_hdr == 348 else block[4:8]
-            if values != header_path and magic[:2] != b"ni":
-                return None  # Analyze: ITK knows its many dialects better
-            return _summarize(header_path, values, kind(block[: kind.sizeof_hdr], check=False))
+    kind = _kind_of(block)
+    if kind is None:
+        raise UnreadableFile(
+            f"{header_path} is no NIfTI file, or its header is damaged",
+            got=f"{len(block)} bytes that begin with {block[:4].hex(' ') or 'nothing'}",
+            wanted="a NIfTI-1, NIfTI-2 or Analyze header",
+        )
+    header = kind(block[: kind.sizeof_hdr], check=False)
+    if values != header_path and kind is nibabel.Nifti1Header and block[344:347] not in _MARKS:
+        header = _from_analyze(nibabel.Spm99AnalyzeHeader(block[: kind.sizeof_hdr], check=False))
+    return _summarize(header_path, values, header)
+
+
+def _kind_of(block: bytes) -> Any:
+    """The class of nibabel for a header: by its size, or by its mark where that is damaged."""
+    sizes = {int.from_bytes(block[:4], order) for order in ("little", "big")}
+    for kind, mark in ((nibabel.Nifti1Header, block[344:347]), (nibabel.Nifti2Header, block[4:7])):
+        if len(block) >= kind.sizeof_hdr and (kind.sizeof_hdr in sizes or mark in _MARKS):
+            return kind
     return None
+
+
+def _from_analyze(header: Any) -> Any:
+    """The same in a header of NIfTI: neither placement, the scale factor of SPM."""
+    same = nibabel.Nifti1Header(endianness=header.endianness)
+    for name in ("dim", "datatype", "bitpix", "pixdim", "vox_offset", "scl_slope"):
+        same[name] = header[name]
+    same["scl_inter"] = 0
+    return same
 
 
 def _parts(path: Path) -> tuple[Path, Path]:
@@ -242,7 +265,7 @@ def _time(header: Any) -> tuple[float, float]:
 def _number_type(path: Path, header: Any) -> np.dtype[Any]:
     try:
         dtype: np.dtype[Any] = header.get_data_dtype()
-    except HeaderDataError as error:
+    except (HeaderDataError, KeyError) as error:
         raise UnreadableFile(
             f"{path} has values of an unknown type",
             got=f"datatype code {int(header['datatype'])}",

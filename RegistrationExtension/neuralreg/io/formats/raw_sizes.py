@@ -37,12 +37,14 @@ class _Values:
         start: first byte.
         needed: bytes that the header asks for, unpacked.
         packed: whether they are packed with zlib or gzip.
+        length: bytes of the packed values by the header, None where it does not say.
     """
 
     path: Path
     start: int
     needed: int
     packed: bool
+    length: int | None = None
 
 
 def require_whole(path: Path) -> None:
@@ -78,10 +80,12 @@ def _unpack(values: _Values) -> tuple[int, str]:
     """How many bytes come out, and what is wrong with the packed ones; the checksum counts."""
     unpacker = zlib.decompressobj(_ZLIB_OR_GZIP)
     held = 0
+    left = values.path.stat().st_size if values.length is None else values.length
     with values.path.open("rb") as file:
         file.seek(values.start)
         try:
-            while not unpacker.eof and (part := file.read(_CHUNK_BYTES)):
+            while not unpacker.eof and (part := file.read(min(_CHUNK_BYTES, left))):
+                left -= len(part)
                 held += len(unpacker.decompress(part))
         except zlib.error as error:
             return held, str(error)
@@ -109,10 +113,12 @@ def _meta_values(path: Path) -> _Values | None:
         count = math.prod(int(n) for n in fields["DimSize"].split())
         count *= int(fields.get("ElementNumberOfChannels", "1"))
         needed = count * _BYTES[fields["ElementType"]]
+        size = fields.get("CompressedDataSize")
+        length = None if size is None else int(size)
     except (KeyError, ValueError):  # ITK says what is wrong with such a header
         return None
     packed = fields.get("CompressedData", "False").lower().startswith("t")
-    return _Values(data, start if local else 0, needed, packed)
+    return _Values(data, start if local else 0, needed, packed, length)
 
 
 def _nrrd_values(path: Path) -> _Values | None:

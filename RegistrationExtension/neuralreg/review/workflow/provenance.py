@@ -16,7 +16,7 @@ import SimpleITK as sitk
 from neuralreg import __version__
 from neuralreg.errors import UnreadableFile
 from neuralreg.io.files import path_from, quiet_itk, require_existing, sha256_of, suffix_of
-from neuralreg.io.itk_images import WRITABLE, open_image
+from neuralreg.io.itk_images import WRITABLE, open_grid, open_image
 
 RECORD = "result.json"  # what `neuralreg register` writes beside a transform
 _PACKAGES = ("numpy", "scipy", "SimpleITK", "torch")
@@ -59,7 +59,10 @@ def describe_file(path: Path) -> dict[str, Any]:
             series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(path))
         return {**facts, "series_uid": ", ".join(series)}
     if suffix_of(path) in WRITABLE:
-        facts |= _geometry(open_image(path))
+        try:
+            facts |= _geometry(open_image(path))
+        except UnreadableFile:  # what ITK alone cannot read, such as NIfTI-2
+            facts |= open_grid(path)[0].to_record()
     return facts
 
 

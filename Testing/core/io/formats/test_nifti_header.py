@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import struct
+import warnings
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
-from neuralreg.errors import InvalidImage
+from neuralreg.cli.main import app
+from neuralreg.errors import InvalidImage, UnreadableFile
 from neuralreg.geometry.remarks import RemarkKind
 from neuralreg.io.image_files import read_grid, read_image
+from typer.testing import CliRunner
 
 C, S = np.cos(0.3), np.sin(0.3)
 AFFINE = np.array(
@@ -115,3 +119,76 @@ def test_a_line_of_voxels_is_refused_with_its_name(tmp_path):
     nibabel.save(nibabel.Nifti1Image(STORED[:, 0, 0], np.eye(4)), tmp_path / "line.nii")
     with pytest.raises(InvalidImage, match=r"line\.nii"):
         read_image(tmp_path / "line.nii")
+
+
+@pytest.mark.parametrize(
+    ("offset", "form", "number"), [(70, "h", 9999), (72, "h", 0), (40, "h", 9)]
+)
+def test_a_damaged_header_is_refused_by_name(tmp_path, offset, form, number):
+    path = write(tmp_path / "damaged.nii", BOTH, (offset, form, (number,)))
+    with pytest.raises(UnreadableFile, match=r"damaged\.nii"):
+        read_image(path)
+
+
+def test_a_header_is_known_by_its_mark_where_its_size_is_damaged(tmp_path):
+    """ITK reads it, too, but with NaN as 0: the door is the same for it."""
+    image = nibabel.Nifti1Image(np.where(STORED == 7, NAN, STORED).astype(np.float32), AFFINE)
+    nibabel.save(image, tmp_path / "mark.nii")
+    raw = bytearray((tmp_path / "mark.nii").read_bytes())
+    struct.pack_into("<i", raw, 0, 0)
+    (tmp_path / "mark.nii").write_bytes(raw)
+    read = read_image(tmp_path / "mark.nii")
+    assert [remark.kind for remark in read.remarks] == [RemarkKind.NOT_FINITE]
+    assert int(read.data.isnan().sum()) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"text", bytes(600)])
+def test_what_is_no_nifti_is_refused_as_that(tmp_path, content):
+    (tmp_path / "no.nii").write_bytes(content)
+    with pytest.raises(UnreadableFile, match=r"no\.nii is no NIfTI"):
+        read_image(tmp_path / "no.nii")
+
+
+def test_an_analyze_pair_keeps_nan_and_says_that_it_has_no_placement(tmp_path):
+    values = np.where(STORED == 7, NAN, STORED).astype(np.float32)
+    nibabel.save(nibabel.AnalyzeImage(values, AFFINE), tmp_path / "old.img")
+    read = read_image(tmp_path / "old.hdr")
+    np.testing.assert_array_equal(read.data[0].numpy(), values.T)
+    kinds = {remark.kind for remark in read.remarks}
+    assert kinds == {RemarkKind.NOT_FINITE, RemarkKind.NO_PLACEMENT}
+    np.testing.assert_allclose(read.grid.spacing, (2, 2.5, 3))
+
+
+def test_every_command_reads_nifti_2(tmp_path):
+    z, y, x = np.mgrid[:16, :16, :16] - 7.5
+    ball = (100 / (1 + np.exp(np.sqrt(x**2 + 1.3 * y**2 + z**2) - 5))).astype(np.float32)
+    path, out = tmp_path / "two.nii", tmp_path / "out"
+    nibabel.save(nibabel.Nifti2Image(ball.T, AFFINE), path)
+    commands = (
+        ["info", path],
+        ["register", path, path, "-o", out, "--prealign", "none", "-q"],
+        ["warp", path, out / "fixed_to_moving.nii.gz", "-r", path, "-o", tmp_path / "w.nii"],
+        ["review", out / "fixed_to_moving.nii.gz", "--fixed", path, "--moving", path, "-q"],
+    )
+    for command in commands:
+        done = CliRunner().invoke(app, list(map(str, command)))
+        assert done.exit_code == 0, done.output
+
+
+def test_a_tiny_cosine_does_not_make_itk_complain(tmp_path, capfd):
+    affine = AFFINE.copy()
+    affine[2, 0] = -4e-318
+    nibabel.save(nibabel.Nifti2Image(STORED, affine), tmp_path / "tiny.nii")
+    read_image(tmp_path / "tiny.nii")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("number", [np.uint64, np.int64, np.uint32])
+def test_info_lists_the_largest_labels_exactly(tmp_path, number):
+    labels = np.zeros((4, 5, 6), number)
+    labels[1], labels[2] = np.iinfo(number).max, 3
+    nibabel.save(nibabel.Nifti1Image(labels, AFFINE, dtype=number), tmp_path / "labels.nii")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        done = CliRunner().invoke(app, ["info", str(tmp_path / "labels.nii"), "--json"])
+    assert json.loads(done.stdout)["labels"] == [0, 3, int(np.iinfo(number).max)]
