@@ -16,6 +16,7 @@ EVERYWHERE = (
     "review_speed",
     "faults",
     "robustness",
+    "hostile",
 )
 WITH_SHARED_DATA = ("speed", "accuracy", "review_agreement")
 

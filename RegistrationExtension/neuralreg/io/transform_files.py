@@ -47,6 +47,7 @@ __all__ = [
     "write_transform",
     "write_velocity",
 ]
+_BYTES_OF_A_NUMBER, _HDF5_OVERHEAD, _CHUNK_BYTES = 8, 1 << 16, 1 << 22
 _DISPLACEMENT = "1006"  # NIfTI's DISPVECT, which 3D Slicer also writes into NRRD and MetaImage
 
 
@@ -195,6 +196,8 @@ def _as_itk(transform: DisplacementField | LinearTransform | sitk.Transform) -> 
 
 def _write_itk_file(transform: sitk.Transform, path: Path) -> None:
     with write_whole(path) as draft:
+        if suffix_of(path) == ".h5":
+            _require_room(draft, _BYTES_OF_A_NUMBER * _count_numbers(transform) + _HDF5_OVERHEAD)
         try:
             with quiet_itk():
                 sitk.WriteTransform(transform, str(draft))
@@ -203,6 +206,23 @@ def _write_itk_file(transform: sitk.Transform, path: Path) -> None:
             raise writing_error(path, error) from error
         if not complete:
             raise writing_error(path, EOFError())
+
+
+def _require_room(path: Path, size: int) -> None:
+    """Raise OSError where a file of that size does not fit: HDF5 crashes the process at its end."""
+    with path.open("wb") as trial:
+        for start in range(0, size, _CHUNK_BYTES):
+            trial.write(bytes(min(_CHUNK_BYTES, size - start)))
+    path.unlink()
+
+
+def _count_numbers(transform: sitk.Transform) -> int:
+    """All parameters of a transform, also of those in a chain."""
+    transform = transform.Downcast()
+    if isinstance(transform, sitk.CompositeTransform):
+        parts = range(transform.GetNumberOfTransforms())
+        return sum(_count_numbers(transform.GetNthTransform(n)) for n in parts)
+    return int(transform.GetNumberOfParameters()) + len(transform.GetFixedParameters())
 
 
 def _is_complete(path: Path, transform: sitk.Transform) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,6 +57,21 @@ def test_a_transform_that_does_not_fit_is_an_error_and_leaves_nothing(tmp_path, 
     write_transform(field, path)
     read = read_transform(path)
     torch.testing.assert_close(read.vectors.double(), NOISE, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kilobytes", [1, 20, 300])
+def test_a_transform_in_hdf5_that_does_not_fit_does_not_crash_the_process(tmp_path, kilobytes):
+    """HDF5 keeps the file open after an error and crashes when the process ends."""
+    write_transform(DisplacementField(NOISE, GRID), tmp_path / "field.nrrd")
+    before = sorted(tmp_path.iterdir())
+    done = subprocess.run(
+        [sys.executable, "-m", "neuralreg", "invert", tmp_path / "field.nrrd",
+         "-o", tmp_path / "inverse.h5"],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1024 * kilobytes,) * 2),
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, "Make room" in done.stderr) == (4, True)
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_an_earlier_file_stays_where_the_new_one_does_not_fit(tmp_path):
