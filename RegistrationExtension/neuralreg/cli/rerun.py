@@ -68,7 +68,7 @@ def registration_in(record: Path) -> tuple[dict[str, Any], Path]:
 
     path = record / RECORD if record.is_dir() else record
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = json.loads(path.read_text(encoding="utf-8-sig"))
         facts = facts.get("provenance", {}).get("registration", facts)
         if not {"inputs", "options", "transform_sha256"} <= set(facts):
             raise ValueError("it has no inputs, options and transform_sha256")

@@ -189,7 +189,7 @@ def label_names(path: Path | None) -> dict[int, str]:
     if path is None:
         return {}
     try:
-        names = json.loads(path.read_text(encoding="utf-8"))
+        names = json.loads(path.read_text(encoding="utf-8-sig"))
         return {int(label): str(name) for label, name in names.items()}
     except (OSError, ValueError, AttributeError) as error:
         raise UnreadableFile(

@@ -12,6 +12,7 @@ import typer
 from neuralreg.cli.common_options import AsJson, OutputFile, Overwrite
 
 if TYPE_CHECKING:
+    from neuralreg.geometry.grid import Grid
     from neuralreg.geometry.warp import Interpolation
 
 
@@ -63,6 +64,7 @@ def warp(
     notes: list[str] = []
     grid = read_grid(reference, notes=notes)
     moving = read_series(image, labels=labels, notes=notes)
+    require_same_axes(image, moving.frames[0].grid, grid)
     field = read_chain(transform, grid)
     mode: Interpolation = "nearest" if labels else interpolation.value
 
@@ -77,3 +79,20 @@ def warp(
         as_json,
         lambda: f"wrote {output}" + f", {len(frames)} frames" * (len(frames) > 1),
     )
+
+
+def require_same_axes(image: Path, moving: Grid, reference: Grid) -> None:
+    """Check that an image has the axes of the reference.
+
+    Raises:
+        InvalidImage: one is 2D and the other 3D.
+    """
+    from neuralreg.errors import InvalidImage
+
+    if moving.dimension != reference.dimension:
+        raise InvalidImage(
+            "an image has as many axes as its reference",
+            where=str(image),
+            got=f"{moving.dimension}D, and a reference in {reference.dimension}D",
+            remedy="Take the matching slice out of the 3D image first.",
+        )

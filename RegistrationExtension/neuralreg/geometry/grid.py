@@ -21,11 +21,12 @@ Matrix = NDArray[np.floating[Any]]
 _ORTHONORMAL_TOLERANCE = 1e-3  # what a NIfTI header in single precision can lose
 
 
-def require_dimension(transform: int, images: int) -> None:
+def require_dimension(transform: int, images: int, where: str = "") -> None:
     """Check that a transform has the axes of the images that it is for.
 
     Args:
         transform, images: numbers of axes.
+        where: the file of the transform, for a message.
 
     Raises:
         InvalidTransform: they differ.
@@ -33,6 +34,7 @@ def require_dimension(transform: int, images: int) -> None:
     if transform != images:
         raise InvalidTransform(
             "images and transform have the same number of axes",
+            where=where,
             got=f"a transform in {transform}D for images in {images}D",
             remedy="Give the transform that was made for these images.",
         )

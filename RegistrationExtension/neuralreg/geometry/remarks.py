@@ -24,6 +24,7 @@ class RemarkKind(StrEnum):
     UNITS = "units"
     SHIFTED_SLICES = "shifted slices"
     NO_SPACING = "no spacing"
+    TURNED_PLANE = "turned plane"
     LENGTH_UNIT = "length unit"
     HEADER_REPAIRED = "header repaired"
 
@@ -45,6 +46,8 @@ _WORDS = {
     RemarkKind.PALETTE: "the values are indices of a palette of colors",
     RemarkKind.RESCALED_BY_SLICE: "each slice was scaled by its own slope, {low:g} to {high:g}",
     RemarkKind.UNITS: "the values are in {units}",
+    RemarkKind.TURNED_PLANE: "a single plane that is not axial: as an image in 2D it keeps its "
+    "spacing, not its place in space",
     RemarkKind.LENGTH_UNIT: "the header gives lengths in {unit}; they were converted to mm, which "
     "some programs do not do",
     RemarkKind.HEADER_REPAIRED: "the header holds {what}: placed by the {by}; other programs may "

@@ -110,7 +110,7 @@ def _check_outside(outside: float, dtype: torch.dtype) -> None:
     if dtype.is_floating_point:
         return
     low, high = _limits(dtype)
-    if not low <= outside <= high:  # also catches NaN
+    if not (low <= outside <= high and outside == int(outside)):  # NaN is in no range
         raise InvalidOption(
             "the value outside must exist in the image's number type",
             got=f"{outside} for {dtype}",

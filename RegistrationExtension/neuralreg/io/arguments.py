@@ -10,7 +10,7 @@ import SimpleITK as sitk
 
 from neuralreg.errors import InvalidTransform
 from neuralreg.geometry.field import DisplacementField
-from neuralreg.geometry.grid import Grid
+from neuralreg.geometry.grid import Grid, require_dimension
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.io.image_files import read_image, read_labels
@@ -101,25 +101,29 @@ def as_field(transform: TransformLike, grid: Grid | None = None) -> Displacement
     )
 
 
-def as_itk_transform(transform: TransformLike) -> sitk.Transform:
+def as_itk_transform(transform: TransformLike, axes: int | None = None) -> sitk.Transform:
     """The ITK transform that an argument stands for, fixed to moving.
 
     Args:
         transform: a file, or a transform of ITK or of this package.
+        axes: of the images that it is for; not checked unless given.
 
     Raises:
-        InvalidTransform: for what is no transform.
+        InvalidTransform: for what is no transform, or one with other axes.
         UnreadableFile: when a file cannot be read.
     """
+    where = ""
     if isinstance(transform, str | os.PathLike):
-        return read_itk_transform(Path(transform))
-    if isinstance(transform, sitk.Transform):
-        return transform
+        where, transform = str(transform), read_itk_transform(Path(transform))
     if isinstance(transform, DisplacementField):
-        return to_itk(transform)
+        transform = to_itk(transform)
     if isinstance(transform, LinearTransform):
-        return linear_to_itk(transform)
-    raise _unknown_transform(transform)
+        transform = linear_to_itk(transform)
+    if not isinstance(transform, sitk.Transform):
+        raise _unknown_transform(transform)
+    if axes is not None:
+        require_dimension(transform.GetDimension(), axes, where)
+    return transform
 
 
 def _unknown_transform(transform: object) -> InvalidTransform:

@@ -56,12 +56,14 @@ def write_itk_image(image: sitk.Image, path: Path) -> None:
             f"{path} has no ending of an image format", wanted=" ".join(WRITABLE)
         )
     with write_whole(path) as draft:
+        known = draft.with_name(draft.name[: -len(suffix_of(path))] + suffix_of(path))
         try:
-            with quiet_itk():
-                sitk.WriteImage(image, str(draft), useCompression=suffix_of(path) != ".nii")
+            with quiet_itk():  # which knows some endings in small letters only
+                sitk.WriteImage(image, str(known), useCompression=suffix_of(path) != ".nii")
         except RuntimeError as error:
             raise writing_error(path, error) from error
-        _require_stored(draft, path)
+        _require_stored(known, path)
+        known.rename(draft)
 
 
 def _require_stored(draft: Path, path: Path) -> None:
@@ -227,7 +229,11 @@ def _nifti_grid(path: Path, header: nifti_header.NiftiHeader) -> Grid:
     """Where ITK and 3D Slicer place the image; by the sform where pixdim contradicts it."""
     axes = min(max(header.dim[0], 2), 3)
     shape = (*header.shape, 1, 1)
-    if header.sform_spacing is not None or header.is_version_2 or header.oddities:
+    if header.is_turned_plane:  # of which a matrix in 2D would be no rotation
+        spacing = tuple(abs(step) or 1.0 for step in header.pixdim[:2])
+        return Grid(shape[:2], spacing, (0.0, 0.0), (1.0, 0.0, 0.0, 1.0))
+    known = path.name.endswith((suffix_of(path), suffix_of(path).upper()))
+    if not known or header.sform_spacing is not None or header.is_version_2 or header.oddities:
         return _grid_by_matrix(path, header, shape[:axes])
     return _frame_grid(_open(path))
 
@@ -270,6 +276,8 @@ def _grid_by_matrix(path: Path, header: nifti_header.NiftiHeader, size: tuple[in
 def _open(path: Path) -> sitk.ImageFileReader:
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
+    if path.suffix != path.suffix.lower() and path.suffix.lower() in (".mha", ".mhd"):
+        reader.SetImageIO("MetaImageIO")  # which does not know its endings in capitals
     try:
         with quiet_itk():
             reader.ReadImageInformation()

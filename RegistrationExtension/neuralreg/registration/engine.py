@@ -102,7 +102,8 @@ def register(
             None if fixed_mask is None else as_image(fixed_mask, "fixed mask", notes=notes),
             None if moving_mask is None else as_image(moving_mask, "moving mask", notes=notes),
         )
-        start = None if initial is None else as_itk_transform(initial)
+        axes = images[0].grid.dimension
+        start = None if initial is None else as_itk_transform(initial, axes)
         if options.extract_brain:
             from neuralreg.registration.brain_mask import mask_heads
 

@@ -96,7 +96,7 @@ def read_profile(path: str | Path | None = None) -> Profile:
     """
     path = Path(path) if path else default_profile()
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UnreadableFile(f"{path} cannot be opened", got=error.strerror or "") from error
     except ValueError as error:

@@ -36,7 +36,7 @@ def read_card(path: Path) -> ModelCard:
         IncompatibleModel: it does not fit the schema.
     """
     try:
-        return ModelCard.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        return ModelCard.model_validate(json.loads(path.read_text(encoding="utf-8-sig")))
     except ValidationError as error:
         got = "; ".join(map(_in_words, error.errors()))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

@@ -178,3 +178,54 @@ def test_no_command_takes_a_transform_of_other_axes_than_its_images(pair, tmp_pa
     done = neuralreg(*arguments[command])
     assert done.exit_code == (2 if command == "review" else 1), done.output
     assert "images and transform have the same number of axes" in done.stderr
+
+
+@pytest.mark.parametrize("suffix", [".NII", ".NII.GZ", ".nii.GZ", ".NRRD", ".MHA", ".Mha", ".MHD"])
+def test_an_ending_in_capitals_is_the_same_format(pair, tmp_path, suffix):
+    """Judged by SimpleITK, from a copy under the usual ending where it does not know this one."""
+    still = tmp_path / "still.tfm"
+    sitk.WriteTransform(sitk.TranslationTransform(2), str(still))
+    out = tmp_path / f"out{suffix}"
+    assert neuralreg("warp", pair[0], still, "-r", pair[0], "-o", out).exit_code == 0
+    small = out.rename(out.with_name(f"out{suffix.lower()}"))
+    written = sitk.GetArrayFromImage(sitk.ReadImage(str(small)))
+    expected = sitk.GetArrayFromImage(sitk.ReadImage(pair[0]))
+    np.testing.assert_allclose(written, expected, atol=0.01)
+    again = small.rename(out)
+    done = neuralreg("info", again, "--json")
+    assert json.loads(done.stdout)["size"] == [32, 32]
+
+
+@pytest.mark.parametrize(("value", "code"), [("1.5", 1), ("300", 1), ("nan", 1), ("7", 0)])
+def test_a_background_that_the_number_type_does_not_have_is_refused(pair, tmp_path, value, code):
+    sitk.WriteTransform(sitk.TranslationTransform(2, (40, 0)), str(tmp_path / "far.tfm"))
+    labels, out = tmp_path / "fixed_seg.nrrd", tmp_path / "out.nrrd"
+    files = [labels, tmp_path / "far.tfm", "-r", labels, "-o", out]
+    done = neuralreg("warp", *files, "--labels", "--background", value)
+    assert done.exit_code == code
+    if code == 0:
+        assert set(sitk.GetArrayFromImage(sitk.ReadImage(str(out))).ravel()) == {7}
+
+
+def test_dimensions_that_differ_are_refused_with_the_file(pair, tmp_path):
+    volume, still = tmp_path / "volume.nrrd", tmp_path / "still.tfm"
+    sitk.WriteImage(sitk.Image(8, 8, 8, sitk.sitkFloat32), str(volume))
+    sitk.WriteTransform(sitk.TranslationTransform(3), str(still))
+    done = neuralreg("warp", pair[0], still, "-r", volume, "-o", tmp_path / "out.nrrd")
+    assert (done.exit_code, "fixed.nrrd" in done.stderr) == (1, True)
+    done = register(pair, tmp_path / "out", "--initial", still)
+    assert (done.exit_code, "still.tfm" in done.stderr) == (1, True)
+
+
+def test_a_record_with_a_byte_order_mark_is_read(pair, tmp_path):
+    assert register(pair, tmp_path / "out").exit_code == 0
+    record = tmp_path / "out" / "result.json"
+    record.write_bytes(b"\xef\xbb\xbf" + record.read_bytes())
+    (tmp_path / "names.json").write_bytes(b'\xef\xbb\xbf{"1": "Disk"}')
+    assert neuralreg("rerun", record, "-q").exit_code == 0
+    segmentations = [f"--{side}-seg={tmp_path / side}_seg.nrrd" for side in ("fixed", "moving")]
+    field = tmp_path / "out" / TRANSFORMS[0]
+    names = ["--names", tmp_path / "names.json"]
+    done = neuralreg("review", field, "--fixed", pair[0], *segmentations, *names, "-q")
+    assert done.exit_code in (0, 1)
+    assert "Disk" in done.stdout

@@ -14,6 +14,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from neuralreg.errors import InvalidTransform, UnreadableFile
+from neuralreg.io.tables import read_text
 
 _LINE = re.compile(r'^\((\w+)((?:\s+(?:"[^"]*"|[^\s")]+))+)\s*\)', re.MULTILINE)
 _WORD = re.compile(r'"([^"]*)"|([^\s"]+)')
@@ -60,10 +61,7 @@ def read_elastix(path: Path, *, depth: int = 0) -> sitk.Transform:
 
 
 def _values(path: Path) -> Values:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UnreadableFile(f"{path} cannot be opened", got=str(error)) from error
+    text, _ = read_text(path)
     return {
         name: [quoted or plain for quoted, plain in _WORD.findall(words)]
         for name, words in _LINE.findall(text)

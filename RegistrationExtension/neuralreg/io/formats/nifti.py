@@ -26,6 +26,7 @@ from neuralreg.io.volume import (
 )
 
 _CHUNK_BYTES = 1 << 22
+_MOST_UNPACKED = 1100  # bytes out of one by gzip
 
 
 def read_nifti(
@@ -92,7 +93,9 @@ def _read_stored(header: NiftiHeader, frame: int, frames: int) -> Array:
     """The values of some frames as stored; the whole file is read, to see whether it is there."""
     count = int(np.prod(header.shape[:3], dtype=np.int64))
     first = header.start + frame * count * header.dtype.itemsize
-    require_existing(header.values)
+    stored = require_existing(header.values).stat().st_size
+    if header.stop > _MOST_UNPACKED * stored:  # before memory is asked for
+        raise _damage(header.values, f"a file of {stored} bytes", header)
     raw = np.empty(frames * count * header.dtype.itemsize, np.uint8)
     space = memoryview(raw.data)
     held = 0

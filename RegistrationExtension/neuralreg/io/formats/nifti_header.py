@@ -31,6 +31,7 @@ _MARKS = (b"n+1", b"ni1", b"n+2", b"ni2")
 _PLACEMENT_ROUNDING = 0.1  # voxels that a quaternion in single precision can lose
 _SPACING_ROUNDING = 1e-3  # relative
 _LENGTH_UNITS = {1: ("meters", 1e3), 3: ("micrometers", 1e-3)}  # others mean mm, as in ITK
+_TURNED = 1e-3  # of the spacing: more than rounding
 _QUATERNION_ROUNDING = 1e-4
 _PLACEMENT_CODES = 5  # of the standard, from 1
 
@@ -99,6 +100,12 @@ class NiftiHeader:
         if self.qform is not None:
             return self.qform
         return np.diag([*(-_positive(self.pixdim[:2])), _positive(self.pixdim[2:])[0], 1.0])
+
+    @property
+    def is_turned_plane(self) -> bool:
+        """Whether this is an image in 2D whose axes leave the plane of x and y."""
+        axes = self.matrix[:3, :2]
+        return self.dim[0] == 2 and bool((np.abs(axes[2]) > _TURNED * np.abs(axes).max()).any())
 
     @property
     def has_lone_intercept(self) -> bool:
@@ -312,6 +319,8 @@ def header_remarks(path: Path, header: NiftiHeader) -> list[Remark]:
         remarks.append(Remark(RemarkKind.LENGTH_UNIT, path, {"unit": header.unit}))
     if header.qform is None and header.sform is None:
         remarks.append(Remark(RemarkKind.NO_PLACEMENT, path))
+    if header.is_turned_plane:
+        remarks.append(Remark(RemarkKind.TURNED_PLANE, path))
     if header.oddities:
         by = "sform" if header.sform is not None else "qform" if header.qform is not None else ""
         what = {"what": " and ".join(header.oddities), "by": by or "size of its voxels"}
@@ -336,6 +345,7 @@ def placement_remarks(path: Path, header: NiftiHeader) -> list[Remark]:
         RemarkKind.LENGTH_UNIT,
         RemarkKind.NO_PLACEMENT,
         RemarkKind.HEADER_REPAIRED,
+        RemarkKind.TURNED_PLANE,
     )
     return [remark for remark in header_remarks(path, header) if remark.kind in kinds]
 

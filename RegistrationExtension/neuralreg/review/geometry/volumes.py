@@ -57,7 +57,8 @@ def labels_of(source: ImageLike, role: str, notes: list[str]) -> sitk.Image:
     Raises:
         InvalidImage: Some values are not whole.
     """
-    return to_label_map(_gray_image(source, role, notes), f"the {role} holds whole numbers")
+    where = str(source) if isinstance(source, str | os.PathLike) else ""
+    return to_label_map(_gray_image(source, role, notes), f"the {role} holds whole numbers", where)
 
 
 def _gray_image(source: ImageLike, role: str, notes: list[str]) -> sitk.Image:

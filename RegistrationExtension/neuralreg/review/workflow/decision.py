@@ -99,7 +99,7 @@ def read_decision(path: Path) -> Decision | None:
     if not path.is_file():
         return None
     try:
-        return Decision(**json.loads(path.read_text(encoding="utf-8")))
+        return Decision(**json.loads(path.read_text(encoding="utf-8-sig")))
     except (ValueError, TypeError) as error:
         raise UnreadableFile(f"{path} holds no decision", got=str(error)) from error
 

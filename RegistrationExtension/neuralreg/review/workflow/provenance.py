@@ -125,7 +125,7 @@ def registration_of(transform: Path) -> dict[str, Any] | None:
     if not record.is_file():
         return None
     try:
-        facts: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
+        facts: dict[str, Any] = json.loads(record.read_text(encoding="utf-8-sig"))
         if transform.name not in facts.get("files", ()):
             return None
         for about in facts["inputs"].values():

@@ -42,7 +42,7 @@ def _entry_of(record: Path, folder: Path) -> Entry:
         inverse=str(record.parent / "moving_to_fixed.nii.gz"),
     )
     try:
-        inputs = json.loads(record.read_text(encoding="utf-8"))["inputs"]
+        inputs = json.loads(record.read_text(encoding="utf-8-sig"))["inputs"]
         paths = {key: str(locate_input(about, record.parent)) for key, about in inputs.items()}
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         return with_failure(entry, UnreadableFile(f"{record} is no record", got=str(error)))

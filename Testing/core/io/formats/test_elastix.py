@@ -135,3 +135,19 @@ def test_a_chain_is_found_beside_the_file_that_names_it(tmp_path, name):
     last = text("TranslationTransform", (0.0, 4.0, 0.0), initial=name)
     path = written(tmp_path, "last.txt", last)
     assert moved(read_itk_transform(path)) == pytest.approx(POINTS + [6, 4, 0])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "cp1252", "utf-16"])
+def test_a_file_of_a_windows_editor_is_read(tmp_path, encoding):
+    text = (
+        '(Transform "TranslationTransform")\n(FixedImageDimension 3)\n'
+        "(TransformParameters 5 0 0)\n// für Jürgen\n"
+        '(InitialTransformParametersFileName "NoInitialTransform")\n'
+    )
+    path = tmp_path / "TransformParameters.0.txt"
+    path.write_bytes(text.encode(encoding))
+    if encoding == "utf-16":
+        with pytest.raises(UnreadableFile, match="as a transform"):
+            read_itk_transform(path)
+    else:
+        assert read_itk_transform(path).TransformPoint((0, 0, 0)) == (5, 0, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import struct
 import warnings
@@ -140,6 +141,27 @@ def test_a_header_is_known_by_its_mark_where_its_size_is_damaged(tmp_path):
     read = read_image(tmp_path / "mark.nii")
     assert [remark.kind for remark in read.remarks] == [RemarkKind.NOT_FINITE]
     assert int(read.data.isnan().sum()) == 1
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_a_header_that_asks_for_more_than_a_file_can_hold_is_damage_and_no_lack_of_memory(
+    tmp_path, suffix
+):
+    sizes = (42, "7h", (32767,) * 4 + (1,) * 3)
+    path = write(tmp_path / "huge.nii", BOTH, (40, "h", (4,)), sizes)
+    if suffix == ".nii.gz":
+        path = path.with_name("huge.nii.gz")
+        path.write_bytes(gzip.compress((tmp_path / "huge.nii").read_bytes()))
+    with pytest.raises(UnreadableFile, match=r"huge\.nii.*damaged"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("turned", [True, False])
+def test_a_single_plane_that_is_not_axial_says_that_it_loses_its_place(tmp_path, turned):
+    affine = AFFINE[:, [0, 2, 1, 3]] if turned else AFFINE
+    nibabel.save(nibabel.Nifti1Image(STORED[:, :, 0], affine), tmp_path / "plane.nii")
+    kinds = [remark.kind for remark in read_image(tmp_path / "plane.nii").remarks]
+    assert kinds == [RemarkKind.TURNED_PLANE] * turned
 
 
 @pytest.mark.parametrize("content", [b"", b"text", bytes(600)])
