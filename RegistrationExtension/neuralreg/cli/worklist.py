@@ -83,7 +83,7 @@ def _resume(entries: list[Entry], known: list[Entry]) -> list[Entry]:
 
 
 def _notes(entries: list[Entry]) -> list[str]:
-    """What in a list is no decision, and which decisions are void, in words."""
+    """What in a list is no decision, what is void, and what is gone, in words."""
     from neuralreg.review.workflow.decision import DECISIONS
 
     unknown = [
@@ -92,7 +92,12 @@ def _notes(entries: list[Entry]) -> list[str]:
         if e.decision and not e.is_decided
     ]
     void = [f"{e.case}: {e.note}" for e in entries if not e.decision and e.note.startswith("void,")]
-    return unknown + void
+    gone = [
+        f"{e.case}: {e.transform} is not there; the review is of before"
+        for e in entries
+        if e.verdict != "error" and not Path(e.transform).exists()
+    ]
+    return unknown + void + gone
 
 
 def _hash_of(transform: str) -> str:

@@ -99,7 +99,7 @@ def _with_knowledge(entry: Entry, known: Entry | None) -> Entry:
 def recheck(entries: Iterable[Entry], hash_of: Callable[[str], str]) -> list[Entry]:
     """The entries, those whose transform is not the one that was reviewed to be reviewed again.
 
-    A decision about another transform is void.
+    A decision about another transform is void. What is known of a transform that is gone stays.
 
     Args:
         entries: Of a list, with what is known about them.
@@ -112,7 +112,8 @@ def _recheck(entry: Entry, hash_of: Callable[[str], str]) -> Entry:
     if not entry.transform_sha256 and entry.verdict in ("", "error"):
         return entry
     content = hash_of(entry.transform)
-    if content == entry.transform_sha256:
+    gone = not content and not Path(entry.transform).exists()  # a drive that is not there now
+    if gone or content == entry.transform_sha256:
         return entry
     if content and entry.transform_sha256:
         entry = replace(void_decision(entry), transform_sha256=content)
