@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -15,9 +15,11 @@ from neuralreg.training.config.part_registry import DATASETS
 from neuralreg.training.data.dataset_files import (
     Case,
     find_cases,
+    list_left_out,
     read_case_image,
     read_case_labels,
 )
+from neuralreg.training.data.image_folder import LeftOut
 from neuralreg.training.data.pairs import options_of
 
 _FAR = 0.5  # of the larger field of view: labels whose center is further off are another image's
@@ -31,11 +33,13 @@ class DatasetReport:
         images: number of images by split.
         pairs: number of pairs in an epoch by split.
         problems: file or split, and what is wrong.
+        left_out: files among the images that are none, and why.
     """
 
     images: dict[str, int]
     pairs: dict[str, int]
     problems: tuple[tuple[str, str], ...]
+    left_out: tuple[LeftOut, ...] = ()
 
     def as_record(self) -> dict[str, Any]:
         """For JSON."""
@@ -43,6 +47,7 @@ class DatasetReport:
             "images": self.images,
             "pairs_per_epoch": self.pairs,
             "problems": [{"where": where, "what": what} for where, what in self.problems],
+            "left_out": [asdict(one) for one in self.left_out],
         }
 
     def in_words(self) -> str:
@@ -51,19 +56,21 @@ class DatasetReport:
             f"{split}: {count} images, {self.pairs.get(split, 0)} pairs in an epoch"
             for split, count in self.images.items()
         ]
+        lines += [f"left out: {one.path}: {one.why}" for one in self.left_out]
         lines += [f"{where}: {what}" for where, what in self.problems]
         return "\n".join([*lines, f"{len(self.problems)} problems"])
 
 
 def check_dataset(config: schema.Configuration) -> DatasetReport:
     """Read each file of each split once: is it there, whole, of the right kind, and not empty?"""
-    images, pairs, problems = {}, {}, []
+    images, pairs, problems, left_out = {}, {}, [], list[LeftOut]()
     for split in ("train", "valid", "test"):
         where: schema.Split | None = getattr(config.dataset, split)
         if where is None:
             continue
         try:
             cases = find_cases(where, config.dataset.type)
+            left_out += list_left_out(where, config.dataset.type)
         except RegistrationError as error:
             problems.append((f"dataset.{split}", str(error)))
             continue
@@ -74,7 +81,7 @@ def check_dataset(config: schema.Configuration) -> DatasetReport:
             pairs[split] = _pairs(cases, config.dataset, split)
         except RegistrationError as error:
             problems.append((f"dataset.{split}", str(error)))
-    return DatasetReport(images, pairs, tuple(problems))
+    return DatasetReport(images, pairs, tuple(problems), tuple(left_out))
 
 
 def _pairs(cases: list[Case], dataset: schema.Dataset, split: str) -> int:
@@ -86,11 +93,9 @@ def _problems_of(case: Case, dataset: schema.Dataset) -> Iterator[tuple[str, str
     d = len(dataset.size)
     try:
         image = read_case_image(case.image, d)
-    except (RegistrationError, OSError, KeyError) as error:
+    except RegistrationError as error:
         yield str(case.image), str(error)
         return
-    if not bool(torch.isfinite(image.data).all()):
-        yield str(case.image), "NaN or infinite values"
     if float(image.data.min()) == float(image.data.max()):
         yield str(case.image), f"the value {float(image.data.min()):g} everywhere"
     yield from _problems_of_mask(case, d)
@@ -98,11 +103,8 @@ def _problems_of(case: Case, dataset: schema.Dataset) -> Iterator[tuple[str, str
         return
     try:
         labels = read_case_labels(case.labels, d)
-    except (RegistrationError, OSError, KeyError) as error:
+    except RegistrationError as error:
         yield str(case.labels), str(error)
-        return
-    if labels.grid.dimension != d:
-        yield str(case.labels), f"{labels.grid.dimension} axes, the images have {d}"
         return
     away = abs(labels.grid.center - image.grid.center) / image.grid.extent_mm
     if away.max() > _FAR:
@@ -120,7 +122,7 @@ def _problems_of_mask(case: Case, dimension: int) -> Iterator[tuple[str, str]]:
         return
     try:
         mask = read_case_labels(case.mask, dimension)
-    except (RegistrationError, OSError, KeyError) as error:
+    except RegistrationError as error:
         yield str(case.mask), str(error)
         return
     if not bool(mask.data.any()):

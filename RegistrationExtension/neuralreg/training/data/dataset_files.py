@@ -6,28 +6,21 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from neuralreg.errors import InvalidImage, InvalidOption, UnreadableFile
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
 from neuralreg.training.config.schema import Split
+from neuralreg.training.data import hdf5
+from neuralreg.training.data.image_folder import LeftOut, Place, scan_folder
 
 _GROUP_KEY = re.compile(r"^group-(\d+)-(\d+)$")
 _UNIT = 1e-4  # how far above 1 a soft label may be rounded
-
-
-@dataclass(frozen=True, order=True)
-class Place:
-    """Where one array lies: a file, and in an HDF5 file a key."""
-
-    path: str
-    key: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.path}:{self.key}" if self.key else self.path
 
 
 @dataclass(frozen=True)
@@ -52,7 +45,9 @@ class Case:
 
 
 def find_cases(split: Split, kind: str) -> list[Case]:
-    """The cases of a split, sorted; folders are searched in the order given.
+    """The cases of a split; folders are searched in the order given.
+
+    Numbers in names count as numbers, in files as in HDF5: visit2 comes before visit10.
 
     Args:
         split: folders and format.
@@ -62,18 +57,65 @@ def find_cases(split: Split, kind: str) -> list[Case]:
 
     Raises:
         UnreadableFile: a missing folder.
-        InvalidOption: images and labels do not match.
+        InvalidOption: images and labels do not match, or two images have one name.
     """
-    sides = ("moving", "fixed") if kind == "paired" else ("",)
     cases: list[Case] = []
+    _require_different(split.dir)
     for number, folder in enumerate(split.dir):
         if not folder.is_dir():
             raise UnreadableFile(f"{folder} is no folder", wanted="what `dir` names")
-        for side in sides:
+        for side in _sides(kind):
             cases += _cases_in(folder, side, split, f"{number}/" if len(split.dir) > 1 else "")
     if not cases:
-        raise InvalidOption("there are no images", where=", ".join(map(str, split.dir)))
+        raise InvalidOption(
+            "there are no images",
+            where=", ".join(map(str, split.dir)),
+            got="; ".join(f"{one.path}: {one.why}" for one in list_left_out(split, kind)[:4]),
+        )
+    if kind == "grouped" and split.format == "h5":
+        _require_group_keys(cases)
     return cases
+
+
+def list_left_out(split: Split, kind: str) -> list[LeftOut]:
+    """What lies among the images, labels and masks of a split and is none of them.
+
+    Args:
+        split: as for `find_cases`.
+        kind: as for `find_cases`.
+    """
+    if split.format == "h5":
+        return []
+    parts = ["images", *["labels"] * split.labeled, *["masks"] * split.masked]
+    tops = [
+        folder / (f"{side}_{part}" if side else part)
+        for folder in split.dir
+        for side in _sides(kind)
+        for part in parts
+    ]
+    return [one for top in tops if top.is_dir() for one in scan_folder(top)[1]]
+
+
+def _sides(kind: str) -> tuple[str, ...]:
+    return ("moving", "fixed") if kind == "paired" else ("",)
+
+
+def _require_different(folders: Sequence[Path]) -> None:
+    resolved = [folder.resolve() for folder in folders]
+    twice = [str(f) for n, f in enumerate(folders) if resolved[n] in resolved[:n]]
+    if twice:
+        raise InvalidOption("a folder of images is given twice", got=", ".join(twice))
+
+
+def _require_group_keys(cases: Sequence[Case]) -> None:
+    odd = [case.image.key for case in cases if not _GROUP_KEY.match(case.image.key)]
+    if odd:
+        raise InvalidOption(
+            "the keys of grouped images do not name their groups",
+            where=cases[0].image.path,
+            got=", ".join(odd[:8]),
+            wanted="group-1-2: group 1, image 2",
+        )
 
 
 def _cases_in(folder: Path, side: str, split: Split, prefix: str) -> list[Case]:
@@ -106,36 +148,15 @@ def _cases_in(folder: Path, side: str, split: Split, prefix: str) -> list[Case]:
 
 
 def _file_places(folder: Path, name: str) -> dict[str, Place]:
-    from neuralreg.io.itk_images import WRITABLE  # loads ITK, which the panels do not
-
     top = folder / name
     if not top.is_dir():
         raise UnreadableFile(f"{folder} has no folder '{name}'", wanted=f"{top}")
-    files = sorted(p for p in top.rglob("*") if p.is_file() and p.name.endswith(WRITABLE))
-    return {_stem(p.relative_to(top), WRITABLE): Place(str(p)) for p in files}
-
-
-def _stem(path: Path, suffixes: tuple[str, ...]) -> str:
-    suffix = next(s for s in suffixes if path.name.endswith(s))
-    return path.as_posix().removesuffix(suffix)
+    return scan_folder(top)[0]
 
 
 def _h5_places(folder: Path, name: str) -> dict[str, Place]:
-    import h5py
-
     path = folder / f"{name}.h5"
-    if not path.is_file():
-        raise UnreadableFile(f"{folder} has no file '{name}.h5'")
-    try:
-        with h5py.File(path) as file:
-            return {key: Place(str(path), key) for key in sorted(file, key=_natural)}
-    except OSError as error:
-        raise UnreadableFile(f"{path} cannot be read as HDF5", got=str(error)) from error
-
-
-def _natural(key: str) -> tuple[object, ...]:
-    match = _GROUP_KEY.match(key)
-    return (0, int(match[1]), int(match[2])) if match else (1, key)
+    return {key: Place(str(path), key) for key in hdf5.keys_of(path)}
 
 
 def _group(name: str, format: str) -> str:
@@ -159,7 +180,8 @@ def read_case_image(location: Place, dimension: int) -> Image:
         InvalidImage: it is no such image. Both name the location.
     """
     if location.key:
-        image = _h5_image(location, dimension)
+        values, grid = hdf5.read_array(location, dimension)
+        image = Image(torch.from_numpy(values.astype(np.float32)), grid)
     else:
         from neuralreg.io.image_files import read_image
 
@@ -171,68 +193,78 @@ def read_case_image(location: Place, dimension: int) -> Image:
             got=f"{image.grid.dimension} axes, {image.channels} channels",
             wanted=f"{dimension} axes, as dataset.size says",
         )
+    odd = int((~torch.isfinite(image.data)).sum())
+    if odd:
+        raise InvalidImage(
+            "images to train on have finite values only",
+            where=str(location),
+            got=f"NaN or infinite values in {odd} of {image.data.numel()} voxels",
+            remedy="Replace them, for example by the value of the background.",
+        )
     return image
 
 
 def read_case_labels(location: Place, dimension: int) -> Image:
-    """The label map at a place: integers (1, z, y, x), or soft labels 0..1 (k, z, y, x).
+    """The label map at a place: exact integers (1, z, y, x), or soft labels 0..1 (k, z, y, x).
 
     A file with one axis more than its image, the last one in a file, holds one label per channel.
+
+    Args:
+        location: as for `read_case_image`.
+        dimension: of the images, 2 or 3.
+
+    Raises:
+        UnreadableFile: it cannot be read.
+        InvalidImage: it holds neither labels nor shares of the images' dimension.
     """
-    image = _h5_image(location, dimension) if location.key else _labels_file(location)
-    values = image.data
-    integers = bool((values == values.round()).all())
-    if image.channels == 1 and integers:
-        return Image(values.round().to(torch.int32), image.grid)
-    if float(values.min()) < 0 or float(values.max()) > 1 + _UNIT:
+    values, grid = (hdf5.read_array if location.key else _read_labels)(location, dimension)
+    if not np.isfinite(values).all():
+        raise InvalidImage("labels are finite", where=str(location), got="NaN or infinite values")
+    if len(values) == 1 and (values.dtype.kind != "f" or (np.rint(values) == values).all()):
+        return Image(torch.from_numpy(_as_integers(values, location)), grid)
+    low, high = float(values.min()), float(values.max())
+    if low < 0 or high > 1 + _UNIT:
         raise InvalidImage(
             "label maps hold whole numbers in one channel, or values in 0..1, one channel each",
             where=str(location),
-            got=f"values {float(values.min()):g} to {float(values.max()):g}",
+            got=f"values {low:g} to {high:g}",
         )
-    return Image(values.float(), image.grid)
+    return Image(torch.from_numpy(values.astype(np.float32)), grid)
 
 
-def _labels_file(location: Place) -> Image:
-    from neuralreg.io.image_files import read_image
-    from neuralreg.io.itk import image_from_itk
-    from neuralreg.io.itk_images import open_image, read_itk_image
+def _as_integers(values: NDArray[Any], location: Place) -> NDArray[Any]:
+    """Labels in 32 bits, or 64 where one of them needs it."""
+    most = max(abs(float(values.max(initial=0))), abs(float(values.min(initial=0))))
+    if most >= 2.0**63:
+        raise InvalidImage(
+            "labels are whole numbers of up to 63 bits", where=str(location), got=f"{most:.9g}"
+        )
+    return values.astype(np.int32 if most <= np.iinfo(np.int32).max else np.int64)
 
-    if open_image(Path(location.path)).GetDimension() < 4:
-        return read_image(location.path).float()
+
+def _read_labels(location: Place, d: int) -> tuple[NDArray[Any], Grid]:
+    """The values (k, z, y, x) of a file: frames of a volume, or slices where images are planes."""
     import SimpleITK as sitk
 
-    volume = read_itk_image(Path(location.path))
-    count = volume.GetSize()[3]
-    size = [*volume.GetSize()[:3], 0]
-    parts = [image_from_itk(sitk.Extract(volume, size, [0, 0, 0, n])).float() for n in range(count)]
-    return Image(torch.cat([part.data for part in parts]), parts[0].grid)
+    from neuralreg.io.image_files import image_of_volume
+    from neuralreg.io.itk_images import open_frames
 
-
-def _h5_image(location: Place, d: int) -> Image:
-    import h5py
-
-    with h5py.File(location.path) as file:
-        array = np.asarray(file[location.key], np.float32)
-        about = dict(file[location.key].attrs)
-    if not np.isfinite(array).all():
-        raise InvalidImage("values are finite", where=str(location), got="NaN or infinite values")
-    if array.ndim not in (d, d + 1):
+    path = Path(location.path)
+    volumes = open_frames(path)[0]
+    values = np.stack([sitk.GetArrayFromImage(volume.image) for volume in volumes])
+    grid = image_of_volume(path, volumes[0]).grid
+    if grid.dimension == d:
+        return values, grid
+    if grid.dimension != d + 1 or len(values) > 1:
         raise InvalidImage(
-            "an array has as many axes as the network, and one more for labels in channels",
+            "a label map has the axes of its image, or one more for labels in channels",
             where=str(location),
-            got=f"shape {array.shape}",
+            got=f"{grid.dimension} axes",
             wanted=f"{d} or {d + 1} axes",
         )
-    channels = array[None] if array.ndim == d else np.moveaxis(array, -1, 0)
-    data = torch.from_numpy(np.ascontiguousarray(channels.transpose(0, *range(d, 0, -1))))
-    grid = Grid(
-        tuple(array.shape[:d]),
-        tuple(about.get("spacing", (1.0,) * d)),
-        tuple(about.get("origin", (0.0,) * d)),
-        tuple(np.ravel(about.get("direction", np.eye(d))).tolist()),
-    )
-    return Image(data, grid)
+    cosines = np.reshape(grid.direction, (d + 1, d + 1))[:d, :d]
+    plane = Grid(grid.size[:d], grid.spacing[:d], grid.origin[:d], tuple(cosines.ravel().tolist()))
+    return values[0], plane
 
 
 def label_values(cases: Sequence[Case], dimension: int) -> tuple[int, ...]:
@@ -257,4 +289,5 @@ def label_channels(labels: Image, values: Sequence[int]) -> Image:
                 "there is no channel for a label", got=f"{missing}", wanted=f"1..{labels.channels}"
             )
         return Image(labels.data[[v - 1 for v in values]], labels.grid)
-    return Image(torch.cat([(labels.data == v).float() for v in values]), labels.grid)
+    wide = labels.data.long()
+    return Image(torch.cat([(wide == v).float() for v in values]), labels.grid)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
+import logging
 import random
 import signal
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,26 +15,22 @@ import torch
 from torch import Tensor
 from torch.utils import data as torch_data
 
-from neuralreg.errors import InvalidOption
+from neuralreg.errors import InvalidOption, OutOfMemory, RegistrationError, convert_memory_errors
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
-from neuralreg.registration.preprocess import scale_intensities
 from neuralreg.training.config import schema
 from neuralreg.training.config.part_registry import AUGMENTATIONS, DATASETS
-from neuralreg.training.data.dataset_files import (
-    Case,
-    find_cases,
-    label_channels,
-    label_values,
-    read_case_image,
-    read_case_labels,
-)
-from neuralreg.training.data.network_grid import Placement, network_grid_of, resample_to_network
+from neuralreg.training.data.case_cache import CaseLoader, make_cache
+from neuralreg.training.data.dataset_files import Case, find_cases, label_values, list_left_out
+from neuralreg.training.data.network_grid import Placement, resample_to_network
+
+logger = logging.getLogger(__name__)
 
 Batch = dict[str, Tensor]
 
 _GROUPED = ("intra_group_prob", "intra_group_option", "sample_image_in_group")
 _SEEDS = 1 << 31
+_MOST_NAMED = 8  # files that were left out
 
 
 @dataclass(frozen=True)
@@ -92,10 +87,11 @@ class PairData(torch_data.Dataset[Batch]):
         self.labeled, self.one_label = where.labeled, one_label
         parts = [""] + ["_labels"] * where.labeled + ["_mask"] * where.masked
         self.cases = find_cases(where, config.type)
+        _report_left_out(where, config.type)
         self.pairing = DATASETS.find(config.type)(self.cases, training, **options_of(config))
         self.labels = self._labels() if self.labeled else ()
         self._number = {case: n for n, case in enumerate(self.cases)}
-        self._loaded = _make_cache(self.cases, _Loader(config, self.labels), config, cache_folder)
+        self._loaded = make_cache(self.cases, CaseLoader(config, self.labels), config, cache_folder)
         self._changes = _Changes(config, parts) if training else None
 
     def _labels(self) -> tuple[int, ...]:
@@ -167,8 +163,9 @@ class Batches:
         # whose queues are gone take five seconds to end.
         self._sampler = _Later()
         self._loader: torch_data.DataLoader[Batch] = torch_data.DataLoader(
-            pairs,
+            _Reporting(pairs),
             batch_sampler=self._sampler,
+            collate_fn=_collate,
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
@@ -182,9 +179,33 @@ class Batches:
         return len(self._plan_batches(epoch))
 
     def __call__(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch after `start`."""
+        """The batches of an epoch after `start`.
+
+        Raises:
+            UnreadableFile, InvalidImage: an image cannot be used, whoever read it.
+            OutOfMemory: the system ended a process that loads.
+        """
         self._sampler.order = self._plan_batches(epoch)[start:]
-        return iter(self._loader)
+        try:
+            for batch in self._loader:
+                if isinstance(batch, RegistrationError):
+                    raise batch
+                yield batch
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise OutOfMemory(
+                "the system ended a process that loads images",
+                got=str(error).splitlines()[0],
+                remedy="Use fewer dataset.workers, or give the program more (shared) memory; then "
+                "continue with --resume.",
+            ) from error
+
+    def describe(self, epoch: int, batch: int) -> str:
+        """The pairs of a batch by name."""
+        cases = self.pairs.cases
+        items = self._plan_batches(epoch)[batch]
+        return "; ".join(f"{cases[i.fixed].image} and {cases[i.moving].image}" for i in items)
 
     def _plan_batches(self, epoch: int) -> list[list[Item]]:
         number, count = self.share
@@ -194,6 +215,36 @@ class Batches:
         if self.pairs.training and len(groups) > 1 and len(groups[-1]) < full:
             groups.pop()  # a last, smaller batch would weigh its pairs more
         return [part for group in groups if (part := group[number::count])]
+
+
+class _Reporting(torch_data.Dataset[Any]):
+    """Pairs, or the error that says why there is none.
+
+    The error is an item: what a process that loads raises, torch would turn into its traceback.
+    """
+
+    def __init__(self, pairs: PairData) -> None:
+        self.pairs = pairs
+
+    def __getitem__(self, item: Item) -> Batch | RegistrationError:
+        try:
+            with convert_memory_errors("while images are read"):
+                return self.pairs[item]
+        except RegistrationError as error:
+            return error
+
+
+def _collate(items: list[Batch | RegistrationError]) -> Any:
+    error = next((item for item in items if isinstance(item, RegistrationError)), None)
+    return error if error is not None else torch_data.default_collate(items)
+
+
+def _report_left_out(split: schema.Split, kind: str) -> None:
+    left_out = list_left_out(split, kind)
+    for one in left_out[:_MOST_NAMED]:
+        logger.warning("%s is left out: %s", one.path, one.why)
+    if len(left_out) > _MOST_NAMED:
+        logger.warning("%d more are left out", len(left_out) - _MOST_NAMED)
 
 
 def _leave_ctrl_c_to_the_loop(worker: int) -> None:
@@ -214,31 +265,6 @@ class _Later:
         return len(self.order)
 
 
-class _Loader:
-    """From a case to its tensors; what the cache keeps."""
-
-    def __init__(self, config: schema.Dataset, labels: tuple[int, ...]) -> None:
-        self.config, self.labels = config, labels
-
-    def __call__(self, case: Case) -> dict[str, Image]:
-        d = len(self.config.size)
-        image = read_case_image(case.image, d)
-        parts = {"image": Image(scale_intensities(image, self.config.intensity), image.grid)}
-        if case.labels is not None:
-            raw = read_case_labels(case.labels, d)
-            parts["labels"] = label_channels(raw, self.labels)
-        if case.mask is not None:
-            inside = read_case_labels(case.mask, d)
-            parts["mask"] = Image(inside.above_zero().float(), inside.grid)
-        if self.config.space == "own":
-            grid = network_grid_of(image, parts["image"].data, self.config)
-            parts = {
-                name: Image(resample_to_network(part, grid).contiguous(), grid)
-                for name, part in parts.items()
-            }
-        return parts
-
-
 def _place_pair(fixed: Mapping[str, Image], moving: Mapping[str, Image], config: Any) -> Batch:
     where = Placement.of(fixed["image"].grid, moving["image"].grid, config.size, config.space)
     pair = {}
@@ -247,60 +273,6 @@ def _place_pair(fixed: Mapping[str, Image], moving: Mapping[str, Image], config:
         for part in images.keys() - {"image"}:
             pair[f"{side}_{part}"] = resample_to_network(images[part], grid)
     return pair
-
-
-def _make_cache(
-    cases: list[Case], loader: _Loader, config: schema.Dataset, folder: Path | None
-) -> Sequence[dict[str, Image]] | _Fresh | _DiskCache:
-    if config.cache == "none":
-        return _Fresh(cases, loader)
-    if config.cache == "disk":
-        if folder is None:
-            raise InvalidOption("a cache on disk needs a folder")
-        return _DiskCache(cases, loader, folder)
-    with ThreadPoolExecutor() as pool:  # reading and unpacking wait for the disk more than for us
-        return list(pool.map(loader, cases))
-
-
-class _Fresh:
-    """Cases that are loaded each time."""
-
-    def __init__(self, cases: list[Case], loader: _Loader) -> None:
-        self.cases, self.loader = cases, loader
-
-    def __getitem__(self, number: int) -> dict[str, Image]:
-        return self.loader(self.cases[number])
-
-
-class _DiskCache:
-    """Loaded cases as files, made at the first use; the key holds all that decides the content.
-
-    Not MONAI's PersistentDataset: it turns the error that names a damaged image into a RuntimeError
-    that names a transform, and its key misses a changed file.
-    """
-
-    def __init__(self, cases: list[Case], loader: _Loader, folder: Path) -> None:
-        self.cases, self.loader, self.folder = cases, loader, folder
-        folder.mkdir(parents=True, exist_ok=True)
-
-    def __getitem__(self, number: int) -> dict[str, Image]:
-        path = self.folder / f"{self._key(self.cases[number])}.pt"
-        if not path.is_file():
-            parts = self.loader(self.cases[number])
-            draft = path.with_suffix(f".{torch.initial_seed() % _SEEDS}.draft")
-            torch.save(
-                {k: (v.data, list(v.grid.to_record().values())) for k, v in parts.items()}, draft
-            )
-            draft.replace(path)
-        record = torch.load(path, weights_only=True)
-        return {name: Image(values, Grid(*grid)) for name, (values, grid) in record.items()}
-
-    def _key(self, case: Case) -> str:
-        files = [p for p in (case.image, case.labels, case.mask) if p is not None]
-        stamps = [(str(p), Path(p.path).stat().st_mtime_ns) for p in files]
-        c = self.loader.config
-        text = repr((stamps, c.size, c.space, c.intensity, c.input, self.loader.labels))
-        return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
 def options_of(config: schema.Dataset) -> dict[str, Any]:

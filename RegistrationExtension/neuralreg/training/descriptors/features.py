@@ -14,6 +14,7 @@ from neuralreg.training import run_files
 from neuralreg.training.config import schema
 from neuralreg.training.config.part_registry import FEATURES
 from neuralreg.training.descriptors.descriptor_loss import MatchingStep, SyntheticBatches
+from neuralreg.training.tensor_files import save_tensors
 from neuralreg.zoo.card import Input, ModelCard, Output, Weights
 
 _MOST_SAMPLES = 700_000  # of the grid on which the search compares features
@@ -67,8 +68,7 @@ def export_descriptor(
     """
     path = folder / f"{config.name}.pt"
     values = {name: v.detach().cpu().contiguous() for name, v in network.state_dict().items()}
-    with write_whole(path) as draft:
-        torch.save(values, draft)
+    save_tensors(values, path)
     card = ModelCard(
         name=config.name,
         title=config.name.replace("_", " "),

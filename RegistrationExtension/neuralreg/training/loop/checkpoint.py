@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from neuralreg.errors import IncompatibleModel, UnreadableFile
-from neuralreg.io.files import require_existing, write_whole
+from neuralreg.io.files import require_existing
+from neuralreg.training.tensor_files import save_tensors
 
 _FORMAT = 1
 
@@ -58,8 +59,7 @@ def save_checkpoint(path: Path, parts: Parts, state: State) -> None:
         "random": _random_state(),
         **{name: part.state_dict() for name, part in _stateful(parts).items()},
     }
-    with write_whole(path) as draft:
-        torch.save(content, draft)
+    save_tensors(content, path)
 
 
 def load_checkpoint(path: Path, parts: Parts) -> State:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from neuralreg.composition import models
@@ -13,6 +12,7 @@ from neuralreg.io.files import sha256_of, write_whole
 from neuralreg.training import run_files
 from neuralreg.training.config import schema
 from neuralreg.training.model.methods import build_model
+from neuralreg.training.tensor_files import save_tensors
 from neuralreg.zoo.card import TRAINED, Fitting, Input, ModelCard, Output, Weights
 
 _SIMILARITIES = ("lncc", "lncc_icon", "ssd", "mind")
@@ -47,8 +47,7 @@ def export(
         name: values.detach().cpu().contiguous() for name, values in network.state_dict().items()
     }
     path = folder / f"{config.name}.pt"
-    with write_whole(path) as draft:
-        torch.save(_prefix_names(state), draft)
+    save_tensors(_prefix_names(state), path)
     if config.model.method == "conditional":
         return None
     card = _card(config, path, measured)

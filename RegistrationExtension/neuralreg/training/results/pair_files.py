@@ -169,7 +169,7 @@ def as_label_images(labels: Image, values: tuple[int, ...]) -> LabelImages:
     """A label map as it is, without values that do not count; or each soft label by itself."""
     if labels.data.is_floating_point():
         return {v: Image(labels.data[v - 1 : v], labels.grid) for v in values}
-    counted = torch.isin(labels.data, torch.tensor(values, dtype=labels.data.dtype))
+    counted = torch.isin(labels.data.long(), torch.tensor(values))
     return {0: Image(torch.where(counted, labels.data, 0), labels.grid)}
 
 
@@ -192,7 +192,7 @@ def masks(labels: dict[str, LabelImages], role: str, value: int) -> Tensor:
     images = labels[role]
     if value in images:
         return images[value].data[0] >= 0.5
-    return images[0].data[0] == value
+    return images[0].data[0].long() == value
 
 
 def values_of(labels: dict[str, LabelImages]) -> list[int]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from neuralreg.errors import InvalidOption
+from neuralreg.errors import InvalidOption, UnreadableFile
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
 from neuralreg.training.data.dataset_check import check_dataset
@@ -320,3 +320,34 @@ def test_the_check_lists_what_is_wrong(tmp_path, shapes):
     assert "3 axes" in said["volume"]
     assert report.images == {"train": 6}
     assert check_dataset(training_config(shapes)).problems == ()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_image_is_named_whoever_reads_it(workers, shapes, tmp_path):
+    shutil.copytree(shapes / "train", tmp_path / "train")
+    damaged = tmp_path / "train" / "images" / "003.nii.gz"
+    damaged.write_bytes(damaged.read_bytes()[:200])
+    batches = Batches(pairs(tmp_path, cache="none"), 2, workers=workers)
+    with pytest.raises(UnreadableFile) as caught:
+        list(batches(0))
+    assert str(damaged) in str(caught.value)
+    assert "Traceback" not in str(caught.value)
+
+
+def test_the_check_lists_what_was_left_out_and_counts_the_rest(shapes, tmp_path):
+    for split in ("train", "valid", "test"):
+        shutil.copytree(shapes / split, tmp_path / split)
+    (tmp_path / "train" / "images" / "notes.txt").write_text("seen by nobody")
+    report = check_dataset(training_config(tmp_path))
+    assert report.images["train"] == len(list((shapes / "train" / "images").iterdir()))
+    assert [one.path.rpartition("/")[2] for one in report.left_out] == ["notes.txt"]
+    assert "left out" in report.in_words()
+    assert report.problems == ()
+
+
+def test_a_batch_is_described_by_its_images(shapes):
+    batches = Batches(pairs(shapes), 2)
+    names = batches.describe(0, 1)
+    first = batches.pairs.items(0)[2]
+    assert batches.pairs.case(first.fixed).image.path in names
+    assert names.count(" and ") == 2
