@@ -204,19 +204,16 @@ def test_keys_of_hdf5_that_name_no_group_are_refused_where_groups_count(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("value", "got"),
-    [("folder", r"a folder with 'data', 'label'"), ("text", "object"), ("scalar", "shape")],
+    ("value", "got"), [("folder", r"a folder with 'data', 'label'"), ("text", "object")]
 )
 def test_hdf5_of_another_layout_is_refused_with_file_and_key(value, got, tmp_path):
     with h5py.File(tmp_path / "images.h5", "w") as file:
         if value == "folder":
             file["case1/data"] = file["case1/label"] = ARRAY
         else:
-            file["case1"] = "words" if value == "text" else 3.0
-    kind = InvalidImage if value == "scalar" else UnreadableFile
-    with pytest.raises(kind, match=rf"(?s)images\.h5.*case1.*{got}"):
-        for case in find_cases(split(tmp_path, format="h5"), "unpaired"):
-            read_case_image(case.image, 3)
+            file["case1"] = "words"
+    with pytest.raises(UnreadableFile, match=rf"images\.h5.*case1.*{got}"):
+        find_cases(split(tmp_path, format="h5"), "unpaired")
 
 
 def test_an_attribute_of_another_length_is_named(tmp_path):
@@ -224,7 +221,7 @@ def test_an_attribute_of_another_length_is_named(tmp_path):
         file["a"] = ARRAY
         file["a"].attrs["spacing"] = (1.0, 2.0)
     (case,) = find_cases(split(tmp_path, format="h5"), "unpaired")
-    with pytest.raises(InvalidImage, match="'spacing'.*wanted 3 numbers"):
+    with pytest.raises(InvalidImage, match=r"'spacing'.*wanted 3 numbers"):
         read_case_image(case.image, 3)
 
 
