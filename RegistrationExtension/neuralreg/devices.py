@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
 import torch
 
 from neuralreg.errors import DeviceUnavailable, InvalidOption
@@ -54,3 +57,32 @@ def require_precision(name: str) -> None:
     """
     if name not in PRECISIONS:
         raise InvalidOption("unknown precision", got=f"'{name}'", wanted=" or ".join(PRECISIONS))
+
+
+@contextmanager
+def own_modes() -> Iterator[None]:
+    """Torch in the modes that this package computes in, whatever those of its caller are.
+
+    Gradients are recorded, new numbers are float32 on the CPU unless said otherwise, nothing is
+    shortened by autocast, and an operation without a deterministic form does not fail. Afterwards
+    all of these are as the caller had them.
+    """
+    strict = torch.are_deterministic_algorithms_enabled()
+    lenient = torch.is_deterministic_algorithms_warn_only_enabled()
+    number = torch.get_default_dtype()
+    with ExitStack() as modes:
+        modes.enter_context(torch.inference_mode(False))
+        modes.enter_context(torch.enable_grad())
+        if torch.get_default_device().type != "cpu":
+            modes.enter_context(torch.device("cpu"))
+        for kind in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(kind):
+                modes.enter_context(torch.autocast(kind, enabled=False))
+        try:
+            torch.set_default_dtype(torch.float32)
+            if strict:
+                torch.use_deterministic_algorithms(True, warn_only=True)
+            yield
+        finally:
+            torch.set_default_dtype(number)
+            torch.use_deterministic_algorithms(strict, warn_only=lenient)

@@ -77,6 +77,10 @@ class OutOfMemory(RegistrationError):
         return isinstance(error, MemoryError) or any(words in text for words in cls._WORDS)
 
 
+class TrainingDiverged(RegistrationError):
+    """A training has come to numbers that are not finite."""
+
+
 class Cancelled(RegistrationError):
     """The user ended the job. Nothing was changed."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
 import sys
 import threading
 from pathlib import Path
@@ -79,13 +78,13 @@ def train(
         return
     if stop is not None and stop.is_set():
         raise Cancelled("stopped before the first step")
-    if overwrite and not resume and output.is_dir():
-        _clear(output)
     from neuralreg.training.loop.run import Run
 
     leads = os.environ.get("RANK", "0") == "0"
     with _Watchers(as_json, quiet or not leads) as watchers:
-        run = Run(config, output, watchers=watchers, stop=stop).train(resume=resume)
+        run = Run(config, output, watchers=watchers, stop=stop).train(
+            resume=resume, overwrite=overwrite
+        )
     if not as_json and leads:
         _summarize(run, config.training.best)
 
@@ -147,17 +146,6 @@ def _check(config: Any, as_json: bool) -> None:
     typer.echo(json.dumps(report.as_record()) if as_json else report.in_words())
     if report.problems:
         raise typer.Exit(1)
-
-
-def _clear(folder: Path) -> None:
-    """Remove an earlier run, and nothing else, from a folder."""
-    from neuralreg.training.run_files import CHECKPOINTS, CONFIGURATION, CURVES, LOGS
-
-    if (folder / CONFIGURATION).is_file():
-        for name in (CHECKPOINTS, LOGS):
-            shutil.rmtree(folder / name, ignore_errors=True)
-        for name in (CONFIGURATION, CURVES):
-            (folder / name).unlink(missing_ok=True)
 
 
 class _Watchers:

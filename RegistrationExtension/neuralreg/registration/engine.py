@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from neuralreg import __version__
-from neuralreg.devices import choose_device
+from neuralreg.devices import choose_device, own_modes
 from neuralreg.errors import IncompatibleModel, InvalidOption, convert_memory_errors
 from neuralreg.geometry.field import DisplacementField, compose
 from neuralreg.geometry.linear import LinearTransform
@@ -92,7 +90,7 @@ def register(
     """
     options = _merge_options(options, changes)
     device = choose_device(options.device)
-    with convert_memory_errors(str(device), _MEMORY_REMEDY), _enable_gradients():
+    with convert_memory_errors(str(device), _MEMORY_REMEDY), own_modes():
         notes: list[str] = []
         images = (
             as_image(fixed, "fixed image", notes=notes),
@@ -139,7 +137,7 @@ def refine(
     """
     options = options or FieldRefinement()
     chosen = choose_device(device)
-    with convert_memory_errors(str(chosen), _MEMORY_REMEDY), _enable_gradients():
+    with convert_memory_errors(str(chosen), _MEMORY_REMEDY), own_modes():
         if isinstance(network_or_field, DisplacementField):
             if isinstance(options, WeightRefinement):
                 raise InvalidOption("a field has no weights to fit", wanted="FieldRefinement()")
@@ -312,16 +310,6 @@ def _pair(fixed: ImageLike, moving: ImageLike) -> tuple[Image, Image]:
 
 def _card_of(model: str | RegistrationNetwork) -> ModelCard:
     return model_card(model) if isinstance(model, str) else model.card
-
-
-@contextmanager
-def _enable_gradients() -> Iterator[None]:
-    """Gradients are recorded, whatever mode the caller is in: the search and refinement need them.
-
-    Inside of torch.no_grad() or torch.inference_mode() the same comes out.
-    """
-    with torch.inference_mode(False), torch.enable_grad():
-        yield
 
 
 def _without_inference(field: DisplacementField) -> DisplacementField:

@@ -123,9 +123,16 @@ def _in_order(parts: Sequence[Any]) -> Any:
     return merged
 
 
-def write_configuration(plain: dict[str, Any], path: Path) -> None:
-    """The merged values as a file that `train` and `predict` take again."""
-    path.write_text(yaml.safe_dump(plain, sort_keys=False), encoding="utf-8")
+def write_configuration(plain: dict[str, Any], path: Path, comments: Sequence[str] = ()) -> None:
+    """The merged values as a file that `train` and `predict` take again.
+
+    Args:
+        plain: the values.
+        path: of the file.
+        comments: lines above them.
+    """
+    head = "".join(f"# {comment}\n" for comment in comments)
+    path.write_text(head + yaml.safe_dump(plain, sort_keys=False), encoding="utf-8")
 
 
 def run_code(files: Sequence[Path], folders: Sequence[Path]) -> None:

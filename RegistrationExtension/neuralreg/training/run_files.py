@@ -1,4 +1,4 @@
-"""Names of the files in the folder of a training run; needs no other package."""
+"""Names in the folder of a training run and of its figures; needs no other package."""
 
 from __future__ import annotations
 
@@ -10,3 +10,6 @@ LOGS = "tensorboard"
 CHECKPOINTS = "checkpoints"
 LAST = "last.pt"  # in CHECKPOINTS: where a run goes on
 BEST = "best.pt"  # in CHECKPOINTS: the best validation
+HISTORY = "history.json"  # when the run began and was resumed, and what was changed then
+REPLACED = "replaced"  # an earlier run, until the one that replaces it has a checkpoint
+HIGHER_IS_BETTER = ("dice",)  # figures of a validation

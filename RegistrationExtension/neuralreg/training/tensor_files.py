@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from neuralreg.io.files import write_whole
+from neuralreg.errors import UnreadableFile
+from neuralreg.io.files import require_existing, write_whole
+from neuralreg.training.run_files import BEST, CHECKPOINTS, LAST
 
-_FAILED_WRITE = ("inline_container", "PytorchStreamWriter")
+logger = logging.getLogger(__name__)
+
+FORMAT = 1  # of checkpoints
+_FAILED_WRITE = ("inline_container", "PytorchStreamWriter", "iostream error")
 
 
 def save_tensors(content: Any, path: Path) -> None:
@@ -30,3 +36,64 @@ def save_tensors(content: Any, path: Path) -> None:
             if not any(word in str(error) for word in _FAILED_WRITE):
                 raise
             raise OSError("the disk is full, or files may not be that large") from error
+
+
+def newest_checkpoint(folder: Path) -> Path:
+    """The checkpoint with the most steps, whatever it is called: a kill may have left best.pt only.
+
+    Args:
+        folder: with the checkpoints of a run.
+
+    Raises:
+        UnreadableFile: there is none.
+    """
+    reached: dict[Path, tuple[int, int]] = {}
+    for path in sorted(folder.glob("*.pt")):
+        try:
+            state = read_checkpoint(path, lazily=True)["state"]
+        except UnreadableFile as error:
+            logger.warning("%s", error)
+            continue
+        reached[path] = state["step"], state["epoch"]
+    if not reached:
+        raise UnreadableFile(
+            f"{folder} holds no checkpoint",
+            remedy="The run ended before its first one: nothing of it is left to go on from.",
+        )
+    # Of equal ones last.pt, which a run writes most often.
+    return max(reached, key=lambda path: (reached[path], path.name == LAST))
+
+
+def read_checkpoint(path: Path, *, lazily: bool = False) -> dict[str, Any]:
+    """The content of a checkpoint.
+
+    Args:
+        path: of the file.
+        lazily: tensors are only read when they are used; the file is open until then.
+
+    Raises:
+        UnreadableFile: it is none.
+    """
+    require_existing(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=lazily)
+    except Exception as error:
+        raise UnreadableFile(f"{path} is no checkpoint", got=str(error).splitlines()[0]) from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise UnreadableFile(f"{path} is no checkpoint of this version")
+    return content
+
+
+def weights_of_run(run: Path, name: str) -> Path:
+    """The file with the weights of a run: its model, else its best or its newest checkpoint.
+
+    Args:
+        run: its folder.
+        name: of its model.
+
+    Raises:
+        UnreadableFile: there is none.
+    """
+    candidates = (run / f"{name}.pt", run / CHECKPOINTS / BEST)
+    existing = next((path for path in candidates if path.is_file()), None)
+    return existing or newest_checkpoint(run / CHECKPOINTS)

@@ -10,12 +10,15 @@ import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from neuralreg.errors import (
     Cancelled,
     ChecksumMismatch,
     IncompatibleModel,
+    UnreadableFile,
     UnwritableOutput,
     WeightsUnavailable,
 )
@@ -332,3 +335,57 @@ def test_an_unfinished_zip_is_not_mistaken_for_weights(tmp_path):
     (tmp_path / "w.pth").write_bytes(buffer.getvalue()[: len(buffer.getvalue()) // 2])
     with pytest.raises(IncompatibleModel):
         state_of(tmp_path / "w.pth")
+
+
+def saved_as(kind: str, folder: Path) -> Path:
+    """The weights of a layer as other programs save them."""
+    state = torch.nn.Linear(3, 2).state_dict()
+    path = folder / f"w.{kind}"
+    if kind == "npz":
+        with path.open("wb") as file:
+            np.savez(file, **{name: values.numpy() for name, values in state.items()})
+    elif kind == "script":
+        layer = torch.nn.Linear(3, 2)
+        layer.load_state_dict(state)
+        torch.jit.script(layer).save(str(path))
+    elif kind == "safetensors":
+        safetensors.torch.save_file(state, path)
+    elif kind == "compiled":
+        torch.save({f"_orig_mod.module.{name}": values for name, values in state.items()}, path)
+    else:
+        torch.save({f"module.{name}": values for name, values in state.items()}, path)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["parallel", "compiled", "npz", "script", "safetensors"])
+def test_weights_as_other_programs_save_them_are_taken(kind, tmp_path):
+    torch.manual_seed(3)
+    path = saved_as(kind, tmp_path)
+    torch.manual_seed(3)
+    wanted = torch.nn.Linear(3, 2)
+    layer = fill_weights(torch.nn.Linear(3, 2), state_of(path), str(path))
+    assert torch.equal(layer.weight, wanted.weight)
+    assert torch.equal(layer.bias, wanted.bias)
+
+
+@pytest.mark.parametrize(
+    ("content", "got"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", "Git LFS"),
+        (b"\n<!DOCTYPE html><html><title>404</title>", "page of the web"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(100), "HDF5"),
+        (b"\x1f\x8b" + bytes(100), "gzip"),
+        (b'{"message": "Not Found"}', "file of text"),
+        (b"", "0 bytes"),
+    ],
+)
+def test_what_holds_no_weights_is_called_what_it_is(content, got, tmp_path):
+    (tmp_path / "w.pt").write_bytes(content)
+    with pytest.raises(IncompatibleModel, match=f"got .*{got}") as caught:
+        state_of(tmp_path / "w.pt")
+    assert "incomplete" not in str(caught.value)
+
+
+def test_weights_that_are_not_there_are_not_called_incomplete(tmp_path):
+    with pytest.raises(UnreadableFile, match=r"no file of weights .*nothere\.pt"):
+        state_of(tmp_path / "nothere.pt")

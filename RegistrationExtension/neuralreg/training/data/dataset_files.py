@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -94,6 +95,18 @@ def list_left_out(split: Split, kind: str) -> list[LeftOut]:
         for part in parts
     ]
     return [one for top in tops if top.is_dir() for one in scan_folder(top)[1]]
+
+
+def describe_cases(cases: Sequence[Case]) -> str:
+    """Their number, and a hash of their names and sizes, wherever they lie."""
+    facts = [
+        (case.name, case.role, part.key, [file.stat().st_size for file in part.files()])
+        for case in cases
+        for part in (case.image, case.labels, case.mask)
+        if part is not None
+    ]
+    digest = hashlib.sha256(repr(facts).encode()).hexdigest()[:12]
+    return f"{len(cases)} images ({digest})"
 
 
 def _sides(kind: str) -> tuple[str, ...]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from neuralreg.errors import IncompatibleModel, UnreadableFile
-from neuralreg.io.files import require_existing
-from neuralreg.training.tensor_files import save_tensors
-
-_FORMAT = 1
+from neuralreg.errors import IncompatibleModel
+from neuralreg.training.loop.optimizer import change_options
+from neuralreg.training.tensor_files import FORMAT, read_checkpoint, save_tensors
 
 
 @dataclass
@@ -30,6 +29,8 @@ class State:
         best_epoch: when it was reached.
         stale: validations since then.
         seconds: of training, over all pieces.
+        sums: of the losses of the current epoch's steps, by name.
+        counted: how many steps they are of.
     """
 
     epoch: int = 0
@@ -39,6 +40,20 @@ class State:
     best_epoch: int = 0
     stale: int = 0
     seconds: float = 0.0
+    sums: dict[str, float] = field(default_factory=dict)
+    counted: int = 0
+
+    def add(self, losses: Mapping[str, float]) -> None:
+        """Count the losses of a step."""
+        self.counted += 1
+        for name, value in losses.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+
+    def end_epoch(self) -> dict[str, float]:
+        """Go on to the next epoch; the mean losses of the one that has ended."""
+        means = {name: total / max(self.counted, 1) for name, total in self.sums.items()}
+        self.epoch, self.batch, self.sums, self.counted = self.epoch + 1, 0, {}, 0
+        return means
 
 
 @dataclass
@@ -54,23 +69,30 @@ class Parts:
 def save_checkpoint(path: Path, parts: Parts, state: State) -> None:
     """Write a checkpoint; never a half file."""
     content = {
-        "format": _FORMAT,
+        "format": FORMAT,
         "state": asdict(state),
-        "random": _random_state(),
+        "random": random_state(),
         **{name: part.state_dict() for name, part in _stateful(parts).items()},
     }
     save_tensors(content, path)
 
 
-def load_checkpoint(path: Path, parts: Parts) -> State:
+def load_checkpoint(path: Path, parts: Parts, options: Mapping[str, Any] | None = None) -> State:
     """Set all parts and the random numbers to what they were; how far the training was.
+
+    Args:
+        path: of the checkpoint.
+        parts: of the same training.
+        options: of the optimizer, which take the place of those of the checkpoint.
 
     Raises:
         UnreadableFile: a file that is no checkpoint.
         IncompatibleModel: the network or its optimizer is another one.
+        InvalidOption: a learning rate that the schedule sets itself.
     """
     content = read_checkpoint(path)
     try:
+        _require_same_optimizer(parts.optimizer, content["optimizer"])
         for name, part in _stateful(parts).items():
             part.load_state_dict(content[name])
     except (KeyError, RuntimeError, ValueError) as error:
@@ -80,24 +102,17 @@ def load_checkpoint(path: Path, parts: Parts) -> State:
             got=" ".join(str(error).split())[:300],
             remedy="Resume with the configuration that the run was started with.",
         ) from error
-    _set_random_state(content["random"])
+    change_options(parts, options or {})
+    set_random_state(content["random"])
     return State(**content["state"])
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """The content of a checkpoint.
-
-    Raises:
-        UnreadableFile: it is none.
-    """
-    require_existing(path)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise UnreadableFile(f"{path} is no checkpoint", got=str(error).splitlines()[0]) from error
-    if not isinstance(content, dict) or content.get("format") != _FORMAT:
-        raise UnreadableFile(f"{path} is no checkpoint of this version")
-    return content
+def _require_same_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> None:
+    """Raise ValueError for the state of another kind, whose options torch takes without a look."""
+    now, before = set(optimizer.defaults), set(saved["param_groups"][0])
+    missing = sorted(now - before)
+    if missing:
+        raise ValueError(f"an optimizer without {', '.join(missing)}")
 
 
 def _stateful(parts: Parts) -> dict[str, Any]:
@@ -105,7 +120,8 @@ def _stateful(parts: Parts) -> dict[str, Any]:
     return {name: part for name, part in named if part is not None}
 
 
-def _random_state() -> dict[str, Any]:
+def random_state() -> dict[str, Any]:
+    """The state of all generators that a network or a library may draw from."""
     numbers = np.random.get_state(legacy=False)
     key = numbers["state"]["key"]
     position = numbers["state"]["pos"]
@@ -117,7 +133,8 @@ def _random_state() -> dict[str, Any]:
     }
 
 
-def _set_random_state(state: dict[str, Any]) -> None:
+def set_random_state(state: dict[str, Any]) -> None:
+    """Set all generators to what `random_state` gave."""
     torch.set_rng_state(state["torch"])
     if state["cuda"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(state["cuda"])

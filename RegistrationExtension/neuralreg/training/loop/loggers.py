@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from neuralreg.io.files import write_whole
 from neuralreg.training.loop.training_loop import Report, Watcher
 from neuralreg.training.run_files import CURVES
 
@@ -28,7 +30,10 @@ class CsvTable:
         line |= {f"valid {name}": value for name, value in report.validation.items()}
         lines = [row for row in self.lines() if int(row["epoch"]) < report.epoch]
         names = list(dict.fromkeys(name for one in (*lines, line) for name in one))
-        with self.path.open("w", newline="", encoding="utf-8") as file:
+        with (
+            write_whole(self.path) as draft,
+            draft.open("w", newline="", encoding="utf-8") as file,
+        ):
             table = csv.DictWriter(file, names)
             table.writeheader()
             table.writerows([*lines, line])
@@ -48,14 +53,22 @@ class TensorBoard:
         folder: gets the event files.
         picture: gives an array (height, width, 3) in 0..255.
         every: epochs between pictures; 0 for none.
+        step: from which a resumed run goes on; what is after it was interrupted.
     """
 
     def __init__(
-        self, folder: Path, *, picture: Callable[[], Any] | None = None, every: int = 10
+        self,
+        folder: Path,
+        *,
+        picture: Callable[[], Any] | None = None,
+        every: int = 10,
+        step: int = 0,
     ) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self.writer: Any = SummaryWriter(str(folder), flush_secs=10)
+        self.writer: Any = SummaryWriter(
+            str(folder), flush_secs=10, purge_step=step + 1 if step else None
+        )
         self.picture, self.every = picture, every
 
     def __call__(self, report: Report) -> None:
@@ -79,6 +92,13 @@ def json_lines(write: Callable[[str], None]) -> Watcher:
     """A watcher that gives one JSON object per report to `write`."""
 
     def tell(report: Report) -> None:
-        write(json.dumps(asdict(report)))
+        write(json.dumps(_without_nan(asdict(report)), allow_nan=False))
 
     return tell
+
+
+def _without_nan(value: Any) -> Any:
+    """Plain values with null for numbers that are not finite, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _without_nan(one) for key, one in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -5,25 +5,37 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
-from neuralreg.errors import Cancelled, InvalidOption, UnreadableFile, UnwritableOutput
+from neuralreg.devices import own_modes
+from neuralreg.errors import Cancelled, UnreadableFile
 from neuralreg.training.config import schema
-from neuralreg.training.configuration import write_configuration
-from neuralreg.training.loop.checkpoint import State, read_checkpoint
+from neuralreg.training.loop.changes import (
+    new_optimizer_options,
+    require_same_images,
+    require_same_training,
+)
+from neuralreg.training.loop.checkpoint import (
+    State,
+    random_state,
+    set_random_state,
+)
 from neuralreg.training.loop.distributed import Team
 from neuralreg.training.loop.loggers import CsvTable, TensorBoard
+from neuralreg.training.loop.optimizer import make_optimizer
+from neuralreg.training.loop.run_folder import RunFolder
 from neuralreg.training.loop.tasks import Task, build_task
 from neuralreg.training.loop.training_loop import TrainingLoop, Watcher
 from neuralreg.training.pictures import Picture, write_png
-from neuralreg.training.run_files import BEST, CHECKPOINTS, CONFIGURATION, LAST, LOGS, PICTURE
+from neuralreg.training.run_files import BEST, CHECKPOINTS, CONFIGURATION, LOGS, PICTURE
+from neuralreg.training.tensor_files import newest_checkpoint, read_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -65,38 +77,45 @@ class Run:
         stop: threading.Event | None = None,
     ) -> None:
         self.config, self.folder, self.watchers = config, folder, watchers
+        self._files = RunFolder(folder)
         self.stop = stop or threading.Event()
 
-    def train(self, *, resume: bool = False) -> TrainedRun:
+    def train(self, *, resume: bool = False, overwrite: bool = False) -> TrainedRun:
         """Train to the end, or until it is stopped.
+
+        Torch and the generators of random numbers are afterwards as they were.
 
         Args:
             resume: go on where a run in the folder stopped.
+            overwrite: replace a run in the folder, when this one has its first checkpoint.
 
         Raises:
-            UnwritableOutput: there is a run in the folder already.
+            UnwritableOutput: there is a run in the folder already, or it cannot be written to.
             InvalidOption: nothing to resume, or a configuration that cannot be trained.
+            IncompatibleModel: what is resumed is another training.
             Cancelled: it was stopped.
             OutOfMemory: a step does not fit.
+            TrainingDiverged: a loss, a gradient or a weight is not finite.
         """
-        self._require_folder(resume)
+        if not resume:
+            self._files.require_free(overwrite=overwrite)
         team = Team.join(self.config.training.device)
         try:
-            return self._train(team, resume)
+            with own_modes(), _settings_of_the_caller():
+                return self._train(team, resume)
         finally:
             team.leave()
 
     def _train(self, team: Team, resume: bool) -> TrainedRun:
         training = self.config.training
+        changes = self._changes() if resume else {}
         prepare_torch(training)
         task = build_task(self.config, self.folder, team)
         if not resume:
             task.begin()
-        optimizer, schedule = _optimizer(training, task.network)
+        optimizer, schedule = make_optimizer(training, task.network)
         count = sum(p.numel() for p in task.network.parameters() if p.requires_grad)
         logger.info("%d parameters, %s", count, team.device)
-        board = self._start_logs(task) if team.leads else None
-        set_seed(training)
         loop = TrainingLoop(
             task.step,
             task.batches,
@@ -105,27 +124,68 @@ class Run:
             training,
             schedule=schedule,
             validate=task.validate,
-            watchers=[CsvTable(self.folder), *([board] if board else []), *self.watchers],
             team=team,
             stages=task.stages,
+            describe=task.describe_batch,
+            after_checkpoint=self._files.settle,
             stop=self.stop,
         )
+        options = new_optimizer_options(changes, optimizer)
+        checkpoint = self._require_resumable(task, loop, options) if resume else None
         try:
-            state = loop.run(resume=resume)
+            state = self._run_loop(loop, task, changes, checkpoint, options)
+        except BaseException as error:
+            if team.leads and not resume and not self._has_come_far(loop.state, error):
+                self._files.undo()
+            raise
+        card = self._export_best(task, state) if team.leads else None
+        return TrainedRun(self.folder, state, card, count)
+
+    def _has_come_far(self, state: State, error: BaseException) -> bool:
+        """Whether a new run that failed has something to go on from."""
+        kept = isinstance(error, Cancelled) or not self._files.replaces
+        return state.step > 0 and kept
+
+    def _changes(self) -> dict[str, list[Any]]:
+        before = self._files.configuration()
+        return require_same_training(before, self.config, str(self.folder))
+
+    def _require_resumable(self, task: Task, loop: TrainingLoop, options: dict[str, Any]) -> Path:
+        """The checkpoint to go on from, tried out before anything is written."""
+        history = self._files.history()
+        before = history[0].get("images", {}) if history else {}
+        require_same_images(before, task.describe_images(), str(self.folder))
+        checkpoint = newest_checkpoint(self.folder / CHECKPOINTS)
+        loop.load(checkpoint, options)
+        return checkpoint
+
+    def _run_loop(
+        self,
+        loop: TrainingLoop,
+        task: Task,
+        changes: dict[str, list[Any]],
+        checkpoint: Path | None,
+        options: dict[str, Any],
+    ) -> State:
+        leads = loop.team is None or loop.team.leads
+        if leads and checkpoint:
+            self._files.resume(self.config, changes, loop.state.step)
+        elif leads:
+            self._files.begin(self.config, task.describe_images())
+        board = self._start_board(task, loop.state.step) if leads else None
+        loop.watchers = [CsvTable(self.folder), *([board] if board else []), *self.watchers]
+        set_seed(self.config.training)
+        try:
+            return loop.run(resume=checkpoint or False, options=options)
         except Cancelled:
-            if team.leads:
+            if leads:
                 self._export_best(task, loop.state)
             raise
         finally:
             if board:
                 board.close()
-        card = self._export_best(task, state) if team.leads else None
-        return TrainedRun(self.folder, state, card, count)
 
-    def _start_logs(self, task: Task) -> TensorBoard:
-        """Write the configuration, once all is made: a failed start leaves nothing like a run."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_configuration(self.config.source, self.folder / CONFIGURATION)
+    def _start_board(self, task: Task, step: int) -> TensorBoard:
         draw = task.picture
 
         def draw_and_keep() -> Picture | None:
@@ -135,7 +195,7 @@ class Run:
             return picture
 
         every = self.config.training.pictures if draw else 0
-        return TensorBoard(self.folder / LOGS, picture=draw_and_keep, every=every)
+        return TensorBoard(self.folder / LOGS, picture=draw_and_keep, every=every, step=step)
 
     def _export_best(self, task: Task, state: State) -> Path | None:
         """Write the best weights (the last ones if there was no validation) as a model."""
@@ -144,20 +204,27 @@ class Run:
             task.step.load_state_dict(read_checkpoint(best)["network"])
         measured = {}
         if state.best is not None:
-            measured[f"validation {self.config.training.best}"] = (
+            kind = "training" if task.validate is None else "validation"
+            measured[f"{kind} {self.config.training.best}"] = (
                 f"{state.best:.4g} after {state.best_epoch} epochs"
             )
         return task.export(self.folder, measured, state.step)
 
-    def _require_folder(self, resume: bool) -> None:
-        has_checkpoint = (self.folder / CHECKPOINTS / LAST).is_file()
-        if resume and not has_checkpoint:
-            raise InvalidOption("there is nothing to resume", where=str(self.folder), wanted=LAST)
-        if not resume and (self.folder / CONFIGURATION).exists():
-            raise UnwritableOutput(
-                f"{self.folder} holds a run",
-                remedy="Choose another folder, --resume or --overwrite.",
-            )
+
+@contextmanager
+def _settings_of_the_caller() -> Iterator[None]:
+    """Threads, determinism and random numbers are after the block as they were before."""
+    threads, random_numbers = torch.get_num_threads(), random_state()
+    strict = torch.are_deterministic_algorithms_enabled()
+    lenient = torch.is_deterministic_algorithms_warn_only_enabled()
+    benchmark = torch.backends.cudnn.benchmark
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(strict, warn_only=lenient)
+        torch.backends.cudnn.benchmark = benchmark
+        set_random_state(random_numbers)
 
 
 def configuration_of(checkpoint: Path) -> Path:
@@ -194,32 +261,3 @@ def prepare_torch(training: schema.Training) -> None:
         # Some backward passes on a GPU have no deterministic form: torch warns about each.
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.backends.cudnn.benchmark = False
-
-
-def _optimizer(training: schema.Training, network: nn.Module) -> tuple[torch.optim.Optimizer, Any]:
-    optimizer = _of_torch(torch.optim, training.optimizer, "optimizer", network.parameters())
-    schedule = None
-    if training.schedule is not None:
-        schedule = _of_torch(torch.optim.lr_scheduler, training.schedule, "schedule", optimizer)
-    return optimizer, schedule
-
-
-def _of_torch(module: Any, part: schema.NamedPart, kind: str, first: Any) -> Any:
-    classes = {
-        name: value
-        for name, value in vars(module).items()
-        if isinstance(value, type) and not name.startswith("_")
-    }
-    if part.name not in classes:
-        names = [n for n in classes if n[0].isupper() and n not in ("Optimizer", "LRScheduler")]
-        raise InvalidOption(
-            f"torch has no such {kind}", got=f"'{part.name}'", wanted=", ".join(sorted(names))
-        )
-    try:
-        return classes[part.name](first, **part.options)
-    except (TypeError, ValueError) as error:
-        raise InvalidOption(
-            f"the {kind} does not take these options",
-            where=f"training.{kind}",
-            got=str(error),
-        ) from error

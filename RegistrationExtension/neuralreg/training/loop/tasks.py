@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from neuralreg.training.config import schema
+from neuralreg.training.data.dataset_files import describe_cases
 from neuralreg.training.data.pairs import Batches, PairData
 from neuralreg.training.descriptors.features import (
     build_descriptor_step,
@@ -57,6 +58,14 @@ class Task(ABC):
         """Fill the network with the weights that its configuration begins with, if any."""
         return
 
+    def describe_batch(self, epoch: int, batch: int) -> str:
+        """Names what a batch is made of."""
+        return f"batch {batch + 1}"
+
+    def describe_images(self) -> dict[str, str]:
+        """What the images of each split are, so that a resumed run can tell others."""
+        return {}
+
     @abstractmethod
     def export(self, folder: Path, measured: dict[str, str], steps: int) -> Path | None:
         """Write the network as it is now as a model.
@@ -83,20 +92,31 @@ class RegistrationTask(Task):
         self.stages = Stages(self.network, training.stages) if training.stages else None
         pairs = split_pairs(config, "train", folder, training=True)
         logger.info("%d pairs", len(pairs.items(0)))
-        self.batches = Batches(
+        self._cases = {"train": pairs.cases}
+        self.batches: Batches = Batches(
             pairs,
             training.batch_size,
             workers=config.dataset.workers,
             share=team.share,
         )
         if config.dataset.valid is not None:
-            self._examples = Batches(split_pairs(config, "valid", folder), training.batch_size)
+            valid = split_pairs(config, "valid", folder)
+            self._examples = Batches(valid, training.batch_size)
+            self._cases["valid"] = valid.cases
             self.validate = Validation(step, self._examples, team.device)
             self.picture = self._draw
 
     def begin(self) -> None:
         """Fill the network with the weights that its configuration begins with, if any."""
         begin(self.network, self.config.model)
+
+    def describe_batch(self, epoch: int, batch: int) -> str:
+        """Names the images of a batch."""
+        return self.batches.describe(epoch, batch)
+
+    def describe_images(self) -> dict[str, str]:
+        """The number of images of each split, and a hash of their names and sizes."""
+        return {split: describe_cases(cases) for split, cases in self._cases.items()}
 
     def export(self, folder: Path, measured: dict[str, str], steps: int) -> Path | None:
         """Write the network with its card; a conditional one has none."""

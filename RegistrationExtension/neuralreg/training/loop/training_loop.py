@@ -11,11 +11,11 @@ Any module whose call on a batch gives losses by name, with their total as "loss
 
 from __future__ import annotations
 
-import signal
+import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -24,19 +24,33 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from neuralreg.devices import PRECISIONS
-from neuralreg.errors import Cancelled, InvalidOption, OutOfMemory
+from neuralreg.devices import PRECISIONS, own_modes
+from neuralreg.errors import Cancelled, InvalidOption, RegistrationError, TrainingDiverged
 from neuralreg.training.config.schema import Training
-from neuralreg.training.loop.checkpoint import Parts, State, load_checkpoint, save_checkpoint
+from neuralreg.training.loop.checkpoint import (
+    Parts,
+    State,
+    load_checkpoint,
+    save_checkpoint,
+)
 from neuralreg.training.loop.distributed import Team
 from neuralreg.training.loop.schedule import Stages
+from neuralreg.training.loop.step_errors import (
+    explain,
+    is_finite,
+    require_finite,
+    require_finite_gradients,
+)
+from neuralreg.training.loop.stop_signals import stop_at_signals
 from neuralreg.training.losses.training_step import TOTAL
-from neuralreg.training.run_files import BEST, LAST
+from neuralreg.training.run_files import BEST, HIGHER_IS_BETTER, LAST
+from neuralreg.training.tensor_files import newest_checkpoint
+
+logger = logging.getLogger(__name__)
 
 Batch = Mapping[str, Tensor]
 Metrics = dict[str, float]
-HIGHER_IS_BETTER = ("dice",)
-_SAVE_EVERY_S = 60.0  # a checkpoint of a large network takes longer than a short epoch
+_SAVE_EVERY_S = 60.0  # a checkpoint of a large network takes longer than a short epoch or step
 
 
 class Batches(Protocol):
@@ -88,7 +102,7 @@ class TrainingLoop:
         step: `step(batch)` gives losses by name; "loss" is minimized.
         batches: by epoch.
         optimizer: of the parameters of `step`.
-        folder: gets last.pt at the end, at a stop, and between epochs once a minute; best.pt;
+        folder: gets last.pt at the start, once a minute, at a stop and at the end; best.pt;
             epoch_0010.pt and so on by save_period.
         options: epochs, precision, what is best, and so on.
         schedule: of the rate, stepped after each epoch.
@@ -96,6 +110,8 @@ class TrainingLoop:
         watchers: get a report after each step and each epoch.
         team: the processes that train together.
         stages: which part of the network is trained when.
+        describe: names the images of a batch, given its epoch and number.
+        after_checkpoint: called when there is a checkpoint with a step in it.
         stop: set it to end the training after the current step.
         state: how far it is.
     """
@@ -110,6 +126,8 @@ class TrainingLoop:
     watchers: Sequence[Watcher] = ()
     team: Team | None = None
     stages: Stages | None = None
+    describe: Callable[[int, int], str] | None = None
+    after_checkpoint: Callable[[], None] | None = None
     stop: threading.Event = field(default_factory=threading.Event)
     state: State = field(default_factory=State)
 
@@ -121,24 +139,45 @@ class TrainingLoop:
         self._module = self._team.share_gradients(self.step)
         self._saved_s = time.monotonic()
 
-    def run(self, *, resume: bool = False) -> State:
+    def load(self, path: Path, options: Mapping[str, Any] | None = None) -> None:
+        """Set everything to what it was at a checkpoint.
+
+        Args:
+            path: of the checkpoint.
+            options: of the optimizer, which take the place of those of the checkpoint.
+
+        Raises:
+            UnreadableFile, IncompatibleModel, InvalidOption: as `load_checkpoint`.
+        """
+        self.state = load_checkpoint(path, self._parts, options)
+
+    def run(
+        self, *, resume: bool | Path = False, options: Mapping[str, Any] | None = None
+    ) -> State:
         """Train; how far it came.
 
         Ctrl-C (SIGINT), SIGTERM or setting `stop` ends the current step and saves; a second signal
         ends at once.
 
         Args:
-            resume: go on where last.pt was.
+            resume: go on from a checkpoint, or from the newest one in the folder.
+            options: as for `load`.
 
         Raises:
             Cancelled: it was stopped.
-            InvalidOption: validation has no metric `options.best`, or an epoch no pair.
+            InvalidOption: validation has no metric `options.best`, an epoch no pair, or the network
+                cannot take images of this size.
             OutOfMemory: a step does not fit.
+            TrainingDiverged: a loss, a gradient or a weight is not finite.
+            UnreadableFile, InvalidImage: an image cannot be used.
+            UnwritableOutput: a checkpoint cannot be written.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         if resume:
-            self.state = load_checkpoint(self.folder / LAST, self._parts)
-        with _signals(self.stop):
+            self.load(newest_checkpoint(self.folder) if resume is True else resume, options)
+        else:
+            self._save(LAST)
+        with own_modes(), stop_at_signals(self.stop):
             while self.state.epoch < self.options.epochs and not self._at_the_end():
                 self._epoch()
                 if self._is_stale():
@@ -147,22 +186,21 @@ class TrainingLoop:
         return self.state
 
     def _epoch(self) -> None:
-        state, options = self.state, self.options
+        state = self.state
         self._module.train()
         if self.stages and self.stages.enter(state.epoch) and state.batch == 0:
             state.best, state.stale = None, 0  # what was best did less, or with less
-        means = _Means()
         count = self.batches.count(state.epoch)
         if count == 0:
             raise InvalidOption("an epoch has no pair", remedy="Check dataset.train.")
         source = self.batches(state.epoch, state.batch)
-        while group := list(islice(source, options.accumulate)):
+        while group := self._next_batches(source):
             start = time.monotonic()
             losses = self._take_step(group)
             state.seconds += time.monotonic() - start
             state.batch += len(group)
             state.step += 1
-            means.add(losses)
+            state.add(losses)
             self._report(losses, (state.epoch + state.batch / count), ended=False)
             if self._team.any(self.stop.is_set()):
                 self._save(LAST)
@@ -172,52 +210,81 @@ class TrainingLoop:
                 )
             if self._at_the_end() and state.batch < count:
                 return
-        self._end_of_epoch(means.values())
+            if time.monotonic() - self._saved_s > _SAVE_EVERY_S:
+                self._save(LAST)
+        self._end_of_epoch(state.end_epoch())
+
+    def _next_batches(self, source: Iterator[Batch]) -> list[Batch]:
+        try:
+            return list(islice(source, self.options.accumulate))
+        except RegistrationError:
+            self._save(LAST)  # all steps so far count, and the images can be mended
+            raise
 
     def _take_step(self, group: list[Batch]) -> Metrics:
         parts = self._parts
         parts.optimizer.zero_grad(set_to_none=True)
         short = PRECISIONS[self.options.precision]
         means = _Means()
-        try:
-            for loaded in group:
+        for number, loaded in enumerate(group):
+            try:
                 batch = {k: v.to(self._team.device, non_blocking=True) for k, v in loaded.items()}
                 with torch.autocast(self._team.device.type, dtype=short, enabled=short is not None):
                     losses = self._module(batch)
+                # Before the backward pass, which NaN can crash where images are sampled.
+                self._require_finite(losses, number)
                 parts.scaler.scale(losses[TOTAL] / len(group)).backward()
-                means.add({name: value.detach() for name, value in losses.items()})
-        except (RuntimeError, MemoryError) as error:
-            if not OutOfMemory.matches(error):
-                raise
-            raise OutOfMemory(
-                "a step does not fit into memory",
-                where=str(self._team.device),
-                remedy="Use a smaller batch_size with accumulate, patches, or precision bfloat16.",
-            ) from error
+            except (RuntimeError, ValueError, MemoryError) as error:
+                explained = explain(error, loaded, self._team.device)
+                if explained is error:
+                    raise
+                raise explained from error
+            means.add({name: value.detach() for name, value in losses.items()})
         if self.options.clip is not None:
             parts.scaler.unscale_(parts.optimizer)
             nn.utils.clip_grad_norm_(parts.network.parameters(), self.options.clip)
+        if not parts.scaler.is_enabled():  # else the scaler leaves out such a step by itself
+            require_finite_gradients(parts.network, lambda: self._describe(0))
         parts.scaler.step(parts.optimizer)
         parts.scaler.update()
         return means.values()
 
+    def _require_finite(self, losses: Mapping[str, Tensor], number: int) -> None:
+        if self._team.any(not bool(losses[TOTAL].isfinite())):
+            require_finite(losses, lambda: self._describe(number))
+
+    def _describe(self, number: int) -> str:
+        """Where a step of the current group of batches is."""
+        state = self.state
+        where = f"epoch {state.epoch + 1}, step {state.step + 1}"
+        if self.describe is None:
+            return where
+        return f"{where}: {self.describe(state.epoch, state.batch + number)}"
+
     def _end_of_epoch(self, losses: Metrics) -> None:
         state, options = self.state, self.options
-        state.epoch, state.batch = state.epoch + 1, 0
         metrics: Metrics = {}
         if state.epoch % options.validate_period == 0 or state.epoch == options.epochs:
             metrics = self._validate(losses)
-        if self._parts.schedule is not None:
-            plateau = isinstance(self._parts.schedule, torch.optim.lr_scheduler.ReduceLROnPlateau)
-            self._parts.schedule.step(*([metrics.get(options.best, losses[TOTAL])] * plateau))
+        self._step_schedule(metrics)
         better = bool(metrics) and self._is_best(metrics)
+        # The report comes first: what a kill in between leaves out is done again by a resumed run.
+        self._report(losses, state.epoch, ended=True, validation=metrics)
         if time.monotonic() - self._saved_s > _SAVE_EVERY_S:
             self._save(LAST)
         if better:
             self._save(BEST)
         if options.save_period and state.epoch % options.save_period == 0:
             self._save(f"epoch_{state.epoch:04d}.pt")
-        self._report(losses, state.epoch, ended=True, validation=metrics)
+
+    def _step_schedule(self, metrics: Metrics) -> None:
+        schedule = self._parts.schedule
+        if isinstance(schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            figure = metrics.get(self.options.best, math.nan)
+            if math.isfinite(figure):  # only what was validated decides
+                schedule.step(figure)
+        elif schedule is not None:
+            schedule.step()
 
     def _validate(self, losses: Metrics) -> Metrics:
         if self.validate is None:
@@ -239,7 +306,9 @@ class TrainingLoop:
                 wanted=", ".join(sorted(metrics)),
             )
         sign = -1 if name in HIGHER_IS_BETTER else 1
-        if state.best is None or sign * metrics[name] < sign * state.best:
+        if not math.isfinite(metrics[name]):
+            logger.warning("%s of epoch %d is not finite: it counts as worse", name, state.epoch)
+        elif state.best is None or sign * metrics[name] < sign * state.best:
             state.best, state.best_epoch, state.stale = metrics[name], state.epoch, 0
             return True
         state.stale += 1
@@ -257,8 +326,18 @@ class TrainingLoop:
     def _save(self, name: str) -> None:
         if name == LAST:
             self._saved_s = time.monotonic()
-        if self._team.leads:
-            save_checkpoint(self.folder / name, self._parts, self.state)
+        if not self._team.leads:
+            return
+        if not is_finite(self._parts.network):
+            raise TrainingDiverged(
+                "the network's weights are not finite: they are not saved",
+                where=self._describe(0).partition(":")[0],
+                remedy="Lower training.optimizer.lr or set training.clip; --resume goes on from "
+                "the last good checkpoint.",
+            )
+        save_checkpoint(self.folder / name, self._parts, self.state)
+        if self.after_checkpoint is not None and self.state.step > 0:
+            self.after_checkpoint()
 
     def _report(
         self, losses: Metrics, epochs: float, *, ended: bool, validation: Metrics | None = None
@@ -293,24 +372,3 @@ class _Means:
 
     def values(self) -> Metrics:
         return {name: float(total) / self.count for name, total in self.sums.items()}
-
-
-@contextmanager
-def _signals(stop: threading.Event) -> Iterator[None]:
-    """Until the block ends, SIGINT and SIGTERM ask for a stop; a second one acts as usual."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def ask(number: int, frame: Any) -> None:
-        stop.set()
-        signal.signal(number, before[signal.Signals(number)])
-
-    for number in before:
-        signal.signal(number, ask)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -69,12 +69,8 @@ def load_weights(network: nn.Module, path: Path) -> None:
     """
     from neuralreg.zoo.load_weights import fill_weights, state_of
 
-    state = state_of(path)
     trained = network.training
-    head = "model."
-    if state and all(name.startswith(head) for name in state):
-        state = {name.removeprefix(head): values for name, values in state.items()}
-    fill_weights(network, state, str(path))
+    fill_weights(network, state_of(path), str(path))
     network.requires_grad_(True).train(trained)
 
 

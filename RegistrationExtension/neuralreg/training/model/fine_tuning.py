@@ -17,10 +17,13 @@ from neuralreg.training import run_files
 from neuralreg.training.config import schema
 from neuralreg.training.model.pad_to_size import AnySize
 from neuralreg.training.model.zoo_backbone import ZooBackbone
+from neuralreg.training.tensor_files import weights_of_run
 from neuralreg.zoo.card import TRAINED, ModelCard
 from neuralreg.zoo.load_weights import fill_weights, state_of
 from neuralreg.zoo.registry import model_card, read_card
 from neuralreg.zoo.weights import require
+
+_OF_FILES = (".pt", ".pth", ".ckpt", ".bin", ".npz", ".safetensors", ".h5", ".hdf5", ".json")
 
 
 @dataclass(frozen=True)
@@ -122,19 +125,20 @@ def begin_with(model: nn.Module, weights: str) -> None:
     """
     path = Path(weights)
     if path.is_dir():
-        files = sorted(path.glob("*.pt"))
-        if len(files) != 1:
-            raise IncompatibleModel(
-                "a run holds one file of weights", where=str(path), got=f"{len(files)}"
-            )
-        path = files[0]
-    if path.is_file():
+        path = weights_of_run(path, _name_of_run(path))
+    if path.is_file() or path.suffix in _OF_FILES or len(path.parts) > 1:
         from neuralreg.training.model.export import load_weights
 
         load_weights(model, path)
         return
     weights_path = require(model_card(weights))
     _fill_backbone(model, weights_path, weights)
+
+
+def _name_of_run(folder: Path) -> str:
+    """The name of the model in a run's folder; the card knows it once there is one."""
+    card = folder / run_files.CARD
+    return read_card(card).name if card.is_file() else "trained"
 
 
 def _fill_backbone(model: nn.Module, path: Path, name: str) -> None:

@@ -26,7 +26,6 @@ from neuralreg.training.config import schema
 from neuralreg.training.data.dataset_files import Case, read_case_image, read_case_labels
 from neuralreg.training.data.network_grid import Placement, linear_part
 from neuralreg.training.data.pairs import Item, PairData
-from neuralreg.training.loop.checkpoint import read_checkpoint
 from neuralreg.training.loop.tasks import split_pairs
 from neuralreg.training.model.export import load_weights
 from neuralreg.training.model.methods import Conditional, Matrix, build_model, voxels_of
@@ -42,6 +41,7 @@ from neuralreg.training.results.pair_files import (
     write_label_prediction,
     zero_field,
 )
+from neuralreg.training.tensor_files import weights_of_run
 
 _SHOWN = 6  # pairs in one picture
 
@@ -76,13 +76,8 @@ def load_trained(config: schema.Configuration, checkpoint: Path, device: str) ->
         IncompatibleModel: the checkpoint is of another network.
     """
     model = build_model(config.model, config.dataset.network_shape)
-    if checkpoint.is_dir():
-        load_weights(model, checkpoint / f"{config.name}.pt")
-    elif checkpoint.parent.name == "checkpoints":
-        state = read_checkpoint(checkpoint)["network"]
-        model.load_state_dict({k.removeprefix("model."): v for k, v in state.items()})
-    else:
-        load_weights(model, checkpoint)
+    file = weights_of_run(checkpoint, config.name) if checkpoint.is_dir() else checkpoint
+    load_weights(model, file)
     return model.eval().to(choose_device(device))
 
 
