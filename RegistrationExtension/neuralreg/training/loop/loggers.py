@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import threading
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import Any
 from neuralreg.io.files import write_whole
 from neuralreg.training.loop.training_loop import Report, Watcher
 from neuralreg.training.run_files import CURVES
+
+_TENSORBOARD_THREAD = "_AsyncWriterThread"
 
 
 class CsvTable:
@@ -70,6 +73,16 @@ class TensorBoard:
             str(folder), flush_secs=10, purge_step=step + 1 if step else None
         )
         self.picture, self.every = picture, every
+        self._hook = threading.excepthook
+        threading.excepthook = self._report_thread
+
+    def _report_thread(self, failure: threading.ExceptHookArgs) -> None:
+        """Leave what fails in TensorBoard's own thread, as by a full disk, to the next call.
+
+        That raises it again; printed, it would be a traceback beside the sentence about it.
+        """
+        if type(failure.thread).__name__ != _TENSORBOARD_THREAD:
+            self._hook(failure)
 
     def __call__(self, report: Report) -> None:
         """Write what a report says."""
@@ -85,7 +98,10 @@ class TensorBoard:
 
     def close(self) -> None:
         """Write what is left."""
-        self.writer.close()
+        try:
+            self.writer.close()
+        finally:
+            threading.excepthook = self._hook
 
 
 def json_lines(write: Callable[[str], None]) -> Watcher:

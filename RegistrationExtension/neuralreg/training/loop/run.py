@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from neuralreg.devices import own_modes
-from neuralreg.errors import Cancelled, UnreadableFile
+from neuralreg.errors import Cancelled, UnreadableFile, UnwritableOutput
 from neuralreg.training.config import schema
 from neuralreg.training.loop.changes import (
     new_optimizer_options,
@@ -168,6 +168,18 @@ class Run:
         options: dict[str, Any],
     ) -> State:
         leads = loop.team is None or loop.team.leads
+        with _convert_write_errors(self.folder, loop):
+            return self._run_in_folder(loop, task, leads, changes, checkpoint, options)
+
+    def _run_in_folder(
+        self,
+        loop: TrainingLoop,
+        task: Task,
+        leads: bool,
+        changes: dict[str, list[Any]],
+        checkpoint: Path | None,
+        options: dict[str, Any],
+    ) -> State:
         if leads and checkpoint:
             self._files.resume(self.config, changes, loop.state.step)
         elif leads:
@@ -225,6 +237,22 @@ def _settings_of_the_caller() -> Iterator[None]:
         torch.use_deterministic_algorithms(strict, warn_only=lenient)
         torch.backends.cudnn.benchmark = benchmark
         set_random_state(random_numbers)
+
+
+@contextmanager
+def _convert_write_errors(folder: Path, loop: TrainingLoop) -> Iterator[None]:
+    """Turn what the system says of a full disk, to whichever writer, into one sentence."""
+    try:
+        yield
+    except (OSError, UnwritableOutput) as error:
+        got = error.got if isinstance(error, UnwritableOutput) else error.strerror or str(error)
+        remedy = "Choose a folder that you may write to, on a disk with room."
+        if loop.state.step:
+            remedy = (
+                "Make room on the disk; then continue with the same command and --resume: the last "
+                "checkpoint is whole."
+            )
+        raise UnwritableOutput(f"{folder} cannot be written to", got=got, remedy=remedy) from error
 
 
 def configuration_of(checkpoint: Path) -> Path:

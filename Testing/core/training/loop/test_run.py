@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import resource
 import shutil
 import threading
 from pathlib import Path
@@ -285,3 +286,22 @@ def test_torch_and_all_generators_are_afterwards_as_they_were(shapes, tmp_path):
         torch.load(made.folder / "trained.pt", weights_only=True) for made in (done, plain)
     )
     assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+@pytest.mark.parametrize("limit", [20_000, 60_000])
+def test_a_full_disk_is_said_with_the_way_to_go_on(limit, shapes, tmp_path):
+    """Files of a few kilobytes at most: first no checkpoint, then TensorBoard's events."""
+    config = training_config(shapes, training__epochs=2000)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        with pytest.raises(UnwritableOutput, match=r"run cannot be written to.*") as caught:
+            Run(config, tmp_path / "run").train()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    if (tmp_path / "run").exists():
+        assert "--resume" in caught.value.remedy
+        newest = newest_checkpoint(tmp_path / "run" / CHECKPOINTS)
+        done = read_checkpoint(newest)["state"]["epoch"]
+        config = training_config(shapes, training__epochs=done + 1)
+        assert Run(config, tmp_path / "run").train(resume=True).state.epoch == done + 1
