@@ -12,6 +12,7 @@ from neuralreg.errors import InvalidOption
 from neuralreg.progress import Progress
 
 _TEMPLATE, _RECIPES = "template", "recipes"
+_EXAMPLES = (_TEMPLATE, _RECIPES, "fives", "shapes", "volumes")  # go before models of that name
 
 
 def download(
@@ -40,7 +41,7 @@ def download(
     outputs: list[str] = []
     with show_progress(quiet) as progress:
         for name in names:
-            if _is_model(name):
+            if name not in _EXAMPLES and _is_model(name):
                 outputs.append(_weights(name, progress))
                 continue
             if output is None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neuralreg.cli.common_options import AsJson, Quiet
+from neuralreg.cli.common_options import AsJson, Overwrite, Quiet
 
 if TYPE_CHECKING:
     from neuralreg.zoo.card import ModelCard
@@ -80,6 +80,14 @@ def import_(
             help="Weights that cards name, in a file or folder of any name; or a card of your own."
         ),
     ],
+    name: Annotated[
+        str | None, typer.Option("--name", help="Another name for the model of the card.")
+    ] = None,
+    overwrite: Overwrite = False,
+    trust_code: Annotated[
+        list[str] | None,
+        typer.Option("--trust-code", help="SHA-256 of code of the model that may run here."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Take in weights that you have, or a model of your own: a card with its weights beside it."""
@@ -89,8 +97,12 @@ def import_(
     from neuralreg.zoo.user_models import import_card
     from neuralreg.zoo.weights import import_weights, path_of
 
-    own = require_existing(path).suffix == ".json"
-    ready, others = ([import_card(path)], []) if own else import_weights(path, list_models())
+    others: list[Path] = []
+    if require_existing(path).suffix == ".json":
+        trusted = trust_code or ()
+        ready = [import_card(path, name=name, overwrite=overwrite, trusted=trusted)]
+    else:
+        ready, others = import_weights(path, list_models())
     files = {card.name: path_of(card) for card in ready}
     facts = {
         "models": {name: file and str(file) for name, file in files.items()},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from neuralreg.training.config.part_registry import (
     Registry,
 )
 from neuralreg.training.config.schema import Configuration
+from neuralreg.zoo.own_code import run_file
 
 Path_ = tuple[str | int, ...]  # of keys and places in lists
 
@@ -78,7 +78,7 @@ def read_configuration(files: Sequence[str | Path], overrides: Sequence[str] = (
         configuration = Configuration.from_source(plain)
     except ValidationError as error:
         raise _invalid([_problem(e, lines, Configuration) for e in error.errors()]) from error
-    run_code(configuration.code, [Path(f).parent for f in files])
+    configuration.keep_code(run_code(configuration.code, [Path(f).parent for f in files]))
     problems = list(_problems_of_parts(configuration, lines))
     if problems:
         raise _invalid(problems)
@@ -135,17 +135,28 @@ def write_configuration(plain: dict[str, Any], path: Path, comments: Sequence[st
     path.write_text(head + yaml.safe_dump(plain, sort_keys=False), encoding="utf-8")
 
 
-def run_code(files: Sequence[Path], folders: Sequence[Path]) -> None:
-    """Runs Python files that register a user's own parts, found beside the configuration."""
+def run_code(files: Sequence[Path], folders: Sequence[Path]) -> tuple[Path, ...]:
+    """Run Python files that register a user's own parts, found beside the configuration.
+
+    Args:
+        files: as the configuration names them.
+        folders: of the configurations.
+
+    Returns:
+        Where the files are.
+
+    Raises:
+        UnreadableFile: one is missing, or no Python file.
+    """
+    paths = []
     for file in files:
         candidates = [folder / file for folder in folders]
         path = next((p for p in candidates if p.is_file()), None)
         if path is None:
             raise UnreadableFile(f"{file} is missing", wanted=" or ".join(map(str, candidates)))
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        if spec is None or spec.loader is None:
-            raise UnreadableFile(f"{path} is no Python file")
-        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+        run_file(path)
+        paths.append(path)
+    return tuple(paths)
 
 
 def _read(file: Path) -> Any:

@@ -10,6 +10,7 @@ LOGS = "tensorboard"
 CHECKPOINTS = "checkpoints"
 LAST = "last.pt"  # in CHECKPOINTS: where a run goes on
 BEST = "best.pt"  # in CHECKPOINTS: the best validation
+CODE = "code"  # Python files of the user's own that a run needs
 HISTORY = "history.json"  # when the run began and was resumed, and what was changed then
 REPLACED = "replaced"  # an earlier run, until the one that replaces it has a checkpoint
 HIGHER_IS_BETTER = ("dice",)  # figures of a validation

@@ -167,6 +167,8 @@ class ModelCard(FrozenRecord):
         title: for lists.
         architecture: a file of neuralreg.networks, or a name registered by `register_architecture`.
         arguments: of its `build`.
+        code: SHA-256 of Python files of the user's own by path beside the card; they are run before
+            the network is built.
         input: what it takes.
         output: what its numbers mean.
         options: what may be chosen for each run.
@@ -189,6 +191,7 @@ class ModelCard(FrozenRecord):
     title: str
     architecture: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     arguments: dict[str, Any] = {}
+    code: dict[str, str] = {}
     input: Input
     output: Output
     options: dict[str, RunOption] = {}

@@ -17,6 +17,7 @@ from neuralreg.errors import IncompatibleModel, InvalidOption
 from neuralreg.progress import Progress, silent
 from neuralreg.zoo.cache_paths import cards_folders, own_folder
 from neuralreg.zoo.card import ModelCard
+from neuralreg.zoo.own_code import run_code_of
 from neuralreg.zoo.weights import is_available, require
 
 if TYPE_CHECKING:
@@ -222,13 +223,13 @@ def load_card(
 
     chosen = choose_device(device)
     path = None if card.weights is None else require(card, cache)
-    if path is None or card.weights is None:
-        module = build_network(card.architecture, card.arguments, beside=cache, where=card.name)
-    elif card.weights.format in ("torchscript", "exported"):
+    if path is not None and card.weights and card.weights.format in ("torchscript", "exported"):
         module = program_of(path, card.weights.format)
     else:
-        module = build_network(card.architecture, card.arguments, beside=cache, where=card.name)
-        module = fill_weights(module, state_of(path, card.weights.format), card.name)
+        with run_code_of(card, cache):
+            module = build_network(card.architecture, card.arguments, cache, card.name)
+        if path is not None and card.weights is not None:
+            module = fill_weights(module, state_of(path, card.weights.format), card.name)
     module = module.to(chosen)
     if card.output.kind == "features":
         module = ConvexSearch(describe_by(module, chosen, weighted=card.output.weighted))
@@ -283,7 +284,7 @@ def find_architecture(
 
 
 def build_network(
-    architecture: str, arguments: dict[str, Any], *, beside: Path | None = None, where: str = ""
+    architecture: str, arguments: dict[str, Any], beside: Path | None = None, where: str = ""
 ) -> Any:
     """A network without its weights.
 

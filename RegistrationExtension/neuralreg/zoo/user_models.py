@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from neuralreg.errors import ChecksumMismatch, IncompatibleModel, WeightsUnavailable
+from neuralreg.errors import (
+    ChecksumMismatch,
+    IncompatibleModel,
+    UnwritableOutput,
+    WeightsUnavailable,
+)
 from neuralreg.geometry.grid import Grid
 from neuralreg.io.files import draft_folder, sha256_of
 from neuralreg.zoo.cache_paths import own_folder
 from neuralreg.zoo.card import TRAINED, ModelCard
 from neuralreg.zoo.loaded_network import field_of
-from neuralreg.zoo.registry import load_card, read_card
+from neuralreg.zoo.own_code import code_files, require_trust, trust
+from neuralreg.zoo.registry import list_models, load_card, read_card
 from neuralreg.zoo.weights import ensure_folder
 
 _SHIFT = 2  # samples: far enough to see a wrong direction, unit or order
@@ -22,33 +31,130 @@ _TOLERANCE = 0.75  # of the shift: a ball is new to most networks, but a wrong s
 _SIZE = 48
 
 
-def import_card(path: Path) -> ModelCard:
+def import_card(
+    path: Path,
+    *,
+    name: str | None = None,
+    overwrite: bool = False,
+    versioned: bool = False,
+    trusted: Sequence[str] = (),
+) -> ModelCard:
     """The card in a file, after it and what it needs were checked and copied to the user's models.
 
     The folder of the card may hold its weights and, named as its architecture, a Python file whose
-    `build` makes the network: that file is run, as any program of yours is.
+    `build` makes the network: that file is run, as any program of yours is. Each model keeps files
+    of its own: a file of another content never takes the place of one that is there.
 
     Args:
         path: the card, a JSON file of any name.
+        name: of the model from now on, if not that on the card.
+        overwrite: replace a model of the user's that has this name.
+        versioned: take the next free name, such as trained_2, where another model has this one.
+        trusted: SHA-256 of files of code that the user agrees to run, see `ModelCard.code`.
 
     Raises:
-        IncompatibleModel: the card or the weights do not fit, or the network's output for a known
-            shift is not what the card describes.
+        IncompatibleModel: the card or the weights do not fit, the network's output for a known
+            shift is not what the card describes, or it brings code that nobody has agreed to.
         WeightsUnavailable: the weights that the card names are missing.
         ChecksumMismatch: they are not the ones that the card names.
+        UnwritableOutput: there is another model of that name.
     """
-    card = read_card(path)
-    files = [path]
-    if card.weights is not None:
-        files.append(_require_weights(path.parent / card.weights.file, card))
-    code = path.parent / f"{card.architecture}.py"
-    files += [code] if code.is_file() else []
-    _require_answer(card, path.parent)
-    name = f"{card.name}.json"  # of any file name: the cards of all runs are model.json
-    with draft_folder(ensure_folder(own_folder()), last=name) as draft:
-        for file in files:
-            shutil.copyfile(file, draft / (name if file == path else file.name))
+    card, folder = read_card(path), path.parent
+    trust([digest for digest in trusted if digest in card.code.values()])
+    require_trust(card, folder)
+    files, changes = _files_by_content(card, folder)
+    _require_answer(card, folder)
+    code = folder / f"{card.architecture}.py"
+    card = card.model_copy(update=changes)
+    taken = _free_name(name or card.name, card, code, overwrite=overwrite, versioned=versioned)
+    card = card.model_copy(update={"name": taken})
+    if code.is_file():
+        card = card.model_copy(update={"architecture": _free_architecture(code, card)})
+        files[code] = f"{card.architecture}.py"
+    _write(card, files)
     return card
+
+
+def _files_by_content(card: ModelCard, folder: Path) -> tuple[dict[Path, str], dict[str, Any]]:
+    """Weights and code of a card, how they are to be called, and what of the card follows."""
+    files: dict[Path, str] = {}
+    changes: dict[str, Any] = {}
+    if card.weights is not None:
+        path = _require_weights(folder / card.weights.file, card)
+        files[path] = _name_by_content(path, card.weights.file)
+        stored = {"file": files[path], "sha256": sha256_of(path)}
+        changes["weights"] = card.weights.model_copy(update=stored)
+    names = {file: f"{file.stem}-{sha256_of(file)[:8]}.py" for file in code_files(card, folder)}
+    changes["code"] = dict(zip(names.values(), card.code.values(), strict=True))
+    return {**files, **names}, changes
+
+
+def _write(card: ModelCard, files: Mapping[Path, str]) -> None:
+    """Copy a card and its files to the user's models, the card last."""
+    own = ensure_folder(own_folder())
+    name = f"{card.name}.json"  # of any file name: the cards of all runs are model.json
+    earlier = read_card(own / name) if (own / name).is_file() else None
+    with draft_folder(own, last=name) as draft:
+        for file, stored in files.items():
+            shutil.copyfile(file, draft / stored)
+        (draft / name).write_text(card.model_dump_json(indent=2, exclude_none=True), "utf-8")
+    named = {each.weights.file for each in list_models() if each.weights is not None}
+    if earlier and earlier.weights and earlier.weights.file not in named:
+        (own / earlier.weights.file).unlink(missing_ok=True)
+
+
+def _free_name(name: str, card: ModelCard, code: Path, *, overwrite: bool, versioned: bool) -> str:
+    """The name under which a model may be stored.
+
+    Raises:
+        UnwritableOutput: another model has it.
+    """
+    existing = {each.name: each for each in list_models()}
+    own, taken = own_folder(), name
+    for number in count(2):
+        is_own = (own / f"{taken}.json").is_file()
+        if taken not in existing or (is_own and (overwrite or _same(existing[taken], card, code))):
+            return taken
+        if not versioned:
+            break
+        taken = f"{name}_{number}"
+    raise UnwritableOutput(
+        f"there is another model called {name}",
+        where=str(own / f"{name}.json") if is_own else "it comes with this program",
+        remedy=("Import with --overwrite to replace it, or" if is_own else "Import")
+        + f" under another name: --name {name}_2.",
+    )
+
+
+def _same(one: ModelCard, other: ModelCard, code: Path) -> bool:
+    """Whether two cards are of one network: the same weights, built in the same way."""
+    alike = ("arguments", "code", "input", "output")
+    if any(getattr(one, key) != getattr(other, key) for key in alike):
+        return False
+    builder = own_folder() / f"{one.architecture}.py"
+    if code.is_file() and builder.is_file() and sha256_of(builder) != sha256_of(code):
+        return False
+    hashes = [card.weights.sha256 if card.weights else None for card in (one, other)]
+    return hashes[0] == hashes[1]
+
+
+def _name_by_content(file: Path, name: str) -> str:
+    """The name of a file of weights, with a part of its hash where another file has that name."""
+    digest = sha256_of(file)
+    existing = own_folder() / name
+    names = {card.weights.file for card in list_models() if card.weights is not None}
+    taken = sha256_of(existing) != digest if existing.exists() else name in names
+    return f"{Path(name).stem}-{digest[:8]}{Path(name).suffix}" if taken else name
+
+
+def _free_architecture(code: Path, card: ModelCard) -> str:
+    """The name of a Python file that builds networks, another one where models use that of now."""
+    existing = own_folder() / code.name
+    used = any(c.architecture == code.stem and c.name != card.name for c in list_models())
+    if code.stem == TRAINED or not existing.is_file() or not used:
+        return code.stem
+    digest = sha256_of(code)
+    return code.stem if sha256_of(existing) == digest else f"{code.stem}_{digest[:8]}"
 
 
 def answer_to_a_shift(card: ModelCard, folder: Path) -> float:
@@ -92,10 +198,12 @@ def _blob(shape: tuple[int, ...], offset_xyz: list[float]) -> torch.Tensor:
 
 
 def _require_answer(card: ModelCard, folder: Path) -> None:
-    if card.output.kind in ("features", "affine") or card.architecture == "convex":
-        return  # nothing that a shift of samples could check
-    if card.architecture == TRAINED:
-        return  # the card is right; the network may never have seen such a ball
+    if card.architecture == "convex":
+        return
+    if card.output.kind in ("features", "affine") or card.architecture == TRAINED:
+        # Nothing that a shift of samples could check, or a network that never saw such a ball.
+        load_card(card, folder, "cpu")
+        return
     share = answer_to_a_shift(card, folder)
     if abs(share - 1) > _TOLERANCE:
         raise IncompatibleModel(

@@ -28,7 +28,8 @@ def path_of(card: ModelCard, cache: Path | None = None) -> Path | None:
     """
     if card.weights is None:
         return None
-    folders = [*reversed(cards_folders()), cache or cache_folder()]  # a card of the user's is first
+    # What is named comes first, such as the folder of a run; then what belongs to the user's cards.
+    folders = [*([cache] if cache else []), *reversed(cards_folders()), cache_folder()]
     return next((p / card.weights.file for p in folders if (p / card.weights.file).is_file()), None)
 
 

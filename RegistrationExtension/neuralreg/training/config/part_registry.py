@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_type_hints
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from neuralreg.errors import IncompatibleModel, InvalidOption
+from neuralreg.zoo.own_code import runs_for_a_model
 
 if TYPE_CHECKING:
     from neuralreg.networks.network import RegistrationModule
@@ -46,7 +47,8 @@ class Registry:
 
         def keep(part: Part) -> Part:
             existing = self._parts.get(name)
-            if existing is not None and not force and not _same(existing, part):
+            replaces = force or (runs_for_a_model() and not _is_ours(existing))
+            if existing is not None and not replaces and not _same(existing, part):
                 raise InvalidOption(
                     f"there is a {self.kind} of that name",
                     got=f"'{name}'",
@@ -164,6 +166,11 @@ def _import_part(path: str, kind: str) -> Callable[..., Any]:
             remedy="The module must be installed, or be in the current folder.",
         ) from error
     return part
+
+
+def _is_ours(part: Callable[..., Any] | None) -> bool:
+    """Whether a part comes with this package, so that no model takes its place."""
+    return part is not None and part.__module__.split(".")[0] == __name__.split(".")[0]
 
 
 def _same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:

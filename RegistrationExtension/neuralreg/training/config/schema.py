@@ -339,6 +339,7 @@ class Configuration(FrozenRecord):
     training: Training = Training()
     code: Annotated[tuple[Path, ...], BeforeValidator(_paths)] = ()
     _source: dict[str, Any] = PrivateAttr(default_factory=dict)
+    _code_files: tuple[Path, ...] = PrivateAttr(default=())
 
     @classmethod
     def from_source(cls, source: dict[str, Any]) -> Self:
@@ -351,6 +352,15 @@ class Configuration(FrozenRecord):
     def source(self) -> dict[str, Any]:
         """The plain values that it was made of, as merged, without defaults."""
         return self._source or self.model_dump(mode="json", exclude_unset=True)
+
+    @property
+    def code_files(self) -> tuple[Path, ...]:
+        """Where the files of `code` are, once they were run."""
+        return self._code_files
+
+    def keep_code(self, files: tuple[Path, ...]) -> None:
+        """Remember where the files of `code` are."""
+        self._code_files = files
 
     @model_validator(mode="after")
     def _features_learn_from_shapes(self) -> Self:

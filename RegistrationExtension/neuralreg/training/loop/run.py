@@ -148,6 +148,7 @@ class Run:
 
     def _changes(self) -> dict[str, list[Any]]:
         before = self._files.configuration()
+        self._files.require_same_code(self.config)
         return require_same_training(before, self.config, str(self.folder))
 
     def _require_resumable(self, task: Task, loop: TrainingLoop, options: dict[str, Any]) -> Path:

@@ -10,13 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from neuralreg import __version__
-from neuralreg.errors import InvalidOption, RegistrationError, UnreadableFile, UnwritableOutput
-from neuralreg.io.files import write_whole
+from neuralreg.errors import (
+    IncompatibleModel,
+    InvalidOption,
+    RegistrationError,
+    UnreadableFile,
+    UnwritableOutput,
+)
+from neuralreg.io.files import sha256_of, write_whole
 from neuralreg.training.config import schema
 from neuralreg.training.configuration import merge_files, write_configuration
 from neuralreg.training.run_files import (
     CARD,
     CHECKPOINTS,
+    CODE,
     CONFIGURATION,
     CURVES,
     HISTORY,
@@ -26,8 +33,9 @@ from neuralreg.training.run_files import (
 )
 from neuralreg.training.tensor_files import newest_checkpoint, read_checkpoint
 from neuralreg.zoo.card import TRAINED
+from neuralreg.zoo.own_code import trust
 
-_OF_A_RUN = (CHECKPOINTS, LOGS, CURVES, PICTURE, CARD, HISTORY, f"{TRAINED}.py")
+_OF_A_RUN = (CHECKPOINTS, LOGS, CURVES, PICTURE, CARD, HISTORY, CODE, f"{TRAINED}.py")
 
 
 class RunFolder:
@@ -97,6 +105,7 @@ class RunFolder:
                 got=error.strerror or str(error),
                 remedy="Choose a folder that you may write to.",
             ) from error
+        self._take_code_along(config)
         self._write_history([{**_now(), "step": 0, "images": dict(images)}])
         self._write_configuration(config, [])
 
@@ -189,10 +198,7 @@ class RunFolder:
         config = self.path / CONFIGURATION
         names = [CONFIGURATION, *_OF_A_RUN]
         if config.is_file():
-            source = merge_files([config])[0]
-            names.append(f"{source.get('name', 'trained')}.pt")
-            code = source.get("code") or []
-            names += [Path(c).name for c in ([code] if isinstance(code, str) else code)]
+            names.append(f"{merge_files([config])[0].get('name', 'trained')}.pt")
         return [path for name in dict.fromkeys(names) if (path := self.path / name).exists()]
 
     def _write_history(self, history: list[dict[str, Any]]) -> None:
@@ -208,7 +214,50 @@ class RunFolder:
             for key, (old, new) in record.get("changes", {}).items()
         ]
         with write_whole(self.path / CONFIGURATION) as draft:
-            write_configuration(config.source, draft, comments)
+            code = [f"{CODE}/{file}" for file in code_names(config)]
+            source = {**config.source, **({"code": code} if code else {})}
+            write_configuration(source, draft, comments)
+
+    def _take_code_along(self, config: schema.Configuration) -> None:
+        """Copy the user's own parts: a run can be predicted with and imported without its source.
+
+        The user has run these files, so a model of this run may run them on this machine.
+        """
+        for name, file in code_names(config).items():
+            with write_whole(_ensure(self.path / CODE) / name) as draft:
+                shutil.copyfile(file, draft)
+        trust([sha256_of(file) for file in config.code_files])
+
+    def require_same_code(self, config: schema.Configuration) -> None:
+        """Check that a run is resumed with the code that it was begun with.
+
+        Raises:
+            IncompatibleModel: a file has another content.
+        """
+        for name, file in code_names(config).items():
+            before = self.path / CODE / name
+            if before.is_file() and sha256_of(before) != sha256_of(file):
+                raise IncompatibleModel(
+                    "a resumed run goes on with the same code",
+                    where=str(self.path),
+                    got=str(file),
+                    wanted=str(before),
+                    remedy="Resume with RUN/config.yaml, or begin a new run with model.weights.",
+                )
+
+
+def code_names(config: schema.Configuration) -> dict[str, Path]:
+    """The files of a configuration's own code by their names in the folder of a run."""
+    names: dict[str, Path] = {}
+    for file in config.code_files:
+        number = sum(other.name == file.name for other in names.values())
+        names[f"{file.stem}_{number + 1}.py" if number else file.name] = file
+    return names
+
+
+def _ensure(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _now() -> dict[str, str]:

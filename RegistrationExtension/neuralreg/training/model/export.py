@@ -115,12 +115,14 @@ def _fitting(loss: schema.Loss) -> Fitting | None:
 def _card(config: schema.Configuration, weights: Path, measured: dict[str, str]) -> ModelCard:
     dataset = config.dataset
     folders = [str(folder) for folder in dataset.train.dir] if dataset.train else []
+    code = sorted((weights.parent / run_files.CODE).glob("*.py"))
     about = config.model.model_dump(mode="json", exclude={"weights", "start_from"})
     return ModelCard(
         name=config.name,
         title=config.name.replace("_", " "),
         architecture=TRAINED,
         arguments={"model": about, "shape": list(dataset.shape)},
+        code={f"{run_files.CODE}/{file.name}": sha256_of(file) for file in code},
         input=_input(dataset),
         output=Output(kind="unit_map", order="xyz"),
         weights=Weights(

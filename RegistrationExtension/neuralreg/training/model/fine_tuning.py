@@ -18,8 +18,10 @@ from neuralreg.training.config import schema
 from neuralreg.training.model.pad_to_size import AnySize
 from neuralreg.training.model.zoo_backbone import ZooBackbone
 from neuralreg.training.tensor_files import weights_of_run
+from neuralreg.zoo.cache_paths import own_folder
 from neuralreg.zoo.card import TRAINED, ModelCard
 from neuralreg.zoo.load_weights import fill_weights, state_of
+from neuralreg.zoo.own_code import code_files, require_trust
 from neuralreg.zoo.registry import model_card, read_card
 from neuralreg.zoo.weights import require
 
@@ -28,10 +30,11 @@ _OF_FILES = (".pt", ".pth", ".ckpt", ".bin", ".npz", ".safetensors", ".h5", ".hd
 
 @dataclass(frozen=True)
 class StartingPoint:
-    """A card, and the file with its weights."""
+    """A card, the file with its weights, and those of its own code."""
 
     card: ModelCard
     weights: Path
+    code: tuple[Path, ...] = ()
 
 
 def starting_point(name: str) -> StartingPoint:
@@ -56,8 +59,9 @@ def starting_point(name: str) -> StartingPoint:
             )
     card = read_card(path) if path.is_file() else model_card(name)
     _require_trainable(card)
-    weights_path = require(card, path.parent if path.is_file() else None)
-    return StartingPoint(card, weights_path)
+    folder = path.parent if path.is_file() else None
+    require_trust(card, folder or own_folder())
+    return StartingPoint(card, require(card, folder), tuple(code_files(card, folder)))
 
 
 def take_over_start(plain: dict[str, Any]) -> dict[str, Any]:
@@ -74,7 +78,8 @@ def take_over_start(plain: dict[str, Any]) -> dict[str, Any]:
     name = model.get("start_from") if isinstance(model, dict) else None
     if not name:
         return plain
-    card = starting_point(str(name)).card
+    start = starting_point(str(name))
+    card = start.card
     dataset = dict(plain.get("dataset") or {})
     if "size" not in dataset and card.input.shape is not None:
         dataset["size"] = list(card.input.shape[::-1])
@@ -86,7 +91,8 @@ def take_over_start(plain: dict[str, Any]) -> dict[str, Any]:
         for key, value in values.items():
             _require_same(f"{part}.{key}", filled_in[part].get(key, value), value, str(name))
             filled_in[part][key] = value
-    return {**plain, **filled_in}
+    code = [str(file.resolve()) for file in start.code]
+    return {**plain, **filled_in, **({"code": code} if code and not plain.get("code") else {})}
 
 
 def begin(model: nn.Module, config: schema.Model) -> None:
