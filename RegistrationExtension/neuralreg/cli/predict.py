@@ -52,10 +52,13 @@ def predict(
     from neuralreg.training.results.metrics import summary
     from neuralreg.training.results.predict import PredictOptions
     from neuralreg.training.results.predict import predict as run
+    from neuralreg.training.results.prediction_folder import require_no_predictions
 
     files = [configuration_of(checkpoint), *(configs or [])]
     config = read_configuration(files, set_ or [])
     options = PredictOptions(split, nifti, png, device)
+    if not overwrite:
+        require_no_predictions(output)
     with (
         folder_for((_TABLE,), output, overwrite, [*files, checkpoint]),
         show_progress(quiet) as progress,

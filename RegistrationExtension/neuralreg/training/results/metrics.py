@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from neuralreg.measures.surfaces import SurfaceDistances
 from neuralreg.registration.preprocess import scale_intensities
 
 Row = dict[str, Any]
+TABLES = ("metrics.csv", "metrics_stats_per_label.csv", "metrics_stats_overall.csv")
 OF_LABELS = ("dice_before", "dice", "hd95_mm", "asd_mm", "centroid_mm")
 
 
@@ -101,7 +103,7 @@ def _center(mask: Tensor, grid: Grid) -> Any:
     return grid.points_at(index)
 
 
-def write_tables(rows: list[Row], folder: Any) -> None:
+def write_tables(rows: list[Row], folder: Path) -> None:
     """Write metrics.csv, and mean, median, deviation and range per label and over all.
 
     Args:
@@ -111,18 +113,20 @@ def write_tables(rows: list[Row], folder: Any) -> None:
     """
     import pandas as pd
 
+    for name in TABLES:
+        (folder / name).unlink(missing_ok=True)  # of an earlier call, with other columns
     table = pd.DataFrame(rows)
-    table.to_csv(folder / "metrics.csv", index=False)
+    table.to_csv(folder / TABLES[0], index=False)
     names = [c for c in table.columns if pd.api.types.is_numeric_dtype(table[c]) and c != "label"]
     of_labels = [c for c in OF_LABELS if c in names]
     if of_labels:
         grouped = table.groupby("label")[of_labels].agg(["mean", "median", "std", "min", "max"])
         grouped.columns = ["_".join(column) for column in grouped.columns]
-        grouped.to_csv(folder / "metrics_stats_per_label.csv")
+        grouped.to_csv(folder / TABLES[1])
     once = table.drop_duplicates("pair")[[c for c in names if c not in of_labels]]
     parts = [part.describe() for part in (table[of_labels], once) if len(part.columns)]
     if parts:
-        pd.concat(parts, axis=1).to_csv(folder / "metrics_stats_overall.csv")
+        pd.concat(parts, axis=1).to_csv(folder / TABLES[2])
 
 
 def summary(rows: list[Row]) -> Mapping[str, float]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from neuralreg.composition.transforms import Transform, velocity_of
-from neuralreg.devices import choose_device
+from neuralreg.devices import choose_device, own_modes
 from neuralreg.errors import InvalidOption, UnwritableOutput
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid
@@ -41,6 +41,7 @@ from neuralreg.training.results.pair_files import (
     write_label_prediction,
     zero_field,
 )
+from neuralreg.training.results.prediction_folder import ALL_PAIRS, replace_predictions
 from neuralreg.training.tensor_files import weights_of_run
 
 _SHOWN = 6  # pairs in one picture
@@ -97,7 +98,8 @@ def predict(
     Args:
         config: of the training.
         checkpoint: as for `load_trained`.
-        folder: gets metrics.csv with its statistics, a folder per pair, and pairs.png.
+        folder: gets metrics.csv with its statistics, a folder per pair, and pairs.png; what an
+            earlier prediction left there is replaced as a whole.
         options: what is written, and where it is computed.
         progress: gets a fraction and a message.
 
@@ -121,9 +123,20 @@ def predict(
     names = [f"pair_{number:04d}" for number in range(len(items))]
     _require_no_input([folder / name for name in names], pairs.cases)
     folder.mkdir(parents=True, exist_ok=True)
+    with own_modes(), replace_predictions(folder):
+        rows = _write_pairs(model, pairs, folder, options, progress)
+    progress(1.0, f"{len(items)} pairs")
+    return rows
+
+
+def _write_pairs(
+    model: nn.Module, pairs: PairData, folder: Path, options: PredictOptions, progress: Progress
+) -> list[Row]:
+    items = pairs.items(0)
     rows: list[Row] = []
     one = _label_of if isinstance(model, Conditional) else _transform_of
-    for number, (name, item) in enumerate(zip(names, items, strict=True)):
+    for number, item in enumerate(items):
+        name = f"pair_{number:04d}"
         fixed, moving = pairs.case(item.fixed), pairs.case(item.moving)
         progress(number / len(items), f"{fixed.name} and {moving.name}")
         about = {"pair": name, "fixed": fixed.name, "moving": moving.name}
@@ -134,8 +147,7 @@ def predict(
     write_tables(rows, folder)
     drawn = [folder / f"pair_{n:04d}" / "pair.png" for n in range(min(len(items), _SHOWN))]
     if options.png and drawn[0].is_file():
-        write_png(stack_pictures([read_png(path) for path in drawn]), folder / "pairs.png")
-    progress(1.0, f"{len(items)} pairs")
+        write_png(stack_pictures([read_png(path) for path in drawn]), folder / ALL_PAIRS)
     return rows
 
 

@@ -357,3 +357,34 @@ def test_predictions_do_not_replace_the_images_that_they_are_made_of(run, shapes
     with pytest.raises(UnwritableOutput, match="would replace images"):
         predict(config, run, tmp_path)
     assert {path: path.read_bytes() for path in data.rglob("*") if path.is_file()} == before
+
+
+def test_a_prediction_is_replaced_as_a_whole(run, tmp_path):
+    """Three pairs, then one: no figure of the earlier ones is left, for evaluate either."""
+    command = ["predict", "-k", str(run), "-o", str(tmp_path), "-q"]
+    more = ["--set", "dataset.type=every_pair", "--split", "test"]
+    assert CliRunner().invoke(app, [*command, *more]).exit_code == 0
+    before = len(list(tmp_path.glob("pair_*")))
+    again = CliRunner().invoke(app, command)
+    assert again.exit_code == 4
+    (tmp_path / "metrics.csv").unlink()  # an interrupted call has pairs and no table
+    again = CliRunner().invoke(app, command)
+    assert again.exit_code == 4
+    assert "holds predictions" in again.stderr
+    assert CliRunner().invoke(app, [*command, "--overwrite"]).exit_code == 0
+    assert len(list(tmp_path.glob("pair_*"))) == 1 < before
+    assert len({row["pair"] for row in evaluate(tmp_path, tmp_path)}) == 1
+    assert not (tmp_path / "replaced").exists()
+
+
+def test_a_prediction_that_fails_leaves_the_earlier_one(run, shapes, tmp_path):
+    data = Path(shutil.copytree(shapes, tmp_path / "data"))
+    config = read_configuration([run / "config.yaml"], [f"dataset.test.dir={data / 'test'}",
+                                                        "dataset.cache=none"])  # fmt: skip
+    predict(config, run, tmp_path / "out")
+    before = {p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()}
+    image = sorted((data / "test" / "images").iterdir())[-1]
+    image.write_bytes(image.read_bytes()[:100])
+    with pytest.raises(UnreadableFile, match=image.name):
+        predict(config, run, tmp_path / "out")
+    assert {p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()} == before
