@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,7 +11,12 @@ from neuralreg.cli.common_options import AsJson, OutputFile, Overwrite
 
 
 def convert_config(
-    old: Annotated[Path, typer.Argument(help="A YAML file of DeepReg, of any version.")],
+    old: Annotated[
+        list[Path],
+        typer.Argument(
+            help="YAML files of DeepReg, of any version, merged as DeepReg merges them."
+        ),
+    ],
     output: OutputFile,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
@@ -23,10 +28,13 @@ def convert_config(
 
     require_training()
     from neuralreg.training.config.convert import convert
+    from neuralreg.training.config.merging import merge_plain
     from neuralreg.training.configuration import merge_files, write_configuration
 
-    require_free(output, overwrite, [old])
-    plain, _ = merge_files([old])
+    require_free(output, overwrite, old)
+    plain: dict[str, Any] = {}
+    for file in old:
+        plain = merge_plain(plain, merge_files([file])[0])
     done = convert(plain)
     write_configuration(done.config, output)
     facts = {"output": str(output), "notes": done.notes}

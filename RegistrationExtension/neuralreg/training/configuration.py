@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
 from neuralreg.errors import InvalidOption, UnreadableFile
+from neuralreg.training.config.merging import merge
 from neuralreg.training.config.part_registry import (
     AUGMENTATIONS,
     BACKBONES,
@@ -109,18 +110,24 @@ def merge_files(
         raise InvalidOption(
             "the configurations cannot be merged", got=str(error).splitlines()[0]
         ) from error
-    if not isinstance(plain, dict):
-        raise InvalidOption("a configuration consists of keys and values", got=type(plain).__name__)
-    return plain, lines
+    assert isinstance(plain, dict)  # of the parts that were merged
+    return {str(key): value for key, value in plain.items()}, lines
 
 
 def _in_order(parts: Sequence[Any]) -> Any:
-    merged: Any = OmegaConf.create()
+    merged: dict[str, Any] = {}
     for part in parts:
-        if OmegaConf.select(part, "model.start_from") and OmegaConf.select(merged, "model"):
-            merged.pop("model")
-        merged = OmegaConf.merge(merged, part)
-    return merged
+        plain = OmegaConf.to_container(part, resolve=False)
+        if not isinstance(plain, dict):
+            raise InvalidOption(
+                "a configuration consists of keys and values", got=type(plain).__name__
+            )
+        if OmegaConf.select(part, "model.start_from"):
+            merged.pop("model", None)
+        merged = merge(
+            {str(k): v for k, v in merged.items()}, {str(k): v for k, v in plain.items()}
+        )
+    return OmegaConf.create(merged)
 
 
 def write_configuration(plain: dict[str, Any], path: Path, comments: Sequence[str] = ()) -> None:

@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from neuralreg.training.config.deepreg_pre1 import SPLITS, Config, modern
+from neuralreg.training.config.part_registry import (
+    AUGMENTATIONS,
+    BACKBONES,
+    DATASETS,
+    LOSSES,
+    Registry,
+)
 
-_METHODS = {"ddf": "displacement", "dvf": "velocity", "conditional": "conditional"}
+_METHODS = {
+    "ddf": "displacement",
+    "dvf": "velocity",
+    "affine": "affine",
+    "conditional": "conditional",
+}
 _SAME_DATA = (
     "type", "sample_label", "intra_group_prob", "intra_group_option", "sample_image_in_group",
 )  # fmt: skip
@@ -35,21 +48,55 @@ def convert(old: Config) -> Conversion:
 
     Whatever has no counterpart is named in the notes; nothing is dropped without one.
     """
-    old = modern(old)
     done = Conversion()
+    old = modern(old, done.notes)
     train = dict(old.pop("train", {}))
     if "dataset" in old:
         done.config["dataset"] = _dataset(dict(old.pop("dataset")), done.notes)
     if "method" in train or "backbone" in train:
         done.config["model"] = _model(train, done.notes)
-    if "loss" in train:
+    if train.get("loss"):
         done.config["loss"] = _losses(dict(train.pop("loss")), done)
     training = _training(train, done)
     if training:
         done.config["training"] = training
     _rest(old, "", done.notes)
     _rest(train, "train.", done.notes)
+    _check_parts(done)
     return done
+
+
+def _check_parts(done: Conversion) -> None:
+    """Name the parts that do not exist here, and leave out options that a part does not have."""
+    model = done.config.get("model", {})
+    kinds: list[tuple[str, Registry, Any]] = [("model.backbone", BACKBONES, model.get("backbone"))]
+    kinds += [(f"loss.{on}", LOSSES[on], done.config.get("loss", {}).get(on)) for on in LOSSES]
+    kind = done.config.get("dataset", {}).get("type")
+    if kind is not None and kind not in DATASETS.names():
+        _note_unknown("dataset.type", DATASETS, kind, done.notes)
+    changes = done.config.get("dataset", {}).get("augmentation")
+    kinds.append(("dataset.augmentation", AUGMENTATIONS, changes))
+    for key, registry, parts in kinds:
+        for part in parts if isinstance(parts, list) else [parts] if parts else []:
+            _check_part(key, registry, part, done.notes)
+
+
+def _note_unknown(key: str, registry: Registry, name: str, notes: list[str]) -> None:
+    notes.append(
+        f"{key}: there is no '{name}' here, so that train will refuse it: choose one of "
+        f"{', '.join(registry.names())}, or register your own (`code`, docs/training.md)"
+    )
+
+
+def _check_part(key: str, registry: Registry, part: Config, notes: list[str]) -> None:
+    name = str(part.get("name"))
+    if name not in registry.names():
+        _note_unknown(key, registry, name, notes)
+        return
+    known = {*registry.option_names(name), "name", "weight"}
+    for option in [option for option in part if option not in known]:
+        del part[option]
+        notes.append(f"{key}.{option}: left out, '{name}' has no such option here")
 
 
 def _rest(left: Config, head: str, notes: list[str]) -> None:
@@ -70,23 +117,25 @@ def _dataset(data: Config, notes: list[str]) -> Config:
                 "dataset.size samples; the moving image is warped from its own resolution"
             )
     for split in SPLITS:
-        if data.get(split):
-            new[split] = dict(data.pop(split))
-        else:
-            data.pop(split, None)
+        about = data.pop(split, None)
+        if about and about.get("dir", True):
+            new[split] = dict(about)
+        elif about:
+            notes.append(f"dataset.{split}: left out, it names no folder")
     _rest(data, "dataset.", notes)
     return new
 
 
 def _model(train: Config, notes: list[str]) -> Config:
-    method = train.pop("method", "ddf")
-    backbone = dict(train.pop("backbone", {}))
+    method = str(train.pop("method", None) or "ddf")
+    backbone = train.pop("backbone", None) or {}
+    backbone = dict(backbone) if isinstance(backbone, dict) else {"name": backbone}
     new: Config = {"method": _METHODS.get(method, method)}
     if method not in _METHODS:
         notes.append(f"train.method: '{method}' is unknown")
     if backbone.get("name") == "global":
         new["method"] = "affine"
-        if method != "ddf":
+        if method not in ("ddf", "affine"):
             notes.append("train.backbone: GlobalNet gives an affine motion with any method")
     if backbone.get("name") == "local":
         _local(backbone, notes)

@@ -11,22 +11,53 @@ SPLITS = ("train", "valid", "test")
 _KERAS = {"adam": "Adam", "sgd": "SGD", "rms": "RMSprop"}
 
 
-def modern(old: Config) -> Config:
-    """The same configuration with folders per split, a backbone by name and flat losses."""
+def modern(old: Config, notes: list[str]) -> Config:
+    """The same configuration with folders per split, a backbone by name and flat losses.
+
+    Args:
+        old: of any version.
+        notes: what is left out is appended.
+    """
     new = deepcopy(old)
+    for key in ("dataset", "train"):
+        if key in new and not isinstance(new[key], dict):
+            notes.append(f"{key}: left out, it has no keys of its own")
+            del new[key]
     if "dataset" in new:
         new["dataset"] = _dataset(new["dataset"])
     train = new.get("train", {})
     model = train.pop("model", None)
-    if model is not None:
-        train |= _model(model)
-    if "loss" in train:
+    if isinstance(model, dict):
+        train |= _model(model, notes)
+    method = train.get("method")
+    if isinstance(method, dict):
+        train["method"] = method.pop("name", None)
+        _note_options("train.method", method, notes)
+    sample = new.get("dataset", {}).get("sample_label")
+    if isinstance(sample, dict):
+        new["dataset"]["sample_label"] = sample.pop("train", None)
+        _note_options("dataset.sample_label", sample, notes)
+    if isinstance(train.get("loss"), dict):
         train["loss"] = _losses(train["loss"])
-    optimizer = train.get("optimizer", {})
-    name = optimizer.get("name")
+    optimizer = train.get("optimizer") or {}
+    name = str(optimizer.get("name"))
     if isinstance(optimizer.get(name), dict):
+        _note_unused("train.optimizer", optimizer, ("name", name), notes)
         train["optimizer"] = {"name": _KERAS.get(name, name), **optimizer[name]}
     return new
+
+
+def _note_options(head: str, options: Config, notes: list[str]) -> None:
+    notes += [
+        f"{head}.{key}: not translated, it has no counterpart"
+        for key, value in options.items()
+        if value is not None
+    ]
+
+
+def _note_unused(head: str, options: Config, used: tuple[str, ...], notes: list[str]) -> None:
+    """Of several sections of which a name chooses one, the others."""
+    notes += [f"{head}.{key}: left out, it was not used" for key in options if key not in used]
 
 
 def _dataset(data: Config) -> Config:
@@ -38,14 +69,17 @@ def _dataset(data: Config) -> Config:
     return data | {split: {"dir": folders[split], **about} for split in SPLITS if split in folders}
 
 
-def _model(model: Config) -> Config:
-    backbone = model.get("backbone")
-    if not isinstance(backbone, str):
-        return model
-    options = dict(model.get(backbone, {}))
-    if backbone == "global" and "extract_levels" in options:
+def _model(model: Config, notes: list[str]) -> Config:
+    backbone, method = model.get("backbone"), model.get("method")
+    chosen = backbone.get("name") if isinstance(backbone, dict) else backbone
+    options = dict(model.get(chosen) or {}) if isinstance(chosen, str) else {}
+    if isinstance(backbone, dict):
+        options |= {key: value for key, value in backbone.items() if key != "name"}
+    if chosen == "global" and "extract_levels" in options and "depth" not in options:
         options["depth"] = max(options.pop("extract_levels"))
-    return {"method": model.get("method"), "backbone": {"name": backbone, **options}}
+    _note_unused("train.model", model, ("method", "backbone", str(chosen)), notes)
+    named = {"backbone": {"name": chosen, **options}} if chosen else {}
+    return {**({"method": method} if method else {}), **named}
 
 
 def _losses(losses: Config) -> Config:

@@ -58,7 +58,7 @@ class Augmentation(NamedPart):
 
 def _one_or_many(value: Any) -> Any:
     """A single entry as a list of one; a bare name as an entry without options."""
-    values = value if isinstance(value, list | tuple) else [value]
+    values = value if isinstance(value, list | tuple) else [] if value is None else [value]
     return [{"name": v} if isinstance(v, str) else v for v in values]
 
 

@@ -95,6 +95,38 @@ def test_files_merge_from_left_to_right_and_set_comes_last(write_yaml):
     assert config.dataset.size == (8, 8)
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "wanted"),
+    [
+        ("{name: lncc, kernel_size: 5}", "[{name: ssd}, {name: mind}]", ["ssd", "mind"]),
+        ("[{name: ssd}, {name: mind}]", "{name: lncc, kernel_size: 7}", ["lncc"]),
+        ("{name: lncc, kernel_size: 5}", "{name: ssd}", ["ssd"]),  # its options are no longer there
+        ("lncc", "{kernel_size: 7}", ["lncc"]),
+        ("[{name: lncc}]", "{weight: 2}", ["lncc"]),
+        ("ssd", "null", []),
+    ],
+)
+def test_a_single_loss_and_a_list_merge_as_the_last_one_says(first, second, wanted, write_yaml):
+    one = write_yaml(SMALLEST.replace("{name: lncc, kernel_size: 5}", first), "one.yaml")
+    other = write_yaml(f"loss: {{image: {second}, deformation: bending}}", "other.yaml")
+    loss = read_configuration([one, other]).loss
+    assert [part.name for part in loss.image] == wanted
+    if "kernel_size: 7" in second:
+        assert loss.image[0].options == {"kernel_size": 7}
+    if "weight" in second:
+        assert loss.image[0].weight == 2
+
+
+def test_one_of_several_entries_is_changed_by_its_place(write_yaml):
+    text = SMALLEST.replace("{name: lncc, kernel_size: 5}", "[{name: ssd}, {name: mind}]")
+    config = read_configuration([write_yaml(text)], ["loss.image.1.weight=0.5"])
+    assert [part.weight for part in config.loss.image] == [1, 0.5]
+    with pytest.raises(InvalidOption, match=r"loss\.image\.0 to loss\.image\.1"):
+        read_configuration([write_yaml(text)], ["loss.image.weight=0.5"])
+    with pytest.raises(InvalidOption, match=r"no such entry.*loss\.image\.5"):
+        read_configuration([write_yaml(text)], ["loss.image.5.weight=0.5"])
+
+
 def test_an_error_names_the_file_that_gave_the_value(write_yaml):
     first = write_yaml(SMALLEST, "data.yaml")
     second = write_yaml("\ntraining:\n  epochs: none\n", "fold.yaml")

@@ -7,6 +7,7 @@ import json
 import pytest
 import yaml
 from neuralreg.cli.main import app
+from neuralreg.errors import InvalidOption
 from neuralreg.training.config.convert import convert
 from neuralreg.training.config.schema import Configuration
 from neuralreg.training.configuration import read_configuration
@@ -203,3 +204,60 @@ def test_ddf_augmentation_becomes_deformable():
     made = done.config["dataset"]["augmentation"]
     assert made == [{"name": "affine", "scale": 0.2}, {"name": "deformable"}]
     assert any("look at the pictures" in note for note in done.notes)
+
+
+def early(**changes):
+    """As before 0.1.6: folders by split, sections of which a name chooses one."""
+    return {
+        "dataset": {
+            "dir": {"train": "train", "valid": None, "test": "train"},
+            "format": "nifti", "type": "unpaired", "labeled": True, "image_shape": [16, 16, 16],
+        },
+        "train": {
+            "model": {
+                "method": {"name": "dvf", "control_points": [4, 4, 4]},
+                "backbone": "unet",
+                "unet": {"num_channel_initial": 2, "depth": 2, "out_activation": ""},
+                "local": {"num_channel_initial": 1},
+            },
+            "loss": {
+                "dissimilarity": {"image": {"name": "ssd", "weight": 1.0}},
+                "regularization": {"weight": 0.4, "energy_type": "gradient-l2"},
+            },
+            "optimizer": {"name": "adam", "adam": {"learning_rate": 1e-5}, "sgd": {"momentum": 1}},
+            "epochs": 1,
+            **changes,
+        },
+    }  # fmt: skip
+
+
+def test_what_early_versions_had_beside_is_named_and_the_rest_can_be_trained(write_yaml):
+    done = convert(early())
+    config = read_configuration([write_yaml(done.config)])
+    assert config.model.method == "velocity"
+    assert config.dataset.valid is None
+    for named in ("method.control_points", "model.local", "optimizer.sgd", "dataset.valid",
+                  "backbone.out_activation"):  # fmt: skip
+        assert any(named in note for note in done.notes), named
+
+
+def test_a_loss_that_is_none_here_is_kept_and_named_as_what_train_refuses(write_yaml):
+    loss = {"image": {"name": "lp_norm", "p": 2}, "regularization": {"energy_type": "l2"}}
+    done = convert(early(loss=loss))
+    assert any("loss.image: there is no 'lp_norm'" in note for note in done.notes)
+    assert any("loss.deformation: there is no 'l2'" in note for note in done.notes)
+    with pytest.raises(InvalidOption, match="lp_norm"):
+        read_configuration([write_yaml(done.config)])
+
+
+def test_several_files_of_deepreg_merge_as_it_merges_them(tmp_path):
+    """Sections by sections; the options of an earlier file stay."""
+    first, second = unpaired(), {"train": {"loss": {"image": {"weight": 3}}, "epochs": 9}}
+    for name, values in (("a.yaml", first), ("b.yaml", second)):
+        (tmp_path / name).write_text(yaml.safe_dump(values))
+    files = [str(tmp_path / name) for name in ("a.yaml", "b.yaml")]
+    done = CliRunner().invoke(app, ["convert-config", *files, "-o", str(tmp_path / "c.yaml")])
+    assert done.exit_code == 0, done.stderr
+    config = read_configuration([tmp_path / "c.yaml"])
+    assert (config.loss.image[0].name, config.loss.image[0].weight) == ("ssd", 3)
+    assert config.training.epochs == 9
