@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from typing import Any
 
 import matplotlib
 import neuralreg
@@ -9,11 +10,19 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+import yaml
 from neuralreg import models
+from neuralreg.cli.main import app
+from neuralreg.io.files import sha256_of
+from neuralreg.training.config.part_registry import BACKBONES, LOSSES
+from neuralreg.training.data.toy_datasets import make_shapes
+from neuralreg.zoo.registry import list_models
 from neuralreg.zoo.user_models import import_card
+from typer.testing import CliRunner
 
-from Testing.support.pages import run_page
+from Testing.support.pages import blocks_of, commands_of, run_page
 from Testing.support.paths import DOCS, ROOT
+from Testing.support.trainings import training_values
 
 
 def test_a_point_passes_composed_transforms_in_the_order_that_the_page_gives(tmp_path, monkeypatch):
@@ -69,6 +78,65 @@ def test_the_tutorial_runs_on_a_real_pair(tmp_path, monkeypatch, odd_pairs):
     ours = names["warped"].data[0].numpy()
     inside = by_itk > 0
     assert np.abs(by_itk[inside].astype(float) - ours[inside]).mean() < 1
+
+
+def test_the_commands_of_the_page_on_training_run_in_an_empty_folder_twice(tmp_path, monkeypatch):
+    """As they stand, but for three steps instead of a minute; the model is called `shapes` then."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NEURALREG_MODELS", str(tmp_path / "own"))
+    commands = commands_of(DOCS / "training.md")
+    assert len(commands) == 7
+    for arguments in [*commands, commands[0]]:
+        few = ["--set", "training.max_steps=3"] if arguments[0] == "train" else []
+        done = CliRunner().invoke(app, [*arguments, *few])
+        assert done.exit_code == 0, (arguments, done.stderr)
+    assert (tmp_path / "results" / "pairs.png").is_file()
+    assert "shapes" in {card.name for card in list_models()}
+
+
+def test_a_network_of_ones_own_goes_from_the_page_to_another_machine(
+    tmp_path, monkeypatch, a_small_set
+):
+    """Trained, predicted with, imported and registered by; nothing but the run's folder is left."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NEURALREG_MODELS", str(tmp_path / "own"))
+    for registry in (BACKBONES, LOSSES["image"]):  # other tests may register such names
+        monkeypatch.setattr(registry, "_parts", dict(registry._load_parts()))
+    parts = blocks_of(DOCS / "training.md", "python")[0]
+    (tmp_path / "parts.py").write_text(parts, encoding="utf-8")
+    values = training_values(a_small_set, name="mine_2d", code="parts.py", training__max_steps=2,
+                             model__backbone={"name": "mine", "width": 4},
+                             loss__image={"name": "huber"})  # fmt: skip
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(values))
+
+    def run(*arguments: object) -> Any:
+        return CliRunner().invoke(app, list(map(str, arguments)))
+
+    assert run("train", "config.yaml", "-o", "run").exit_code == 0
+    (tmp_path / "parts.py").unlink()
+    assert run("predict", "-k", "run", "-o", "out", "--split", "valid").exit_code == 0
+    monkeypatch.setenv("NEURALREG_MODELS", str(tmp_path / "other-machine"))
+    moved = (tmp_path / "run").rename(tmp_path / "moved")
+    refused = run("models", "import", moved / "model.json")
+    digest = sha256_of(moved / "code" / "parts.py")
+    assert refused.exit_code == 3
+    assert digest in refused.stderr
+    assert run("models", "import", moved / "model.json", "--trust-code", digest).exit_code == 0
+    shutil.rmtree(moved)
+    images = sorted((a_small_set / "valid" / "images").iterdir())
+    done = run("register", images[0], images[1], "-o", "result", "--model", "mine_2d")
+    assert done.exit_code == 0, done.stderr
+    values["model"] = {"start_from": "mine_2d"}
+    del values["code"]
+    (tmp_path / "tuned.yaml").write_text(yaml.safe_dump(values))
+    tuned = run("train", "tuned.yaml", "-o", "tuned")
+    assert tuned.exit_code == 0, tuned.stderr
+
+
+@pytest.fixture
+def a_small_set(tmp_path):
+    make_shapes(tmp_path / "data", count=20)
+    return tmp_path / "data"
 
 
 PATHS = re.compile(r"`((?:[\w.-]+/)+[\w.-]+\.(?:py|md|ui|json|yaml|txt|cff))`")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,28 +15,34 @@ if TYPE_CHECKING:
     from neuralreg.zoo.card import ModelCard
 
 _TRUSTED = "trusted-code.txt"  # hashes, in the folder of the user's own models
-_of_a_model: ContextVar[bool] = ContextVar("_of_a_model", default=False)
+_in_a_file: ContextVar[bool] = ContextVar("_in_a_file", default=False)
 
 
-def runs_for_a_model() -> bool:
-    """Whether the code that runs now belongs to a model: its parts replace those of others."""
-    return _of_a_model.get()
+def runs_from_a_file() -> bool:
+    """Whether the code that runs now was named by a configuration or a model.
+
+    Its parts replace those of other such files: each network is built just after its own code ran.
+    """
+    return _in_a_file.get()
 
 
-def run_file(path: Path, name: str = "") -> None:
+def run_file(path: Path) -> None:
     """Run a Python file that registers parts.
 
     Args:
         path: of the file.
-        name: of its module; that of the file unless given.
 
     Raises:
         UnreadableFile: it is missing, or no Python file.
     """
-    spec = importlib.util.spec_from_file_location(name or path.stem, path)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     if not path.is_file() or spec is None or spec.loader is None:
         raise UnreadableFile(f"{path} is no Python file")
-    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    token = _in_a_file.set(True)
+    try:
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    finally:
+        _in_a_file.reset(token)
 
 
 def code_files(card: ModelCard, folder: Path | None = None) -> list[Path]:
@@ -75,22 +79,16 @@ def code_files(card: ModelCard, folder: Path | None = None) -> list[Path]:
     return files
 
 
-@contextmanager
-def run_code_of(card: ModelCard, folder: Path | None = None) -> Iterator[None]:
-    """Have the parts of a card's code registered while its network is built.
+def run_code_of(card: ModelCard, folder: Path | None = None) -> None:
+    """Register the parts of a card's code, before its network is built.
 
     Raises:
         UnreadableFile, ChecksumMismatch: as `code_files`.
         IncompatibleModel: the user has not agreed to it.
     """
     require_trust(card, folder or own_folder())
-    token = _of_a_model.set(True)
-    try:
-        for path in code_files(card, folder):
-            run_file(path, f"neuralreg_code_of_{card.name.replace('.', '_')}")
-        yield
-    finally:
-        _of_a_model.reset(token)
+    for path in code_files(card, folder):
+        run_file(path)
 
 
 def trust(digests: list[str]) -> None:

@@ -226,8 +226,8 @@ def load_card(
     if path is not None and card.weights and card.weights.format in ("torchscript", "exported"):
         module = program_of(path, card.weights.format)
     else:
-        with run_code_of(card, cache):
-            module = build_network(card.architecture, card.arguments, cache, card.name)
+        run_code_of(card, cache)
+        module = build_network(card.architecture, card.arguments, cache, card.name)
         if path is not None and card.weights is not None:
             module = fill_weights(module, state_of(path, card.weights.format), card.name)
     module = module.to(chosen)

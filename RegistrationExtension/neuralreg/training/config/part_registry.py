@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_type_hints
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from neuralreg.errors import IncompatibleModel, InvalidOption
-from neuralreg.zoo.own_code import runs_for_a_model
+from neuralreg.zoo.own_code import runs_from_a_file
 
 if TYPE_CHECKING:
     from neuralreg.networks.network import RegistrationModule
@@ -47,7 +47,7 @@ class Registry:
 
         def keep(part: Part) -> Part:
             existing = self._parts.get(name)
-            replaces = force or (runs_for_a_model() and not _is_ours(existing))
+            replaces = force or (runs_from_a_file() and not _is_ours(existing))
             if existing is not None and not replaces and not _same(existing, part):
                 raise InvalidOption(
                     f"there is a {self.kind} of that name",

@@ -1,0 +1,81 @@
+"""Registration in whatever modes of torch its caller is, which stay as they were."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+import neuralreg
+import pytest
+import torch
+from neuralreg.geometry.grid import Grid
+from neuralreg.geometry.image import Image
+
+GRID = Grid((24, 24), (2.0, 2.0), (0.0, 0.0), (1, 0, 0, 1))
+
+
+def disk(center: float) -> Image:
+    y, x = torch.meshgrid(*[torch.linspace(0, 1, 24)] * 2, indexing="ij")
+    values = 100 * torch.sigmoid(40 * (0.3 - torch.hypot(x - center, (y - 0.5) * 1.3)))
+    return Image(values[None], GRID)
+
+
+@contextmanager
+def double():
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@contextmanager
+def deterministic():
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+        assert torch.are_deterministic_algorithms_enabled()
+        assert not torch.is_deterministic_algorithms_warn_only_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+@contextmanager
+def another_device():
+    with torch.device("meta"):
+        yield
+        assert torch.get_default_device().type == "meta"
+
+
+@contextmanager
+def short():
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        yield
+        assert torch.is_autocast_enabled("cpu")
+
+
+@contextmanager
+def inference():
+    with torch.inference_mode():
+        yield
+        assert torch.is_inference_mode_enabled()
+
+
+@pytest.fixture(scope="module")
+def pair() -> tuple[Image, Image]:
+    return disk(0.5), disk(0.58)
+
+
+@pytest.fixture(scope="module")
+def wanted(pair) -> torch.Tensor:
+    return neuralreg.register(*pair, refinement=neuralreg.FieldRefinement(steps=5)).field.vectors
+
+
+@pytest.mark.parametrize(
+    "mode", [double, deterministic, another_device, short, inference, torch.no_grad]
+)
+def test_the_field_is_the_same_in_every_mode_and_the_mode_stays(mode, pair, wanted):
+    with mode():
+        done = neuralreg.register(*pair, refinement=neuralreg.FieldRefinement(steps=5))
+    assert done.field.vectors.dtype == torch.float32
+    assert torch.equal(done.field.vectors, wanted)
