@@ -20,6 +20,7 @@ from neuralreg.errors import UnreadableFile, UnwritableOutput
 _ABANDONED_S = 600.0  # a draft is written in less; processes of other containers are not seen
 _DAMAGE = "it is damaged"
 MAKE_ROOM = "Make room on that disk, or choose another one."
+DRAFTS = ".writing-*"  # folders in which files are written before they get their names
 _VALUES = {  # endings of the file of values, by that of the header
     ".mhd": (".raw", ".zraw"),
     ".nhdr": (".raw", ".raw.gz"),
@@ -116,7 +117,7 @@ def draft_folder(folder: Path, *, last: str, overwrite: bool = True) -> Iterator
 
 def _draft_prefix() -> str:
     """How drafts of this machine begin; the number of the process follows."""
-    return f".writing-{re.sub('[^A-Za-z0-9]', '', platform.node())}-"
+    return f"{DRAFTS.removesuffix('*')}{re.sub('[^A-Za-z0-9]', '', platform.node())}-"
 
 
 def _clear_abandoned(folder: Path) -> None:

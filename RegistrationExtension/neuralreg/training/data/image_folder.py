@@ -119,10 +119,13 @@ def _walk(folder: Path, above: tuple[str, ...], left_out: list[LeftOut]) -> Iter
 @cache
 def image_suffixes() -> tuple[str, ...]:
     """Endings of the files that a data set may consist of, in lower case, longer ones first."""
-    from neuralreg.io.formats import neuroimaging, nifti  # loads ITK, which the panels do not
+    from neuralreg.io.formats import (  # loads ITK, which the panels do not
+        neuroimaging,
+        nifti_header,
+    )
     from neuralreg.io.itk_images import WRITABLE
 
-    every = {*WRITABLE, *nifti.SUFFIXES, *nifti.PAIR_SUFFIXES, *neuroimaging.SUFFIXES}
+    every = {*WRITABLE, *nifti_header.SUFFIXES, *nifti_header.PAIR_SUFFIXES, *neuroimaging.SUFFIXES}
     return tuple(sorted(every, key=lambda suffix: (-len(suffix), suffix)))
 
 

@@ -17,7 +17,7 @@ from neuralreg.errors import (
     UnreadableFile,
     UnwritableOutput,
 )
-from neuralreg.io.files import sha256_of, write_whole
+from neuralreg.io.files import DRAFTS, sha256_of, write_whole
 from neuralreg.training.config import schema
 from neuralreg.training.configuration import merge_files, write_configuration
 from neuralreg.training.run_files import (
@@ -96,6 +96,7 @@ class RunFolder:
         self._new = [each for each in (self.path, *self.path.parents) if not each.exists()]
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            self._clear_drafts()
             self._recover()
             self._move_aside()
             self._foreign = {path.name for path in self._files()}
@@ -119,6 +120,7 @@ class RunFolder:
             changes: what was, and what is, by key.
             step: that was reached.
         """
+        self._clear_drafts()
         history = [*self.history(), {**_now(), "step": step, "changes": dict(changes)}]
         self._write_history(history)
         self._write_configuration(config, history)
@@ -163,6 +165,12 @@ class RunFolder:
                 "there is nothing to resume", where=str(self.path), wanted=CONFIGURATION
             )
         return schema.Configuration.from_source(merge_files([path])[0])
+
+    def _clear_drafts(self) -> None:
+        """Delete what a process that was killed had begun to write."""
+        for folder in (self.path, self.path / CHECKPOINTS):
+            for draft in folder.glob(DRAFTS):
+                shutil.rmtree(draft, ignore_errors=True)
 
     def _has_steps(self) -> bool:
         """Whether the run in the folder has a checkpoint with a step in it."""
