@@ -25,6 +25,7 @@ from neuralreg.cli.register import register
 from neuralreg.cli.rerun import rerun
 from neuralreg.cli.review import review
 from neuralreg.cli.robustness import robustness
+from neuralreg.cli.runs import runs
 from neuralreg.cli.train import train
 from neuralreg.cli.visualize import visualize
 from neuralreg.cli.warp import warp
@@ -105,6 +106,7 @@ _COMMANDS = (
     worklist,
     robustness,
     train,
+    runs,
     predict,
     evaluate,
     download,

@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import threading
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -46,6 +47,10 @@ def train(
         bool,
         typer.Option("--check-first", help="Check them first, and train without errors."),
     ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Try a step, forecast time and memory, write nothing."),
+    ] = False,
     overwrite: Overwrite = False,
     attended: Annotated[
         bool,
@@ -76,6 +81,9 @@ def train(
         _check(config, as_json)
     if check:
         return
+    if dry_run:
+        _forecast(config, output, as_json)
+        return
     if stop is not None and stop.is_set():
         raise Cancelled("stopped before the first step")
     from neuralreg.training.loop.run import Run
@@ -87,6 +95,13 @@ def train(
         )
     if not as_json and leads:
         _summarize(run, config.training.best)
+
+
+def _forecast(config: Any, output: Path, as_json: bool) -> None:
+    from neuralreg.training.loop.run import Run
+
+    forecast = Run(config, output).forecast()
+    typer.echo(json.dumps(asdict(forecast)) if as_json else forecast.in_words())
 
 
 def _summarize(run: TrainedRun, figure: str) -> None:

@@ -53,8 +53,8 @@ def require_same_training(
         IncompatibleModel: something differs that makes it another training.
     """
     old, new = (
-        dict(_flatten(before.model_dump(mode="json"))),
-        dict(_flatten(now.model_dump(mode="json"))),
+        dict(flatten(before.model_dump(mode="json"))),
+        dict(flatten(now.model_dump(mode="json"))),
     )
     changes = {
         key: [old.get(key), new.get(key)]
@@ -116,10 +116,10 @@ def _may_change(key: str) -> bool:
     return any(fnmatchcase(key, pattern) for pattern in _MAY_CHANGE)
 
 
-def _flatten(values: Mapping[str, Any], head: str = "") -> Iterator[tuple[str, Any]]:
+def flatten(values: Mapping[str, Any], head: str = "") -> Iterator[tuple[str, Any]]:
     """Values by dotted key; lists as they are."""
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
-            yield from _flatten(value, f"{head}{key}.")
+            yield from flatten(value, f"{head}{key}.")
         else:
             yield f"{head}{key}", value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,8 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from neuralreg.devices import own_modes
-from neuralreg.errors import Cancelled, UnreadableFile, UnwritableOutput
+from neuralreg.devices import choose_device, own_modes
+from neuralreg.errors import Cancelled, UnreadableFile, UnwritableOutput, convert_memory_errors
 from neuralreg.training.config import schema
 from neuralreg.training.loop.changes import (
     new_optimizer_options,
@@ -28,6 +29,12 @@ from neuralreg.training.loop.checkpoint import (
     set_random_state,
 )
 from neuralreg.training.loop.distributed import Team
+from neuralreg.training.loop.forecast import (
+    Forecast,
+    peak_memory,
+    steps_of,
+    within_free_memory,
+)
 from neuralreg.training.loop.loggers import CsvTable, TensorBoard
 from neuralreg.training.loop.optimizer import make_optimizer
 from neuralreg.training.loop.run_folder import RunFolder
@@ -113,24 +120,10 @@ class Run:
         task = build_task(self.config, self.folder, team)
         if not resume:
             task.begin()
-        optimizer, schedule = make_optimizer(training, task.network)
-        count = sum(p.numel() for p in task.network.parameters() if p.requires_grad)
+        loop = self._make_loop(task, team)
+        count = _count_parameters(task)
         logger.info("%d parameters, %s", count, team.device)
-        loop = TrainingLoop(
-            task.step,
-            task.batches,
-            optimizer,
-            self.folder / CHECKPOINTS,
-            training,
-            schedule=schedule,
-            validate=task.validate,
-            team=team,
-            stages=task.stages,
-            describe=task.describe_batch,
-            after_checkpoint=self._files.settle,
-            stop=self.stop,
-        )
-        options = new_optimizer_options(changes, optimizer)
+        options = new_optimizer_options(changes, loop.optimizer)
         checkpoint = self._require_resumable(task, loop, options) if resume else None
         try:
             state = self._run_loop(loop, task, changes, checkpoint, options)
@@ -140,6 +133,49 @@ class Run:
             raise
         card = self._export_best(task, state) if team.leads else None
         return TrainedRun(self.folder, state, card, count)
+
+    def _make_loop(self, task: Task, team: Team) -> TrainingLoop:
+        optimizer, schedule = make_optimizer(self.config.training, task.network)
+        return TrainingLoop(
+            task.step,
+            task.batches,
+            optimizer,
+            self.folder / CHECKPOINTS,
+            self.config.training,
+            schedule=schedule,
+            validate=task.validate,
+            team=team,
+            stages=task.stages,
+            describe=task.describe_batch,
+            after_checkpoint=self._files.settle,
+            stop=self.stop,
+        )
+
+    def forecast(self) -> Forecast:
+        """What the run will take, from two steps of it; nothing is written.
+
+        Raises:
+            InvalidOption, IncompatibleModel, UnreadableFile, InvalidImage: it cannot be trained.
+            OutOfMemory: it does not fit into the memory that is free.
+            TrainingDiverged: a loss or a gradient is not finite.
+        """
+        training = self.config.training
+        with (
+            own_modes(),
+            _settings_of_the_caller(),
+            tempfile.TemporaryDirectory() as cache,
+            within_free_memory(),
+            convert_memory_errors(training.device, "Use a smaller batch_size, size or network."),
+        ):
+            team = Team.alone(choose_device(training.device))
+            prepare_torch(training)
+            task = build_task(self.config, Path(cache), team)
+            task.begin()
+            step_s = self._make_loop(task, team).measure_step()
+        steps = steps_of(training, task.batches.count())
+        memory = peak_memory(team.device)
+        parameters = _count_parameters(task)
+        return Forecast(str(team.device), parameters, step_s, steps, step_s * steps, memory)
 
     def _has_come_far(self, state: State, error: BaseException) -> bool:
         """Whether a new run that failed has something to go on from."""
@@ -222,6 +258,10 @@ class Run:
                 f"{state.best:.4g} after {state.best_epoch} epochs"
             )
         return task.export(self.folder, measured, state.step)
+
+
+def _count_parameters(task: Task) -> int:
+    return sum(p.numel() for p in task.network.parameters() if p.requires_grad)
 
 
 @contextmanager

@@ -185,6 +185,20 @@ class TrainingLoop:
         self._save(LAST)
         return self.state
 
+    def measure_step(self) -> float:
+        """Seconds of a step of the first epoch, after one that warms up; nothing is written.
+
+        Raises:
+            OutOfMemory, InvalidOption, TrainingDiverged: as `run`.
+        """
+        with own_modes():
+            self._module.train()
+            group = list(islice(self.batches(0), self.options.accumulate))
+            self._take_step(group)
+            start = time.monotonic()
+            self._take_step(group)
+            return time.monotonic() - start
+
     def _epoch(self) -> None:
         state = self.state
         self._module.train()

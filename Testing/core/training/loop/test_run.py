@@ -14,21 +14,26 @@ import pytest
 import SimpleITK as sitk
 import torch
 import yaml
+from neuralreg.cli.main import app
 from neuralreg.errors import (
     Cancelled,
     IncompatibleModel,
     InvalidImage,
     InvalidOption,
+    OutOfMemory,
     TrainingDiverged,
     UnreadableFile,
     UnwritableOutput,
 )
 from neuralreg.training.configuration import merge_files
+from neuralreg.training.loop import forecast
 from neuralreg.training.loop.loggers import CsvTable
 from neuralreg.training.loop.run import Run
+from neuralreg.training.model.methods import build_model
 from neuralreg.training.results.predict import load_trained
 from neuralreg.training.run_files import BEST, CHECKPOINTS, LAST
 from neuralreg.training.tensor_files import newest_checkpoint, read_checkpoint
+from typer.testing import CliRunner
 
 from Testing.support.trainings import training_config
 
@@ -305,3 +310,45 @@ def test_a_full_disk_is_said_with_the_way_to_go_on(limit, shapes, tmp_path):
         done = read_checkpoint(newest)["state"]["epoch"]
         config = training_config(shapes, training__epochs=done + 1)
         assert Run(config, tmp_path / "run").train(resume=True).state.epoch == done + 1
+
+
+def test_a_forecast_tries_a_step_and_writes_nothing(shapes, tmp_path):
+    config = training_config(shapes, training__epochs=7, training__batch_size=4)
+    wanted = Run(config, tmp_path / "run").forecast()
+    assert not (tmp_path / "run").exists()
+    network = build_model(config.model, config.dataset.network_shape)
+    assert wanted.parameters == sum(p.numel() for p in network.parameters())
+    assert wanted.steps == 7 * 2  # 16 images, 8 pairs, 4 in a batch
+    assert wanted.total_s == pytest.approx(14 * wanted.step_s)
+    assert wanted.memory_bytes > 50_000_000  # Python and torch alone
+
+
+def test_what_does_not_fit_into_memory_is_refused_by_the_forecast(shapes, tmp_path, monkeypatch):
+    """By the limit of the process that the system keeps, set as if little were free."""
+    monkeypatch.setattr(forecast, "_free_memory", lambda: 1 << 25)
+    config = training_config(shapes, dataset__size=[1024, 1024])
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    with pytest.raises(OutOfMemory, match="smaller"):
+        Run(config, tmp_path / "run").forecast()
+    assert resource.getrlimit(resource.RLIMIT_DATA) == before
+
+
+def test_runs_stand_beside_each_other_with_what_differs(shapes, finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "a")
+    config = training_config(shapes, training__epochs=4, model__backbone={"name": "dirnet"})
+    stop, watchers = stop_at(5)
+    with pytest.raises(Cancelled):
+        Run(config, tmp_path / "deep" / "b", stop=stop, watchers=watchers).train()
+    (tmp_path / "c" / CHECKPOINTS).mkdir(parents=True)
+    (tmp_path / "c" / "config.yaml").write_text("dataset: [")
+    done = CliRunner().invoke(app, ["runs", str(tmp_path), "--json"])
+    assert done.exit_code == 0, done.stderr
+    first, broken, second = json.loads(done.stdout)["runs"]
+    assert (first["state"], first["epoch"], first["epochs"]) == ("finished", 2, 2)
+    figures = [float(line["valid loss"]) for line in lines(finished)]
+    assert first["best"] == pytest.approx(min(figures))
+    assert (second["state"], second["epoch"], second["step"]) == ("stopped", 1, 5)
+    assert set(first["settings"]) == {"model.backbone", "training.epochs"}
+    assert broken["state"].startswith("damaged")
+    table = CliRunner().invoke(app, ["runs", str(tmp_path)]).stdout
+    assert "stopped" in table.splitlines()[3]
