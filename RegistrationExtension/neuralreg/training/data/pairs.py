@@ -6,6 +6,7 @@ import logging
 import random
 import signal
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -186,20 +187,11 @@ class Batches:
             OutOfMemory: the system ended a process that loads.
         """
         self._sampler.order = self._plan_batches(epoch)[start:]
-        try:
+        with convert_loader_errors():
             for batch in self._loader:
                 if isinstance(batch, RegistrationError):
                     raise batch
                 yield batch
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            raise OutOfMemory(
-                "the system ended a process that loads images",
-                got=str(error).splitlines()[0],
-                remedy="Use fewer dataset.workers, or give the program more (shared) memory; then "
-                "continue with --resume.",
-            ) from error
 
     def describe(self, epoch: int, batch: int) -> str:
         """The pairs of a batch by name."""
@@ -215,6 +207,26 @@ class Batches:
         if self.pairs.training and len(groups) > 1 and len(groups[-1]) < full:
             groups.pop()  # a last, smaller batch would weigh its pairs more
         return [part for group in groups if (part := group[number::count])]
+
+
+@contextmanager
+def convert_loader_errors() -> Iterator[None]:
+    """Turn the end of a process that loads, which torch reports at any moment, into a sentence.
+
+    Raises:
+        OutOfMemory: in place of the error of torch.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise OutOfMemory(
+            "the system ended a process that loads images",
+            got=str(error).splitlines()[0],
+            remedy="Use fewer dataset.workers, or give the program more (shared) memory; then "
+            "continue with --resume.",
+        ) from error
 
 
 class _Reporting(torch_data.Dataset[Any]):

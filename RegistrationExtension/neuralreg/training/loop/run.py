@@ -106,16 +106,17 @@ class Run:
         """
         if not resume:
             self._files.require_free(overwrite=overwrite)
+        # Before the processes of a team have met: the leader will write what is read here.
+        changes = self._changes() if resume else {}
         team = Team.join(self.config.training.device)
         try:
             with own_modes(), _settings_of_the_caller():
-                return self._train(team, resume)
+                return self._train(team, resume, changes)
         finally:
             team.leave()
 
-    def _train(self, team: Team, resume: bool) -> TrainedRun:
+    def _train(self, team: Team, resume: bool, changes: dict[str, list[Any]]) -> TrainedRun:
         training = self.config.training
-        changes = self._changes() if resume else {}
         prepare_torch(training)
         task = build_task(self.config, self.folder, team)
         if not resume:

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from neuralreg.devices import PRECISIONS, own_modes
 from neuralreg.errors import Cancelled, InvalidOption, RegistrationError, TrainingDiverged
 from neuralreg.training.config.schema import Training
+from neuralreg.training.data.pairs import convert_loader_errors
 from neuralreg.training.loop.checkpoint import (
     Parts,
     State,
@@ -177,7 +178,7 @@ class TrainingLoop:
             self.load(newest_checkpoint(self.folder) if resume is True else resume, options)
         else:
             self._save(LAST)
-        with own_modes(), stop_at_signals(self.stop):
+        with own_modes(), stop_at_signals(self.stop), convert_loader_errors():
             while self.state.epoch < self.options.epochs and not self._at_the_end():
                 self._epoch()
                 if self._is_stale():

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import random
 import resource
 import shutil
+import signal
 import threading
 from pathlib import Path
 
@@ -352,3 +355,18 @@ def test_runs_stand_beside_each_other_with_what_differs(shapes, finished, tmp_pa
     assert broken["state"].startswith("damaged")
     table = CliRunner().invoke(app, ["runs", str(tmp_path)]).stdout
     assert "stopped" in table.splitlines()[3]
+
+
+def test_a_loading_process_that_the_system_ends_is_a_sentence_and_the_run_goes_on(shapes, tmp_path):
+    """As by a lack of memory: SIGKILL to the process that reads."""
+    config = training_config(shapes, training__epochs=50, dataset__workers=1, dataset__cache="none")
+
+    def kill(report):
+        if report.step == 6 and not report.ended:
+            for process in multiprocessing.active_children():
+                os.kill(process.pid, signal.SIGKILL)
+
+    with pytest.raises(OutOfMemory, match=r"process that loads images.*--resume"):
+        Run(config, tmp_path, watchers=[kill]).train()
+    config = training_config(shapes, training__epochs=3)
+    assert Run(config, tmp_path).train(resume=True).state.epoch == 3

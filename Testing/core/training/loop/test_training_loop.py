@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import random
 import threading
 
@@ -18,8 +19,10 @@ from neuralreg.errors import (
 )
 from neuralreg.training.config.schema import Loss, Model, Training
 from neuralreg.training.data.pairs import Batches, PairData
+from neuralreg.training.loop import training_loop
 from neuralreg.training.loop.checkpoint import Parts, load_checkpoint, read_checkpoint
 from neuralreg.training.loop.loggers import CsvTable, TensorBoard, json_lines
+from neuralreg.training.loop.optimizer import make_optimizer
 from neuralreg.training.loop.training_loop import TrainingLoop
 from neuralreg.training.losses.training_step import TrainingStep
 from neuralreg.training.model.methods import build_model
@@ -186,8 +189,6 @@ def test_reports_say_where_the_training_is(shapes, tmp_path):
 
 
 def test_tables_tensorboard_and_lines_hold_the_same_numbers(shapes, tmp_path):
-    import json
-
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     lines: list[str] = []
@@ -285,3 +286,49 @@ def test_ones_own_batches_network_and_loss_are_enough(tmp_path):
     optimizer = torch.optim.Adam(step.parameters(), 0.1)
     TrainingLoop(step, Doubles(), optimizer, tmp_path, Training(epochs=20)).run()
     assert float(step.factor.detach()) == pytest.approx(2, abs=0.05)
+
+
+def test_a_figure_that_is_nan_is_never_the_best(shapes, tmp_path):
+    figures = iter([float("nan"), 0.5, float("nan"), 0.4])
+    lines: list[str] = []
+    run = Run(shapes, tmp_path, epochs=4, best="loss")
+    state = run.go(validate=lambda: {"loss": next(figures)}, watchers=[json_lines(lines.append)])
+    assert (state.best, state.best_epoch) == (0.4, 4)
+    ends = [report for report in map(json.loads, lines) if report["ended"]]
+    assert [report["validation"]["loss"] for report in ends] == [None, 0.5, None, 0.4]
+
+
+def test_a_plateau_is_one_of_validated_figures_in_the_direction_in_which_they_get_better(
+    shapes, tmp_path
+):
+    """Dice rises in each validation, every other epoch; training losses would end the patience."""
+    figures = iter([0.1, 0.2, 0.3, 0.3, 0.3])
+    training = {"epochs": 10, "best": "dice", "validate_period": 2,
+        "schedule": {"name": "ReduceLROnPlateau", "patience": 0, "factor": 0.5}}  # fmt: skip
+    run = Run(shapes, tmp_path, **training)
+    run.optimizer, run.schedule = make_optimizer(run.options, run.step)
+    rates = []
+    run.go(
+        validate=lambda: {"dice": next(figures)},
+        watchers=[lambda report: rates.append(report.rate) if report.ended else None],
+    )
+    first = rates[0]
+    assert rates == [first] * 7 + [first / 2] * 2 + [first / 4]
+
+
+def test_a_plateau_in_the_other_direction_is_refused():
+    training = Training(best="dice", schedule={"name": "ReduceLROnPlateau", "mode": "min"})
+    with pytest.raises(InvalidOption, match="wanted max"):
+        make_optimizer(training, nn.Linear(1, 1))
+
+
+def test_a_checkpoint_is_written_within_an_epoch(shapes, tmp_path, monkeypatch):
+    monkeypatch.setattr(training_loop, "_SAVE_EVERY_S", 0.0)
+    reached = []
+
+    def look(report):
+        state = read_checkpoint(tmp_path / LAST)["state"]
+        reached.append((state["epoch"], state["batch"]))
+
+    Run(shapes, tmp_path, epochs=1).go(watchers=[look])
+    assert reached[:4] == [(0, 0), (0, 1), (0, 2), (0, 3)]
