@@ -165,14 +165,15 @@ class Run:
             own_modes(),
             _settings_of_the_caller(),
             tempfile.TemporaryDirectory() as cache,
-            within_free_memory(),
             convert_memory_errors(training.device, "Use a smaller batch_size, size or network."),
         ):
             team = Team.alone(choose_device(training.device))
             prepare_torch(training)
             task = build_task(self.config, Path(cache), team)
             task.begin()
-            step_s = self._make_loop(task, team).measure_step()
+            loop = self._make_loop(task, team)
+            with within_free_memory():
+                step_s = loop.measure_step()
         steps = steps_of(training, task.batches.count())
         memory = peak_memory(team.device)
         parameters = _count_parameters(task)
