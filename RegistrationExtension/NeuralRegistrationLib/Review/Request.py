@@ -15,7 +15,7 @@ import numpy as np
 import slicer
 import vtk
 from neuralreg.errors import InvalidImage, InvalidOption
-from neuralreg.worker.messages import Field, Voxels, rows_of
+from neuralreg.worker.messages import Field, rows_of
 from neuralreg.worker.serialization import Steps, slabs
 from vtk.util.numpy_support import vtk_to_numpy
 
@@ -113,22 +113,8 @@ class Subject:
 
     def _voxels(self, stored) -> Steps:
         """The record of a node's voxels, without the effect of the transform itself."""
-        if self.transform not in Transforms.nodesAbove(stored.node):
-            return (yield from stored.record())
-        matrix = vtk.vtkMatrix4x4()
-        parent = stored.node.GetParentTransformNode()
-        kind = slicer.vtkMRMLTransformNode
-        linear = kind.GetMatrixTransformBetweenNodes(parent, self.transform, matrix)
-        toBelow = Geometry.matrixToArray(matrix) @ stored.indexToParent
-        grid = Geometry.gridOf(stored.size, toBelow) if linear or parent is self.transform else None
-        if grid is None:
-            raise InvalidOption(
-                "transforms between a node and the reviewed transform only move and turn it",
-                where=stored.node.GetName(),
-                got="a transform that bends or shears",
-                remedy="Harden that transform first.",
-            )
-        return Voxels(stored.data, grid, labels=stored.labels)
+        isBelow = self.transform in Transforms.nodesAbove(stored.node)
+        return (yield from stored.within(self.transform if isBelow else None).record())
 
     def _labels(self, node, numbers: dict[str, int], names: dict[int, str]) -> Steps:
         """A label map of the structures with these numbers; None without any."""

@@ -44,13 +44,22 @@ def parentToWorld(node) -> np.ndarray | None:
     return matrixToArray(matrix)
 
 
-def worldToParent(node) -> vtk.vtkAbstractTransform:
-    """The transform of RAS points from the world into the space in which a node is stored."""
+def between(first, then) -> vtk.vtkGeneralTransform:
+    """The transform of RAS points from the space below a transform node to that below another.
+
+    None stands for the world.
+    """
     transform = vtk.vtkGeneralTransform()
-    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(
-        None, node.GetParentTransformNode(), transform
-    )
+    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(first, then, transform)
     return transform
+
+
+def linearBetween(first, then) -> np.ndarray | None:
+    """The matrix of `between`; None if it bends."""
+    linear = vtk.vtkTransform()
+    kind = slicer.vtkMRMLTransformNode
+    isLinear = kind.IsGeneralTransformLinear(between(first, then), linear)
+    return matrixToArray(linear.GetMatrix()) if isLinear else None
 
 
 def gridOf(size, indexToRas: np.ndarray) -> Grid | None:
@@ -72,11 +81,9 @@ def indexToRas(grid: Grid) -> vtk.vtkMatrix4x4:
     return slicer.util.vtkMatrixFromArray(_FLIP @ grid.index_to_world)
 
 
-def boundsGrid(boundsRas, spacing_mm: float) -> Grid:
-    """An axis-aligned grid that fills a box given as Slicer gives it: x min, x max, y min, ..."""
-    low, high = np.reshape(boundsRas, (3, 2)).T
-    corners = np.stack([low, high]) @ _FLIP[:3, :3]
-    low, high = corners.min(0), corners.max(0)
+def gridAround(points: np.ndarray, spacing_mm: float) -> Grid:
+    """An axis-aligned grid whose voxels fill the box around points (n, 3), LPS mm."""
+    low, high = points.min(0), points.max(0)
     size = np.maximum(np.ceil((high - low) / spacing_mm), 1).astype(int)
     origin = (low + high) / 2 - (size - 1) / 2 * spacing_mm
     return Grid(tuple(size.tolist()), (spacing_mm,) * 3, tuple(origin), tuple(np.eye(3).ravel()))

@@ -2,12 +2,12 @@
 
 A record is in Slicer's world: all transforms above the node count. Where they only turn, move and
 scale, the voxels stay as they are. Where they bend or shear, the transform from the world to the
-voxels is sampled, and the core resamples once through it.
+voxels is sampled around them, and the core resamples once through it; farther away there are none.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -23,6 +23,7 @@ from NeuralRegistrationLib.Scene import Geometry
 
 _KINDS = ("vtkMRMLScalarVolumeNode", "vtkMRMLLabelMapVolumeNode", "vtkMRMLVectorVolumeNode")
 _MOST_BENDS = 200_000  # samples of the transform above an image
+_LATTICE = 9  # points along each axis that tell how far a bent image reaches
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,13 +31,19 @@ class Content:
     """The content of a volume or of a layer of a segmentation, and its position.
 
     data: (z, y, x) or (z, y, x, c); a view of the node's own memory. indexToParent: homogeneous,
-    RAS mm. node: the one whose parents count. labels: whether the values are labels.
+    RAS mm. node: the one whose parents count. labels: whether the values are labels. below: the
+    transform node in whose space the content is wanted, without its own effect; None: the world.
     """
 
     data: np.ndarray
     indexToParent: np.ndarray
     node: object
     labels: bool = False
+    below: object | None = None
+
+    def within(self, transformNode) -> Content:
+        """The same in the space below a transform node; None: in the world."""
+        return replace(self, below=transformNode)
 
     @property
     def size(self) -> tuple[int, ...]:
@@ -44,8 +51,8 @@ class Content:
 
     @cached_property
     def grid(self) -> Grid | None:
-        """The voxels in the world; None if the parents bend or shear them."""
-        above = Geometry.parentToWorld(self.node)
+        """The voxels in that space; None if the parents bend or shear them."""
+        above = Geometry.linearBetween(self.node.GetParentTransformNode(), self.below)
         return None if above is None else Geometry.gridOf(self.size, above @ self.indexToParent)
 
     @cached_property
@@ -53,23 +60,27 @@ class Content:
         """The same, or a grid that holds the bent voxels at their finest spacing."""
         if self.grid is not None:
             return self.grid
-        bounds = np.zeros(6)
-        self.node.GetRASBounds(bounds)
+        edges = [np.linspace(-0.5, n - 0.5, _LATTICE) for n in self.size]
+        index = np.stack(np.meshgrid(*edges), -1).reshape(-1, 3)
+        stored = index @ self.indexToParent[:3, :3].T + self.indexToParent[:3, 3]
+        above = Geometry.between(self.node.GetParentTransformNode(), self.below)
         finest = np.linalg.norm(self.indexToParent[:3, :3], axis=0).min()
-        return Geometry.boundsGrid(bounds, float(finest))
+        points = Geometry.throughVtk(above, Geometry.flip(stored))
+        return Geometry.gridAround(points, float(finest))
 
     def record(self, only: tuple[int, ...] | None = None) -> Steps:
         """The record for the core. only: in a mask, the labels that count."""
         if self.grid is not None:
             return Voxels(self.data, self.grid, labels=self.labels, only=only)
         inIndices = Grid(self.size, (1.0,) * 3, (0.0,) * 3, tuple(np.eye(3).ravel()))
-        bend = yield from self._worldToIndex()
+        bend = yield from self._spaceToIndex()
         return Voxels(self.data, inIndices, bend, self.straightGrid, self.labels, only)
 
-    def _worldToIndex(self) -> Steps:
-        """From points of the world to voxel indices, as a field."""
-        grid = Geometry.coarse(self.straightGrid, _MOST_BENDS)
-        inParent = yield from Geometry.sample(Geometry.worldToParent(self.node), grid)
+    def _spaceToIndex(self) -> Steps:
+        """From points of the space to voxel indices, as a field with a margin."""
+        grid = Geometry.coarse(self.straightGrid, _MOST_BENDS).pad(2)
+        toParent = Geometry.between(self.below, self.node.GetParentTransformNode())
+        inParent = yield from Geometry.sample(toParent, grid)
         points = grid.points_at(np.moveaxis(np.indices(grid.shape)[::-1], 0, -1))
         toIndex = np.linalg.inv(self.indexToParent)
         stored = Geometry.flip(points + inParent.vectors)

@@ -9,14 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neuralreg.geometry.field import DisplacementField, compose
+from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
+from neuralreg.geometry.sampling import sample
 from neuralreg.geometry.typing import Array
 from neuralreg.geometry.warp import warp
 from neuralreg.io.image_files import read_image
 from neuralreg.worker.messages import Field, ImageInput, Voxels
 
+_FAR = 1e6  # farther from any voxel than any image is large, in voxels
+_ON_BORDER = 1e-3  # of a sample
 _WIDENED = {np.uint16: np.int32, np.uint32: np.int64, np.uint64: np.int64}  # torch hardly has them
 
 
@@ -70,10 +73,23 @@ def warp_voxels(voxels: Voxels, field: DisplacementField, grid: Grid) -> Array:
 
 def _warp(voxels: Voxels, field: DisplacementField, grid: Grid) -> Image:
     if voxels.bend is not None:
-        bend = field_of(voxels.bend)
-        field = compose(_as_fine(field, bend.grid), bend)
+        field = _through_bend(field, field_of(voxels.bend))
     image = image_in_own_space(voxels)
     return warp(image, field, grid, interpolation="nearest" if voxels.labels else "linear")
+
+
+def _through_bend(field: DisplacementField, bend: DisplacementField) -> DisplacementField:
+    """The field, then the bend; a point that comes outside of the bend's grid comes to no voxel.
+
+    What a bend leads to is in another unit than where it begins, so that its border says nothing
+    about points beyond.
+    """
+    field = _as_fine(field, bend.grid)
+    index = field.coordinates_in(bend.grid, field.grid)
+    last = torch.tensor(bend.grid.size).to(index) - 1
+    beyond = ((index < -_ON_BORDER) | (index > last + _ON_BORDER)).any(-1)
+    vectors = field.vectors + sample(bend.vectors.to(field.vectors), index)
+    return DisplacementField(vectors.masked_fill(beyond, _FAR), field.grid)
 
 
 def _as_fine(field: DisplacementField, bend: Grid) -> DisplacementField:
@@ -81,7 +97,7 @@ def _as_fine(field: DisplacementField, bend: Grid) -> DisplacementField:
     spacing = np.minimum(field.grid.spacing, min(bend.spacing))
     if np.allclose(spacing, field.grid.spacing):
         return field.to("cpu")
-    return field.resample(field.grid.with_spacing(spacing.tolist()))
+    return field.resample(field.grid.with_spacing(spacing.tolist()).pad(1))
 
 
 def mask_of(layers: tuple[ImageInput, ...], grid: Grid) -> Image | None:
