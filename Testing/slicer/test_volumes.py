@@ -213,3 +213,47 @@ def test_an_empty_volume_is_refused_by_its_name(a_scene):
 def test_no_volume_is_refused(a_scene):
     with pytest.raises(InvalidImage, match="no volume is chosen"):
         Scripting.imageFromVolumeNode(None)
+
+
+def test_a_ct_without_values_outside_of_its_circle_is_what_its_file_is(
+    a_scene, a_fixed_node, an_oblique_grid, blobs, a_known_engine, tmp_path
+):
+    import neuralreg
+    from neuralreg.io.image_files import read_image, write_image
+    from NeuralRegistrationLib.Register.Logic import register
+
+    image = blobs(an_oblique_grid)
+    image.data[0, :, :4] = torch.nan
+    image.data[0, :, 4:6] -= 1000
+    write_image(image, tmp_path / "ct.nii")
+    node = Scripting.volumeNodeFromImage(image, "ct")
+    seen = []
+
+    def watching(fixed, moving, *args, **options):
+        seen.append(moving)
+        return a_known_engine(fixed, moving)
+
+    done = register(a_fixed_node, node, engine=watching)
+    file = read_image(tmp_path / "ct.nii")
+    assert torch.equal(seen[0].data.nan_to_num(7), file.data.nan_to_num(7))
+    warped = slicer.util.arrayFromVolume(done.warpedVolumeNode)
+    grid = Scripting.imageFromVolumeNode(a_fixed_node).grid
+    expected = neuralreg.warp(
+        file.fill_not_finite(), done.result.field, grid, outside=file.lowest()
+    )
+    assert np.isfinite(warped).all()
+    assert np.abs(warped - expected.data[0].numpy()).max() < 1e-3
+    remarks = [
+        (each.kind, dict(each.values)) for each in Scripting.imageFromVolumeNode(node).remarks
+    ]
+    assert remarks == [(each.kind, dict(each.values)) for each in file.remarks]
+
+
+@pytest.mark.parametrize("spacing", [(0, 1, 1), (1, float("nan"), 1)])
+def test_a_volume_whose_voxels_have_no_size_is_refused_by_its_name(a_volume_node, spacing):
+    matrix = vtk.vtkMatrix4x4()
+    for axis, step in enumerate(spacing):
+        matrix.SetElement(axis, axis, step)
+    a_volume_node.SetIJKToRASMatrix(matrix)
+    with pytest.raises(InvalidImage, match="moving"):
+        Scripting.imageFromVolumeNode(a_volume_node)

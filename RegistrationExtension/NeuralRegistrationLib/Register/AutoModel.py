@@ -108,7 +108,13 @@ def _ofVolume(node):
 
     stored = Volumes.contentOf(node)
     values, step = _everyNth(stored.data if stored.data.ndim == 3 else stored.data[..., 0])
-    values = np.nan_to_num(values)
+    if np.issubdtype(values.dtype, np.floating):  # as in files: what has no value is background
+        finite = values[np.isfinite(values)]
+        values = np.nan_to_num(
+            values,
+            nan=finite.min() if finite.size else 0,
+            neginf=finite.min() if finite.size else 0,
+        )
     return ImageContent.of_foreground(
         values > values.min(), _spacing(stored), looks_like_ct(values), step
     )

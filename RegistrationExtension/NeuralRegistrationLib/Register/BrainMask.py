@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from neuralreg.errors import InputsChanged
 from neuralreg.worker.serialization import Steps
 
-from NeuralRegistrationLib.Scene import Revert, Segmentations, SubjectHierarchy, Volumes
+from NeuralRegistrationLib.Scene import NodeChecks, Revert, Segmentations, SubjectHierarchy, Volumes
 from NeuralRegistrationLib.Scene.Fingerprint import fingerprint
 from NeuralRegistrationLib.Worker.RunJob import runJob
 
@@ -32,9 +32,9 @@ class FoundBrain:
     warnings: tuple[str, ...]
     changes: Revert.Changes
 
-    def revert(self) -> None:
-        """Take the segmentation away again."""
-        self.changes.revert()
+    def revert(self) -> tuple[str, ...]:
+        """Take the segmentation away again; a sentence, if it stays because it was changed."""
+        return self.changes.revert()
 
 
 def findBrain(
@@ -67,8 +67,9 @@ class _Request:
     """A volume, and what it held when its brain was asked for."""
 
     def __init__(self, volumeNode, device: str) -> None:
-        self.volume, self.device, self.scene = volumeNode, device, volumeNode.GetScene()
+        NodeChecks.requireKind(volumeNode, "the image of a head", NodeChecks.VOLUME)
         Volumes.contentOf(volumeNode)
+        self.volume, self.device, self.scene = volumeNode, device, volumeNode.GetScene()
         self._seen = fingerprint(volumeNode)
 
     def job(self) -> Steps:
@@ -99,4 +100,5 @@ class _Request:
         )
         node.GetDisplayNode().SetVisibility2DFill(False)
         SubjectHierarchy.placeBeside(node, self.volume)
+        changes.complete()
         return FoundBrain(node, brain["liters"], tuple(brain["warnings"]), changes)

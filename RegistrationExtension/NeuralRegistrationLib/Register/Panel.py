@@ -240,10 +240,13 @@ class RegisterPanel(ParameterPanel):
     def revert(self) -> None:
         """Take away the results of the last job."""
         last = self.history.pop()
-        last.revert()
+        left = last.revert()
         if isinstance(last, Registered):
             self.results.revert()
-        self.status.say(_("Reverted: everything is as it was before."))
+        if left:
+            self.status.say(". ".join([_("Reverted, but"), *left]).replace("but.", "but") + ".")
+        else:
+            self.status.say(_("Reverted: everything is as it was before."))
         self._showJobs()
 
     def review(self) -> None:

@@ -9,10 +9,9 @@ from typing import Any
 
 from neuralreg.registration.options import USUAL, RegistrationOptions
 
-from NeuralRegistrationLib.Scene.Transforms import RECORD
+from NeuralRegistrationLib.Scene.Transforms import OWN_ROLES, RECORD
 
 OTHER_WAY = "otherWayOf"  # in the record of a transform that is only there to be compared with
-_ROLE = "NeuralRegistration."  # of the nodes that it was made with
 _NODES = ("fixedMask", "movingMask", "initialTransform")
 _SEGMENTS = ("fixedMaskSegments", "movingMaskSegments")
 
@@ -43,7 +42,7 @@ def write(node, request, facts) -> None:
     node.SetAttribute(RECORD, json.dumps(record, default=str))
     for name in _NODES:
         other = getattr(settings, name)
-        node.SetNodeReferenceID(_ROLE + name, other.GetID() if other is not None else None)
+        node.SetNodeReferenceID(OWN_ROLES + name, other.GetID() if other is not None else None)
 
 
 def read(node) -> Record | None:
@@ -52,7 +51,7 @@ def read(node) -> Record | None:
     if not record.get("model"):
         return None
     options = RegistrationOptions.from_record({**record.get("asked", {}), "model": record["model"]})
-    nodes = {name: node.GetNodeReference(_ROLE + name) for name in _NODES}
+    nodes = {name: node.GetNodeReference(OWN_ROLES + name) for name in _NODES}
     return Record(options, nodes, record.get("segments", {}))
 
 

@@ -12,7 +12,7 @@ from neuralreg.registration.options import USUAL, RegistrationOptions
 from neuralreg.worker.messages import RegisterJob, rows_of
 from neuralreg.worker.serialization import Steps
 
-from NeuralRegistrationLib.Scene import Segmentations, Transforms, Volumes
+from NeuralRegistrationLib.Scene import NodeChecks, Segmentations, Transforms, Volumes
 from NeuralRegistrationLib.Scene.Fingerprint import fingerprint
 
 
@@ -22,10 +22,13 @@ class Settings:
 
     segmentations, volumes: of the moving side; each gets a warped copy. carried: nodes of the
     moving side that are to observe the transform. fixedMask, movingMask: label map or segmentation
-    nodes; ...Segments: ids of the segments that count, all unless given. initialTransform: a
-    transform node that would carry the moving volume about onto the fixed one. outputTransform,
-    outputVolume: nodes to fill instead of making new ones. inverse: also make a transform node for
-    the other direction. warpedVolume: whether the moving volume is wanted on the fixed grid.
+    nodes; ...Segments: ids or names of the segments that count, all unless given.
+    initialTransform: a transform node that would carry the moving volume about onto the fixed one.
+    outputTransform, outputVolume: nodes to fill instead of making new ones. inverse: also make a
+    transform node for the other direction. warpedVolume: whether the moving volume is wanted on the
+    fixed grid.
+
+    What an earlier result of the moving image carries already counts at its own place, without it.
     """
 
     segmentations: tuple = ()
@@ -43,7 +46,17 @@ class Settings:
 
 
 NAMES = tuple(field.name for field in fields(Settings))
-_LISTS = ("segmentations", "volumes", "carried", "fixedMaskSegments", "movingMaskSegments")
+_LISTS = ("segmentations", "volumes", "carried")
+_MASKS = ("fixedMask", "movingMask")
+_WANTED = {
+    "segmentations": NodeChecks.SEGMENTATION,
+    "volumes": NodeChecks.VOLUME,
+    "fixedMask": NodeChecks.MASK,
+    "movingMask": NodeChecks.MASK,
+    "initialTransform": NodeChecks.TRANSFORM,
+    "outputTransform": NodeChecks.TRANSFORM,
+    "outputVolume": NodeChecks.VOLUME,
+}
 
 
 class Request:
@@ -61,15 +74,14 @@ class Request:
         named: Mapping[str, Any],
     ) -> None:
         self.fixed, self.moving = fixedNode, movingNode
-        own = {name: named[name] for name in NAMES if name in named}
-        own.update({k: tuple(own[k]) for k in _LISTS if own.get(k) is not None})
-        self.settings = Settings(**own)
+        for argument, node in (("the fixed image", fixedNode), ("the moving image", movingNode)):
+            NodeChecks.requireKind(node, argument, NodeChecks.VOLUME)
+        self.settings = _settings({name: named[name] for name in NAMES if name in named})
         changes = {name: value for name, value in named.items() if name not in NAMES}
         self.options = _applyChanges(options, changes)
         for node in (fixedNode, movingNode, *self.settings.volumes):
             Volumes.contentOf(node)
-        for node in self.settings.carried:
-            Transforms.requireTransformable(node)
+        self._requireMovingSide()
         self._requireOtherOutputs()
         self.scene = fixedNode.GetScene()
         self._seen = {node: fingerprint(node) for node in self._inputs()}
@@ -77,6 +89,18 @@ class Request:
 
     def _inputs(self) -> tuple:
         return (self.fixed, self.moving, *self.settings.segmentations, *self.settings.volumes)
+
+    def _requireMovingSide(self) -> None:
+        settings = self.settings
+        for node in settings.carried:
+            Transforms.requireTransformable(node)
+            if node in (self.fixed, settings.outputVolume, settings.outputTransform):
+                raise InvalidOption(
+                    "what is carried along belongs to the moving image",
+                    where=node.GetName(),
+                    got="the fixed image" if node is self.fixed else "an output",
+                    remedy="Leave it out.",
+                )
 
     def _requireOtherOutputs(self) -> None:
         volume, transform = self.settings.outputVolume, self.settings.outputTransform
@@ -95,7 +119,8 @@ class Request:
                 remedy="Choose another output volume, or let a new one be made.",
             )
         for node in self._inputs():
-            if transform is not None and transform in Transforms.nodesAbove(node):
+            isAbove = transform is not None and transform in Transforms.nodesAbove(node)
+            if isAbove and (node is self.fixed or self._without(node) is not transform):
                 raise InvalidOption(
                     "the resulting transform does not move the inputs",
                     where=transform.GetName(),
@@ -111,20 +136,14 @@ class Request:
         moving = yield from Volumes.contentOf(self.moving).record()
         along = []
         for node in settings.volumes:
-            along.append((yield from Volumes.contentOf(node).record()))
+            along.append((yield from Volumes.contentOf(node).within(self._without(node)).record()))
         for node in settings.segmentations:
             along += yield from self._layers(node)
         return RegisterJob(
             fixed=fixed,
             moving=moving,
-            fixed_mask=(
-                yield from Segmentations.maskLayers(settings.fixedMask, settings.fixedMaskSegments)
-            ),
-            moving_mask=(
-                yield from Segmentations.maskLayers(
-                    settings.movingMask, settings.movingMaskSegments
-                )
-            ),
+            fixed_mask=(yield from self._mask("fixedMask", self.fixed)),
+            moving_mask=(yield from self._mask("movingMask", self.moving)),
             initial=(yield from _start(settings.initialTransform, fixed.world_grid)),
             options=self.options,
             warped=settings.warpedVolume,
@@ -134,12 +153,21 @@ class Request:
         )
 
     def _layers(self, segmentationNode) -> Steps:
-        handed, labels = [], []
+        handed, labels, without = [], [], self._without(segmentationNode)
         for stored, values in Segmentations.layersOf(segmentationNode):
-            handed.append((yield from stored.record()))
+            handed.append((yield from stored.within(without).record()))
             labels.append(values)
         self.labelsOfLayers.append(labels)
         return handed
+
+    def _mask(self, name: str, volume) -> Steps:
+        mask, segments = (getattr(self.settings, each) for each in (name, f"{name}Segments"))
+        below = None if mask is None else Transforms.carriedBy(mask, volume)
+        return (yield from Segmentations.maskLayers(mask, segments, below))
+
+    def _without(self, node):
+        """The former result that has carried a node of the moving side away; or None."""
+        return Transforms.carriedBy(node, self.moving) if node is not self.moving else None
 
     def requireInputs(self) -> None:
         """Raises InputsChanged when a volume was deleted, changed or moved since Apply."""
@@ -156,6 +184,20 @@ class Request:
     def isAsBefore(self, node) -> bool:
         """Whether an input is still in the scene, with the same content at the same place."""
         return node.GetScene() is self.scene and fingerprint(node) == self._seen[node]
+
+
+def _settings(own: dict[str, Any]) -> Settings:
+    """The settings, where each node is of its kind. Raises InvalidOption."""
+    own = {name: value for name, value in own.items() if value is not None}
+    own.update({name: NodeChecks.asNodes(own[name]) for name in _LISTS if name in own})
+    for name, kind in _WANTED.items():
+        for node in own.get(name, ()) if name in _LISTS else [own[name]] if name in own else ():
+            NodeChecks.requireKind(node, name, kind)
+    for name in _MASKS:
+        segments = own.get(f"{name}Segments")
+        if segments is not None and name in own:
+            own[f"{name}Segments"] = Segmentations.chosenSegments(own[name], segments)
+    return Settings(**own)
 
 
 def _applyChanges(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from neuralreg.worker.messages import Registration
@@ -18,6 +20,8 @@ from NeuralRegistrationLib.Scene import (
     Transforms,
     Volumes,
 )
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -54,18 +58,28 @@ class Registered:
     seconds: float = 0.0
 
     def carryAlong(self, node) -> None:
-        """Show a volume, segmentation, markups or model of the moving side on the fixed image."""
+        """Show a volume, segmentation, markups or model of the moving side on the fixed image.
+
+        Where another result of the moving image carries it already, this one takes its place.
+        """
         Transforms.requireTransformable(node)
-        former = node.GetTransformNodeID()
-        between = Transforms.carryAlong(node, self.transformNode)
+        if self.transformNode in Transforms.nodesAbove(node):
+            return
+        former = node.GetParentTransformNode()
+        instead = Transforms.carriedBy(node, Transforms.pairOf(self.transformNode)[1])
+        between = Transforms.carryAlong(node, self.transformNode, instead)
         self.changes.rememberParent(node, former)
         if between is not None:
             self.changes.rememberNew(between)
             SubjectHierarchy.placeBeside(between, self.transformNode)
+        self.changes.complete()
 
-    def revert(self) -> None:
-        """Bring the scene back to what it was before."""
-        self.changes.revert()
+    def revert(self) -> tuple[str, ...]:
+        """Bring the scene back to what it was before; sentences on what was left alone.
+
+        What the person changed since, and what other results did, stays.
+        """
+        return self.changes.revert()
 
 
 @dataclass
@@ -98,11 +112,24 @@ def _parts(request: Request, registration: Registration) -> Steps:
     if registration.warped is not None:
         parts.volume = yield from Volumes.imageData(registration.warped)
     for _ in request.settings.volumes:
-        parts.volumes.append((yield from Volumes.imageData(along.pop(0))))
-    for layers in request.labelsOfLayers:
-        images = yield from Segmentations.layerImages([along.pop(0) for _ in layers], grid)
-        parts.segmentations.append(images)
+        parts.volumes.append((yield from _attempt(along.pop(0), Volumes.imageData)))
+    for labels in request.labelsOfLayers:
+        layers = [along.pop(0) for _ in labels]
+        failed = next((layer for layer in layers if isinstance(layer, str)), layers)
+        make = partial(Segmentations.layerImages, grid=grid)
+        parts.segmentations.append((yield from _attempt(failed, make)))
     return parts
+
+
+def _attempt(values, make) -> Steps:
+    """What is made of the values of something that came along, or why there is nothing."""
+    if isinstance(values, str):
+        return values
+    try:
+        return (yield from make(values))
+    except Exception as error:  # noqa: BLE001, one that comes along never costs the result
+        _log.exception("something could not come along")
+        return str(error) or type(error).__name__
 
 
 class _Placement:
@@ -123,6 +150,8 @@ class _Placement:
 
     def _addNodes(self) -> Registered:
         settings, parts = self.request.settings, self.parts
+        # Before a chosen transform is filled: it may be above what comes along.
+        fitting = list(filter(self.stillFits, (*settings.volumes, *settings.segmentations)))
         done = Registered(
             result=None,
             transformNode=self.transform(
@@ -132,28 +161,39 @@ class _Placement:
             and self.transform(parts.inverse, self.moving, self.fixed),
             warpedVolumeNode=parts.volume
             and self.volume(self.moving, parts.volume, settings.outputVolume),
-            warpedVolumeNodes=[
-                self.volume(source, image)
-                for source, image in zip(settings.volumes, parts.volumes, strict=True)
-                if self.stillFits(source)
-            ],
-            warpedSegmentationNodes=[
-                self.segmentation(source, images, values)
-                for source, images, values in zip(
-                    settings.segmentations,
-                    parts.segmentations,
-                    self.request.labelsOfLayers,
-                    strict=True,
-                )
-                if self.stillFits(source)
-            ],
+            warpedVolumeNodes=self.copies(settings.volumes, parts.volumes, self.volume, fitting),
+            warpedSegmentationNodes=self.copies(
+                settings.segmentations, parts.segmentations, self.segmentation, fitting
+            ),
             changes=self.changes,
         )
-        for node in settings.carried:
-            if self.stillThere(node):
-                done.carryAlong(node)
+        self.changes.complete()
+        for node in filter(self.stillThere, settings.carried):
+            self.bringAlong(node, lambda node=node: done.carryAlong(node))
         done.result = self.summary()
         return done
+
+    def copies(self, sources, parts, make, fitting) -> list:
+        """The copies of those that came along and still fit."""
+        made = []
+        for source, part in zip(sources, parts, strict=True):
+            if isinstance(part, str):
+                self.leftOut.append(f"{source.GetName()} did not come along: {part}")
+            elif source in fitting:
+                made.append(self.bringAlong(source, partial(make, source, part)))
+        return [node for node in made if node is not None]
+
+    def bringAlong(self, source, action):
+        """What an action gives; None and a warning where it fails, as the result must not be lost
+        for one thing that comes along."""
+        count = self.changes.count
+        try:
+            return action()
+        except Exception as error:  # noqa: BLE001, see above
+            _log.exception("%s could not come along", source.GetName())
+            self.changes.removeSince(count)
+            self.leftOut.append(f"{source.GetName()} did not come along: {error}")
+            return None
 
     def summary(self) -> Summary:
         facts = self.facts
@@ -180,7 +220,7 @@ class _Placement:
             node = self.new("vtkMRMLTransformNode", name)
         Transforms.fill(node, gridTransform, fixed=fixed, moving=moving)
         RegistrationRecord.write(node, self.request, self.facts)
-        SubjectHierarchy.placeBeside(node, fixed)
+        self.placeNew(node, fixed)
         return node
 
     def volume(self, source, image, chosen=None):
@@ -191,15 +231,22 @@ class _Placement:
             node = self.new(source.GetClassName(), name)
         like = source if node.GetImageData() is None else None
         Volumes.fill(node, image, self.facts.grid, like)
-        SubjectHierarchy.placeBeside(node, self.fixed)
+        self.placeNew(node, self.fixed)
         return node
 
-    def segmentation(self, source, images, values):
+    def segmentation(self, source, images):
+        values = self.request.labelsOfLayers[self.request.settings.segmentations.index(source)]
         name = self.name(f"{source.GetName()} on {self.fixed.GetName()}")
         node = Segmentations.copyOnto(source, images, values, self.facts.grid, name, self.fixed)
         self.changes.rememberNew(node)
         SubjectHierarchy.placeBeside(node, self.fixed)
         return node
+
+    def placeNew(self, node, neighbor) -> None:
+        """Beside another node; a chosen output stays in the folder where its owner put it."""
+        settings = self.request.settings
+        if node not in (settings.outputTransform, settings.outputVolume):
+            SubjectHierarchy.placeBeside(node, neighbor)
 
     def new(self, kind: str, name: str):
         return self.changes.rememberNew(self.request.scene.AddNewNodeByClass(kind, name))

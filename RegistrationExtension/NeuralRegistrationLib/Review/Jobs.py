@@ -11,14 +11,14 @@ The volumes are those that the transform node refers to, unless others are given
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from neuralreg.errors import InputsChanged
+from neuralreg.errors import InputsChanged, InvalidOption
 from neuralreg.worker.serialization import Steps
 
-from NeuralRegistrationLib.Review.Request import Subject, sides
-from NeuralRegistrationLib.Scene import Volumes
+from NeuralRegistrationLib.Review.Request import Subject
+from NeuralRegistrationLib.Scene import Transforms, Volumes
 from NeuralRegistrationLib.Scene.Fingerprint import fingerprint
 from NeuralRegistrationLib.Worker.RunJob import runJob
 
@@ -50,8 +50,13 @@ def review(
     wait=True gives a `ReviewResult` or raises RegistrationError; wait=False, in Slicer only, gives
     a `Queue.Job` at once. onProgress, onDone: called with the job.
     """
-    fixed, moving = sides(transformNode)
+    names = [part.name for part in fields(Subject)]
+    if unknown := [name for name in nodes if name not in names]:
+        raise InvalidOption("unknown nodes", got=", ".join(unknown), wanted=", ".join(names[1:]))
+    Subject(transformNode).requireKinds()
+    fixed, moving = Transforms.pairOf(transformNode)
     subject = Subject(transformNode, **{"fixedVolume": fixed, "movingVolume": moving, **nodes})
+    subject.requireKinds()
     return submit(subject, detail, wait=wait, onDone=onDone, onProgress=onProgress)
 
 

@@ -18,10 +18,11 @@ from NeuralRegistrationLib.Review.FindingsView import FindingsView
 from NeuralRegistrationLib.Review.Landmarks.Landmarks import ReviewLandmarks
 from NeuralRegistrationLib.Review.Parameters import ColorMap, reviewParameters
 from NeuralRegistrationLib.Review.Report import ReviewReport
-from NeuralRegistrationLib.Review.Request import Subject, sides
+from NeuralRegistrationLib.Review.Request import Subject
 from NeuralRegistrationLib.Review.Selectors import StructureSelectors
 from NeuralRegistrationLib.Review.Views.ViewControls import ViewControls
 from NeuralRegistrationLib.Review.Worklist import ReviewWorklist
+from NeuralRegistrationLib.Scene import Transforms
 from NeuralRegistrationLib.Widgets.ParameterPanel import ParameterPanel
 
 
@@ -121,7 +122,7 @@ class ReviewPanel(ParameterPanel):
         self.viewControls.stop()
         node = self.parameters.transform
         if node is not None:
-            pair = dict(zip(("fixedVolume", "movingVolume"), sides(node), strict=True))
+            pair = dict(zip(("fixedVolume", "movingVolume"), Transforms.pairOf(node), strict=True))
             self.set({name: volume for name, volume in pair.items() if volume is not None})
         self._say("")
         self._recall(node)

@@ -14,16 +14,29 @@ from typing import Any
 import numpy as np
 import slicer
 import vtk
-from neuralreg.errors import InvalidImage, InvalidOption
-from neuralreg.worker.messages import Field, rows_of
-from neuralreg.worker.serialization import Steps, slabs
-from vtk.util.numpy_support import vtk_to_numpy
+from neuralreg.errors import InvalidImage
+from neuralreg.worker.serialization import Steps
 
 from NeuralRegistrationLib.Register.RegistrationRecord import areOfOne
 from NeuralRegistrationLib.Review import Structures
-from NeuralRegistrationLib.Scene import Geometry, Transforms, Volumes
+from NeuralRegistrationLib.Scene import (
+    Geometry,
+    NodeChecks,
+    TransformRecords,
+    Transforms,
+    Volumes,
+)
 
-_MOST_SAMPLES = 500_000  # of a transform that is no grid
+_KINDS = {
+    "transform": NodeChecks.TRANSFORM,
+    "fixedVolume": NodeChecks.VOLUME,
+    "movingVolume": NodeChecks.VOLUME,
+    "fixedSegments": NodeChecks.STRUCTURES,
+    "movingSegments": NodeChecks.STRUCTURES,
+    "fixedPoints": NodeChecks.POINTS,
+    "movingPoints": NodeChecks.POINTS,
+    "mask": NodeChecks.STRUCTURES,
+}
 
 
 @dataclass(frozen=True)
@@ -50,6 +63,12 @@ class Subject:
         """Those that the panel's parameters name."""
         return cls(**{part.name: getattr(parameters, part.name) for part in fields(cls)})
 
+    def requireKinds(self) -> None:
+        """Raises InvalidOption or InvalidImage where a node is of another kind than its role."""
+        for role, kind in _KINDS.items():
+            if (node := getattr(self, role)) is not None or role == "transform":
+                NodeChecks.requireKind(node, role, kind)
+
     @property
     def isThere(self) -> bool:
         """Whether all of its nodes are in a scene."""
@@ -67,6 +86,7 @@ class Subject:
         pairs = list(self.pairs())
         return {
             "transform": (yield from self.record()),
+            "content": (yield from TransformRecords.contentOf(self.transform)),
             "fixed": (yield from self._volume(self.fixedVolume)),
             "moving": (yield from self._volume(self.movingVolume)),
             "fixed_labels": (yield from self._labels(self.fixedSegments, numbers, ofFixed)),
@@ -92,12 +112,16 @@ class Subject:
 
     def record(self) -> Steps:
         """The transform as a matrix, as its own grid, or sampled over the fixed image."""
-        return (yield from _recordOf(self.transform, self.fixedVolume))
+        return (yield from TransformRecords.recordOf(self.transform, self.fixedVolume))
 
     def _inverse(self) -> Steps:
         """The opposite transform, where a node of the scene holds it, and where it comes from."""
         node = opposite(self.transform)
-        record = None if node is None else (yield from _recordOf(node, self.movingVolume))
+        record = (
+            None
+            if node is None
+            else (yield from TransformRecords.recordOf(node, self.movingVolume))
+        )
         isOwn = node is not None and areOfOne(self.transform, node)
         return {"inverse": record, "own_inverse": isOwn}
 
@@ -113,8 +137,17 @@ class Subject:
 
     def _voxels(self, stored) -> Steps:
         """The record of a node's voxels, without the effect of the transform itself."""
-        isBelow = self.transform in Transforms.nodesAbove(stored.node)
-        return (yield from stored.within(self.transform if isBelow else None).record())
+        return (yield from stored.within(self._without(stored.node)).record())
+
+    def _without(self, node):
+        """The transform whose effect on a node does not count: the reviewed one, or that of another
+        result which carries what belongs to one of the images; None where there is none."""
+        if self.transform in Transforms.nodesAbove(node):
+            return self.transform
+        if node in (self.movingSegments, self.movingPoints):
+            return Transforms.carriedBy(node, self.movingVolume)
+        isOfFixed = node in (self.fixedSegments, self.mask)
+        return Transforms.carriedBy(node, self.fixedVolume) if isOfFixed else None
 
     def _labels(self, node, numbers: dict[str, int], names: dict[int, str]) -> Steps:
         """A label map of the structures with these numbers; None without any."""
@@ -159,12 +192,7 @@ class Subject:
 
     def toMovingSide(self, node) -> vtk.vtkGeneralTransform:
         """From the space in which a node is stored to that of the moving image, RAS."""
-        below = self.transform if self.transform in Transforms.nodesAbove(node) else None
-        transform = vtk.vtkGeneralTransform()
-        slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(
-            node.GetParentTransformNode(), below, transform
-        )
-        return transform
+        return Geometry.between(node.GetParentTransformNode(), self._without(node))
 
 
 def definedPoints(markups) -> list[tuple[int, str]]:
@@ -187,59 +215,17 @@ def _partners(fixed, moving) -> dict[int, int]:
     return {n: n for n, _name in ours if n in defined}
 
 
-def sides(transformNode) -> tuple[Any, Any]:
-    """The fixed and the moving volume that a transform node refers to; None where it does not."""
-    roles = transformNode.GetFixedNodeReferenceRole(), transformNode.GetMovingNodeReferenceRole()
-    fixed, moving = (transformNode.GetNodeReference(role) for role in roles)
-    return fixed, moving
-
-
 def opposite(transformNode):
     """The transform node of the same pair in the other direction, or None.
 
     One that was registered on its own comes before one that was computed as the inverse.
     """
-    pair = sides(transformNode)
+    pair = Transforms.pairOf(transformNode)
     if None in pair or transformNode.GetParentTransformNode() is not None:
         return None
     nodes = [
         node
         for node in slicer.util.getNodesByClass("vtkMRMLTransformNode")
-        if sides(node) == pair[::-1] and node.GetParentTransformNode() is None
+        if Transforms.pairOf(node) == pair[::-1] and node.GetParentTransformNode() is None
     ]
     return min(nodes, key=lambda node: areOfOne(transformNode, node), default=None)
-
-
-def _recordOf(node, volume) -> Steps:
-    transform, linear = vtk.vtkGeneralTransform(), vtk.vtkTransform()
-    node.GetTransformFromWorld(transform)
-    if slicer.vtkMRMLTransformNode.IsGeneralTransformLinear(transform, linear):
-        return rows_of(Geometry.matrixInLps(linear.GetMatrix()))
-    held = node.GetTransformFromParent()
-    if node.GetParentTransformNode() is None and _isGrid(held):
-        return (yield from _gridRecord(held))
-    if volume is None:
-        raise InvalidOption(
-            "a transform of this kind is sampled over its image",
-            where=node.GetName(),
-            got="no volume",
-            remedy="Choose the fixed and the moving volume.",
-        )
-    around = Volumes.contentOf(volume).straightGrid
-    return (yield from Geometry.sample(transform, Geometry.coarse(around, _MOST_SAMPLES)))
-
-
-def _isGrid(held) -> bool:
-    return isinstance(held, slicer.vtkOrientedGridTransform) and not held.GetInverseFlag()
-
-
-def _gridRecord(held) -> Steps:
-    """The record of a grid transform, turned into LPS slab by slab, single precision."""
-    image, grid = held.GetDisplacementGrid(), Geometry.gridUnder(held)
-    stored = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(*grid.shape, 3)
-    vectors = np.empty(stored.shape, np.float32)
-    scale, shift = held.GetDisplacementScale(), held.GetDisplacementShift()
-    for part in slabs(stored):
-        vectors[part] = Geometry.flip(stored[part] * scale + shift)
-        yield
-    return Field(vectors, grid)

@@ -1,7 +1,8 @@
 """Structures drawn on an image: the segments of a segmentation, or the labels of a label map.
 
-Structures of the same name on both sides are compared. The name of a label is that in its color
-table, or in that of the other side's label map, or its number.
+Structures of the same name on both sides are compared; where several have one name, in their order.
+The name of a label is that in its color table, or in that of the other side's label map, or its
+number.
 """
 
 from __future__ import annotations
@@ -34,10 +35,11 @@ def numberNames(fixed, moving) -> Steps:
         {value: name or other.get(value) or f"label {value}" for value, name in names.items()}
         for names, other in (own, own[::-1])
     ]
+    named = [_apart(names) for names in named]
     every = [
         name
         for node, names in zip((fixed, moving), named, strict=True)
-        for name in (names.values() if _isLabelMap(node) else _namesOfSegments(node))
+        for name in (names if _isLabelMap(node) else _namesOfSegments(node)).values()
     ]
     return {name: n for n, name in enumerate(dict.fromkeys(every), start=1)}, named
 
@@ -46,11 +48,24 @@ def _isLabelMap(node) -> bool:
     return node is not None and Volumes.isLabelMap(node)
 
 
-def _namesOfSegments(node) -> list[str]:
+def _namesOfSegments(node) -> dict[str, str]:
+    """The names of segments by their ids, each another one."""
     if node is None:
-        return []
+        return {}
     segmentation = node.GetSegmentation()
-    return [segmentation.GetSegment(each).GetName() for each in Segmentations.segmentIds(node)]
+    ids = Segmentations.segmentIds(node)
+    return _apart({each: segmentation.GetSegment(each).GetName() for each in ids})
+
+
+def _apart(names: dict) -> dict:
+    """The same names, of which those that are there twice are numbered in their order."""
+    apart: dict = {}
+    for key, name in names.items():
+        others = (f"{name} ({n})" for n in range(2, len(names) + 2))
+        free = (each for each in (name, *others) if each not in apart.values())
+        isTaken = name in apart.values()
+        apart[key] = next(each for each in free if not isTaken or each not in names.values())
+    return apart
 
 
 def labelsIn(node) -> Steps:
@@ -90,14 +105,15 @@ def labelMap(node, numbers: dict[str, int], names: dict[int, str]) -> Steps:
     """
     if _isLabelMap(node):
         return (yield from _renumber(node, {v: numbers[name] for v, name in names.items()}))
-    return (yield from _merge(node, numbers))
+    byId = {each: numbers[name] for each, name in _namesOfSegments(node).items()}
+    return (yield from _merge(node, byId))
 
 
 def asMask(node) -> Steps:
     """All structures of a node as one mask; None if there are none."""
     if _isLabelMap(node):
         return (yield from _renumber(node, dict.fromkeys((yield from labelsIn(node)), 1)))
-    return (yield from _merge(node, dict.fromkeys(_namesOfSegments(node), 1)))
+    return (yield from _merge(node, dict.fromkeys(Segmentations.segmentIds(node), 1)))
 
 
 def _renumber(node, values: dict[int, int]) -> Steps:
@@ -115,8 +131,10 @@ def _renumber(node, values: dict[int, int]) -> Steps:
 
 
 def _merge(segmentationNode, numbers: dict[str, int]) -> Steps:
-    """All segments in one label map; where some overlap, the later one wins. None if empty."""
-    segmentation = segmentationNode.GetSegmentation()
+    """All segments in one label map; where some overlap, the later one wins. None if empty.
+
+    numbers: by the segments' ids.
+    """
     layers = list(Segmentations.layersOf(segmentationNode))
     if not layers:
         return None
@@ -128,7 +146,7 @@ def _merge(segmentationNode, numbers: dict[str, int]) -> Steps:
     for corner, (stored, values) in zip(corners, layers, strict=True):
         table = np.zeros(max([*values.values(), 0]) + 2, np.uint16)  # the last: other labels
         for segmentId, value in values.items():
-            table[value] = numbers[segmentation.GetSegment(segmentId).GetName()]
+            table[value] = numbers[segmentId]
         x, y, z = corner - low
         nx, ny, nz = stored.size
         into = merged[z : z + nz, y : y + ny, x : x + nx]

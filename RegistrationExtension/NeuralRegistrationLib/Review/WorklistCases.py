@@ -99,7 +99,9 @@ class FileCases:
         for role, side in zip(roles, ("fixedVolume", "movingVolume"), strict=True):
             if loaded[side] is not None:
                 transform.SetNodeReferenceID(role, loaded[side].GetID())
-        return {**loaded, **self._landmarks(entry.landmarks)}
+        landmarks = self._landmarks(entry.landmarks)
+        self._changes.complete()
+        return {**loaded, **landmarks}
 
     def _load(self, load, path: str):
         """The node in a file; None without one. Raises UnreadableFile."""
@@ -157,7 +159,7 @@ class FileCases:
         write_worklist(entries, self.path)
 
     def leave(self) -> None:
-        """Take the loaded case out of the scene."""
+        """Take the loaded case out of the scene; what the reviewer changed in it stays there."""
         if self._transform is not None and self._transform.GetScene() is not None:
             ReviewStore.forget(self._transform)
         if self._changes is not None:

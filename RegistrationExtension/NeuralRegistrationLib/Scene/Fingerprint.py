@@ -14,8 +14,28 @@ def fingerprint(node) -> tuple:
 
     Looks, names and what else is shown do not count. Cheap: nothing is read.
     """
-    content = _ofSegments(node) if node.IsA("vtkMRMLSegmentationNode") else _ofVoxels(node)
-    return content, _position(node)
+    return heldBy(node), _position(node)
+
+
+def heldBy(node) -> tuple | None:
+    """Something that changes with what a node holds in its own space; None for other kinds.
+
+    Voxels, segments, transforms and control points count. Cheap: nothing is read.
+    """
+    return next((look(node) for kind, look in _LOOKS.items() if node.IsA(kind)), None)
+
+
+def _ofPoints(node) -> tuple:
+    points = range(node.GetNumberOfControlPoints())
+    return tuple(
+        (node.GetNthControlPointLabel(n), *node.GetNthControlPointPosition(n)) for n in points
+    )
+
+
+def _ofTransform(node) -> tuple:
+    """Of what it maps; None where it holds nothing yet."""
+    fromParent = node.GetTransformFromParent()
+    return (fromParent and fromParent.GetMTime(),)
 
 
 def _ofVoxels(node) -> tuple:
@@ -34,10 +54,18 @@ def _ofSegments(node) -> tuple:
     )
 
 
+_LOOKS = {
+    "vtkMRMLVolumeNode": _ofVoxels,
+    "vtkMRMLSegmentationNode": _ofSegments,
+    "vtkMRMLTransformNode": _ofTransform,
+    "vtkMRMLMarkupsNode": _ofPoints,
+}
+
+
 def _position(node) -> object:
     """The matrix above the node, or when what bends it changed last."""
-    matrix = Geometry.parentToWorld(node)
+    parent = node.GetParentTransformNode()
+    matrix = Geometry.linearBetween(parent, None)
     if matrix is not None:
         return matrix.tobytes()
-    parent = node.GetParentTransformNode()
     return parent.GetID(), parent.GetTransformToWorldMTime()

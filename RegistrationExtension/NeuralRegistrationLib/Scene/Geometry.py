@@ -32,18 +32,6 @@ def matrixInLps(matrix: vtk.vtkMatrix4x4) -> np.ndarray:
     return _FLIP @ matrixToArray(matrix) @ _FLIP
 
 
-def parentToWorld(node) -> np.ndarray | None:
-    """The matrix of what a node observes up to the world, in RAS; None if it bends."""
-    parent = node.GetParentTransformNode()
-    if parent is None:
-        return np.eye(4)
-    if not parent.IsTransformToWorldLinear():
-        return None
-    matrix = vtk.vtkMatrix4x4()
-    parent.GetMatrixTransformToWorld(matrix)
-    return matrixToArray(matrix)
-
-
 def between(first, then) -> vtk.vtkGeneralTransform:
     """The transform of RAS points from the space below a transform node to that below another.
 
@@ -74,6 +62,11 @@ def gridOf(size, indexToRas: np.ndarray) -> Grid | None:
         return None
     origin = (_FLIP @ indexToRas)[:3, 3]
     return Grid(tuple(size), tuple(spacing), tuple(origin), tuple(cosines.ravel()))
+
+
+def movedGrid(grid: Grid, matrix: np.ndarray) -> Grid | None:
+    """A grid after a matrix of LPS points; None if its axes are not at right angles then."""
+    return gridOf(grid.size, _FLIP @ matrix @ grid.index_to_world)
 
 
 def indexToRas(grid: Grid) -> vtk.vtkMatrix4x4:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import slicer
@@ -20,6 +21,7 @@ from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.slicer_interpolation import resample_for_cubic_readers
+from neuralreg.io.volume import not_finite_remarks
 from neuralreg.worker.messages import Field
 from neuralreg.worker.serialization import at_once
 from neuralreg.worker.shared_images import field_of, image_of, record_of, warp_voxels
@@ -34,6 +36,7 @@ def imageFromVolumeNode(volumeNode) -> Image:
     """A copy of the volume as the core's image, in the world.
 
     Under transforms that bend or shear it is resampled onto a straight grid, and a warning logged.
+    NaN and infinite values stay, with a remark, as those of a file do.
     Raises InvalidImage as `Volumes.contentOf` does.
     """
     stored = Volumes.contentOf(volumeNode)
@@ -43,7 +46,8 @@ def imageFromVolumeNode(volumeNode) -> Image:
             volumeNode.GetName(),
         )
     image = image_of(at_once(stored.record()))
-    return Image(image.data.clone(), image.grid)
+    remarks = not_finite_remarks(Path(volumeNode.GetName()), stored.data)
+    return Image(image.data.clone(), image.grid, tuple(remarks))
 
 
 def volumeNodeFromImage(image: Image, name: str, *, like=None):

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 import slicer
 import vtk
-from neuralreg.errors import InvalidImage
+from neuralreg.errors import InvalidImage, InvalidOption
 from neuralreg.geometry.grid import Grid
 from neuralreg.worker.serialization import Steps, slabs
 from vtk.util.numpy_support import get_vtk_array_type, vtk_to_numpy
@@ -20,7 +20,11 @@ from vtk.util.numpy_support import get_vtk_array_type, vtk_to_numpy
 from NeuralRegistrationLib.Scene import Geometry
 from NeuralRegistrationLib.Scene.Volumes import Content, contentOf
 
-_LABELS = "Binary labelmap"
+_LABELS, _SURFACES = "Binary labelmap", "Closed surface"
+_SURFACE_PARAMETERS = (
+    slicer.vtkBinaryLabelmapToClosedSurfaceConversionRule.GetDecimationFactorParameterName(),
+    slicer.vtkBinaryLabelmapToClosedSurfaceConversionRule.GetSmoothingFactorParameterName(),
+)
 
 
 def layersOf(segmentationNode) -> Iterator[tuple[Content, dict[str, int]]]:
@@ -71,27 +75,74 @@ def segmentIds(segmentationNode) -> list[str]:
     return [segmentation.GetNthSegmentID(i) for i in range(segmentation.GetNumberOfSegments())]
 
 
-def maskLayers(node, segments=None) -> Steps:
+def chosenSegments(node, asked) -> tuple[str, ...] | None:
+    """The ids of the segments of a mask that are asked for by id or by name; None for all.
+
+    asked: one text or several. Raises InvalidOption for those that are not there, for a name of
+    several segments, and for a mask that has no segments.
+    """
+    if asked is None:
+        return None
+    asked = (asked,) if isinstance(asked, str) else tuple(asked)
+    if not node.IsA("vtkMRMLSegmentationNode"):
+        raise InvalidOption(
+            "only a segmentation has segments to choose from",
+            where=node.GetName(),
+            got=", ".join(map(repr, asked)),
+            remedy="Leave the segments out, or give a segmentation as the mask.",
+        )
+    segmentation, ids = node.GetSegmentation(), segmentIds(node)
+    names = {each: segmentation.GetSegment(each).GetName() for each in ids}
+    chosen = []
+    for text in asked:
+        fitting = [text] if text in ids else [each for each in ids if names[each] == text]
+        if len(fitting) != 1:
+            several = f"{len(fitting)} segments are called {text!r}"
+            raise InvalidOption(
+                "segments of a mask are named by their names or ids",
+                where=node.GetName(),
+                got=several if fitting else repr(text),
+                wanted=", ".join(f"{name!r} (id {each!r})" for each, name in names.items())
+                or "a segmentation that has segments",
+            )
+        chosen += fitting
+    return tuple(dict.fromkeys(chosen))
+
+
+def maskLayers(node, segments=None, below=None) -> Steps:
     """The layers for a mask, from a label map or a segmentation; none without a node.
 
-    segments: ids of those that count; all unless given. Raises InvalidImage when all are empty.
+    segments: those that count, as `chosenSegments` takes them. below: the transform without whose
+    effect the mask is meant. Raises InvalidImage when all that count are empty.
     """
     if node is None:
         return ()
+    segments = chosenSegments(node, segments)
     if not node.IsA("vtkMRMLSegmentationNode"):
-        return ((yield from contentOf(node).record()),)
+        return ((yield from contentOf(node).within(below).record()),)
     layers = []
     for stored, values in layersOf(node):
         chosen = tuple(v for each, v in values.items() if segments is None or each in segments)
-        if chosen:
-            layers.append((yield from stored.record(chosen)))
+        if (yield from _contains(stored.data, chosen)):
+            layers.append((yield from stored.within(below).record(chosen)))
     if not layers:
+        names = (node.GetSegmentation().GetSegment(each).GetName() for each in segments or ())
         raise InvalidImage(
             "a mask has a segment that is not empty",
             where=node.GetName(),
+            got=", ".join(f"{name!r}, which is empty" for name in names),
             remedy="Draw the region that counts, or choose another mask.",
         )
     return tuple(layers)
+
+
+def _contains(data: np.ndarray, labels: tuple[int, ...]) -> Steps:
+    """Whether any of some labels is drawn."""
+    for part in slabs(data) if labels else ():
+        if np.isin(data[part], labels).any():
+            return True
+        yield
+    return False
 
 
 def layerImages(warped, grid: Grid) -> Steps:
@@ -105,7 +156,8 @@ def layerImages(warped, grid: Grid) -> Steps:
 def copyOnto(segmentationNode, images, values, grid: Grid, name: str, reference=None):
     """A new segmentation node in the world, on `grid`: the same segments, warped.
 
-    Ids, names, colors, tags, label values, order, overlaps and display settings stay.
+    Ids, names, colors, tags, label values, order, overlaps and display settings stay; where the
+    original has surfaces, the copy has them, too.
     images: of each layer, from `layerImages`. values: for each layer, the labels by segment id.
     reference: the volume node that the copy names as the one it belongs to.
     """
@@ -124,9 +176,19 @@ def copyOnto(segmentationNode, images, values, grid: Grid, name: str, reference=
             segment.SetLabelValue(value)
             segment.AddRepresentation(_LABELS, image)
         node.GetSegmentation().AddSegment(segment, segmentId)
+    if source.ContainsRepresentation(_SURFACES):
+        _makeSurfaces(node.GetSegmentation(), source)
     if segmentationNode.GetDisplayNode():
         node.GetDisplayNode().CopyContent(segmentationNode.GetDisplayNode())
     return node
+
+
+def _makeSurfaces(segmentation, like) -> None:
+    """Surfaces of the labels, smoothed as those of another segmentation."""
+    for name in _SURFACE_PARAMETERS:
+        if value := like.GetConversionParameter(name):
+            segmentation.SetConversionParameter(name, value)
+    segmentation.CreateRepresentation(_SURFACES)
 
 
 def ofOneSegment(image, grid: Grid, name: str, segmentName: str, reference):

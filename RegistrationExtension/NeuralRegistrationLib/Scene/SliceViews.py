@@ -70,9 +70,11 @@ class WarpPreview:
         self.volume.CopyOrientation(movingNode)
         self._copyLook(movingNode)
         self.volume.SetAndObserveImageData(movingNode.GetImageData())
-        if movingNode.GetParentTransformNode() is not transformNode:  # else it is warped already
-            self.volume.SetAndObserveTransformNodeID(movingNode.GetTransformNodeID())
-        between = Transforms.carryAlong(self.volume, self._transform)
+        self.volume.SetAndObserveTransformNodeID(movingNode.GetTransformNodeID())
+        isWarped = transformNode in Transforms.nodesAbove(movingNode)
+        between = Transforms.carryAlong(
+            self.volume, self._transform, instead=transformNode if isWarped else None
+        )
         if between is not None:
             self._hide(between)
 

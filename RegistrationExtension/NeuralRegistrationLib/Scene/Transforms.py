@@ -10,6 +10,8 @@ from neuralreg.geometry.grid import Grid
 from NeuralRegistrationLib.Scene import Geometry
 
 RECORD = "NeuralRegistration.Record"  # attribute of a node: how its transform was made
+OWN_ROLES = "NeuralRegistration."  # the beginning of the roles of our own references
+OWN_PLACE = OWN_ROLES + "ownPlace"  # of what is carried along: the transform it observed before
 _MOST_START_SAMPLES = 500_000
 
 
@@ -53,31 +55,67 @@ def nodesAbove(node) -> list:
 
 def requireTransformable(node) -> None:
     """Raises InvalidOption when a displacement field cannot move this node."""
-    if not (node.IsA("vtkMRMLTransformableNode") and node.CanApplyNonLinearTransforms()):
+    isNode = isinstance(node, slicer.vtkMRMLNode)
+    if (
+        not isNode
+        or not node.IsA("vtkMRMLTransformableNode")
+        or not node.CanApplyNonLinearTransforms()
+    ):
         raise InvalidOption(
             "only volumes, segmentations, markups and models can be carried along",
-            where=node.GetName(),
-            got=node.GetClassName(),
+            where=node.GetName() if isNode else "",
+            got=node.GetClassName() if isNode else repr(node),
         )
 
 
-def carryAlong(node, transformNode):
+def pairOf(transformNode) -> tuple:
+    """The fixed and the moving volume that a transform node refers to; None where it does not."""
+    roles = transformNode.GetFixedNodeReferenceRole(), transformNode.GetMovingNodeReferenceRole()
+    fixed, moving = (transformNode.GetNodeReference(role) for role in roles)
+    return fixed, moving
+
+
+def nodesUnder(transformNode) -> list:
+    """The nodes that directly observe a transform node, without those only made for display."""
+    return [
+        node
+        for node in slicer.util.getNodesByClass("vtkMRMLTransformableNode")
+        if node.GetParentTransformNode() is transformNode and not node.GetHideFromEditors()
+    ]
+
+
+def carriedBy(node, volume):
+    """The transform above a node that already takes it from a volume's place to another; or None.
+
+    That is a result of which the volume is the moving side, while the volume itself was left at its
+    place. What belongs to the volume is meant without it: else a second result would move it twice.
+    """
+    aboveVolume = nodesAbove(volume) if volume is not None else []
+    for transform in nodesAbove(node) if volume is not None else []:
+        if pairOf(transform)[1] is volume and transform not in aboveVolume:
+            return transform
+    return None
+
+
+def carryAlong(node, transformNode, instead=None):
     """Put a node under a transform without changing what it holds; None or a node made for it.
 
     A node that already observes transforms keeps them: a copy of them, placed below
     `transformNode`, comes between, because the originals may carry other nodes too.
+    instead: a transform above the node whose effect the new one replaces, see `carriedBy`.
     Raises InvalidOption when the node cannot be transformed.
     """
     requireTransformable(node)
     parent = node.GetParentTransformNode()
-    if parent is None:
+    if instead is None:
+        node.SetNodeReferenceID(OWN_PLACE, None if parent is None else parent.GetID())
+    if parent is instead:
         node.SetAndObserveTransformNodeID(transformNode.GetID())
         return None
-    toWorld = vtk.vtkGeneralTransform()
-    parent.GetTransformToWorld(toWorld)
-    name = f"{parent.GetName()} below {transformNode.GetName()}"
+    below = node.GetNodeReference(OWN_PLACE) or parent
+    name = f"{below.GetName()} below {transformNode.GetName()}"
     between = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode", name)
-    between.SetAndObserveTransformToParent(_copy(toWorld))
+    between.SetAndObserveTransformToParent(_copy(Geometry.between(parent, instead)))
     between.SetAndObserveTransformNodeID(transformNode.GetID())
     node.SetAndObserveTransformNodeID(between.GetID())
     return between

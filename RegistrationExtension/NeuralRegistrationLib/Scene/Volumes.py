@@ -19,9 +19,8 @@ from neuralreg.worker.messages import Field, Voxels
 from neuralreg.worker.serialization import Steps, slabs
 from vtk.util.numpy_support import get_vtk_array_type, vtk_to_numpy
 
-from NeuralRegistrationLib.Scene import Geometry
+from NeuralRegistrationLib.Scene import Geometry, NodeChecks
 
-_KINDS = ("vtkMRMLScalarVolumeNode", "vtkMRMLLabelMapVolumeNode", "vtkMRMLVectorVolumeNode")
 _MOST_BENDS = 200_000  # samples of the transform above an image
 _LATTICE = 9  # points along each axis that tell how far a bent image reaches
 
@@ -90,25 +89,32 @@ class Content:
 def contentOf(volumeNode) -> Content:
     """The content of a volume node.
 
-    Raises InvalidImage when it is empty, or diffusion data, which would need reorientation.
+    Raises InvalidImage when it is empty, InvalidOption when it is of another kind, such as
+    diffusion data, which would need reorientation.
     """
-    if volumeNode is None or volumeNode.GetImageData() is None:
+    if volumeNode is None:
+        raise InvalidImage(
+            "no volume is chosen", remedy="Load the image, or choose another volume."
+        )
+    NodeChecks.requireKind(volumeNode, "what is registered", NodeChecks.VOLUME)
+    if volumeNode.GetImageData() is None or not volumeNode.GetImageData().GetNumberOfPoints():
         raise InvalidImage(
             "a volume has voxels",
-            where=volumeNode.GetName() if volumeNode else "no volume is chosen",
-            remedy="Load the image, or choose another volume.",
-        )
-    if volumeNode.GetClassName() not in _KINDS:
-        raise InvalidImage(
-            "only scalar, color and label volumes can be registered",
             where=volumeNode.GetName(),
-            got=volumeNode.GetClassName(),
-            remedy="Take a scalar volume made from it, such as a baseline image.",
+            remedy="Load the image, or choose another volume.",
         )
     matrix = vtk.vtkMatrix4x4()
     volumeNode.GetIJKToRASMatrix(matrix)
+    indexToParent = Geometry.matrixToArray(matrix)
+    if not np.isfinite(indexToParent).all() or not np.linalg.det(indexToParent):
+        raise InvalidImage(
+            "the voxels of a volume have a size",
+            where=volumeNode.GetName(),
+            got=f"a spacing of {', '.join(f'{step:g}' for step in volumeNode.GetSpacing())} mm",
+            remedy="Set its spacing in the Volumes module.",
+        )
     voxels = slicer.util.arrayFromVolume(volumeNode)
-    return Content(voxels, Geometry.matrixToArray(matrix), volumeNode, isLabelMap(volumeNode))
+    return Content(voxels, indexToParent, volumeNode, isLabelMap(volumeNode))
 
 
 def isLabelMap(volumeNode) -> bool:
@@ -165,7 +171,8 @@ def _keepWindow(display, original) -> None:
     """
     display.SetAutoWindowLevel(False)
     display.SetWindowLevel(original.GetWindow(), original.GetLevel())
-    display.SetAndObserveColorNodeID(original.GetColorNodeID())
+    if original.GetColorNodeID():  # colors have no table
+        display.SetAndObserveColorNodeID(original.GetColorNodeID())
     display.SetInterpolate(original.GetInterpolate())
     display.SetInvertDisplayScalarRange(original.GetInvertDisplayScalarRange())
     display.SetAutoThreshold(original.GetAutoThreshold())

@@ -132,7 +132,8 @@ class Registration:
         grid: of the fixed image.
         field: fixed to moving.
         inverse_field: moving to fixed, if it was wanted.
-        warped, along: values on the fixed grid, in the types of what was given; (z, y, x[, c]).
+        warped, along: values on the fixed grid, in the types of what was given; (z, y, x[, c]);
+            for what could not be brought along the text that says why.
     """
 
     model: str
@@ -145,7 +146,22 @@ class Registration:
     field: Field
     inverse_field: Field | None
     warped: Array | None
-    along: tuple[Array, ...]
+    along: tuple[Array | str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class TransformPart:
+    """One of the transforms that points pass one after the other, as it is stored.
+
+    Attributes:
+        moves: a field, a homogeneous matrix in LPS (row by row), or the numbers of another kind.
+        kind: "field", "matrix", or the name of the other kind.
+        inverse: whether it is passed backwards.
+    """
+
+    moves: Field | tuple[tuple[float, ...], ...] | Array
+    kind: str
+    inverse: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,6 +170,8 @@ class ReviewJob:
 
     Attributes:
         transform: fixed to moving: a field, a homogeneous matrix in LPS (row by row), or a file.
+        content: what the transform is recognized by where it was sampled: its parts as they are
+            stored; the transform itself unless given.
         fixed, moving: the images.
         fixed_labels, moving_labels: label maps whose values mean the same structures.
         names: of the structures, by the value as text.
@@ -184,6 +202,7 @@ class ReviewJob:
     profile: str | None = None
     detail: str = "full"
     maps: tuple[str, ...] = ()
+    content: tuple[TransformPart, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,6 +230,7 @@ RECORDS = {
         RegistrationOptions,
         RegisterJob,
         Registration,
+        TransformPart,
         ReviewJob,
         Review,
     )

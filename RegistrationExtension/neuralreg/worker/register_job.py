@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from neuralreg.errors import RegistrationError
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.geometry.slicer_interpolation import halvings
@@ -17,7 +19,14 @@ from neuralreg.io.transform_files import read_itk_transform
 from neuralreg.progress import Progress, silent, stage
 from neuralreg.registration.engine import register
 from neuralreg.registration.result import RegistrationResult
-from neuralreg.worker.messages import Field, RegisterJob, Registration, Voxels, rows_of
+from neuralreg.worker.messages import (
+    Field,
+    ImageInput,
+    RegisterJob,
+    Registration,
+    Voxels,
+    rows_of,
+)
 from neuralreg.worker.shared_images import (
     field_of,
     image_of,
@@ -31,6 +40,7 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
 Engine = Callable[..., RegistrationResult]
+_log = logging.getLogger(__name__)
 
 
 def run(
@@ -60,11 +70,12 @@ def _deliver(
 ) -> Registration:
     progress(0.0, "preparing the transform")
     field = _field_record(result.field, fixed, job)
-    sources = [moving] * job.warped + [voxels_of(source) for source in job.along]
-    warped: list[Array] = []
-    for number, source in enumerate(sources):
-        progress(0.3 + 0.4 * number / len(sources), "warping")
-        warped.append(warp_voxels(source, result.field, fixed.world_grid))
+    progress(0.3, "warping")
+    warped = warp_voxels(moving, result.field, fixed.world_grid) if job.warped else None
+    along = []
+    for number, source in enumerate(job.along, start=1):
+        progress(0.3 + 0.4 * number / (len(job.along) + 1), "warping")
+        along.append(_bring_along(source, result.field, fixed))
     inverse = None
     if job.inverse:
         progress(0.7, "preparing the inverse")
@@ -81,9 +92,18 @@ def _deliver(
         grid=fixed.world_grid,
         field=field,
         inverse_field=inverse,
-        warped=warped.pop(0) if job.warped else None,
-        along=tuple(warped),
+        warped=warped,
+        along=tuple(along),
     )
+
+
+def _bring_along(source: ImageInput, field: DisplacementField, fixed: Voxels) -> Array | str:
+    """The values on the fixed grid, or why there are none: the result is not lost for them."""
+    try:
+        return warp_voxels(voxels_of(source), field, fixed.world_grid)
+    except (RegistrationError, MemoryError, RuntimeError, ValueError) as error:
+        _log.warning("one image could not be brought along", exc_info=True)
+        return str(error) or "there is too little memory"
 
 
 def _resampling_notes(voxels: Voxels, role: str) -> list[str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
+
 import numpy as np
 import SimpleITK as sitk
 
@@ -13,7 +16,16 @@ from neuralreg.review.assess import case_of, review
 from neuralreg.review.geometry.deformation import Deformation, place_on_grid
 from neuralreg.review.limits import read_profile
 from neuralreg.review.report.maps import maps_of
-from neuralreg.worker.messages import Field, ImageInput, Review, ReviewJob, Voxels
+from neuralreg.worker.messages import (
+    Field,
+    ImageInput,
+    Review,
+    ReviewJob,
+    TransformPart,
+    Voxels,
+)
+
+_HASH_DECIMALS = 4  # as `Deformation.sha256`
 
 
 def run(job: ReviewJob, progress: Progress = silent) -> Review:
@@ -38,9 +50,27 @@ def run(job: ReviewJob, progress: Progress = silent) -> Review:
         detail="quick" if job.detail == "quick" else "full",
     )
     report = review(case, read_profile(job.profile), progress)
+    if job.content:
+        report = replace(report, transform_hash=_hash_of(job.content))
     by_name = maps_of(case, job.maps)
     maps = {name: Voxels(values, grid) for name, (values, grid) in by_name.items()}
     return Review(report.as_record(), maps)
+
+
+def _hash_of(parts: tuple[TransformPart, ...]) -> str:
+    """A hash of what a transform is made of; of one field or matrix that of the deformation."""
+    hashes = [_hash_of_numbers(part.moves) for part in parts]
+    if len(parts) == 1 and parts[0].kind in ("field", "matrix") and not parts[0].inverse:
+        return hashes[0]
+    facts = [(part.kind, part.inverse, one) for part, one in zip(parts, hashes, strict=True)]
+    return hashlib.sha256(repr(facts).encode()).hexdigest()
+
+
+def _hash_of_numbers(moves: Field | tuple[tuple[float, ...], ...] | Array) -> str:
+    if isinstance(moves, np.ndarray):
+        rounded = np.round(moves.astype(np.float32).astype(float), _HASH_DECIMALS) + 0.0
+        return hashlib.sha256(rounded.tobytes()).hexdigest()
+    return _deformation(moves).sha256
 
 
 def _deformation(moves: Field | tuple[tuple[float, ...], ...] | str) -> Deformation:

@@ -74,7 +74,7 @@ def warp_voxels(voxels: Voxels, field: DisplacementField, grid: Grid) -> Array:
 def _warp(voxels: Voxels, field: DisplacementField, grid: Grid) -> Image:
     if voxels.bend is not None:
         field = _through_bend(field, field_of(voxels.bend))
-    image = image_in_own_space(voxels)
+    image = image_in_own_space(voxels).fill_not_finite()
     return warp(image, field, grid, interpolation="nearest" if voxels.labels else "linear")
 
 

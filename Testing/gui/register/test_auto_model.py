@@ -61,6 +61,15 @@ def test_what_the_panel_sees_is_what_the_engine_sees(choice, a_scene, spacing, l
     assert ours.spacing_mm == pytest.approx(engines.spacing_mm)
 
 
+def test_what_has_no_value_is_background(choice, a_scene):
+    node = an_ellipsoid("head", low=-1000)
+    values = slicer.util.arrayFromVolume(node).astype(np.float32)
+    whole = choice.content(node)
+    values[:, :5] = np.nan
+    slicer.util.updateVolumeFromArray(node, values)
+    assert choice.content(node).background_share == pytest.approx(whole.background_share, abs=0.01)
+
+
 def test_what_was_seen_is_looked_at_again_when_the_volume_changes(choice, a_scene):
     node = an_ellipsoid("head")
     assert choice.isBrain(node)

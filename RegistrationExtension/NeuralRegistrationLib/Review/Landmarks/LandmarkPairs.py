@@ -100,22 +100,26 @@ def errors(subject: Subject) -> list[LandmarkError]:
         return []
     fixed = np.array([point for _name, point, _partner in pairs])
     partner = np.array([partner for _name, _point, partner in pairs])
-    gap = Geometry.throughVtk(subject.fromWorld(), fixed) - partner
-    after = np.linalg.norm(gap, axis=1)
+    mapped = Geometry.throughVtk(subject.fromWorld(), fixed)
+    after = np.linalg.norm(mapped - partner, axis=1)
     before = np.linalg.norm(fixed - partner, axis=1)
-    voxels = _inVoxels(subject.movingVolume, gap)
+    voxels = _inVoxels(subject, mapped, partner)
     return [
         LandmarkError(name, tuple(Geometry.flip(point)), float(b), float(a), v)
         for (name, point, _partner), b, a, v in zip(pairs, before, after, voxels, strict=True)
     ]
 
 
-def _inVoxels(volume, gap: np.ndarray) -> list[float | None]:
+def _inVoxels(subject: Subject, points: np.ndarray, others: np.ndarray) -> list[float | None]:
+    """How many voxels of the moving volume lie between points; what is above the volume counts."""
+    volume = subject.movingVolume
     if volume is None:
-        return [None] * len(gap)
-    matrix = vtk.vtkMatrix4x4()
+        return [None] * len(points)
+    toNode, matrix = subject.toMovingSide(volume), vtk.vtkMatrix4x4()
+    toNode.Inverse()
     volume.GetIJKToRASMatrix(matrix)
     axes = Geometry.matrixInLps(matrix)[:3, :3]
+    gap = Geometry.throughVtk(toNode, points) - Geometry.throughVtk(toNode, others)
     return np.linalg.norm(gap @ np.linalg.inv(axes).T, axis=1).tolist()
 
 
