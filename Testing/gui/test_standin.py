@@ -182,3 +182,41 @@ def test_a_hidden_child_stays_hidden_when_its_section_is_opened(the_application)
     section.collapsed = False
     assert shown.visible
     assert not hidden.visible
+
+
+@pytest.fixture
+def a_selector(a_scene, a_volume):
+    """A selector of four volumes, of which the second is chosen, and what it told since."""
+    selector, told = slicer.qMRMLNodeComboBox(), []
+    selector.nodeTypes, selector.noneEnabled = ["vtkMRMLScalarVolumeNode"], True
+    selector.setMRMLScene(a_scene)
+    nodes = [a_volume(name) for name in "abcd"]
+    selector.setCurrentNode(nodes[1])
+    selector.connect("currentNodeChanged(vtkMRMLNode*)", told.append)
+    return selector, nodes, told
+
+
+def test_removing_the_chosen_node_chooses_its_neighbor(a_selector, a_scene):
+    selector, (a, b, c, d), told = a_selector
+    seen = []
+    a_scene.AddObserver(a_scene.NodeRemovedEvent, lambda *_: seen.append(selector.currentNode()))
+    a_scene.RemoveNode(b)
+    assert told == [c]
+    assert seen == [c]  # it was chosen before the node had gone
+    selector.setCurrentNode(d)
+    a_scene.RemoveNode(d)
+    assert told == [c, d, c]
+    a_scene.RemoveNode(c)
+    assert selector.currentNode() is a
+    a_scene.RemoveNode(a)
+    assert selector.currentNode() is None
+
+
+def test_the_same_node_is_told_again_when_it_is_renamed_or_a_row_above_goes(a_selector, a_scene):
+    _selector, (a, b, _c, d), told = a_selector
+    b.SetName("renamed")
+    assert told == [b]
+    a_scene.RemoveNode(d)
+    assert told == [b]
+    a_scene.RemoveNode(a)
+    assert told == [b, b]

@@ -17,14 +17,14 @@ class MaskSelector:
         self._node = getattr(ui, f"{side}MaskSelector")
         self._segment = getattr(ui, f"{side}MaskSegmentSelector")
         self._label = getattr(ui, f"{side}MaskSegmentSelectorLabel")
-        self._onChanged, self._updating = onChanged, False
+        self._onChanged, self._updating, self._chosen = onChanged, False, None
         self._node.connect("currentNodeChanged(vtkMRMLNode*)", self._nodeChosen)
         self._segment.connect("currentIndexChanged(int)", self._segmentChosen)
         self.show(None, "")
 
     def show(self, node, segment: str) -> None:
         """Show a mask without telling anybody."""
-        self._updating = True
+        self._updating, self._chosen = True, node
         self._node.setCurrentNode(node)
         self._segment.clear()
         isSegmentation = node is not None and node.IsA("vtkMRMLSegmentationNode")
@@ -34,12 +34,15 @@ class MaskSelector:
             for index in range(segmentation.GetNumberOfSegments()):
                 name = segmentation.GetNthSegment(index).GetName()
                 self._segment.addItem(name, segmentation.GetNthSegmentID(index))
-            self._segment.currentIndex = max(0, self._segment.findData(segment))
+            if self._segment.findData(segment) < 0:  # never all of them instead
+                self._segment.addItem(_("(removed segment)"), segment)
+            self._segment.currentIndex = self._segment.findData(segment)
         self._segment.visible = self._label.visible = isSegmentation
         self._updating = False
 
     def _nodeChosen(self, node) -> None:
-        if not self._updating:
+        """Slicer also tells of the chosen node when it, or one above it in the list, changes."""
+        if not self._updating and node is not self._chosen:
             self._onChanged(self.parameterNames, node, "")
 
     def _segmentChosen(self, index: int) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import slicer
+import vtk
 
 from NeuralRegistrationLib.Paths import resourcePath
+
+_BEFORE_SELECTORS = 1.0  # a priority above that of Slicer's model of the scene, which is -10
 
 
 class ParameterPanel:
@@ -22,6 +25,7 @@ class ParameterPanel:
         self.widget = slicer.util.loadUI(resourcePath(f"UI/{uiFile}"))
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self.parameters = self._guiTag = self._observerTag = None
+        self._scene = self._sceneTag = None
         self._refreshing = False
 
     def show(self, parameters) -> None:
@@ -35,11 +39,27 @@ class ParameterPanel:
         if self.parameters is not None:
             self.parameters.disconnectGui(self._guiTag)
             self.parameters.RemoveObserver(self._observerTag)
+            self._scene.RemoveObserver(self._sceneTag)
         self.parameters = parameters
         if parameters is not None:
             self.prepare(parameters)
             self._guiTag = parameters.connectGui(self.ui)
             self._observerTag = parameters.AddObserver("ModifiedEvent", self.refresh)
+            self._scene = slicer.mrmlScene
+            event = slicer.vtkMRMLScene.NodeAboutToBeRemovedEvent
+            self._sceneTag = self._scene.AddObserver(event, self._release, _BEFORE_SELECTORS)
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _release(self, scene, event, node) -> None:
+        """Let go of a node before it is removed: a selector that still shows it would choose its
+        neighbor in the list, and that would become the parameter without anybody's wish."""
+        if scene.IsBatchProcessing():
+            return
+        store, kind = self.parameters.parameterNode, type(self.parameters)
+        roles = map(store.GetNthNodeReferenceRole, range(store.GetNumberOfNodeReferenceRoles()))
+        held = [role for role in roles if store.GetNodeReference(role) is node]
+        if held := [name for name in held if hasattr(kind, name)]:  # lists follow by themselves
+            self.set(dict.fromkeys(held))
 
     def refresh(self, caller=None, event=None) -> None:
         """Show the parameters, unless that is what changed them."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import weakref
 
 import slicer
+import vtk
 from PySide6 import QtCore, QtWidgets
 
 from .manners import WidgetProperty
 
 _SCENE_EVENTS = ("NodeAddedEvent", "NodeRemovedEvent", "EndCloseEvent", "EndImportEvent")
+_PRIORITY = -10.0  # of the model's observers, qMRMLSceneModel::listenNodeModifiedEvent and others
 
 
 class qMRMLWidget(QtWidgets.QWidget):
@@ -57,6 +59,18 @@ def _weak(widget, name, *arguments):
     return observe
 
 
+def _weakWithNode(widget, name):
+    """The same for an event that brings a node."""
+    known = weakref.ref(widget)
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def observe(caller, event, node):
+        if known() is not None:
+            getattr(known(), name)(node)
+
+    return observe
+
+
 def _flag(name, default=False):
     """A property that changes what the selector lists."""
 
@@ -73,6 +87,7 @@ class _NodeList(QtWidgets.QWidget):
     def __init__(self, parent=None):
         super().__init__(parent)
         self._scene, self._tags, self._ids, self._watched = None, [], [], {}
+        self._leaving = None
         self._proxy = _Filter(self._refresh)
         self._box = QtWidgets.QComboBox(self)
         self._box.setSizePolicy(QtWidgets.QSizePolicy.Expanding, QtWidgets.QSizePolicy.Fixed)
@@ -84,6 +99,8 @@ class _NodeList(QtWidgets.QWidget):
         self.setEnabled(False)
 
     def _ofInterest(self, node):
+        if node is self._leaving:
+            return False
         if not self._showHidden and node.GetHideFromEditors():
             return False
         kind = node.GetClassName()
@@ -102,6 +119,13 @@ class _NodeList(QtWidgets.QWidget):
     def _refresh(self):
         raise NotImplementedError
 
+    def _takeOut(self, node):
+        """qMRMLSceneModel::onMRMLSceneNodeAboutToBeRemoved: the row goes while the node is there."""
+        if node.GetID() in self._ids and not self._scene.IsBatchProcessing():
+            self._leaving = node
+            self._refresh()
+            self._leaving = None
+
     def _watchNames(self, nodes):
         for nodeId in set(self._watched) - {node.GetID() for node in nodes}:
             node, tag = self._watched.pop(nodeId)
@@ -115,6 +139,10 @@ class _NodeList(QtWidgets.QWidget):
         place = self._box.findData(node.GetID())
         if place >= 0 and self._box.itemText(place) != node.GetName():
             self._box.setItemText(place, node.GetName())
+            self._currentTextChanged(node.GetID())
+
+    def _currentTextChanged(self, nodeId):
+        """The text of a row has changed."""
 
     _nodeTypes, _hideChildNodeTypes, _showHidden = (), (), False
     showHidden = _flag("showHidden")
@@ -153,7 +181,10 @@ class _NodeList(QtWidgets.QWidget):
         if scene is not None:
             events = (getattr(slicer.vtkMRMLScene, name) for name in _SCENE_EVENTS)
             observed = _weak(self, "_refresh")
-            self._tags = [scene.AddObserver(event, observed) for event in events]
+            self._tags = [scene.AddObserver(event, observed, _PRIORITY) for event in events]
+            leaving = slicer.vtkMRMLScene.NodeAboutToBeRemovedEvent
+            observed = _weakWithNode(self, "_takeOut")
+            self._tags.append(scene.AddObserver(leaving, observed, _PRIORITY))
         self._refresh()
 
     def nodeCount(self):
@@ -194,7 +225,7 @@ class qMRMLNodeComboBox(_NodeList):
     )
 
     def _refresh(self):
-        nodes = self._nodes()
+        nodes, former = self._nodes(), self._ids
         self._watchNames(nodes)
         self._ids = [node.GetID() for node in nodes]
         self._box.clear()
@@ -204,7 +235,27 @@ class qMRMLNodeComboBox(_NodeList):
         for node in nodes:
             self._box.addItem(node.GetName(), node.GetID())
         self._actions()
-        self._select(self._current if self._current in self._ids else "")
+        self._follow(former)
+
+    def _follow(self, former):
+        """QComboBox chooses the neighbor of a row that goes (qcombobox.cpp, _q_rowsRemoved), and Qt 5
+        tells of the current row again when rows above it come or go."""
+        if self._current in self._ids or not self._current:
+            moved = self._current and self._place(self._ids) != self._place(former)
+            self._select(self._current)
+            if moved:
+                self._tell()
+            return
+        rows = ["", *self._ids] if self.noneEnabled else self._ids
+        place = self._place(former) + self.noneEnabled
+        self._select(rows[min(place, len(rows) - 1)] if rows else "")
+
+    def _place(self, ids):
+        return ids.index(self._current) if self._current in ids else 0
+
+    def _currentTextChanged(self, nodeId):
+        if nodeId == self._current:  # qMRMLNodeComboBox.cxx:1195, connected to currentTextChanged
+            self._tell()
 
     def _actions(self):
         shown = (self.renameEnabled, "Rename current"), (self.removeEnabled, "Delete current")
@@ -221,10 +272,14 @@ class qMRMLNodeComboBox(_NodeList):
         self._box.setCurrentIndex(place)
         if nodeId != self._current:
             self._current = nodeId
-            node = self.currentNode()
-            self.currentNodeChanged.emit(node)
-            self._validityChanged.emit(node is not None)
-            self.currentNodeIDChanged.emit(nodeId)
+            self._tell()
+
+    def _tell(self):
+        """qMRMLNodeComboBox::emitCurrentNodeChanged: it does not compare nodes."""
+        node = self.currentNode()
+        self.currentNodeChanged.emit(node)
+        self._validityChanged.emit(node is not None)
+        self.currentNodeIDChanged.emit(self._current)
 
     def _activated(self, place):
         chosen = self._box.itemData(place)
@@ -286,9 +341,9 @@ class qMRMLCheckableNodeComboBox(_NodeList):
             item.setFlags(item.flags() | QtCore.Qt.ItemIsUserCheckable)
             item.setCheckState(QtCore.Qt.Checked if ticked else QtCore.Qt.Unchecked)
         self._box.model().blockSignals(False)
-        self._tell(before)
+        self._tellChecked(before)
 
-    def _tell(self, before):
+    def _tellChecked(self, before):
         names = [node.GetName() for node in self.checkedNodes()]
         self._box.setPlaceholderText(", ".join(names) or "Select nodes")
         self._box.setCurrentIndex(-1)
@@ -301,7 +356,7 @@ class qMRMLCheckableNodeComboBox(_NodeList):
             self._checked.remove(nodeId)
         if item.checkState() == QtCore.Qt.Checked:
             self._checked.append(nodeId)
-        self._tell(before)
+        self._tellChecked(before)
 
     def checkedNodes(self):
         return [node for node in self._nodes() if node.GetID() in self._checked]
