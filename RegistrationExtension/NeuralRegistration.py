@@ -35,9 +35,17 @@ class NeuralRegistration(ScriptedLoadableModule):
             "coupled convex optimization (doi:10.1007/978-3-319-08554-8_6)."
         )
         self.parent.icon = qt.QIcon(self.resourcePath("Icons/NeuralRegistration.png"))
+        slicer.app.connect("startupCompleted()", introduceLayouts)
 
     def resourcePath(self, filename):
         return resourcePath(filename)
+
+
+def introduceLayouts():
+    """Before a scene is opened that was saved with a layout of a review."""
+    from NeuralRegistrationLib.Review.Views import ViewLayouts
+
+    ViewLayouts.introduce()
 
 
 class NeuralRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -57,9 +65,12 @@ class NeuralRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin
         self.panels = Panels(self.logic, onMissing=self.setupCard.update)
         self.layout.addWidget(self.setupCard.widget)
         self.layout.addWidget(self.panels.tabs)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneCloses)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneIsNew)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneIsNew)
+        scene = slicer.mrmlScene
+        self.addObserver(scene, scene.StartCloseEvent, self.onSceneCloses)
+        self.addObserver(scene, scene.EndCloseEvent, self.onSceneIsNew)
+        self.addObserver(scene, scene.EndImportEvent, self.onSceneIsNew)
+        self.addObserver(scene, scene.StartSaveEvent, lambda *_: self.panels.suspend())
+        self.addObserver(scene, scene.EndSaveEvent, lambda *_: self.panels.resume())
         self.onSceneIsNew()
 
     registerPanel = property(lambda self: self.panels.register)

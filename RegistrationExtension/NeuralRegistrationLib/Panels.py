@@ -95,6 +95,16 @@ class Panels:
         self.register.parameters.model = name
         self.tabs.setCurrentIndex(0)
 
+    def suspend(self) -> None:
+        """The scene is being saved: the views show what is saved with it."""
+        if "review" in self._panels:
+            self.review.viewControls.suspend()
+
+    def resume(self) -> None:
+        """The scene was saved."""
+        if "review" in self._panels:
+            self.review.viewControls.resume()
+
     def forget(self) -> None:
         """The scene closes."""
         for panel in self._ofScene:

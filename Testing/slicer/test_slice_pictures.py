@@ -68,3 +68,20 @@ def test_closing_leaves_no_node_behind(a_headless_scene, some_pictures, a_fixed_
     assert "vtkMRMLSliceNode" in names()
     some_pictures.close()
     assert not {"vtkMRMLSliceNode", "vtkMRMLSliceCompositeNode"} & names()
+
+
+def test_the_crosshair_of_the_application_is_off_while_a_picture_is_drawn(
+    a_headless_scene, some_pictures, a_fixed_node
+):
+    scene, seen = a_headless_scene.scene, []
+    crosshair = scene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
+    crosshair = crosshair or scene.AddNewNodeByClass("vtkMRMLCrosshairNode")
+    crosshair.SetCrosshairMode(crosshair.ShowBasic)
+    some_pictures.show(a_fixed_node)
+    some_pictures._window.AddObserver(
+        "StartEvent", lambda *_: seen.append(crosshair.GetCrosshairMode())
+    )
+    some_pictures.png()
+    assert seen == [crosshair.NoCrosshair]
+    assert crosshair.GetCrosshairMode() == crosshair.ShowBasic
+    some_pictures.close()

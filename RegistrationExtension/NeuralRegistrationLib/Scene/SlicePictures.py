@@ -11,6 +11,7 @@ import vtk
 from neuralreg.worker.serialization import Steps, at_once
 from vtk.util.numpy_support import vtk_to_numpy
 
+_VIEW = "NeuralRegistrationPictures"
 PLANES = ("Axial", "Coronal", "Sagittal")
 _MANAGERS = (
     "vtkMRMLModelSliceDisplayableManager",
@@ -39,7 +40,8 @@ class SlicePictures:
         self._logic = slicer.vtkMRMLSliceLogic()
         self._logic.SetMRMLApplicationLogic(application)
         self._logic.SetMRMLScene(scene)
-        self._node = self._logic.AddSliceNode("NeuralRegistrationPictures")
+        self._owner, self._node = self._addNodes(scene)
+        self._logic.SetSliceNode(self._node)
         self._managers = self._startManagers(application)
         self._logic.ResizeSliceNode(*size)
         self._layers = vtk.vtkImageMapper()  # the volumes come blended, as one RGBA image
@@ -49,6 +51,17 @@ class SlicePictures:
         picture.SetMapper(self._layers)
         picture.GetProperty().SetDisplayLocationToBackground()
         self._renderer.AddViewProp(picture)
+
+    def _addNodes(self, scene):
+        """An owner and the slice node; a slice node without an owner gets a widget of its own from
+        the application's layout manager, whose other nodes would stay."""
+        owner = scene.AddNode(_hidden(scene, "vtkMRMLScriptedModuleNode"))
+        node = _hidden(scene, "vtkMRMLSliceNode")
+        node.SetName(_VIEW)
+        node.SetLayoutName(_VIEW)
+        node.SetSingletonTag(_VIEW)
+        node.SetAndObserveParentLayoutNodeID(owner.GetID())
+        return owner, scene.AddNode(node)
 
     def _startManagers(self, application):
         factory = slicer.vtkMRMLSliceViewDisplayableManagerFactory.GetInstance()
@@ -101,7 +114,7 @@ class SlicePictures:
                 yield
         _alone(self._logic.GetImageDataConnection().GetProducer()).Update()
         yield
-        self._window.Render()
+        self._render()
         yield
         grab = vtk.vtkWindowToImageFilter()
         grab.SetInput(self._window)
@@ -115,6 +128,16 @@ class SlicePictures:
         writer.Write()
         return vtk_to_numpy(writer.GetResult()).tobytes()
 
+    def _render(self) -> None:
+        """Draw, without the crosshair that the application may show in its views."""
+        crosshair = self._node.GetScene().GetFirstNodeByClass("vtkMRMLCrosshairNode")
+        mode = crosshair.GetCrosshairMode() if crosshair is not None else None
+        if mode:
+            crosshair.SetCrosshairMode(crosshair.NoCrosshair)
+        self._window.Render()
+        if mode:
+            crosshair.SetCrosshairMode(mode)
+
     def close(self) -> None:
         """Take the view's nodes out of the scene and free the window."""
         logic, scene = self._logic, self._node.GetScene()
@@ -123,10 +146,18 @@ class SlicePictures:
         nodes += [model.GetDisplayNode()] if model is not None else []
         self._managers.SetMRMLDisplayableNode(None)
         logic.SetMRMLScene(None)
-        for node in (*nodes, self._node):
+        for node in (*nodes, self._node, self._owner):
             if node is not None and node.GetScene() is not None:
                 scene.RemoveNode(node)
         self._window.Finalize()
+
+
+def _hidden(scene, kind: str):
+    node = scene.CreateNodeByClass(kind)
+    node.UnRegister(None)
+    node.SetHideFromEditors(True)
+    node.SetSaveWithScene(False)
+    return node
 
 
 def _alone(algorithm):

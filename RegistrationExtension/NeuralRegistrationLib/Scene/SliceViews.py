@@ -27,11 +27,14 @@ def layers() -> list[tuple]:
 
 def restore(former: list[tuple]) -> None:
     """Restore what the slice views showed before."""
-    for composite, background, foreground, opacity, compositing, linked in former:
+    for composite, *_ in former:  # linked views hand their opacity on to each other
+        composite.SetLinkedControl(False)
+    for composite, background, foreground, opacity, compositing, _linked in former:
         composite.SetBackgroundVolumeID(background)
         composite.SetForegroundVolumeID(foreground)
         composite.SetForegroundOpacity(opacity)
         composite.SetCompositing(compositing)
+    for composite, *_, linked in former:
         composite.SetLinkedControl(linked)
 
 
@@ -92,8 +95,11 @@ class WarpPreview:
             self._transform.SetAndObserveTransformNodeID(full)
 
     def remove(self) -> None:
-        """Remove the nodes made for display."""
-        for node in reversed(self._nodes):
+        """Remove the nodes made for display.
+
+        The volume first: a view that still shows it would make another display node for it.
+        """
+        for node in sorted(self._nodes, key=lambda node: node is not self.volume):
             if node.GetScene() is not None:
                 node.GetScene().RemoveNode(node)
         self._nodes.clear()

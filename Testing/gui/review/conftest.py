@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-import slicer
 
+from Testing.gui.standin.slice_views import SliceViews
 from Testing.support.review_scene import a_grid_transform
 
 
@@ -37,16 +37,8 @@ def review(panel, wait_until):
 
 
 @pytest.fixture
-def views(a_scene):
-    """Slice views as the application would make them for the layouts, and for the usual one."""
-    made = {}
-    for name in ("Red", "ReviewFixedAxial", "ReviewMovingAxial"):
-        view = slicer.vtkMRMLSliceNode()
-        view.SetSingletonTag(name)
-        view.SetLayoutName(name)
-        composite = slicer.vtkMRMLSliceCompositeNode()
-        composite.SetSingletonTag(name)
-        made[name] = a_scene.AddNode(view), a_scene.AddNode(composite)
-    made["Red"][0].SetViewGroup(0)
-    made["ReviewMovingAxial"][0].SetViewGroup(1)
-    return made
+def views(a_headless_scene):
+    """The slice views of the application: those of the usual layout, and more when asked for."""
+    made = SliceViews(a_headless_scene)
+    yield made
+    made.close()

@@ -85,14 +85,14 @@ OWN = "Fixed above, moving in its own space below"
 @pytest.fixture
 def rows(panel, views, a_scene, a_pair, wait_until):
     """Chooses a layout and an overlay; the composite nodes of both rows."""
-    layout = a_scene.AddNode(slicer.vtkMRMLLayoutNode())
-    layout.SetViewArrangement(layout.SlicerLayoutFourUpView)
 
     def choose(layout, overlay):
         pick(panel.ui.reviewLayoutSelector, layout)
         pick(panel.ui.reviewOverlaySelector, overlay)
         if overlay in ("Checkerboard", "Curtain"):
             wait_until(lambda: panel.viewControls.views.canMix)
+        if layout.startswith("As"):
+            return [views["Red"][1]]
         return [views[f"Review{side}Axial"][1] for side in ("Fixed", "Moving")]
 
     return choose
@@ -215,32 +215,107 @@ def test_what_cannot_be_shown_is_said(panel, rows, review, wait_until):
 
 def test_leaving_takes_all_that_was_made_for_showing_away(panel, review, rows, a_scene):
     review()
+    rows(OWN, "Curtain")  # the views of the layouts stay, as in Slicer
+    rows(BROUGHT, "Checkerboard")
+    panel.close()
     before = nodes_in(a_scene)
     rows(OWN, "Curtain")
     rows(BROUGHT, "Checkerboard")
     panel.close()
-    assert nodes_in(a_scene) - before <= {"vtkMRMLLayoutNodevtkMRMLLayoutNode"}
+    assert nodes_in(a_scene) == before
 
 
 def test_the_layouts_show_one_image_above_the_other(panel, review, views, a_scene):
-    layout = a_scene.AddNode(slicer.vtkMRMLLayoutNode())
-    layout.SetViewArrangement(layout.SlicerLayoutFourUpView)
+    layout = views.layoutNode
     ui, p = panel.ui, panel.parameters
-    pick(ui.reviewLayoutSelector, "Fixed above, warped moving below")
+    pick(ui.reviewLayoutSelector, BROUGHT)
+    assert views.shown() == {
+        f"Review{side}{plane}"
+        for side in ("Fixed", "Moving")
+        for plane in ("Axial", "Coronal", "Sagittal")
+    }
     upper, lower = (views[f"Review{side}Axial"][1] for side in ("Fixed", "Moving"))
     assert upper.GetBackgroundVolumeID() == p.fixedVolume.GetID()
     assert lower.GetBackgroundVolumeID() == panel.viewControls.views.movingVolume.GetID()
     assert upper.GetLinkedControl()
-    description = layout.GetLayoutDescription(layout.GetViewArrangement())
-    assert 'singletontag="ReviewMovingSagittal"' in description
     pick(ui.reviewLayoutSelector, "As they are: both images in each view")
     assert layout.GetViewArrangement() == layout.SlicerLayoutFourUpView
+    assert views.shown() > {"Red", "Green", "Yellow"}
+
+
+@pytest.mark.parametrize("order", [(BROUGHT, OWN), (OWN, BROUGHT)])
+def test_rows_scroll_together_in_one_layout_and_alone_in_the_other(panel, views, order):
+    for layout in order:
+        pick(panel.ui.reviewLayoutSelector, layout)
+        groups = {
+            views[f"Review{side}{plane}"][0].GetViewGroup()
+            for side in ("Fixed", "Moving")
+            for plane in ("Axial", "Coronal")
+        }
+        assert len(groups) == {BROUGHT: 1, OWN: 2}[layout]
+
+
+@pytest.mark.parametrize("layout", [BROUGHT, OWN])
+def test_a_map_is_seen_in_linked_views_and_follows_the_slider(panel, review, views, layout):
+    review()
+    pick(panel.ui.reviewLayoutSelector, layout)
+    upper, lower = (views[f"Review{side}Axial"][1] for side in ("Fixed", "Moving"))
+    assert upper.GetForegroundOpacity() == 0  # each row alone at first
+    pick(panel.ui.reviewMapSelector, "Volume change (Jacobian)")
+    assert upper.GetForegroundVolumeID() == panel.viewControls._mapNode.GetID()
+    assert upper.GetForegroundOpacity() == pytest.approx(0.5)
+    panel.ui.reviewMixSlider.value = 80
+    assert upper.GetForegroundOpacity() == pytest.approx(0.8)
+    assert lower.GetForegroundVolumeID() is None
+    pick(panel.ui.reviewMapSelector, "None")
+    panel.ui.reviewMixSlider.value = 30
+    assert [c.GetForegroundOpacity() for c in (upper, lower)] == pytest.approx([0.3, 0.3])
+
+
+def test_linked_views_get_back_the_opacity_that_each_had(panel, review, views):
+    composites = [views[name][1] for name in ("Red", "Green", "Yellow")]
+    for number, composite in enumerate(composites):
+        composite.SetForegroundOpacity(number / 4)
+    for composite in composites:
+        composite.SetLinkedControl(True)
+    panel.ui.reviewMixSlider.value = 70
+    panel.viewControls.begin()
+    panel.close()
+    assert [c.GetForegroundOpacity() for c in composites] == [0, 0.25, 0.5]
+    assert all(composite.GetLinkedControl() for composite in composites)
+
+
+def test_a_scene_saved_in_a_layout_of_ours_opens_with_views(
+    panel, review, views, a_headless_scene, tmp_path, the_application
+):
+    pick(panel.ui.reviewLayoutSelector, BROUGHT)
+    arrangement = views.layoutNode.GetViewArrangement()
+    a_headless_scene.scene.SetURL(str(tmp_path / "scene.mrml"))
+    saving = a_headless_scene.scene.SaveState
+    a_headless_scene.scene.StartState(saving)  # as qSlicerSaveDataDialogPrivate::save does
+    assert a_headless_scene.scene.Commit()
+    a_headless_scene.scene.EndState(saving)
+    text = (tmp_path / "scene.mrml").read_text("utf-8")
+    assert f'currentViewArrangement="{arrangement}"' not in text  # also where we are not installed
+    assert views.layoutNode.GetViewArrangement() == arrangement  # shown again
+    hidden = panel.viewControls.views.movingVolume.GetID()
+    assert hidden not in text
+    assert views["ReviewMovingAxial"][1].GetBackgroundVolumeID() == hidden
+
+
+def test_the_application_knows_the_layouts_before_the_panel_is_opened(
+    views, a_scene, the_application
+):
+    import NeuralRegistration
+
+    NeuralRegistration.introduceLayouts()
+    views.layoutNode.SetViewArrangement(6731)
+    assert len(views.shown()) == 6
 
 
 def test_in_its_own_space_the_cursor_of_one_image_is_mapped_into_the_other(
     panel, review, views, a_scene
 ):
-    a_scene.AddNode(slicer.vtkMRMLLayoutNode())
     pick(panel.ui.reviewLayoutSelector, "Fixed above, moving in its own space below")
     cursor = panel.viewControls.cursor
     ras = SHIFT * [-1, -1, 1]

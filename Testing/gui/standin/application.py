@@ -20,6 +20,9 @@ class ModuleManager(QtCore.QObject):
 class Application(QtWidgets.QApplication):
     """The application in testing mode: questions are answered with yes, nobody waits."""
 
+    SIGNALS = {"startupCompleted()": "startupCompleted"}
+    startupCompleted = QtCore.Signal()
+
     def __init__(self):
         super().__init__(["Slicer"])
         self.setApplicationName("Slicer")

@@ -120,7 +120,7 @@ class _NodeList(QtWidgets.QWidget):
         raise NotImplementedError
 
     def _takeOut(self, node):
-        """qMRMLSceneModel::onMRMLSceneNodeAboutToBeRemoved: the row goes while the node is there."""
+        """As qMRMLSceneModel::onMRMLSceneNodeAboutToBeRemoved, while the node is still there."""
         if node.GetID() in self._ids and not self._scene.IsBatchProcessing():
             self._leaving = node
             self._refresh()
@@ -238,8 +238,8 @@ class qMRMLNodeComboBox(_NodeList):
         self._follow(former)
 
     def _follow(self, former):
-        """QComboBox chooses the neighbor of a row that goes (qcombobox.cpp, _q_rowsRemoved), and Qt 5
-        tells of the current row again when rows above it come or go."""
+        """QComboBox chooses the neighbor of a row that goes (qcombobox.cpp, _q_rowsRemoved), and
+        Qt 5 tells of the current row again when rows above it come or go."""
         if self._current in self._ids or not self._current:
             moved = self._current and self._place(self._ids) != self._place(former)
             self._select(self._current)

@@ -24,6 +24,7 @@ _MODES = {
     Drawing.CONTOURS: "VIS_MODE_CONTOUR",
 }
 _MIX = {Layout.ASIS: 50, Layout.BROUGHT: 0, Layout.OWN: 0}  # percent: each row alone at first
+_MAP_MIX = 50  # percent of a map: it is seen when it is chosen
 KEY = "X"
 
 
@@ -38,6 +39,7 @@ class ViewControls:
         self.images, self._changes, self._mapNode = {}, None, None
         self._mappedImage = None
         self._drawnNode = None
+        self._suspended = False
         ui.reviewMixSlider.connect("valueChanged(double)", lambda value: self._overlay())
         ui.reviewWarpSlider.connect("valueChanged(double)", self._warp)
         ui.reviewBeforeButton.connect("toggled(bool)", self._before)
@@ -86,6 +88,19 @@ class ViewControls:
             control.blockSignals(True)
             control.checked = False
             control.blockSignals(False)
+
+    def suspend(self) -> None:
+        """Give the views back while the scene is saved: what they show is not saved with it."""
+        self._suspended = self.views is not None
+        subject, images = self._subject, self.images
+        self.stop()
+        self._subject, self.images = subject, images
+
+    def resume(self) -> None:
+        """Show again what was shown before the scene was saved."""
+        if self._suspended:
+            self.begin()
+        self._suspended = False
 
     def forget(self) -> None:
         """The scene closes, with all nodes of the views."""
@@ -163,7 +178,8 @@ class ViewControls:
         self._showMap(p.colorMap)
         if self.views is not None:
             if p.layout is not self.views.layout and p.overlay is Overlay.FADE:
-                self.ui.reviewMixSlider.value = _MIX[p.layout]
+                percent = _MIX[p.layout] if self._mapNode is None else _MAP_MIX
+                self.ui.reviewMixSlider.value = percent
             self.views.arrange(p.layout)
             self._follow(p.layout)
             self._mix()
@@ -239,6 +255,8 @@ class ViewControls:
             self._changes = Revert.Changes(subject.transform.GetScene())
             self._mapNode = ColorMaps.show(self._changes, image, grid, kind, subject.transform)
             self._mappedImage = mapped
+            if self.ui.reviewMixSlider.value == 0:
+                self.ui.reviewMixSlider.value = _MAP_MIX
         if self.views is not None:
             self.views.color(self._mapNode)
 

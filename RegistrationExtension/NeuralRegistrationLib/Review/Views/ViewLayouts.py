@@ -16,6 +16,7 @@ _VIEW = (
     '<property name="viewlabel" action="default">{label}</property>'
     '<property name="viewcolor" action="default">{color}</property>'
     '<property name="viewgroup" action="default">{group}</property>'
+    '<property name="viewgroup" action="relayout">{group}</property>'  # both layouts share views
     "</view></item>"
 )
 
@@ -36,6 +37,16 @@ def arrange(layout: Layout, usual) -> None:
     else:
         _requireDescription(node, layout)
         node.SetViewArrangement(_LAYOUTS[layout])
+
+
+def introduce() -> None:
+    """Let the application know the layouts, so that a scene that was saved with one opens with it.
+
+    A scene keeps the number of its layout, not the description.
+    """
+    node = _layoutNode()
+    for layout in _LAYOUTS if node is not None else ():
+        _requireDescription(node, layout)
 
 
 def fit() -> None:

@@ -25,6 +25,8 @@ class ReviewViews:
     """Both images on each other or side by side, before and after.
 
     Each row of the layouts shows an image of its own, and the other one over it in the chosen way.
+    All views get one opacity, whether they have an upper volume or not: linked views hand theirs on
+    to each other, and the last one would win.
     """
 
     def __init__(self, subject: Subject) -> None:
@@ -99,6 +101,7 @@ class ReviewViews:
         self.update()
         if changed:
             ViewLayouts.fit()
+            qt.QTimer.singleShot(0, ViewLayouts.fit)  # once they have their size on the screen
 
     def overlay(self, overlay: Overlay, percent: float) -> None:
         """Choose how both are shown on each other. percent: of the slider."""
@@ -153,14 +156,14 @@ class ReviewViews:
         else:
             own, other = self.preview.volume, self._fixed
         if self._map is not None:
-            _show(composite, own, None, 0.0)
+            _show(composite, own, None, self._percent / 100)
         else:
             self._showBoth(composite, own, other, self.checkerboards[1])
 
     def _showBoth(self, composite, own, other, mixed) -> None:
         if self._overlay in MIXING:
             if mixed is None:
-                _show(composite, own, None, 0.0)
+                _show(composite, own, None, 1.0)
             else:
                 mixed.mix(self._overlay, self._percent / 100, self._before)
                 _show(composite, own, mixed.volume, 1.0)
