@@ -154,7 +154,10 @@ class NeuralRegistrationTest(ScriptedLoadableModuleTest):
 
     def runTest(self, **kwargs):
         self.setUp()
-        self.test_aKnownShiftIsFound()
+        try:  # Reload and Test calls this without unittest
+            self.test_aKnownShiftIsFound()
+        finally:
+            self.doCleanups()
 
     def test_aKnownShiftIsFound(self):
         import numpy as np
@@ -164,8 +167,8 @@ class NeuralRegistrationTest(ScriptedLoadableModuleTest):
         self.addCleanup(panel.parent.close)
         self.addCleanup(panel.cleanup)
         self.delayDisplay("The panel is open")
-        if Dependencies.missingPackages():
-            self.skipTest(Dependencies.describe(Dependencies.missingPackages()))
+        if missing := Dependencies.missingPackages():
+            return self.delayDisplay(Dependencies.describe(missing))
         fixed, moving = (
             slicer.util.addVolumeFromArray(self.body(shift), None, name)
             for shift, name in ((0, "fixed"), (4, "moving"))

@@ -6,11 +6,13 @@ Whether one is installed is checked without importing it.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.util
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import slicer
 from slicer.i18n import tr as _
 
 TORCH = "torch>=2.2"
@@ -103,61 +105,114 @@ def describe(packages: list[Package], purpose: str = "") -> str:
 
 
 class _Lines(io.TextIOBase):
-    """Hands on what is printed, line by line."""
+    """Hands on what is printed, line by line; empty lines are left out."""
 
     def __init__(self, take: Callable[[str], None]) -> None:
-        self._take = take
+        self._take, self._begun = take, ""
 
     def write(self, text: str) -> int:
-        for line in text.splitlines():
+        *lines, self._begun = (self._begun + text).split("\n")
+        for line in filter(str.strip, lines):
             self._take(line)
         return len(text)
+
+
+_underWay: list[Installer] = []
+
+
+def isInstalling() -> bool:
+    """Whether packages are being installed now, by this extension or another one."""
+    packaging = _packaging()
+    asked = getattr(packaging, "isPipInstallInProgress", None)
+    return bool(_underWay) or (asked is not None and bool(asked()))
+
+
+def _packaging():
+    """Slicer's module for installing packages; None before Slicer 5.12."""
+    try:
+        return importlib.import_module("slicer.packaging")
+    except ImportError:
+        return None
 
 
 class Installer:
     """Installs packages: torch by the PyTorch extension, the rest by pip in the background.
 
+    Before Slicer 5.12 pip works in the foreground.
     onLog: takes each line. onDone: takes "" or what went wrong, in words; called once.
     """
 
     def __init__(self, onLog: Callable[[str], None], onDone: Callable[[str], None]) -> None:
-        self._log, self._done = onLog, onDone
+        self._log, self._onDone = onLog, onDone
+        self._steps: list[tuple[list[str], list[str]]] = []
+        self._torch = False
 
     def install(self, packages: list[Package]) -> None:
         """Begin; the outcome comes through `onDone`."""
-        import slicer.packaging
-
+        if isInstalling():
+            self._onDone(_("Other packages are being installed: try again when that is done."))
+            return
+        _underWay.append(self)
         self._torch = any(package.module == "torch" for package in packages)
         byPip = [package for package in packages if package.module != "torch"]
-        if not byPip:
-            self._afterPip(0)
-            return
         alone = [package.requirement for package in byPip if package.alone]
         others = [package.requirement for package in byPip if not package.alone]
-        if not others:  # pip must be asked for something
-            others, alone = alone, []
-        slicer.packaging.pip_install(
-            others,
+        # pip must be asked for something; what is to come alone then gets the option by itself.
+        self._steps = (
+            [(others, alone)] if others else [(["--no-deps", *alone], [])] if alone else []
+        )
+        self._next(0)
+
+    def _next(self, code: int) -> None:
+        """A step has ended: begin the next one."""
+        try:
+            if code:
+                self._end(_("pip ended with code {code}; see the log.").format(code=code))
+            elif self._steps:
+                self._callPip(*self._steps.pop(0))
+            elif self._torch:
+                self._torch = False
+                self._installTorch()
+            else:
+                self._end("")
+        except Exception as error:  # noqa: BLE001  (a slot has nobody else to tell)
+            self._end(str(error) or type(error).__name__)
+
+    def _end(self, problem: str) -> None:
+        if self not in _underWay:
+            return
+        _underWay.remove(self)
+        importlib.invalidate_caches()  # what was installed just now is seen at once
+        self._onDone(problem)
+
+    def _callPip(self, requirements: list[str], alone: list[str]) -> None:
+        packaging = _packaging()
+        if packaging is None:
+            self._callOldPip(requirements, alone)
+            return
+        packaging.pip_install(
+            requirements,
             **({"no_deps_requirements": alone} if alone else {}),
             blocking=False,
             show_progress=False,
             requester=_("Neural Registration"),
             logCallback=self._log,
-            completedCallback=self._afterPip,
+            completedCallback=self._next,
         )
+        if slicer.app.testingEnabled():  # it has installed at once, and calls nobody
+            self._next(0)
 
-    def _afterPip(self, code: int) -> None:
-        if code:
-            self._done(_("pip ended with code {code}; see the log.").format(code=code))
-        elif self._torch:
-            self._installTorch()
-        else:
-            self._done("")
+    def _callOldPip(self, requirements: list[str], alone: list[str]) -> None:
+        self._log(_("Slicer does not respond until pip is done ..."))
+        slicer.util.pip_install(requirements)
+        if alone:
+            slicer.util.pip_install(["--no-deps", *alone])
+        self._next(0)
 
     def _installTorch(self) -> None:
         """The PyTorch extension picks the build that fits this computer's graphics card."""
         if not isInstalled("PyTorchUtils"):
-            self._done(
+            self._end(
                 _(
                     "The PyTorch extension is missing. Install it in the Extensions Manager, "
                     "restart Slicer and return here."
@@ -167,12 +222,8 @@ class Installer:
         import PyTorchUtils
 
         self._log(_("Installing torch: Slicer responds slowly until it is done ..."))
-        try:
-            with contextlib.redirect_stdout(_Lines(self._log)):
-                torch = PyTorchUtils.PyTorchUtilsLogic().installTorch(
-                    askConfirmation=False, torchVersionRequirement=TORCH.removeprefix("torch")
-                )
-        except Exception as error:  # noqa: BLE001  (whatever the other extension raises is shown)
-            self._done(str(error))
-            return
-        self._done("" if torch is not None else _("torch was not installed."))
+        with contextlib.redirect_stdout(_Lines(self._log)):
+            torch = PyTorchUtils.PyTorchUtilsLogic().installTorch(
+                askConfirmation=False, torchVersionRequirement=TORCH.removeprefix("torch")
+            )
+        self._end("" if torch is not None else _("torch was not installed."))

@@ -55,6 +55,24 @@ def test_the_self_test_that_slicer_runs_passes_with_the_default_engine(
     assert result.testsRun == 1
 
 
+def test_reload_and_test_cleans_up_without_unittest_and_skips_without_an_error(
+    the_module, a_scene, monkeypatch, the_application
+):
+    from NeuralRegistrationLib import Dependencies
+
+    closed = []
+    cleanup = the_module.NeuralRegistrationWidget.cleanup
+    monkeypatch.setattr(
+        the_module.NeuralRegistrationWidget,
+        "cleanup",
+        lambda self: (closed.append(self), cleanup(self)),
+    )
+    missing = [package for package in Dependencies.PACKAGES if package.module == "torch"]
+    monkeypatch.setattr(Dependencies, "missingPackages", lambda: missing)
+    the_module.NeuralRegistrationTest().runTest()
+    assert len(closed) == 1
+
+
 def test_opening_the_module_loads_neither_torch_nor_itk():
     code = f"""
 import sys, types, time

@@ -44,5 +44,6 @@ def _nameOrId(node) -> str:
     """The name where it means this node alone; it stays the same when a scene is loaded again."""
     name = node.GetName()
     same = slicer.mrmlScene.GetNodesByName(name)
+    same.UnRegister(None)  # as slicer.util does: it was made for us
     plain = name and not any(sign in name for sign in _WILD)
     return name if plain and same.GetNumberOfItems() == 1 else node.GetID()

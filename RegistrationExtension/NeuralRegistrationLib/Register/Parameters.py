@@ -20,7 +20,7 @@ from neuralreg.registration.options import (
     WeightRefinement,
 )
 from slicer.i18n import tr as _
-from slicer.parameterNodeWrapper import Decimals, SingleStep, WithinRange, parameterNodeWrapper
+from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
 
 class _Choice(Enum):
@@ -108,7 +108,7 @@ class RegisterParameters:
     ownRefinement: bool = False
     similarity: Similarity = Similarity.AUTO
     steps: Annotated[int, WithinRange(0, 200)] = FieldRefinement.steps
-    regularity: Annotated[float, WithinRange(0.1, 10.0), Decimals(1), SingleStep(0.1)] = 1.0
+    regularity: Annotated[float, WithinRange(0.1, 10.0)] = 1.0
     fitWeights: bool = False
     device: Device = Device.AUTO
     precision: Precision = Precision.FLOAT32

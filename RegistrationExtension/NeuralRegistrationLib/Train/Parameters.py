@@ -7,7 +7,7 @@ from typing import Annotated
 
 import slicer
 from slicer.i18n import tr as _
-from slicer.parameterNodeWrapper import Decimals, SingleStep, WithinRange, parameterNodeWrapper
+from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
 from NeuralRegistrationLib.Register.Parameters import Device
 from NeuralRegistrationLib.Scene.ParameterNodes import singleNode
@@ -52,7 +52,7 @@ class TrainParameters:
     sizeX: Annotated[int, WithinRange(1, 512)] = 96
     sizeY: Annotated[int, WithinRange(1, 512)] = 96
     sizeZ: Annotated[int, WithinRange(1, 512)] = 96
-    rate: Annotated[float, WithinRange(0.0, 1.0), Decimals(6), SingleStep(0.0001)] = 0.0
+    rate: Annotated[float, WithinRange(0.0, 1.0)] = 0.0
     device: Device = Device.AUTO
     name: str = "trained"
     runFolder: str = ""

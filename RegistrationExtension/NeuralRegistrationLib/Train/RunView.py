@@ -135,8 +135,9 @@ class RunView:
         train, valid = (
             curve.array([_TOTAL]) for curve in (self.curves.losses, self.curves.validLosses)
         )
-        label.visible = len(train) > 1
-        if label.visible:
+        isCurve = len(train) > 1
+        label.visible = isCurve
+        if isCurve:  # also while no one sees it: `visible` is False then
             label.setPixmap(picture(train, valid))
 
     def _showPicture(self, path: Path | None) -> None:

@@ -73,8 +73,18 @@ def surroundings(mark: str):
     """The environment of a process that computes. mark: what its children can be found by."""
     variables = qt.QProcessEnvironment()
     for name, value in environment(mark).items():
-        variables.insert(name, value)
+        if _isText(name + value):
+            variables.insert(name, value)
     return variables
+
+
+def _isText(value: str) -> bool:
+    """Whether Qt can take it: bytes that are no UTF-8 are not text, and it takes "" for them."""
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def waitUntilEnded() -> None:

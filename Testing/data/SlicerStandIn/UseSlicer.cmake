@@ -16,7 +16,8 @@ endfunction()
 
 function(slicer_add_python_unittest)
   cmake_parse_arguments(TEST "" "SCRIPT;TESTNAME_PREFIX" "SLICER_ARGS" ${ARGN})
-  if(NOT EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${TEST_SCRIPT})
-    message(FATAL_ERROR "the test '${TEST_SCRIPT}' does not exist")
+  # As SlicerMacroPythonTesting.cmake:81-84: a relative folder would stay relative in sys.path.
+  if(NOT IS_ABSOLUTE ${TEST_SCRIPT} OR NOT EXISTS ${TEST_SCRIPT})
+    message(FATAL_ERROR "the test '${TEST_SCRIPT}' does not exist, or is no full path")
   endif()
 endfunction()

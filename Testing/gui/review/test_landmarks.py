@@ -91,3 +91,15 @@ def test_a_file_of_landmarks_that_cannot_be_read_is_told(panel, tmp_path, monkey
     monkeypatch.setattr(qt.QFileDialog, "getOpenFileName", lambda *_: str(tmp_path / "bad.csv"))
     panel.ui.reviewLoadPointsButton.click()
     assert "holds no pairs of landmarks" in panel.ui.reviewStatusLabel.text
+
+
+def test_the_place_button_follows_slicer_where_a_right_click_ends_placing(panel, a_scene):
+    node = a_scene.GetFirstNodeByClass("vtkMRMLInteractionNode")
+    node = node or a_scene.AddNewNodeByClass("vtkMRMLInteractionNode")
+    panel.ui.reviewPlaceButton.click()
+    node.SetCurrentInteractionMode(node.Place)
+    assert panel.ui.reviewPlaceButton.checked
+    node.SetCurrentInteractionMode(node.ViewTransform)
+    assert not panel.ui.reviewPlaceButton.checked
+    panel.ui.reviewPlaceButton.click()
+    assert panel.ui.reviewPlaceButton.checked

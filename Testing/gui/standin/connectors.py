@@ -52,12 +52,8 @@ class Number(Tie):
     signal = "valueChanged"
 
     def prepare(self):
-        if "Decimals" in self.notes and self.kind is float:
-            self.widget.decimals = self.notes["Decimals"].value
-        elif isinstance(self.widget, ctkSliderWidget) and self.kind is int:
+        if isinstance(self.widget, ctkSliderWidget) and self.kind is int:
             self.widget.decimals = 0
-        if "SingleStep" in self.notes:
-            self.widget.singleStep = self.notes["SingleStep"].value
         if "WithinRange" not in self.notes:
             raise RuntimeError(f"{self.widget.objectName} needs WithinRange")
         self.widget.minimum = self.notes["WithinRange"].minimum

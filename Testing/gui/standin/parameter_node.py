@@ -54,19 +54,6 @@ class Default:
 
 
 @dataclass
-class Decimals:
-    """Digits that a widget shows."""
-
-    value: int
-
-
-@dataclass
-class SingleStep:
-    """The step of a widget."""
-
-    value: float
-
-
 class Text:
     """Texts, numbers and truth values as Slicer writes them."""
 
@@ -181,6 +168,9 @@ class Parameter(property):
             kind, notes = annotated, []
         self.serializer = _serializer(kind)
         self.rules = [note for note in notes if isinstance(note, Validator)]
+        unused = [note for note in notes if not isinstance(note, Validator | Default)]
+        if unused:  # the real one warns: wrapper.py:329-330
+            raise TypeError(f"Unused annotations: {unused}")
         values = [note.value for note in notes if isinstance(note, Default)]
         self.start = (
             fallback if fallback is not None else (values or [self.serializer.default()])[0]
@@ -266,7 +256,7 @@ def parameterNodeWrapper(kind):
     return type(kind.__name__, (_Wrapper,), {**parameters, "allParameters": parameters})
 
 
-OFFERED = (parameterNodeWrapper, WithinRange, Choice, Default, Decimals, SingleStep)
+OFFERED = (parameterNodeWrapper, WithinRange, Choice, Default)
 
 
 def parameter_node_module() -> ModuleType:

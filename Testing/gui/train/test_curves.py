@@ -103,3 +103,14 @@ def test_the_small_picture_goes_down_where_the_loss_does(the_application):
         return sum(found) / len(found)
 
     assert highest(range(16, 80)) + 40 < highest(range(520, 584))
+
+
+def test_the_curve_is_drawn_while_its_tab_is_not_looked_at(a_panel, plots):
+    view = a_panel.trainPanel.view
+    assert not view.ui.trainCurveLabel.visible  # another tab is open
+    for number in range(1, 6):
+        view.curves.add(step(number, loss=1 / number))
+    view._draw()
+    assert not view.ui.trainCurveLabel.pixmap.isNull()
+    a_panel.tabs.setCurrentIndex(2)
+    assert not view.ui.trainCurveLabel.isHidden()

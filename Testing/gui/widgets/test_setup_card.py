@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import sys
 import types
 
@@ -88,17 +87,20 @@ def pytorch_extension(monkeypatch, some_missing, tmp_path):
 
 @pytest.fixture
 def pip(monkeypatch, the_application):
-    """What pip was asked for; a test plays its answers."""
+    """What pip was asked for, outside of testing mode; a test plays its answers."""
     requests = []
-    signature = inspect.signature(slicer.packaging.pip_install)
 
-    def pip_install(*arguments, **named):
-        given = signature.bind(*arguments, **named).arguments
-        assert given["blocking"] is False
-        requests.append(types.SimpleNamespace(**given))
+    def run(requirements, alone=None, log=None, completed=None):
+        request = {"requirements": requirements, "alone": alone}
+        requests.append(
+            types.SimpleNamespace(**request, logCallback=log, completedCallback=completed)
+        )
 
-    monkeypatch.setattr(slicer.packaging, "pip_install", pip_install)
-    return requests
+    monkeypatch.setattr(slicer.packaging, "run", run)
+    monkeypatch.setattr(type(the_application), "testingEnabled", lambda self: False)
+    yield requests
+    if slicer.packaging.isPipInstallInProgress():
+        requests[-1].completedCallback(1)
 
 
 def test_one_click_installs_all_of_it_with_a_log(a_card, pip, pytorch_extension, wait_until):
@@ -140,3 +142,85 @@ def test_refusing_hides_the_card_and_leaves_the_panels_usable(a_card):
     a_card.widget.show()
     a_card.ui.laterButton.click()
     assert a_card.widget.isHidden()
+
+
+@pytest.fixture
+def installer(the_application):
+    """Installs packages, and remembers what it said and how it ended."""
+    from NeuralRegistrationLib import Dependencies
+
+    log, ended = [], []
+    made = Dependencies.Installer(log.append, ended.append)
+    made.log, made.ended = log, ended
+    return made
+
+
+def packages(*modules):
+    from NeuralRegistrationLib import Dependencies
+
+    every = (*Dependencies.PACKAGES, *Dependencies.TRAINING, *Dependencies.REPORT)
+    return [package for package in every if package.module in modules]
+
+
+def test_while_another_installation_is_under_way_the_card_says_so(
+    a_card, pip, installer, wait_until, pytorch_extension
+):
+    installer.install(packages("fpdf"))
+    a_card.ui.installButton.click()
+    wait_until(lambda: not a_card.installing)
+    assert "try again" in a_card.ui.setupLabel.text
+    assert a_card.ui.installButton.enabled
+    pip[0].completedCallback(0)
+    assert installer.ended == [""]
+    a_card.ui.installButton.click()
+    wait_until(lambda: len(pip) == 2)
+    pip[1].completedCallback(0)
+    assert a_card.ready == [True]
+
+
+def test_an_installation_of_another_extension_is_waited_for(pip, installer):
+    slicer.packaging.pip_install("other", blocking=False, completedCallback=lambda code: None)
+    installer.install(packages("fpdf"))
+    assert "try again" in installer.ended[0]
+
+
+def test_what_pip_raises_is_told(pip, installer, monkeypatch):
+    def fails(*_):
+        raise RuntimeError("PythonSlicer cannot be started")
+
+    monkeypatch.setattr(slicer.packaging, "run", fails)
+    installer.install(packages("fpdf"))
+    assert installer.ended == ["PythonSlicer cannot be started"]
+
+
+def test_in_testing_mode_where_pip_calls_nobody_it_ends_as_well(installer, monkeypatch):
+    asked = []
+    monkeypatch.setattr(slicer.packaging, "run", lambda *request: asked.append(request))
+    installer.install(packages("fpdf", "matplotlib"))
+    assert asked == [(["fpdf2>=2.8", "matplotlib>=3.8"], None)]
+    assert installer.ended == [""]
+
+
+def test_what_is_to_come_alone_never_brings_what_it_requires(pip, installer):
+    installer.install(packages("monai"))
+    assert pip[0].requirements == ["--no-deps", "monai>=1.4"]
+    pip[0].completedCallback(0)
+    installer.install(packages("monai", "h5py"))
+    assert (pip[1].requirements, pip[1].alone) == (["h5py>=3.12"], ["monai>=1.4"])
+
+
+def test_before_slicer_5_12_pip_works_in_the_foreground(installer, monkeypatch):
+    asked = []
+    monkeypatch.setitem(sys.modules, "slicer.packaging", None)
+    monkeypatch.setattr(slicer.util, "pip_install", asked.append, raising=False)
+    installer.install(packages("monai", "h5py"))
+    assert asked == [["h5py>=3.12"], ["--no-deps", "monai>=1.4"]]
+    assert installer.ended == [""]
+
+
+def test_the_log_of_torch_has_no_empty_lines(the_application):
+    from NeuralRegistrationLib.Dependencies import _Lines
+
+    lines = []
+    print("Collecting torch", "from here", sep=" ", end="\n\n", file=_Lines(lines.append))
+    assert lines == ["Collecting torch from here"]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import qt
+import slicer
 import vtk
 from neuralreg.errors import RegistrationError
 from slicer.i18n import tr as _
@@ -32,6 +33,7 @@ class ReviewLandmarks:
         self._onNodes, self._onJump, self._onSay = onNodes, onJump, onSay
         self._subject = self._repeated = None
         self._errors: list = []
+        self._placing = None
         self.pairs = LandmarkPairs.LandmarkPairs(self._list)
         Tables.prepare(ui.reviewPointsTable, (_("Landmark"), _("Before"), _("After")))
         ui.reviewPointsTable.connect("itemSelectionChanged()", self._jumpToRow)
@@ -91,11 +93,25 @@ class ReviewLandmarks:
             self._onJump(np.array(self._errors[row].fixed))
 
     def _setPlacing(self, on: bool) -> None:
+        self._watchPlacing(None)
         if not on:
             LandmarkPairs.stopPlacing()
             return
         self._requireNodes()
         LandmarkPairs.startPlacing(self._subject.fixedPoints)
+        self._watchPlacing(slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLInteractionNode"))
+
+    def _watchPlacing(self, node) -> None:
+        """Follow Slicer, where Esc, a right click or another module ends placing; None: no more."""
+        if self._placing is not None:
+            former, tag = self._placing
+            former.RemoveObserver(tag)
+        event = slicer.vtkMRMLInteractionNode.InteractionModeChangedEvent
+        self._placing = node and (node, node.AddObserver(event, self._showPlacing))
+
+    def _showPlacing(self, node, event) -> None:
+        if node.GetCurrentInteractionMode() != node.Place:
+            self.ui.reviewPlaceButton.checked = False
 
     def _requireNodes(self) -> None:
         """Create the lists that are missing."""
