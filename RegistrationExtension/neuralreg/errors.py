@@ -57,6 +57,10 @@ class WeightsUnavailable(RegistrationError):
     """A model's weights are not on this machine and could not be fetched."""
 
 
+class ConsentRequired(WeightsUnavailable):
+    """The licence of a model's weights has to be accepted before they are fetched."""
+
+
 class ChecksumMismatch(RegistrationError):
     """A file is not the one that its card names."""
 

@@ -67,6 +67,21 @@ def state(card) -> str:
     return _("ready") if isAvailable(card) else _("not downloaded")
 
 
+def consentQuestion(card) -> str:
+    """What a person is asked before the weights are fetched; empty where the licence is permissive
+    or was accepted before."""
+    from neuralreg.zoo.consent import describe_source, needs_consent
+
+    if not needs_consent(card):
+        return ""
+    text = _(
+        "The weights of {title} have no licence that allows every use.\n\n"
+        "Licence: {license}\nDownload: {source}\n\n"
+        "Do you accept the licence, and fetch them? You are asked once for this model."
+    )
+    return text.format(title=card.title, license=card.license, source=describe_source(card))
+
+
 def short(card) -> str:
     """Intended use, licence, size, availability and measured time: HTML."""
     times = [value for name, value in card.measured.items() if "time" in name.lower()]

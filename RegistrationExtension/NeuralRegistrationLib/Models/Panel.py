@@ -125,8 +125,13 @@ class ModelsPanel:
     # Weights
 
     def get(self) -> None:
-        """Download the weights of the chosen model."""
-        self._start("download", _("Downloading {title} ..."), {})
+        """Download the weights of the chosen model; where its licence asks for it, with consent."""
+        question = ModelList.consentQuestion(self.card)
+        if question and not slicer.util.confirmOkCancelDisplay(question):
+            self._say(_("{title}: not downloaded.").format(title=self.card.title))
+            return
+        arguments = {"accept_licence": True} if question else {}
+        self._start("download", _("Downloading {title} ..."), arguments)
 
     def verify(self) -> None:
         """Compare the weights with the hash on their card."""

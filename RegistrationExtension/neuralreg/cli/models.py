@@ -59,7 +59,19 @@ def show(name: Name, as_json: AsJson = False) -> None:
 
 
 @models.command()
-def get(name: Name, as_json: AsJson = False, quiet: Quiet = False) -> None:
+def get(
+    name: Name,
+    accept_licence: Annotated[
+        bool,
+        typer.Option(
+            "--accept-licence",
+            help="You have read the licence that `models show` names, and accept it; needed once "
+            "for each model whose licence is not permissive.",
+        ),
+    ] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
     """Fetch a model's weights, so that it runs offline later."""
     from neuralreg.cli.terminal import print_result, show_progress
     from neuralreg.zoo.registry import model_card
@@ -67,7 +79,7 @@ def get(name: Name, as_json: AsJson = False, quiet: Quiet = False) -> None:
 
     card = model_card(name)
     with show_progress(quiet) as progress:
-        path = fetch(card, progress=progress)
+        path = fetch(card, progress=progress, accept_licence=accept_licence)
     facts = {"model": name, "file": path and str(path), "state": verify(card)}
     print_result(facts, as_json, lambda: f"{name} is ready ({facts['state']})")
 

@@ -174,7 +174,8 @@ def run_download(arguments: Mapping[str, Any], progress: Progress) -> object:
     from neuralreg.zoo.registry import model_card
     from neuralreg.zoo.weights import fetch
 
-    path = fetch(model_card(arguments["model"]), progress=progress)
+    accepted = bool(arguments.get("accept_licence", False))
+    path = fetch(model_card(arguments["model"]), progress=progress, accept_licence=accepted)
     return {"model": arguments["model"], "path": path and str(path)}
 
 

@@ -12,6 +12,7 @@ from neuralreg.errors import ChecksumMismatch, UnwritableOutput, WeightsUnavaila
 from neuralreg.io.files import sha256_of, write_whole
 from neuralreg.progress import Progress, silent
 from neuralreg.zoo.cache_paths import cache_folder, cards_folders
+from neuralreg.zoo.consent import give_consent, needs_consent, require_consent
 
 if TYPE_CHECKING:
     from neuralreg.zoo.card import ModelCard, Weights
@@ -75,7 +76,13 @@ def require(card: ModelCard, cache: Path | None = None) -> Path:
     return path
 
 
-def fetch(card: ModelCard, cache: Path | None = None, progress: Progress = silent) -> Path | None:
+def fetch(
+    card: ModelCard,
+    cache: Path | None = None,
+    progress: Progress = silent,
+    *,
+    accept_licence: bool = False,
+) -> Path | None:
     """The file with a model's weights, downloaded if it is missing; None if it needs none.
 
     A download goes to a temporary file, resumes an earlier one that was interrupted, is checked,
@@ -86,8 +93,11 @@ def fetch(card: ModelCard, cache: Path | None = None, progress: Progress = silen
         card: of the model.
         cache: folder of downloaded weights, if not the usual one.
         progress: gets a fraction and a message.
+        accept_licence: whether the person accepts the licence on the card; remembered for this
+            model. Needed where it is not a permissive one.
 
     Raises:
+        ConsentRequired: the licence is not permissive, and was not accepted.
         WeightsUnavailable: the server does not provide them.
         ChecksumMismatch: they are not the ones that the card names.
         UnwritableOutput: they cannot be written.
@@ -96,6 +106,10 @@ def fetch(card: ModelCard, cache: Path | None = None, progress: Progress = silen
         return None
     if path_of(card, cache) is not None:
         return require(card, cache)
+    if accept_licence and needs_consent(card, cache):
+        ensure_folder(cache or cache_folder())
+        give_consent(card, cache)
+    require_consent(card, cache)
     return fetch_file(card.weights, card.name, cache, progress)
 
 

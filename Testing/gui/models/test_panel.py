@@ -263,3 +263,29 @@ def test_a_model_of_one_s_own_is_tried_and_listed(
     panel.ui.ownModelButton.click()
     wait_until(lambda: panel.job is None)
     assert "is ready" not in panel.ui.modelsStatusLabel.text
+
+
+def test_weights_without_a_permissive_licence_are_fetched_after_a_question(
+    panel, wait_until, tmp_path, monkeypatch
+):
+    path = tmp_path / "cards" / "test.net.json"
+    card = json.loads(path.read_text()) | {"license": "for trying only"}
+    path.write_text(json.dumps(card))
+    panel.reload()
+    panel.ui.modelsTable.selectRow(titles(panel).index("A small network"))
+    asked, weights = [], tmp_path / "cache" / "w.pt"
+    answer = lambda text: asked.append(text) or len(asked) > 1  # noqa: E731  (first no, then yes)
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", answer)
+    panel.ui.getButton.click()
+    assert panel.job is None
+    assert panel.ui.modelsStatusLabel.text == "A small network: not downloaded."
+    for wanted in ("A small network", "for trying only", "1.0 MB", "http://127.0.0.1"):
+        assert wanted in asked[0]
+    for _ in range(2):  # asked once more, then never again
+        panel.ui.getButton.click()
+        wait_until(idle(panel))
+        assert weights.read_bytes() == CONTENT
+        weights.unlink()
+        panel.reload()
+        panel.ui.modelsTable.selectRow(titles(panel).index("A small network"))
+    assert len(asked) == 2
