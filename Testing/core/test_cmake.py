@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -115,3 +116,26 @@ def test_a_listed_file_that_does_not_exist_is_found(tmp_path):
     done = configure(source, tmp_path / "build")
     assert done.returncode != 0
     assert "neuralreg/errors.py" in done.stderr
+
+
+def test_the_entry_for_the_catalogue_agrees_with_the_extension(a_build):
+    entry = json.loads((ROOT / "docs" / "publishing" / "NeuralRegistration.json").read_text())
+    lines = (a_build / "metadata.txt").read_text().splitlines()
+    metadata = dict(line.split("=", 1) for line in lines)
+    assert entry.keys() == {
+        "$schema",
+        "build_dependencies",
+        "build_subdirectory",
+        "category",
+        "scm_revision",
+        "scm_url",
+        "tier",
+    }
+    assert entry["$schema"].endswith("slicer-extension-catalog-entry-schema-v1.0.2.json#")
+    assert " ".join(entry["build_dependencies"]) == metadata["DEPENDS"]
+    assert entry["category"] == metadata["CATEGORY"]
+    assert entry["scm_url"] == metadata["HOMEPAGE"] + ".git"
+    assert entry["scm_url"].rpartition("/")[2].startswith("Slicer")
+    assert f"/{entry['scm_revision']}/" in metadata["ICONURL"]
+    assert (ROOT / entry["build_subdirectory"] / "CMakeLists.txt").is_file()
+    assert entry["tier"] == 1
