@@ -42,12 +42,19 @@ class FindingsView:
         worst = () if report is None else report.worst
         Tables.fill(ui.reviewPlacesTable, [FindingTexts.describeLocation(one) for one in worst])
         self._showDetails("")
+        self._showLocation("")
+        verdict = "" if report is None else ": " + FindingTexts.withSign(report.verdict)
+        ui.reviewResultSection.text = _("Result") + verdict  # is read while it is folded, too
         nothing = _("Nothing has been reviewed yet.")
         head = nothing if report is None else FindingTexts.headline(report)
         notes = [] if report is None else [note[:1].upper() + note[1:] for note in report.notes]
         ui.reviewVerdictLabel.text = "<br>".join(filter(None, [head, remark, *notes]))
         for widget in (ui.reviewLinesTable, ui.reviewPlacesSection):
             widget.visible = report is not None
+
+    def _showLocation(self, text: str) -> None:
+        self.ui.reviewPlaceLabel.text = text
+        self.ui.reviewPlaceLabel.visible = bool(text)
 
     def _showDetails(self, text: str) -> None:
         self.ui.reviewLineLabel.text = text
@@ -62,7 +69,7 @@ class FindingsView:
         row = self.ui.reviewPlacesTable.currentRow()
         if self.report is not None and 0 <= row < len(self.report.worst):
             location = self.report.worst[row]
-            self._showDetails(FindingTexts.sentence(location.words))
+            self._showLocation(FindingTexts.sentence(location.words))
             self._onJump(Geometry.flip([*location.point_lps, 0.0][:3]))
 
 

@@ -40,7 +40,8 @@ class ReviewPanel(ParameterPanel):
         self._active, self._mapAfterReview = False, None
         self.structures = StructureSelectors(ui, self.set)
         self.viewControls = ViewControls(ui, self.widget)
-        self.findings = FindingsView(ui, self.viewControls.jump)
+        self._looking = False
+        self.findings = FindingsView(ui, self._lookAt)
         self.landmarks = ReviewLandmarks(ui, self.set, self.viewControls.jump, self._say)
         self.decision = ReviewDecision(ui, self._say, self._list)
         self.report = ReviewReport(ui, self._say)
@@ -116,8 +117,21 @@ class ReviewPanel(ParameterPanel):
         self.viewControls.apply()
         self._enableMaps(images)
 
+    def _lookAt(self, pointRas) -> None:
+        """A location was chosen: locations, views and decision get the room of the other steps."""
+        self._fold(True)
+        self.viewControls.jump(pointRas)
+
+    def _fold(self, looking: bool) -> None:
+        """Fold what is not worked with while locations are looked at; unfold it else."""
+        if looking is not self._looking:
+            self._looking = looking
+            for section in (self.ui.reviewSection, self.ui.reviewResultSection):
+                section.collapsed = looking
+
     def _changeTransform(self) -> None:
         """Take the volumes that the transform refers to, and what is known about it."""
+        self._fold(False)
         self.cancel()
         self.viewControls.stop()
         node = self.parameters.transform
@@ -273,6 +287,8 @@ class ReviewPanel(ParameterPanel):
 
     def _showJobs(self) -> None:
         busy = bool(self.jobs)
+        if busy:  # progress and Cancel are there
+            self._fold(False)
         self.ui.reviewCancelButton.enabled = busy
         self.ui.reviewProgressBar.visible = busy
         self.refresh()

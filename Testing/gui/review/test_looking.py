@@ -17,7 +17,7 @@ def test_a_place_that_is_chosen_is_where_all_views_cut(panel, review, views, a_s
     assert np.array(crosshair.GetCrosshairRAS()) == pytest.approx([-10, -12, 8])
     offsets = [view.GetSliceToRAS().GetElement(2, 3) for view, _composite in views.values()]
     assert offsets == pytest.approx([8, 8, 8])
-    assert panel.ui.reviewLineLabel.text == "Folded here."
+    assert panel.ui.reviewPlaceLabel.text == "Folded here."
 
 
 def test_the_slider_fades_and_the_key_shows_before_and_after(panel, review, views, a_transform):
@@ -405,3 +405,25 @@ def test_outlines_of_both_sides_are_drawn_and_the_originals_come_back(
     assert fixed.GetDisplayNode().GetVisibility()
     panel.close()
     assert nodes_in(a_scene) == before
+
+
+def test_a_chosen_location_makes_room_for_look_and_decision_on_a_small_screen(
+    panel, review, the_application
+):
+    ui = panel.ui
+    review()
+    assert not ui.reviewResultSection.collapsed
+    assert ui.reviewResultSection.text.startswith("Result: ")
+    panel.widget.show()
+    ui.reviewPlacesTable.selectRow(0)
+    the_application.processEvents()
+    assert ui.reviewSection.collapsed
+    assert ui.reviewResultSection.collapsed
+    assert ui.reviewPlaceLabel.text
+    assert panel.widget.sizeHint().height() < 900 - 40  # the tabs above it
+    ui.reviewSection.collapsed = False  # opened again by hand, it stays open
+    ui.reviewPlacesTable.selectRow(1)
+    assert not ui.reviewSection.collapsed
+    ui.reviewButton.click()
+    assert not ui.reviewResultSection.collapsed  # progress and Cancel are seen
+    panel.cancel()

@@ -178,7 +178,7 @@ def test_what_would_bring_another_torch_is_installed_without_what_it_asks_for(
     installer.install([p for p in Dependencies.TRAINING if p.module == "monai"])
     assert asked[0][1] == ["monai>=1.4"]
     assert "pandas>=2.2" in asked[0][0]
-    assert asked[1] == (["monai>=1.4"], None)
+    assert asked[1] == (["--no-deps", "monai>=1.4"], None)
     assert ends == ["", ""]
 
 
