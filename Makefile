@@ -13,7 +13,7 @@ demo: $(VENV)/.ready
 	@$(RUN) -m Testing.demo.run --output $(OUTPUT)
 
 test: $(VENV)/.ready lint docs
-	@$(RUN) -m pytest -n 2 --dist loadfile
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile  # a thread for each process
 	@echo "Linters and tests passed: the core against SimpleITK and MONAI, the Slicer side on real MRML,"
 	@echo "the CMake files with the real cmake. What was skipped and why is listed above. The tests: Testing/."
 

@@ -77,5 +77,5 @@ def test_the_gradient_of_the_correlation_is_that_of_automatic_differentiation():
     cost = windows(two)
     (expected,) = torch.autograd.grad(cost, two)
     found, gradient = windows.with_gradient(two.detach())
-    assert found == pytest.approx(float(cost))
+    assert found == pytest.approx(cost.item())
     assert torch.equal(gradient, expected)
