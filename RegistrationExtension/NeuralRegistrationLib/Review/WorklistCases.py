@@ -70,7 +70,8 @@ class FileCases:
         from neuralreg.review.workflow.worklist import read_worklist
 
         self.path, self.title = path, path.name
-        self._entries = {entry.case: entry for entry in read_worklist(path)}
+        self._known = read_worklist(path)  # what the file held when it was last read or written
+        self._entries = {entry.case: entry for entry in self._known}
         self._changes: Revert.Changes | None = None
         self._current, self._transform = "", None
 
@@ -149,14 +150,18 @@ class FileCases:
         if not key:
             return
         entry = record_review(self._entries[key], report)
-        if decision is not None and decision.transform_hash == report.transform_hash:
+        decided = decision is not None and decision.transform_hash == report.transform_hash
+        if decided:
             facts = {"by": decision.by, "note": decision.note, "time": decision.time}
             entry = replace(entry, decision=decision.verdict, **facts)
         self._entries[key] = entry
         others = read_worklist(self.path) if self.path.is_file() else []
-        entries = keep_decisions(list(self._entries.values()), others)
+        entries = keep_decisions(list(self._entries.values()), others, self._known)
+        if decided:  # just now, so it comes after what another person wrote about the same case
+            entries = [entry if each.case == key else each for each in entries]
         self._entries = {each.case: each for each in entries}
         write_worklist(entries, self.path)
+        self._known = entries
 
     def leave(self) -> None:
         """Take the loaded case out of the scene; what the reviewer changed in it stays there."""

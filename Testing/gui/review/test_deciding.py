@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -238,3 +239,33 @@ def test_a_list_of_files_is_gone_through_and_goes_on_where_it_was_stopped(
     assert [table.item(row, 0).text() for row in range(table.rowCount)] == ["moving to fixed"]
     left = {a_scene.GetNodeByID(n).GetClassName() for n in nodes_in(a_scene) - before}
     assert left <= {"vtkMRMLTableNode"}
+
+
+def test_another_person_s_new_decision_in_the_list_stays(
+    panel, review, a_list, loaders, monkeypatch
+):
+    import csv
+
+    import qt
+    from neuralreg.review.workflow.worklist import read_worklist, write_worklist
+
+    def write(verdict: str, by: str) -> None:
+        decided = {"decision": verdict, "by": by}
+        entries = read_worklist(a_list)
+        write_worklist([replace(e, **decided) if e.case == "two" else e for e in entries], a_list)
+
+    write("accepted", "Dr. A")
+    ui = panel.ui
+    monkeypatch.setattr(qt.QFileDialog, "getOpenFileName", lambda *_: str(a_list))
+    ui.reviewOpenListButton.click()
+    write("rejected", "Dr. C")
+    table = ui.reviewWorklistTable
+    table.selectRow([table.item(row, 0).text() for row in range(3)].index("one"))
+    review()
+    ui.reviewerEdit.text = "Dr. B"
+    ui.reviewDecideButton.click()
+    kept = {row["case"]: row for row in csv.DictReader(a_list.read_text().splitlines())}
+    assert [(kept[case]["decision"], kept[case]["by"]) for case in ("one", "two")] == [
+        ("accepted", "Dr. B"),
+        ("rejected", "Dr. C"),
+    ]
