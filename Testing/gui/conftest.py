@@ -68,6 +68,9 @@ def a_headless_scene(the_application):
     slicer.modules.markups = SimpleNamespace(logic=lambda: markups)
     yield scene
     scene.scene.Clear(True)
+    # A logic that is replaced later ends the scene, when widgets that watch it are half gone.
+    scene.scene.RemoveAllObservers()
+    slicer.modules.markups = None
     the_application._logic = None
 
 
