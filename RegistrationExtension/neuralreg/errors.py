@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Self
 
 
 class RegistrationError(Exception):
@@ -27,6 +28,11 @@ class RegistrationError(Exception):
         facts = [f"got {got}"] * bool(got) + [f"wanted {wanted}"] * bool(wanted)
         text = ": ".join([head, *([", ".join(facts)] if facts else [])])
         super().__init__(". ".join([text, *([remedy] if remedy else [])]))
+
+    def at(self, where: str) -> Self:
+        """The same error with the file, key or name that it is about."""
+        facts = {"got": self.got, "wanted": self.wanted, "remedy": self.remedy}
+        return type(self)(self.what, where=where, **facts)
 
 
 class InvalidImage(RegistrationError):

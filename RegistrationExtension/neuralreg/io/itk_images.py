@@ -211,9 +211,7 @@ def name_in_errors(path: Path) -> Iterator[None]:
     except InvalidImage as error:
         if error.where:
             raise
-        raise InvalidImage(
-            error.what, where=str(path), got=error.got, wanted=error.wanted, remedy=error.remedy
-        ) from error
+        raise error.at(str(path)) from error
 
 
 def _is_nifti(path: Path) -> bool:

@@ -116,9 +116,7 @@ def read_vectors(path: Path) -> sitk.Image:
     try:
         return _displacements(path, read_itk_image(path))
     except InvalidTransform as error:
-        raise InvalidTransform(
-            error.what, where=str(path), got=error.got, wanted=error.wanted, remedy=error.remedy
-        ) from error
+        raise error.at(str(path)) from error
 
 
 def _displacements(path: Path, vectors: sitk.Image) -> sitk.Image:

@@ -159,9 +159,7 @@ def read_pairs(path: str | Path, partner: str | Path | None = None) -> Pairs:
         try:
             return Pairs.of(read_landmarks(path), read_landmarks(partner))
         except InvalidOption as error:
-            raise InvalidOption(
-                error.what, where=f"{path}, {partner}", got=error.got, remedy=error.remedy
-            ) from error
+            raise error.at(f"{path}, {partner}") from error
     if suffix_of(path) in (".json", ".fcsv"):
         raise UnreadableFile(
             f"{path} holds the landmarks of one image",

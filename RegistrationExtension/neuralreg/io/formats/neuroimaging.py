@@ -88,7 +88,5 @@ def _to_volume(path: Path, values: Array, affine: Array, frame: int) -> Volume:
     try:
         grid = grid_of_affine(chosen.shape[::-1], affine)
     except InvalidImage as error:
-        raise InvalidImage(
-            error.what, where=str(path), got=error.got, remedy=error.remedy
-        ) from error
+        raise error.at(str(path)) from error
     return Volume(to_image(chosen, grid), tuple(remarks), frames)

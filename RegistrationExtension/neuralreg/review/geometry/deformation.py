@@ -103,9 +103,7 @@ class Deformation:
         try:
             return cls._from_transform(read_itk_transform(path))
         except InvalidTransform as error:
-            raise InvalidTransform(
-                error.what, where=str(path), got=error.got, wanted=error.wanted, remedy=error.remedy
-            ) from error
+            raise error.at(str(path)) from error
 
     @classmethod
     def _from_vectors(cls, image: sitk.Image) -> Deformation:

@@ -102,4 +102,4 @@ def _grid_of(location: Place, size: tuple[int, ...], about: dict[str, Any]) -> G
     try:
         return Grid(size, parts["spacing"], parts["origin"], parts["direction"])
     except InvalidImage as error:
-        raise InvalidImage(error.what, where=str(location), got=error.got) from error
+        raise error.at(str(location)) from error

@@ -63,7 +63,7 @@ def require_finite(losses: Mapping[str, Tensor], describe: Callable[[], str]) ->
     odd = {name: value for name, value in figures.items() if not math.isfinite(value)}
     if odd:
         got = ", ".join(f"{name} {value:g}" for name, value in odd.items())
-        raise _diverged("the loss of a step is not finite", got, describe())
+        raise _divergence("the loss of a step is not finite", got, describe())
 
 
 def require_finite_gradients(network: nn.Module, describe: Callable[[], str]) -> None:
@@ -78,7 +78,7 @@ def require_finite_gradients(network: nn.Module, describe: Callable[[], str]) ->
     """
     gradients = [p.grad for p in network.parameters() if p.grad is not None]
     if gradients and not bool(torch.stack([g.detach().norm() for g in gradients]).isfinite().all()):
-        raise _diverged("the gradient of a step is not finite", "NaN or infinite", describe())
+        raise _divergence("the gradient of a step is not finite", "NaN or infinite", describe())
 
 
 def is_finite(network: nn.Module) -> bool:
@@ -87,7 +87,7 @@ def is_finite(network: nn.Module) -> bool:
     return all(bool(v.isfinite().all()) for v in values)
 
 
-def _diverged(what: str, got: str, where: str) -> TrainingDiverged:
+def _divergence(what: str, got: str, where: str) -> TrainingDiverged:
     return TrainingDiverged(
         what,
         where=where,
