@@ -1,10 +1,12 @@
-"""Where cards and weights are stored on this machine."""
+"""Where cards and weights are stored on this machine, and what is remembered beside them."""
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
+from neuralreg.io.files import write_whole
 from neuralreg.resources import resource_folders
 
 
@@ -25,3 +27,20 @@ def cache_folder() -> Path:
 
     own = os.environ.get("NEURALREG_CACHE")
     return Path(own) if own else Path(user_cache_dir("neuralreg"))
+
+
+def read_record(path: Path) -> dict[str, str]:
+    """Texts by the names of models; nothing where the file was not written yet."""
+    record: dict[str, str] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    return record
+
+
+def add_to_record(path: Path, name: str, text: str) -> None:
+    """Remember a text for a model.
+
+    Raises:
+        UnwritableOutput: the folder of the file is missing or closed.
+    """
+    record = {**read_record(path), name: text}
+    with write_whole(path) as draft:
+        draft.write_text(json.dumps(record, indent=2), encoding="utf-8")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neuralreg.errors import ConsentRequired
-from neuralreg.io.files import write_whole
-from neuralreg.zoo.cache_paths import cache_folder
+from neuralreg.zoo.cache_paths import add_to_record, cache_folder, read_record
 
 if TYPE_CHECKING:
     from neuralreg.zoo.card import ModelCard
@@ -37,7 +35,8 @@ def needs_consent(card: ModelCard, cache: Path | None = None) -> bool:
         card: of the model.
         cache: folder of downloaded weights, if not the usual one.
     """
-    return not is_permissive(card) and _accepted(cache).get(card.name) != card.license
+    accepted = read_record(_record(cache))
+    return not is_permissive(card) and accepted.get(card.name) != card.license
 
 
 def give_consent(card: ModelCard, cache: Path | None = None) -> None:
@@ -47,9 +46,7 @@ def give_consent(card: ModelCard, cache: Path | None = None) -> None:
         card: of the model.
         cache: folder of downloaded weights, if not the usual one; it must exist.
     """
-    record = {**_accepted(cache), card.name: card.license}
-    with write_whole((cache or cache_folder()) / _RECORD) as draft:
-        draft.write_text(json.dumps(record, indent=2), encoding="utf-8")
+    add_to_record(_record(cache), card.name, card.license)
 
 
 def require_consent(card: ModelCard, cache: Path | None = None) -> None:
@@ -84,7 +81,5 @@ def describe_source(card: ModelCard) -> str:
     return f"{size} from {source or 'its authors'}"
 
 
-def _accepted(cache: Path | None) -> dict[str, str]:
-    path = (cache or cache_folder()) / _RECORD
-    record: dict[str, str] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    return record
+def _record(cache: Path | None) -> Path:
+    return (cache or cache_folder()) / _RECORD

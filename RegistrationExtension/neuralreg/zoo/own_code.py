@@ -93,14 +93,14 @@ def run_code_of(card: ModelCard, folder: Path | None = None) -> None:
 
 def trust(digests: list[str]) -> None:
     """Remember files that the user has run or agreed to, by their SHA-256."""
-    new = [digest for digest in digests if digest not in _trusted()]
+    new = [digest for digest in digests if digest not in _read_trusted()]
     if new:
         own_folder().mkdir(parents=True, exist_ok=True)
         with write_whole(own_folder() / _TRUSTED) as draft:
-            draft.write_text("\n".join([*_trusted(), *new]) + "\n", encoding="utf-8")
+            draft.write_text("\n".join([*_read_trusted(), *new]) + "\n", encoding="utf-8")
 
 
-def _trusted() -> list[str]:
+def _read_trusted() -> list[str]:
     path = own_folder() / _TRUSTED
     return path.read_text(encoding="utf-8").split() if path.is_file() else []
 
@@ -111,7 +111,7 @@ def require_trust(card: ModelCard, folder: Path) -> None:
     Raises:
         IncompatibleModel: not yet; the message names files and hashes.
     """
-    unknown = {str(folder / name): h for name, h in card.code.items() if h not in _trusted()}
+    unknown = {str(folder / name): h for name, h in card.code.items() if h not in _read_trusted()}
     if unknown:
         raise IncompatibleModel(
             "the model brings code of its own, which would run on this machine",

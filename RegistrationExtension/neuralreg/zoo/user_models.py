@@ -80,11 +80,13 @@ def _files_by_content(card: ModelCard, folder: Path) -> tuple[dict[Path, str], d
     files: dict[Path, str] = {}
     changes: dict[str, Any] = {}
     if card.weights is not None:
-        path = _require_weights(folder / card.weights.file, card)
-        files[path] = _name_by_content(path, card.weights.file)
-        stored = {"file": files[path], "sha256": sha256_of(path)}
+        path = folder / card.weights.file
+        digest = _require_weights(path, card)
+        files[path] = _name_by_content(digest, card.weights.file)
+        stored = {"file": files[path], "sha256": digest}
         changes["weights"] = card.weights.model_copy(update=stored)
-    names = {file: f"{file.stem}-{sha256_of(file)[:8]}.py" for file in code_files(card, folder)}
+    code = zip(code_files(card, folder), card.code.values(), strict=True)
+    names = {file: f"{file.stem}-{digest[:8]}.py" for file, digest in code}
     changes["code"] = dict(zip(names.values(), card.code.values(), strict=True))
     return {**files, **names}, changes
 
@@ -138,9 +140,8 @@ def _same(one: ModelCard, other: ModelCard, code: Path) -> bool:
     return hashes[0] == hashes[1]
 
 
-def _name_by_content(file: Path, name: str) -> str:
+def _name_by_content(digest: str, name: str) -> str:
     """The name of a file of weights, with a part of its hash where another file has that name."""
-    digest = sha256_of(file)
     existing = own_folder() / name
     names = {card.weights.file for card in list_models() if card.weights is not None}
     taken = sha256_of(existing) != digest if existing.exists() else name in names
@@ -215,7 +216,8 @@ def _require_answer(card: ModelCard, folder: Path) -> None:
         )
 
 
-def _require_weights(weights: Path, card: ModelCard) -> Path:
+def _require_weights(weights: Path, card: ModelCard) -> str:
+    """The SHA-256 of a file of weights, which is that of the card if it names one."""
     if not weights.is_file():
         raise WeightsUnavailable(
             "the weights that a card names are not next to it",
@@ -223,8 +225,8 @@ def _require_weights(weights: Path, card: ModelCard) -> Path:
             got="nothing",
             wanted=weights.name,
         )
-    sha256 = card.weights.sha256 if card.weights else None
-    if sha256 and (digest := sha256_of(weights)) != sha256:
+    sha256, digest = card.weights.sha256 if card.weights else None, sha256_of(weights)
+    if sha256 and digest != sha256:
         raise ChecksumMismatch(
             "these are not the weights that the card names",
             where=str(weights),
@@ -232,4 +234,4 @@ def _require_weights(weights: Path, card: ModelCard) -> Path:
             wanted=sha256,
             remedy="Take the right file, or correct the card.",
         )
-    return weights
+    return digest

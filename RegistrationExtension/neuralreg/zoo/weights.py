@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +10,12 @@ from typing import TYPE_CHECKING
 from neuralreg.errors import ChecksumMismatch, UnwritableOutput, WeightsUnavailable
 from neuralreg.io.files import sha256_of, write_whole
 from neuralreg.progress import Progress, silent
-from neuralreg.zoo.cache_paths import cache_folder, cards_folders
+from neuralreg.zoo.cache_paths import (
+    add_to_record,
+    cache_folder,
+    cards_folders,
+    read_record,
+)
 from neuralreg.zoo.consent import give_consent, needs_consent, require_consent
 
 if TYPE_CHECKING:
@@ -246,7 +250,8 @@ class _checker:  # noqa: N801 - reads as a function that carries what it compare
     def __call__(self, path: Path) -> None:
         weights = self.weights
         kind = "git_blob" if weights.git_blob and not weights.sha256 else "sha256"
-        pinned = weights.sha256 or weights.git_blob or _read_record(self.folder).get(self.name)
+        remembered = read_record(self.folder / _RECORD).get(self.name)
+        pinned = weights.sha256 or weights.git_blob or remembered
         got = git_blob_hash(path) if kind == "git_blob" else sha256_of(path)
         if pinned and got != pinned:
             raise ChecksumMismatch(
@@ -259,18 +264,10 @@ class _checker:  # noqa: N801 - reads as a function that carries what it compare
             )
 
 
-def _read_record(folder: Path) -> dict[str, str]:
-    path = folder / _RECORD
-    record: dict[str, str] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    return record
-
-
 def _remember(name: str, weights: Weights, path: Path) -> None:
     """Record the hash of a first download whose publisher gives none."""
     if not (weights.sha256 or weights.git_blob):
-        record = {**_read_record(path.parent), name: sha256_of(path)}
-        with write_whole(path.parent / _RECORD) as draft:
-            draft.write_text(json.dumps(record, indent=2), encoding="utf-8")
+        add_to_record(path.parent / _RECORD, name, sha256_of(path))
 
 
 def ensure_folder(folder: Path) -> Path:
