@@ -55,11 +55,6 @@ class LocalCorrelation:
         cost: Tensor = _Cost.apply(warped, self)  # type: ignore[no-untyped-call]
         return cost
 
-    def with_gradient(self, warped: Tensor) -> tuple[float, Tensor]:
-        """The cost of a warped image (z, y, x), and its gradient with respect to that image."""
-        parts = self.parts(warped)
-        return -float((parts.common * parts.ratio).sum()), self.gradient(warped, parts)
-
     def parts(self, warped: Tensor) -> _Parts:
         """What the cost and its gradient are made of, per window."""
         common, variance, mean = self.correlation(warped)
@@ -86,6 +81,10 @@ class _Parts(NamedTuple):
     mean: Tensor
     ratio: Tensor
 
+    def cost(self) -> Tensor:
+        """Of the whole image, between -1 and 1."""
+        return -(self.common * self.ratio).sum()
+
 
 class _Cost(torch.autograd.Function):
     @staticmethod
@@ -93,7 +92,7 @@ class _Cost(torch.autograd.Function):
         parts = windows.parts(warped)
         ctx.windows = windows
         ctx.save_for_backward(warped, *parts)
-        return -(parts.common * parts.ratio).sum()
+        return parts.cost()
 
     @staticmethod
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None]:

@@ -20,7 +20,7 @@ from neuralreg.registration.unfold import unfold_displacement
 from neuralreg.registration.working_grid import InitialTransform, equalize, field_with_margin
 
 _SAMPLES = 3_000_000  # of the grid: twice as many gained nothing on CT of lungs, at twice the time
-_RADIUS = 2  # voxels: in windows of 5 samples and less, correlation is mostly that of noise
+_RADIUS = 2  # voxels: in smaller windows than of 5 samples, correlation is mostly that of noise
 # Voxels, standard deviations: the roots of 3 and 1/2, with which `greedy` begins.
 _STEP_SMOOTHING = 1.73
 _FIELD_SMOOTHING = 0.71
@@ -97,7 +97,7 @@ def _follow(
     displacement = fixed.new_zeros(d, *valid.shape)
     for n in range(steps):
         warped = sample(moving, index + displacement.movedim(0, -1))[0]
-        _, gradient = windows.with_gradient(warped)
+        gradient = windows.gradient(warped, windows.parts(warped))
         step = gaussian(-gradient * _slopes(warped), [_STEP_SMOOTHING] * d)
         longest = float(torch.linalg.vector_norm(step, dim=0).max())
         step *= _LONGEST_STEP / max(longest, 1e-12)

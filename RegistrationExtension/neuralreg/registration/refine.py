@@ -237,11 +237,13 @@ def refine_velocity(
     """
     judge = _Judge(pair)
     linear = Velocity(velocity.points.new_zeros(len(velocity.points), *velocity.shape))
-    misled = judge(velocity) < judge(linear)
-    record = _follow(judge, velocity, options, stage(progress, 0.0, 0.5 if misled else 1.0))
+    before = judge(linear)
+    misled = judge(velocity) < before
+    part = stage(progress, 0.0, 0.5 if misled else 1.0)
+    record = _follow(judge, velocity, before, options, part)
     if not misled or record.kept != "lncc":
         return record
-    again = _follow(judge, linear, options, stage(progress, 0.5, 1.0))
+    again = _follow(judge, linear, before, options, stage(progress, 0.5, 1.0))
     if again.kept != "lncc" or again.information[-1] <= record.information[-1]:
         return record
     velocity.points = linear.points
@@ -249,9 +251,13 @@ def refine_velocity(
 
 
 def _follow(
-    judge: _Judge, velocity: Velocity, options: FieldRefinement, progress: Progress
+    judge: _Judge,
+    velocity: Velocity,
+    before: float,
+    options: FieldRefinement,
+    progress: Progress,
 ) -> RefinementRecord:
-    """Moves the velocity from where it is.
+    """Moves the velocity from where it is; before: mutual information without it.
 
     With the similarity "auto" each stage must show that it is worth its deformation to a judge
     that it does not optimize: mutual information must rise, and after LNCC the images must look
@@ -261,12 +267,11 @@ def _follow(
     mutual information means little.
     """
     pair = judge.pair
-    identity = Velocity(velocity.points.new_zeros(len(velocity.points), *velocity.shape))
     auto = options.similarity == "auto"
     names = ("mind", "lncc") if auto else (options.similarity,)
-    information = [judge(identity)]
+    information = [before]
     far = judge.displacement_rms(velocity) > _FAR
-    outcome, best, points = "linear", information[0], identity.points
+    outcome, best, points = "linear", before, torch.zeros_like(velocity.points)
     for n, name in enumerate(names):
         part = stage(progress, n / len(names), (n + 1) / len(names))
         if name == "mind":
