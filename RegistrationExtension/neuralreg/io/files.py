@@ -49,6 +49,14 @@ def require_existing(path: Path) -> Path:
     return path
 
 
+def remove_path(path: Path) -> None:
+    """Delete a file, a link, or a folder with all in it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def path_from(folder: Path, name: str) -> Path:
     """The file that a text in a folder names, on this system or another one.
 

@@ -111,7 +111,7 @@ def merge_files(
             "the configurations cannot be merged", got=str(error).splitlines()[0]
         ) from error
     assert isinstance(plain, dict)  # of the parts that were merged
-    return {str(key): value for key, value in plain.items()}, lines
+    return plain, lines
 
 
 def _in_order(parts: Sequence[Any]) -> Any:
@@ -124,9 +124,7 @@ def _in_order(parts: Sequence[Any]) -> Any:
             )
         if OmegaConf.select(part, "model.start_from"):
             merged.pop("model", None)
-        merged = merge(
-            {str(k): v for k, v in merged.items()}, {str(k): v for k, v in plain.items()}
-        )
+        merged = merge(merged, {str(key): value for key, value in plain.items()})
     return OmegaConf.create(merged)
 
 

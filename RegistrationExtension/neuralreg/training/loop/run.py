@@ -64,6 +64,21 @@ class TrainedRun:
     parameters: int
 
 
+@dataclass(frozen=True)
+class _Resumption:
+    """What a run goes on from.
+
+    Attributes:
+        checkpoint: of the earlier part.
+        options: of the optimizer that take the place of those of the checkpoint.
+        changes: of the configuration, see `require_same_training`.
+    """
+
+    checkpoint: Path
+    options: dict[str, Any]
+    changes: dict[str, list[Any]]
+
+
 class Run:
     """The training of a configuration in a folder.
 
@@ -124,10 +139,10 @@ class Run:
         loop = self._make_loop(task, team)
         count = _count_parameters(task)
         logger.info("%d parameters, %s", count, team.device)
-        options = new_optimizer_options(changes, loop.optimizer)
-        checkpoint = self._require_resumable(task, loop, options) if resume else None
+        earlier = self._require_resumable(task, loop, changes) if resume else None
         try:
-            state = self._run_loop(loop, task, changes, checkpoint, options)
+            with _convert_write_errors(self.folder, loop):
+                state = self._run_loop(loop, task, earlier, team.leads)
         except BaseException as error:
             if team.leads and not resume and not self._has_come_far(loop.state, error):
                 self._files.undo()
@@ -189,45 +204,32 @@ class Run:
         self._files.require_same_code(self.config)
         return require_same_training(before, self.config, str(self.folder))
 
-    def _require_resumable(self, task: Task, loop: TrainingLoop, options: dict[str, Any]) -> Path:
-        """The checkpoint to go on from, tried out before anything is written."""
+    def _require_resumable(
+        self, task: Task, loop: TrainingLoop, changes: dict[str, list[Any]]
+    ) -> _Resumption:
+        """What to go on from, tried out before anything is written."""
         history = self._files.history()
         before = history[0].get("images", {}) if history else {}
         require_same_images(before, task.describe_images(), str(self.folder))
         checkpoint = newest_checkpoint(self.folder / CHECKPOINTS)
+        options = new_optimizer_options(changes, loop.optimizer)
         loop.load(checkpoint, options)
-        return checkpoint
+        return _Resumption(checkpoint, options, changes)
 
     def _run_loop(
-        self,
-        loop: TrainingLoop,
-        task: Task,
-        changes: dict[str, list[Any]],
-        checkpoint: Path | None,
-        options: dict[str, Any],
+        self, loop: TrainingLoop, task: Task, earlier: _Resumption | None, leads: bool
     ) -> State:
-        leads = loop.team is None or loop.team.leads
-        with _convert_write_errors(self.folder, loop):
-            return self._run_in_folder(loop, task, leads, changes, checkpoint, options)
-
-    def _run_in_folder(
-        self,
-        loop: TrainingLoop,
-        task: Task,
-        leads: bool,
-        changes: dict[str, list[Any]],
-        checkpoint: Path | None,
-        options: dict[str, Any],
-    ) -> State:
-        if leads and checkpoint:
-            self._files.resume(self.config, changes, loop.state.step)
+        if leads and earlier:
+            self._files.resume(self.config, earlier.changes, loop.state.step)
         elif leads:
             self._files.begin(self.config, task.describe_images())
         board = self._start_board(task, loop.state.step) if leads else None
         loop.watchers = [CsvTable(self.folder), *([board] if board else []), *self.watchers]
         set_seed(self.config.training)
         try:
-            return loop.run(resume=checkpoint or False, options=options)
+            if earlier:
+                return loop.run(resume=earlier.checkpoint, options=earlier.options)
+            return loop.run()
         except Cancelled:
             if leads:
                 self._export_best(task, loop.state)
@@ -268,16 +270,13 @@ def _count_parameters(task: Task) -> int:
 
 @contextmanager
 def _settings_of_the_caller() -> Iterator[None]:
-    """Threads, determinism and random numbers are after the block as they were before."""
+    """Threads and random numbers are after the block as before; the rest `own_modes` restores."""
     threads, random_numbers = torch.get_num_threads(), random_state()
-    strict = torch.are_deterministic_algorithms_enabled()
-    lenient = torch.is_deterministic_algorithms_warn_only_enabled()
     benchmark = torch.backends.cudnn.benchmark
     try:
         yield
     finally:
         torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(strict, warn_only=lenient)
         torch.backends.cudnn.benchmark = benchmark
         set_random_state(random_numbers)
 

@@ -17,7 +17,7 @@ from neuralreg.errors import (
     UnreadableFile,
     UnwritableOutput,
 )
-from neuralreg.io.files import DRAFTS, sha256_of, write_whole
+from neuralreg.io.files import DRAFTS, remove_path, sha256_of, write_whole
 from neuralreg.training.config import schema
 from neuralreg.training.configuration import merge_files, write_configuration
 from neuralreg.training.run_files import (
@@ -137,7 +137,7 @@ class RunFolder:
             return
         for path in self._files():
             if path.name not in self._foreign:
-                _remove(path)
+                remove_path(path)
         for folder in self._new:
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
@@ -188,7 +188,7 @@ class RunFolder:
             self.settle()
             return
         for path in self._files():
-            _remove(path)
+            remove_path(path)
         for path in sorted(self._earlier.iterdir(), key=lambda path: path.name == CONFIGURATION):
             path.replace(self.path / path.name)
         self._earlier.rmdir()
@@ -270,10 +270,3 @@ def _ensure(folder: Path) -> Path:
 
 def _now() -> dict[str, str]:
     return {"time": datetime.now(UTC).isoformat(timespec="seconds"), "version": __version__}
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

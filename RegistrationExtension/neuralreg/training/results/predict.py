@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -119,24 +120,26 @@ def predict(
     torch.manual_seed(config.training.seed)
     model = load_trained(config, checkpoint, options.device)
     pairs = split_pairs(config, options.split, folder)
-    items = pairs.items(0)
-    names = [f"pair_{number:04d}" for number in range(len(items))]
-    _require_no_input([folder / name for name in names], pairs.cases)
+    items = {f"pair_{number:04d}": item for number, item in enumerate(pairs.items(0))}
+    _require_no_input([folder / name for name in items], pairs.cases)
     folder.mkdir(parents=True, exist_ok=True)
     with own_modes(), replace_predictions(folder):
-        rows = _write_pairs(model, pairs, folder, options, progress)
+        rows = _write_pairs(model, pairs, items, folder, options, progress)
     progress(1.0, f"{len(items)} pairs")
     return rows
 
 
 def _write_pairs(
-    model: nn.Module, pairs: PairData, folder: Path, options: PredictOptions, progress: Progress
+    model: nn.Module,
+    pairs: PairData,
+    items: Mapping[str, Item],
+    folder: Path,
+    options: PredictOptions,
+    progress: Progress,
 ) -> list[Row]:
-    items = pairs.items(0)
     rows: list[Row] = []
     one = _label_of if isinstance(model, Conditional) else _transform_of
-    for number, item in enumerate(items):
-        name = f"pair_{number:04d}"
+    for number, (name, item) in enumerate(items.items()):
         fixed, moving = pairs.case(item.fixed), pairs.case(item.moving)
         progress(number / len(items), f"{fixed.name} and {moving.name}")
         about = {"pair": name, "fixed": fixed.name, "moving": moving.name}
@@ -145,7 +148,7 @@ def _write_pairs(
             (folder / name / ABOUT).write_text(json.dumps(about), encoding="utf-8")
         rows += [{**about, **row} for row in rows_of_pair]
     write_tables(rows, folder)
-    drawn = [folder / f"pair_{n:04d}" / "pair.png" for n in range(min(len(items), _SHOWN))]
+    drawn = [folder / name / "pair.png" for name in list(items)[:_SHOWN]]
     if options.png and drawn[0].is_file():
         write_png(stack_pictures([read_png(path) for path in drawn]), folder / ALL_PAIRS)
     return rows

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from neuralreg.errors import UnwritableOutput
+from neuralreg.io.files import remove_path
 from neuralreg.training.results.metrics import TABLES
 from neuralreg.training.results.pair_files import ABOUT, FIELD, PREDICTED
 from neuralreg.training.run_files import REPLACED
@@ -59,7 +60,7 @@ def replace_predictions(folder: Path) -> Iterator[None]:
     except BaseException:
         for path in [p for p in folder.iterdir() if p.name not in foreign]:
             if _PAIR.match(path.name) or path.name in (*TABLES, ALL_PAIRS):
-                _remove(path)
+                remove_path(path)
         if aside.is_dir():
             _put_back(folder, aside)
         raise
@@ -73,16 +74,9 @@ def _files(folder: Path) -> list[Path]:
 
 def _put_back(folder: Path, aside: Path) -> None:
     for path in _files(folder):
-        _remove(path)
+        remove_path(path)
     for path in aside.iterdir():
         if (folder / path.name).exists():
-            _remove(folder / path.name)  # half written
+            remove_path(folder / path.name)  # half written
         path.replace(folder / path.name)
     aside.rmdir()
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
