@@ -244,7 +244,7 @@ class RegisterPanel(ParameterPanel):
         if isinstance(last, Registered):
             self.results.revert()
         if left:
-            self.status.say(". ".join([_("Reverted, but"), *left]).replace("but.", "but") + ".")
+            self.status.say(_("Reverted, but {left}.").format(left=". ".join(left)))
         else:
             self.status.say(_("Reverted: everything is as it was before."))
         self._showJobs()

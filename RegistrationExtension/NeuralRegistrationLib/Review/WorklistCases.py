@@ -67,11 +67,12 @@ class FileCases:
     """
 
     def __init__(self, path: Path) -> None:
-        from neuralreg.review.workflow.worklist import read_worklist
+        from neuralreg.review.workflow.worklist import WorklistFile, read_worklist
 
-        self.path, self.title = path, path.name
-        self._known = read_worklist(path)  # what the file held when it was last read or written
-        self._entries = {entry.case: entry for entry in self._known}
+        self.title = path.name
+        known = read_worklist(path)
+        self._file = WorklistFile(path, known)
+        self._entries = {entry.case: entry for entry in known}
         self._changes: Revert.Changes | None = None
         self._current, self._transform = "", None
 
@@ -139,12 +140,7 @@ class FileCases:
 
     def keep(self, transformNode, report, decision) -> None:
         """Write the review and the decision into the CSV."""
-        from neuralreg.review.workflow.worklist import (
-            keep_decisions,
-            read_worklist,
-            record_review,
-            write_worklist,
-        )
+        from neuralreg.review.workflow.worklist import record_review
 
         key = self.keyOf(transformNode)
         if not key:
@@ -155,13 +151,8 @@ class FileCases:
             facts = {"by": decision.by, "note": decision.note, "time": decision.time}
             entry = replace(entry, decision=decision.verdict, **facts)
         self._entries[key] = entry
-        others = read_worklist(self.path) if self.path.is_file() else []
-        entries = keep_decisions(list(self._entries.values()), others, self._known)
-        if decided:  # just now, so it comes after what another person wrote about the same case
-            entries = [entry if each.case == key else each for each in entries]
+        entries = self._file.write(list(self._entries.values()), entry if decided else None)
         self._entries = {each.case: each for each in entries}
-        write_worklist(entries, self.path)
-        self._known = entries
 
     def leave(self) -> None:
         """Take the loaded case out of the scene; what the reviewer changed in it stays there."""

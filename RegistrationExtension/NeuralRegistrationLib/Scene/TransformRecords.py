@@ -32,7 +32,6 @@ def recordOf(node, volume) -> Steps:
     volume: what a transform that is no grid is sampled over. Raises InvalidOption without one.
     """
     transform, linear = Geometry.between(None, node), vtk.vtkTransform()
-    node.GetTransformFromWorld(transform)
     if slicer.vtkMRMLTransformNode.IsGeneralTransformLinear(transform, linear):
         return rows_of(Geometry.matrixInLps(linear.GetMatrix()))
     parts = flatten(transform)
@@ -66,10 +65,8 @@ def contentOf(node) -> Steps:
     It stays the same when the scene is saved and loaded, or another volume is looked at, while
     samples of the transform do not.
     """
-    transform = vtk.vtkGeneralTransform()
-    node.GetTransformFromWorld(transform)
     parts: list[TransformPart] = []
-    for part in flatten(transform):
+    for part in flatten(Geometry.between(None, node)):
         if isinstance(part, vtk.vtkHomogeneousTransform):
             matrix = Geometry.matrixInLps(part.GetMatrix())
             if parts and parts[-1].kind == "matrix":

@@ -45,7 +45,7 @@ def worklist(
 
     from neuralreg.cli.terminal import print_result, show_progress, warn
     from neuralreg.review.limits import read_profile
-    from neuralreg.review.workflow.worklist import read_worklist, work_through
+    from neuralreg.review.workflow.worklist import WorklistFile, read_worklist, work_through
     from neuralreg.review.workflow.worklist_start import entries_in, recheck
 
     target = output or (source / "worklist.csv" if source.is_dir() else source)
@@ -59,10 +59,10 @@ def worklist(
         for e in recheck(_resume(listed, known), _hash_of)
     ]
     limits = read_profile(profile)
-    files = _TargetFile(target, known)
+    file = WorklistFile(target, known)
     with show_progress(quiet) as progress:
-        done = work_through(entries, lambda entry: _review(entry, limits), files.write, progress)
-    done = files.write(done)
+        done = work_through(entries, lambda entry: _review(entry, limits), file.write, progress)
+    done = file.write(done)
     notes = _notes(done)
     warn(notes)
     facts = {
@@ -109,33 +109,6 @@ def _hash_of(transform: str) -> str:
         return Deformation.of(transform).sha256
     except RegistrationError:
         return ""
-
-
-class _TargetFile:
-    """The CSV of a list, which other persons and processes may write too.
-
-    Attributes:
-        path: of the CSV.
-        known: what it held when it was last read or written here.
-    """
-
-    def __init__(self, path: Path, known: list[Entry]) -> None:
-        self.path, self.known = path, known
-
-    def write(self, entries: list[Entry]) -> list[Entry]:
-        """What was written: the entries, with what others wrote there in the meantime."""
-        from neuralreg.io.files import lock_folder
-        from neuralreg.review.workflow.worklist import (
-            keep_decisions,
-            read_worklist,
-            write_worklist,
-        )
-
-        with lock_folder(self.path.resolve().parent):
-            if self.path.is_file():
-                entries = keep_decisions(entries, read_worklist(self.path), self.known)
-            write_worklist(entries, self.path)
-        return entries
 
 
 def _review(entry: Entry, limits: Profile) -> QualityReport:

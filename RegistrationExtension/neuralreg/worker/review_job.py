@@ -13,7 +13,7 @@ from neuralreg.geometry.typing import Array
 from neuralreg.io.landmark_files import Pairs
 from neuralreg.progress import Progress, silent
 from neuralreg.review.assess import case_of, review
-from neuralreg.review.geometry.deformation import Deformation, place_on_grid
+from neuralreg.review.geometry.deformation import Deformation, place_on_grid, round_to_bytes
 from neuralreg.review.limits import read_profile
 from neuralreg.review.report.maps import maps_of
 from neuralreg.worker.messages import (
@@ -24,8 +24,6 @@ from neuralreg.worker.messages import (
     TransformPart,
     Voxels,
 )
-
-_HASH_DECIMALS = 4  # as `Deformation.sha256`
 
 
 def run(job: ReviewJob, progress: Progress = silent) -> Review:
@@ -68,8 +66,7 @@ def _hash_of(parts: tuple[TransformPart, ...]) -> str:
 
 def _hash_of_numbers(moves: Field | tuple[tuple[float, ...], ...] | Array) -> str:
     if isinstance(moves, np.ndarray):
-        rounded = np.round(moves.astype(np.float32).astype(float), _HASH_DECIMALS) + 0.0
-        return hashlib.sha256(rounded.tobytes()).hexdigest()
+        return hashlib.sha256(round_to_bytes(moves)).hexdigest()
     return _deformation(moves).sha256
 
 

@@ -15,7 +15,12 @@ import numpy as np
 from neuralreg.errors import InvalidImage, UnreadableFile
 from neuralreg.geometry.grid import Grid
 from neuralreg.io.files import require_existing
-from neuralreg.io.formats.nifti_header import NiftiHeader, header_remarks, open_packed
+from neuralreg.io.formats.nifti_header import (
+    NiftiHeader,
+    header_remarks,
+    is_packed,
+    open_packed,
+)
 from neuralreg.io.volume import (
     Array,
     Volume,
@@ -70,9 +75,7 @@ def require_whole(header: NiftiHeader) -> None:
     Raises:
         UnreadableFile: some are missing, or packed ones are damaged.
     """
-    with header.values.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-    if packed:
+    if is_packed(header.values):
         _read_stored(header, 0, 0)
     elif (held := header.values.stat().st_size) < header.stop:
         raise _damage(header.values, f"{held} bytes of image", header)

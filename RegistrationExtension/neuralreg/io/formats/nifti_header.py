@@ -356,9 +356,10 @@ def _in_words(spacing: tuple[float, ...]) -> str:
 
 def open_packed(path: Path) -> BufferedIOBase:
     """The bytes of a file, unpacked where it is packed with gzip."""
-    return cast(BufferedIOBase, gzip.open(path, "rb")) if _is_packed(path) else path.open("rb")
+    return cast(BufferedIOBase, gzip.open(path, "rb")) if is_packed(path) else path.open("rb")
 
 
-def _is_packed(path: Path) -> bool:
+def is_packed(path: Path) -> bool:
+    """Whether a file is packed with gzip, whatever its name."""
     with path.open("rb") as file:
         return file.read(2) == b"\x1f\x8b"

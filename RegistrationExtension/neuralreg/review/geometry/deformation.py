@@ -172,11 +172,11 @@ class Deformation:
         """
         digest = hashlib.sha256()
         if self.matrix is not None:
-            digest.update(_round_to_bytes(self.matrix))
+            digest.update(round_to_bytes(self.matrix))
         elif self.vectors is not None and self.grid is not None:
             digest.update(repr(_round_geometry(self.grid)).encode())
             for rows in self.vectors:
-                digest.update(_round_to_bytes(rows))
+                digest.update(round_to_bytes(rows))
         else:
             for part in _parts(self._itk_transform()):
                 digest.update(_content(part))
@@ -309,10 +309,11 @@ def _content(part: sitk.Transform) -> bytes:
         return Deformation.of(part).sha256.encode()
     numbers = np.array([*part.GetFixedParameters(), *part.GetParameters()])
     name: bytes = part.GetName().encode()
-    return name + _round_to_bytes(numbers)
+    return name + round_to_bytes(numbers)
 
 
-def _round_to_bytes(values: Array) -> bytes:
+def round_to_bytes(values: Array) -> bytes:
+    """Numbers for a hash: to 1e-4, so that single and double precision agree."""
     rounded = np.rint(np.asarray(values, np.float32).astype(float) * 10**_HASH_DECIMALS)
     if np.abs(rounded).max(initial=0.0) > np.iinfo(np.int32).max:  # more than 200 m
         return bytes((rounded + 0.0).astype("<f8").data)

@@ -8,7 +8,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from neuralreg.errors import Cancelled, RegistrationError, UnreadableFile
-from neuralreg.io.files import path_from, write_whole
+from neuralreg.io.files import lock_folder, path_from, write_whole
 from neuralreg.io.tables import Row, Table, format_table, read_table
 from neuralreg.progress import Progress, silent
 from neuralreg.review.report_model import QualityReport
@@ -263,6 +263,33 @@ def write_worklist(entries: Sequence[Entry], path: Path) -> None:
     ]
     with write_whole(path) as draft:
         draft.write_text(format_table(names + others, rows), encoding="utf-8", newline="")
+
+
+class WorklistFile:
+    """The CSV of a list, which other persons and processes may write too.
+
+    Attributes:
+        path: Of the CSV.
+        known: What it held when the entries of this list were read.
+    """
+
+    def __init__(self, path: Path, known: Sequence[Entry]) -> None:
+        self.path, self.known = path, known
+
+    def write(self, entries: Sequence[Entry], newest: Entry | None = None) -> list[Entry]:
+        """What was written: the entries, with what others wrote there in the meantime.
+
+        Args:
+            entries: Of this list.
+            newest: The one that was decided just now, which comes after all that others wrote.
+        """
+        with lock_folder(self.path.resolve().parent):
+            earlier = read_worklist(self.path) if self.path.is_file() else []
+            kept = keep_decisions(entries, earlier, self.known)
+            if newest is not None:
+                kept = [newest if each.case == newest.case else each for each in kept]
+            write_worklist(kept, self.path)
+        return kept
 
 
 def _cells(entry: Entry, folder: Path) -> list[str]:
