@@ -270,7 +270,7 @@ def _values_of(path: Path) -> Path:
                  and each.exists()), path)  # fmt: skip
 
 
-def flipped(rng: np.random.Generator, folder: Path) -> Judgement:
+def flip_bits(rng: np.random.Generator, folder: Path) -> Judgement:
     """Flipped bits: read as another library reads them, or refused; never a crash."""
     written = write_some(rng, folder)
     path = written.path
@@ -303,5 +303,5 @@ KINDS = {
     "DICOM": (dicom_file, 60),
     "odd headers": (odd_header, 140),
     "truncated files": (truncated, 100),
-    "flipped bits": (flipped, 100),
+    "flipped bits": (flip_bits, 100),
 }

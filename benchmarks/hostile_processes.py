@@ -134,7 +134,7 @@ def full_disk_run(rng: np.random.Generator, folder: Path) -> Judgement:
     if rng.random() < 0.4:
         out = folder / f"out{rng.choice(['.tfm', '.h5', '.mat', '.txt', '.nii.gz'])}"
         command = ["invert", field, "-o", out]
-    outcome = _limited(int(rng.integers(0, 25_000)), *command)
+    outcome = _call_limited(int(rng.integers(0, 25_000)), *command)
     if outcome.crash:
         return Judgement(WRONG, outcome.crash[-300:])
     left = [path.name for path in folder.iterdir() if path not in (image, field)]
@@ -143,7 +143,7 @@ def full_disk_run(rng: np.random.Generator, folder: Path) -> Judgement:
     return Judgement(WRONG, f"exit {outcome.code} with {left}")
 
 
-def _limited(size: int, *command: object) -> Outcome:
+def _call_limited(size: int, *command: object) -> Outcome:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-from typing import Any
 
 import matplotlib
 import neuralreg
@@ -12,14 +11,13 @@ import SimpleITK as sitk
 import torch
 import yaml
 from neuralreg import models
-from neuralreg.cli.main import app
 from neuralreg.io.files import sha256_of
 from neuralreg.training.config.part_registry import BACKBONES, LOSSES
 from neuralreg.training.data.toy_datasets import make_shapes
 from neuralreg.zoo.registry import list_models
 from neuralreg.zoo.user_models import import_card
-from typer.testing import CliRunner
 
+from Testing.support.command_line import neuralreg as run
 from Testing.support.pages import blocks_of, commands_of, run_page
 from Testing.support.paths import DOCS, ROOT
 from Testing.support.trainings import training_values
@@ -88,7 +86,7 @@ def test_the_commands_of_the_page_on_training_run_in_an_empty_folder_twice(tmp_p
     assert len(commands) == 7
     for arguments in [*commands, commands[0]]:
         few = ["--set", "training.max_steps=3"] if arguments[0] == "train" else []
-        done = CliRunner().invoke(app, [*arguments, *few])
+        done = run(*arguments, *few)
         assert done.exit_code == 0, (arguments, done.stderr)
     assert (tmp_path / "results" / "pairs.png").is_file()
     assert "shapes" in {card.name for card in list_models()}
@@ -108,9 +106,6 @@ def test_a_network_of_ones_own_goes_from_the_page_to_another_machine(
                              model__backbone={"name": "mine", "width": 4},
                              loss__image={"name": "huber"})  # fmt: skip
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(values))
-
-    def run(*arguments: object) -> Any:
-        return CliRunner().invoke(app, list(map(str, arguments)))
 
     assert run("train", "config.yaml", "-o", "run").exit_code == 0
     (tmp_path / "parts.py").unlink()

@@ -16,6 +16,7 @@ FILES = sorted([*CORE.rglob("*.py"), *(EXTENSION / "NeuralRegistrationLib").rglo
 MODULES = [path for path in CORE.rglob("*.py") if not path.name.startswith("__")]
 # fmt: off
 PARTICIPLES = {
+    "accepted", "added", "completed", "diverged", "flipped", "limited", "segmented", "trusted",
     "answered", "asked", "bent", "born", "brought", "built", "called", "changed", "chosen",
     "computed", "covered", "covering", "cut", "deformed", "died", "done", "downsampled",
     "drawn", "enhanced", "failed", "fetched", "filled", "finished", "fitted", "folded",

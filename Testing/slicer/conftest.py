@@ -11,10 +11,11 @@ import torch  # noqa: E402
 from neuralreg.geometry.field import DisplacementField  # noqa: E402
 from neuralreg.geometry.grid import Grid  # noqa: E402
 from neuralreg.geometry.image import Image  # noqa: E402
-from neuralreg.geometry.linear import LinearTransform  # noqa: E402
-from neuralreg.registration.result import Outcome, RegistrationResult  # noqa: E402
+from neuralreg.registration.result import RegistrationResult  # noqa: E402
 from NeuralRegistrationLib.Scene import Scripting  # noqa: E402
 from NeuralRegistrationLib.Scene.Headless import HeadlessScene  # noqa: E402
+
+from Testing.support.known_results import known_result  # noqa: E402
 
 TURNED = tuple(sitk.Euler3DTransform((0, 0, 0), 0.3, -0.2, 0.5).GetMatrix())
 DIRECTIONS = {
@@ -109,16 +110,7 @@ def a_result(fixed: Image, moving: Image) -> RegistrationResult:
     """What an engine might answer: a known smooth deformation, no search."""
     field = wavy_field(fixed.grid.pad(4))
     back = wavy_field(moving.grid.pad(4))
-    return RegistrationResult(
-        field=field,
-        inverse_field=DisplacementField(-back.vectors, back.grid),
-        linear=LinearTransform.identity(3),
-        model="known",
-        outcome=Outcome("none", 0, 0, 0, 0, 0, 0, 0, 0, 0),
-        warnings=(),
-        timings={},
-        provenance={},
-    )
+    return known_result(field, DisplacementField(-back.vectors, back.grid))
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import pytest
 import slicer
 import torch
 from neuralreg.geometry.field import DisplacementField
-from neuralreg.geometry.linear import LinearTransform
-from neuralreg.registration.result import Outcome, RegistrationResult
 from NeuralRegistrationLib.Register.Logic import register
 from NeuralRegistrationLib.Review.Request import Subject
+
+from Testing.support.known_results import known_result
 
 SHIFT = np.array([5.0, -4.0, 3.0])  # LPS mm, fixed to moving; of the second run twice as much
 TO_FIXED_RAS = SHIFT * [1, 1, -1]
@@ -24,16 +24,7 @@ def shift_by(mm):
             return DisplacementField(values.repeat(1, *grid.shape), grid)
 
         engine.options = options
-        return RegistrationResult(
-            field=field(fixed.grid, mm),
-            inverse_field=field(moving.grid, -np.asarray(mm)),
-            linear=LinearTransform.identity(3),
-            model="known",
-            outcome=Outcome("none", 0, 0, 0, 0, 0, 0, 0, 0, 0),
-            warnings=(),
-            timings={},
-            provenance={},
-        )
+        return known_result(field(fixed.grid, mm), field(moving.grid, -np.asarray(mm)))
 
     return engine
 

@@ -149,7 +149,7 @@ def test_a_field_in_the_scene_has_the_hash_of_its_file(a_scene, tmp_path):
     assert report.transform_hash == Deformation.of(tmp_path / "other.h5").sha256
 
 
-def segmented(like, name, parts):
+def segmentation_of(like, name, parts):
     """Segments of one name, each with voxels of its own. parts: first voxel and edge."""
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
     for n, (first, edge) in enumerate(parts):
@@ -177,8 +177,8 @@ def test_each_of_two_segments_of_one_name_is_compared(a_scene):
         detail="quick",
         fixedVolume=fixed,
         movingVolume=moving,
-        fixedSegments=segmented(fixed, "f", [large, one]),
-        movingSegments=segmented(moving, "m", [large, other]),
+        fixedSegments=segmentation_of(fixed, "f", [large, one]),
+        movingSegments=segmentation_of(moving, "m", [large, other]),
     ).report
     assert {o.name: round(o.after.dice, 2) for o in report.overlaps} == {
         "lesion": 1.0,

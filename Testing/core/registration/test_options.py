@@ -23,6 +23,7 @@ from neuralreg.registration.options import (
     parse_refinement,
 )
 
+from Testing.support.command_line import neuralreg
 from Testing.support.phantom import SQUARE, seen
 
 CHANGED = RegistrationOptions(
@@ -175,15 +176,13 @@ def test_another_spelling_is_refused(text, steps):
 
 def test_every_option_reaches_the_engine_from_the_command_line(tmp_path, monkeypatch):
     from neuralreg.cli import file_job
-    from neuralreg.cli.main import app
-    from typer.testing import CliRunner
 
     jobs = []
     monkeypatch.setattr(file_job, "run", lambda job, *_, **_more: jobs.append(job) or 1 / 0)
     arguments = """register f.nii m.nii --model convex --option reach=0.3 --prealign none --preset
         cardiac --refine weights:lncc --refine-steps 3 --extract-brain --device cpu
         --precision bfloat16 --full-resolution --quiet"""
-    CliRunner().invoke(app, [*arguments.split(), "-o", str(tmp_path / "out")])
+    neuralreg(*arguments.split(), "-o", str(tmp_path / "out"))
     (job,) = jobs
     for option in fields(RegistrationOptions):  # a new one is not forgotten here
         assert getattr(job.options, option.name) != getattr(RegistrationOptions(), option.name)

@@ -13,14 +13,13 @@ import torch
 from neuralreg.errors import Cancelled, InvalidImage, InvalidOption, InvalidTransform
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid
-from neuralreg.geometry.linear import LinearTransform
 from neuralreg.io.landmark_files import Pairs
-from neuralreg.registration.result import Outcome, RegistrationResult
 from neuralreg.review.assess import assess
 from neuralreg.review.geometry.consistency import invert
 from neuralreg.review.geometry.deformation import Deformation
 from neuralreg.review.report_model import QualityReport
 
+from Testing.support.known_results import known_result
 from Testing.support.phantom import CUBE, landmarks
 from Testing.support.reviewed import field, itk, places, wavy
 
@@ -260,16 +259,7 @@ def test_an_unknown_grid_to_compare_on_is_an_error(a_case):
 def test_a_result_of_a_registration_brings_its_inverse(a_case):
     true = a_case["transform"]
     core = DisplacementField(torch.from_numpy(true.vectors).movedim(-1, 0).contiguous(), CUBE)
-    result = RegistrationResult(
-        field=core,
-        inverse_field=neuralreg.invert(core),
-        linear=LinearTransform.identity(3),
-        model="made",
-        outcome=Outcome("none", *[0.0] * 9),
-        warnings=(),
-        timings={},
-        provenance={},
-    )
+    result = known_result(core, neuralreg.invert(core))
     report = neuralreg.assess(result)
     assert report.line("inverse_maximum").verdict == "shown"
     assert report.line("inverse_maximum").value < 1.0

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from neuralreg.cli.main import app
 from neuralreg.cli.rerun import job_of, registration_in
 from neuralreg.errors import InvalidOption
 from neuralreg.progress import silent
@@ -29,14 +28,10 @@ from neuralreg.review.workflow.worklist import (
 from neuralreg.worker.jobs import function_of
 from neuralreg.worker.messages import Field, ReviewJob, Voxels
 from neuralreg.worker.serialization import at_once, pack, unpack
-from typer.testing import CliRunner
 
+from Testing.support.command_line import neuralreg as run
 from Testing.support.phantom import CUBE
 from Testing.support.reviewed import places
-
-
-def run(*arguments: object):
-    return CliRunner().invoke(app, [str(one) for one in arguments])
 
 
 def spoiled(files, tmp_path: Path) -> Path:

@@ -5,12 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from neuralreg.cli.main import app
-from typer.testing import CliRunner
 
-
-def run(*arguments: object):
-    return CliRunner().invoke(app, [str(one) for one in arguments])
+from Testing.support.command_line import neuralreg as run
 
 
 def lines_of(done) -> dict[str, dict]:

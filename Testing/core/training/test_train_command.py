@@ -9,28 +9,21 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 import yaml
-from neuralreg.cli.main import app
 from neuralreg.composition.models import card_of
 from neuralreg.networks import dirnet
 from neuralreg.training.loop.checkpoint import read_checkpoint
 from neuralreg.zoo.card import Weights
 from neuralreg.zoo.registry import load_model, read_card
 from neuralreg.zoo.user_models import import_card
-from typer.testing import CliRunner
 
+from Testing.support.command_line import neuralreg
 from Testing.support.trainings import training_values
 
 COMMAND = [sys.executable, "-m", "neuralreg"]
-
-
-def neuralreg(*arguments: object) -> Any:
-    """The command in this process: starting Python and torch takes longer than the training."""
-    return CliRunner().invoke(app, list(map(str, arguments)))
 
 
 @pytest.fixture(scope="module")

@@ -24,13 +24,13 @@ from neuralreg.registration.options import (
     RegistrationOptions,
     WeightRefinement,
 )
-from neuralreg.registration.result import Outcome, RegistrationResult
 from neuralreg.worker.jobs import register_job
 from neuralreg.worker.messages import RegisterJob, Voxels
 from neuralreg.worker.register_job import run
 from neuralreg.worker.serialization import at_once, pack, unpack
 from neuralreg.worker.shared_images import field_of, image_of, record_of
 
+from Testing.support.known_results import known_result
 from Testing.support.phantom import CUBE, seen
 
 SMALL = CUBE.resize((20, 22, 18))
@@ -53,12 +53,10 @@ def a_known_engine(smooth_field):
         engine.asked = {"fixed": fixed, "moving": moving, "options": options, **asked}
         field = smooth_field(fixed.grid.pad(3), 5.0)
         back = DisplacementField(-field.vectors, field.grid)
-        return RegistrationResult(
-            field=field,
-            inverse_field=back,
-            linear=LinearTransform.identity(3),
+        return known_result(
+            field,
+            back,
             model=options.model,
-            outcome=Outcome("none", *[0.0] * 9),
             warnings=("as it was told",),
             timings={"all": 1.0},
             provenance={"version": "1"},

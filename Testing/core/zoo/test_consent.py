@@ -10,8 +10,8 @@ from neuralreg.errors import ConsentRequired, WeightsUnavailable
 from neuralreg.zoo import consent, weights
 from neuralreg.zoo.card import ModelCard
 from neuralreg.zoo.registry import list_models
-from typer.testing import CliRunner
 
+from Testing.support.command_line import neuralreg
 from Testing.support.file_server import serving
 from Testing.support.paths import RESOURCES
 
@@ -87,16 +87,15 @@ def test_a_permissive_licence_needs_no_word(server, tmp_path):
 
 
 def test_on_the_command_line_a_flag_accepts_and_scripts_are_refused(server, tmp_path, monkeypatch):
-    from neuralreg.cli.main import app
 
     own = tmp_path / "own"
     own.mkdir()
     (own / "probe.json").write_text(card(server, "none stated").model_dump_json())
     monkeypatch.setenv("NEURALREG_MODELS", str(own))
     monkeypatch.setenv("NEURALREG_CACHE", str(tmp_path / "cache"))
-    refused = CliRunner().invoke(app, ["models", "get", "probe"])
+    refused = neuralreg("models", "get", "probe")
     assert isinstance(refused.exception, ConsentRequired) or refused.exit_code != 0
     assert not (tmp_path / "cache" / "probe.pth").exists()
-    accepted = CliRunner().invoke(app, ["models", "get", "probe", "--accept-licence"])
+    accepted = neuralreg("models", "get", "probe", "--accept-licence")
     assert accepted.exit_code == 0, accepted.output
     assert (tmp_path / "cache" / "probe.pth").read_bytes() == CONTENT

@@ -13,10 +13,10 @@ import pytest
 import slicer
 import torch
 import yaml
-from neuralreg.cli.main import app
 from neuralreg.training.loop.checkpoint import read_checkpoint
 from neuralreg.worker.processes import tree
-from typer.testing import CliRunner
+
+from Testing.support.command_line import neuralreg
 
 
 def steps_in(run: Path) -> int:
@@ -48,7 +48,7 @@ def test_a_training_runs_to_its_end_while_the_window_lives(
     assert "--resume" in slicer.app.clipboard().text()
     kept = yaml.safe_load((run / "config.yaml").read_text())
     assert kept["dataset"]["train"]["labeled"] is True
-    again = CliRunner().invoke(app, ["train", str(run / "config.yaml"), "-o", str(tmp_path / "b")])
+    again = neuralreg("train", str(run / "config.yaml"), "-o", str(tmp_path / "b"))
     assert again.exit_code == 0, again.output
     one, other = (torch.load(f / "trained.pt", weights_only=True) for f in (run, tmp_path / "b"))
     assert all(torch.equal(one[key], other[key]) for key in one)

@@ -76,10 +76,10 @@ def test_slices_that_disagree_are_refused(series, change, words):
 
 
 def test_slices_of_different_sizes_are_said_to_be_that(series):
-    def cut(file: pydicom.Dataset) -> None:
+    def shorten(file: pydicom.Dataset) -> None:
         file.Rows, file.PixelData = 3, file.PixelData[:24]
 
-    edit(series, cut, 4)
+    edit(series, shorten, 4)
     with pytest.raises(UnreadableFile, match="different sizes"):
         read_image(series)
 

@@ -9,11 +9,11 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from neuralreg.cli.main import app
 from neuralreg.errors import InvalidTransform, RegistrationError, UnreadableFile
 from neuralreg.io.transform_files import read_itk_transform, read_transform
 from neuralreg.review.geometry.deformation import Deformation
-from typer.testing import CliRunner
+
+from Testing.support.command_line import neuralreg
 
 MATRIX = "1 0 0 4\n0 1 0 0\n0 0 1 0\n0 0 0 1\n"
 READERS = (read_transform, read_itk_transform, Deformation.of)
@@ -40,7 +40,7 @@ def test_a_format_of_another_program_is_named_with_the_way_out(tmp_path, name, p
     with pytest.raises(InvalidTransform, match=program) as caught:
         read_transform(tmp_path / name)
     assert caught.value.remedy
-    done = CliRunner().invoke(app, ["info", str(tmp_path / name)])
+    done = neuralreg("info", str(tmp_path / name))
     assert (done.exit_code, program in done.stderr) == (1, True)
 
 
@@ -96,7 +96,7 @@ def test_a_transform_that_squeezes_space_flat_is_refused_by_name(tmp_path, comma
         "info": [flat],
         "invert": [flat, "-o", tmp_path / "inverse.tfm"],
     }[command]
-    done = CliRunner().invoke(app, [command, *map(str, arguments)])
+    done = neuralreg(command, *map(str, arguments))
     assert done.exit_code == (2 if command == "review" else 1)
     assert "can be inverted" in done.stderr
     assert command == "info" or "flat.tfm" in done.stderr

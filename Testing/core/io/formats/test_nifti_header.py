@@ -11,11 +11,11 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from neuralreg.cli.main import app
 from neuralreg.errors import InvalidImage, UnreadableFile
 from neuralreg.geometry.remarks import RemarkKind
 from neuralreg.io.image_files import read_grid, read_image
-from typer.testing import CliRunner
+
+from Testing.support.command_line import neuralreg
 
 C, S = np.cos(0.3), np.sin(0.3)
 AFFINE = np.array(
@@ -193,7 +193,7 @@ def test_every_command_reads_nifti_2(tmp_path):
         ["review", out / "fixed_to_moving.nii.gz", "--fixed", path, "--moving", path, "-q"],
     )
     for command in commands:
-        done = CliRunner().invoke(app, list(map(str, command)))
+        done = neuralreg(*command)
         assert done.exit_code == 0, done.output
 
 
@@ -212,5 +212,5 @@ def test_info_lists_the_largest_labels_exactly(tmp_path, number):
     nibabel.save(nibabel.Nifti1Image(labels, AFFINE, dtype=number), tmp_path / "labels.nii")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        done = CliRunner().invoke(app, ["info", str(tmp_path / "labels.nii"), "--json"])
+        done = neuralreg("info", str(tmp_path / "labels.nii"), "--json")
     assert json.loads(done.stdout)["labels"] == [0, 3, int(np.iinfo(number).max)]

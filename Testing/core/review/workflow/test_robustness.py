@@ -11,23 +11,16 @@ from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.io.itk import linear_from_itk
-from neuralreg.registration.result import Outcome, RegistrationResult
+from neuralreg.registration.result import RegistrationResult
 from neuralreg.review.workflow.robustness import Perturbation, robustness
 
+from Testing.support.known_results import known_result
 from Testing.support.phantom import CUBE
 
 
 def answer(start: LinearTransform) -> RegistrationResult:
-    return RegistrationResult(
-        field=DisplacementField.from_linear(start, CUBE),
-        inverse_field=DisplacementField.from_linear(start.inverse(), CUBE),
-        linear=start,
-        model="made",
-        outcome=Outcome("none", *[0.0] * 9),
-        warnings=(),
-        timings={},
-        provenance={},
-    )
+    there, back = (DisplacementField.from_linear(one, CUBE) for one in (start, start.inverse()))
+    return known_result(there, back, linear=start)
 
 
 class Engine:

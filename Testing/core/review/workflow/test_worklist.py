@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from neuralreg.cli.main import app
 from neuralreg.errors import UnreadableFile
 from neuralreg.review.workflow.provenance import describe_input
 from neuralreg.review.workflow.worklist import (
@@ -20,7 +19,8 @@ from neuralreg.review.workflow.worklist import (
     work_through,
     write_worklist,
 )
-from typer.testing import CliRunner
+
+from Testing.support.command_line import neuralreg
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def study(tmp_path, monkeypatch) -> Path:
 
 
 def worklist(*arguments: object) -> dict[str, dict[str, object]]:
-    done = CliRunner().invoke(app, ["worklist", *map(str, arguments), "-q", "--json"])
+    done = neuralreg("worklist", *map(str, arguments), "-q", "--json")
     assert done.exit_code in (0, 1), done.output
     return {entry["case"]: entry for entry in json.loads(done.stdout)["entries"]}
 
@@ -127,7 +127,7 @@ def test_a_changed_transform_makes_review_and_decision_stale_visibly(study, sour
     if images == "gone":
         (study.parent / "image.nii.gz").unlink()
     for _ in range(2):
-        done = CliRunner().invoke(app, ["worklist", source, "-q"])
+        done = neuralreg("worklist", source, "-q")
         entry = next(e for e in read_worklist(study / "worklist.csv") if e.case == "a")
         assert (entry.decision, entry.by, entry.time) == ("", "", "")
         assert entry.note.startswith("void, the transform changed since: accepted by Jürgen 2026")
@@ -207,7 +207,7 @@ def test_a_decision_is_one_of_those_that_there_are_or_said_to_be_none(study, wor
     decide(study / "worklist.csv")
     text = (study / "worklist.csv").read_text().replace("accepted", word)
     (study / "worklist.csv").write_text(text)
-    done = CliRunner().invoke(app, ["worklist", "study", "-q"])
+    done = neuralreg("worklist", "study", "-q")
     assert ("is no decision" in done.stderr) == (not decided)
     entry = next(e for e in read_worklist(study / "worklist.csv") if e.case == "a")
     assert entry.decision == (word.lower() if decided else word)

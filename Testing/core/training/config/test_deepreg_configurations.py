@@ -6,12 +6,12 @@ import json
 
 import pytest
 import yaml
-from neuralreg.cli.main import app
 from neuralreg.errors import InvalidOption
 from neuralreg.training.config.convert import convert
 from neuralreg.training.config.schema import Configuration
 from neuralreg.training.configuration import read_configuration
-from typer.testing import CliRunner
+
+from Testing.support.command_line import neuralreg
 
 
 def split(labeled: bool, format: str = "nifti"):
@@ -63,12 +63,12 @@ def test_a_whole_configuration_becomes_ours():
 def test_the_command_writes_a_file_that_train_accepts(tmp_path):
     (tmp_path / "old.yaml").write_text(yaml.safe_dump(unpaired()))
     arguments = ["convert-config", str(tmp_path / "old.yaml"), "-o", str(tmp_path / "new.yaml")]
-    done = CliRunner().invoke(app, [*arguments, "--json"])
+    done = neuralreg(*arguments, "--json")
     assert done.exit_code == 0, done.stderr
     assert len(json.loads(done.stdout)["notes"]) == 1
     config = read_configuration([tmp_path / "new.yaml"])
     assert config.dataset.type == "unpaired"
-    again = CliRunner().invoke(app, arguments)
+    again = neuralreg(*arguments)
     assert again.exit_code == 4
 
 
@@ -256,7 +256,7 @@ def test_several_files_of_deepreg_merge_as_it_merges_them(tmp_path):
     for name, values in (("a.yaml", first), ("b.yaml", second)):
         (tmp_path / name).write_text(yaml.safe_dump(values))
     files = [str(tmp_path / name) for name in ("a.yaml", "b.yaml")]
-    done = CliRunner().invoke(app, ["convert-config", *files, "-o", str(tmp_path / "c.yaml")])
+    done = neuralreg("convert-config", *files, "-o", str(tmp_path / "c.yaml"))
     assert done.exit_code == 0, done.stderr
     config = read_configuration([tmp_path / "c.yaml"])
     assert (config.loss.image[0].name, config.loss.image[0].weight) == ("ssd", 3)

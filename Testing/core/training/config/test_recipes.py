@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from neuralreg.cli.main import app
 from neuralreg.training.configuration import read_configuration
 from neuralreg.training.data.toy_datasets import make_fives, recipes_folder
 from neuralreg.training.loop.run import Run
-from typer.testing import CliRunner
+
+from Testing.support.command_line import neuralreg
 
 RECIPES = sorted(path.name for path in recipes_folder().glob("*.yaml"))
 WHOLE = {"fives.yaml", "fives_mlp.yaml", "shapes.yaml", "shapes_voxelmorph.yaml"}
@@ -70,7 +70,7 @@ def test_a_recipe_trains(name, volumes, shapes, fives, tmp_path):
 
 def test_a_dataset_and_a_recipe_are_two_files(tmp_path):
     folder = str(tmp_path / "volumes")
-    done = CliRunner().invoke(app, ["download", "volumes", "-o", folder, "-q", "--json"])
+    done = neuralreg("download", "volumes", "-o", folder, "-q", "--json")
     assert done.exit_code == 0, done.stderr
     assert "volumes.yaml" in json.loads(done.stdout)["output"][0]
     files = [tmp_path / "volumes" / name for name in ("volumes.yaml", "voxelmorph.yaml")]
@@ -80,15 +80,15 @@ def test_a_dataset_and_a_recipe_are_two_files(tmp_path):
 
 
 def test_what_cannot_be_downloaded_is_named(tmp_path):
-    done = CliRunner().invoke(app, ["download", "sixes", "-o", str(tmp_path)])
+    done = neuralreg("download", "sixes", "-o", str(tmp_path))
     assert done.exit_code == 1
     assert "recipes, fives, shapes, volumes, template" in done.stderr
-    done = CliRunner().invoke(app, ["download", "shapes"])
+    done = neuralreg("download", "shapes")
     assert "--output" in done.stderr
 
 
 def test_a_model_is_downloaded_by_name(monkeypatch, tmp_path):
     """One that needs no weights: nothing is fetched."""
-    done = CliRunner().invoke(app, ["download", "convex", "--json"])
+    done = neuralreg("download", "convex", "--json")
     assert done.exit_code == 0, done.stderr
     assert json.loads(done.stdout)["output"] == ["convex needs no weights"]

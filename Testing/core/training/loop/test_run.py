@@ -17,7 +17,6 @@ import pytest
 import SimpleITK as sitk
 import torch
 import yaml
-from neuralreg.cli.main import app
 from neuralreg.errors import (
     Cancelled,
     IncompatibleModel,
@@ -36,8 +35,8 @@ from neuralreg.training.model.methods import build_model
 from neuralreg.training.results.predict import load_trained
 from neuralreg.training.run_files import BEST, CHECKPOINTS, LAST
 from neuralreg.training.tensor_files import newest_checkpoint, read_checkpoint
-from typer.testing import CliRunner
 
+from Testing.support.command_line import neuralreg
 from Testing.support.trainings import training_config
 
 
@@ -344,7 +343,7 @@ def test_runs_stand_beside_each_other_with_what_differs(shapes, finished, tmp_pa
         Run(config, tmp_path / "deep" / "b", stop=stop, watchers=watchers).train()
     (tmp_path / "c" / CHECKPOINTS).mkdir(parents=True)
     (tmp_path / "c" / "config.yaml").write_text("dataset: [")
-    done = CliRunner().invoke(app, ["runs", str(tmp_path), "--json"])
+    done = neuralreg("runs", str(tmp_path), "--json")
     assert done.exit_code == 0, done.stderr
     first, broken, second = json.loads(done.stdout)["runs"]
     assert (first["state"], first["epoch"], first["epochs"]) == ("finished", 2, 2)
@@ -353,7 +352,7 @@ def test_runs_stand_beside_each_other_with_what_differs(shapes, finished, tmp_pa
     assert (second["state"], second["epoch"], second["step"]) == ("stopped", 1, 5)
     assert set(first["settings"]) == {"model.backbone", "training.epochs"}
     assert broken["state"].startswith("damaged")
-    table = CliRunner().invoke(app, ["runs", str(tmp_path)]).stdout
+    table = neuralreg("runs", str(tmp_path)).stdout
     assert "stopped" in table.splitlines()[3]
 
 

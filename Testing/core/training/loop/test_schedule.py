@@ -7,15 +7,14 @@ import json
 import pytest
 import torch
 import yaml
-from neuralreg.cli.main import app
 from neuralreg.errors import InvalidOption
 from neuralreg.geometry.normalized import upsample
 from neuralreg.networks import lapirn
 from neuralreg.training.configuration import read_configuration
 from neuralreg.training.loop.checkpoint import read_checkpoint
 from neuralreg.training.loop.run import Run
-from typer.testing import CliRunner
 
+from Testing.support.command_line import neuralreg
 from Testing.support.seeded import seeded_pair, seeded_weights
 from Testing.support.trainings import training_values
 
@@ -125,7 +124,7 @@ def test_a_stage_that_the_network_does_not_have_is_named(shapes, tmp_path, chang
 
 def test_stages_that_leave_no_epoch_are_told_with_their_line(shapes, tmp_path, write_yaml):
     values = training_values(shapes, training__stages=[{"epochs": 2}])
-    done = CliRunner().invoke(app, ["train", str(write_yaml(values)), "-o", str(tmp_path / "run")])
+    done = neuralreg("train", str(write_yaml(values)), "-o", str(tmp_path / "run"))
     assert done.exit_code == 1
     assert "leave none of 2" in " ".join(done.stderr.split())
 

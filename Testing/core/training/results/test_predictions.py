@@ -13,7 +13,6 @@ import pytest
 import SimpleITK as sitk
 import torch
 import yaml
-from neuralreg.cli.main import app
 from neuralreg.errors import UnreadableFile, UnwritableOutput
 from neuralreg.io.image_files import read_image
 from neuralreg.io.transform_files import read_transform
@@ -28,8 +27,8 @@ from neuralreg.training.results.metrics import Labels, label_figures
 from neuralreg.training.results.predict import PredictOptions, predict
 from neuralreg.zoo.registry import load_card, read_card
 from PIL import Image
-from typer.testing import CliRunner
 
+from Testing.support.command_line import neuralreg
 from Testing.support.trainings import training_values
 
 
@@ -52,7 +51,7 @@ def run(shapes, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def predicted(run, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("predicted") / "out"
-    done = CliRunner().invoke(app, ["predict", "-k", str(run), "-o", str(folder), "--json", "-q"])
+    done = neuralreg("predict", "-k", str(run), "-o", str(folder), "--json", "-q")
     assert done.exit_code == 0, done.stderr
     assert json.loads(done.stdout)["rows"] == 2
     return folder
@@ -115,7 +114,7 @@ def test_the_statistics_are_those_of_the_table(predicted):
 
 
 def test_evaluating_the_files_gives_the_same_figures(predicted, tmp_path):
-    done = CliRunner().invoke(app, ["evaluate", str(predicted), "-o", str(tmp_path / "e"), "-q"])
+    done = neuralreg("evaluate", str(predicted), "-o", str(tmp_path / "e"), "-q")
     assert done.exit_code == 0, done.stderr
     pairs = zip(rows(predicted / "metrics.csv"), rows(tmp_path / "e" / "metrics.csv"), strict=True)
     for one, other in pairs:
@@ -130,8 +129,8 @@ def test_evaluating_the_files_gives_the_same_figures(predicted, tmp_path):
 
 def test_a_checkpoint_of_the_run_may_be_named(run, tmp_path):
     last = run / "checkpoints" / "last.pt"
-    done = CliRunner().invoke(
-        app, ["predict", "-k", str(last), "-o", str(tmp_path), "--no-nifti", "--no-png", "-q"]
+    done = neuralreg(
+        "predict", "-k", str(last), "-o", str(tmp_path), "--no-nifti", "--no-png", "-q"
     )
     assert done.exit_code == 0, done.stderr
     assert [path.name for path in tmp_path.glob("pair_*")] == []
@@ -139,9 +138,7 @@ def test_a_checkpoint_of_the_run_may_be_named(run, tmp_path):
 
 
 def test_a_split_that_does_not_exist_is_named(run, tmp_path):
-    done = CliRunner().invoke(
-        app, ["predict", "-k", str(run), "-o", str(tmp_path), "--split", "tset", "-q"]
-    )
+    done = neuralreg("predict", "-k", str(run), "-o", str(tmp_path), "--split", "tset", "-q")
     assert done.exit_code == 1
     assert "train, valid or test" in done.stderr
 
@@ -240,7 +237,7 @@ def test_the_velocity_of_a_diffeomorphic_model_warps_as_its_displacement(
     warped = tmp_path / "warped.nii.gz"
     files = ("moving.nii.gz", "velocity.nii.gz", "-r", "fixed.nii.gz")
     named = [str(pair / name) if name != "-r" else name for name in files]
-    done = CliRunner().invoke(app, ["warp", *named, "-o", str(warped)])
+    done = neuralreg("warp", *named, "-o", str(warped))
     assert done.exit_code == 0, done.stderr
     np.testing.assert_allclose(read(warped), read(pair / "warped.nii.gz"), atol=1e-3)
 
@@ -363,15 +360,15 @@ def test_a_prediction_is_replaced_as_a_whole(run, tmp_path):
     """Three pairs, then one: no figure of the earlier ones is left, for evaluate either."""
     command = ["predict", "-k", str(run), "-o", str(tmp_path), "-q"]
     more = ["--set", "dataset.type=every_pair", "--split", "test"]
-    assert CliRunner().invoke(app, [*command, *more]).exit_code == 0
+    assert neuralreg(*command, *more).exit_code == 0
     before = len(list(tmp_path.glob("pair_*")))
-    again = CliRunner().invoke(app, command)
+    again = neuralreg(*command)
     assert again.exit_code == 4
     (tmp_path / "metrics.csv").unlink()  # an interrupted call has pairs and no table
-    again = CliRunner().invoke(app, command)
+    again = neuralreg(*command)
     assert again.exit_code == 4
     assert "holds predictions" in again.stderr
-    assert CliRunner().invoke(app, [*command, "--overwrite"]).exit_code == 0
+    assert neuralreg(*command, "--overwrite").exit_code == 0
     assert len(list(tmp_path.glob("pair_*"))) == 1 < before
     assert len({row["pair"] for row in evaluate(tmp_path, tmp_path)}) == 1
     assert not (tmp_path / "replaced").exists()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from neuralreg.cli.main import app
 from PIL import Image
-from typer.testing import CliRunner
+
+from Testing.support.command_line import neuralreg
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def files(tmp_path_factory):
 
 
 def vis(*arguments, command="visualise"):
-    return CliRunner().invoke(app, [command, *map(str, arguments)])
+    return neuralreg(command, *map(str, arguments))
 
 
 def test_slices_become_an_animation(files, tmp_path):
