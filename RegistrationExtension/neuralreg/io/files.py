@@ -21,8 +21,8 @@ _ABANDONED_S = 600.0  # a draft is written in less; processes of other container
 _DAMAGE = "it is damaged"
 MAKE_ROOM = "Make room on that disk, or choose another one."
 DRAFTS = ".writing-*"  # folders in which files are written before they get their names
-_VALUES = {  # endings of the file of values, by that of the header
-    ".mhd": (".raw", ".zraw"),
+VALUES = {  # endings of the file of values, by that of the header
+    ".mhd": (".raw", ".zraw", ".raw.gz"),
     ".nhdr": (".raw", ".raw.gz"),
     ".hdr": (".img", ".img.gz"),
 }
@@ -182,7 +182,7 @@ def require_no_input(path: Path, inputs: Iterable[Path]) -> None:
 
 def _with_values(path: Path) -> list[Path]:
     """A file, and where its format keeps the values in a file of their own."""
-    return [path, *(path.with_suffix(end) for end in _VALUES.get(suffix_of(path), ()))]
+    return [path, *(path.with_suffix(end) for end in VALUES.get(suffix_of(path), ()))]
 
 
 @contextmanager

@@ -10,14 +10,9 @@ from functools import cache
 from pathlib import Path
 
 from neuralreg.errors import InvalidOption, UnreadableFile
+from neuralreg.io.files import VALUES
 
-_PAIRS = {  # endings of the file of values, by that of the header
-    ".hdr": (".img", ".img.gz"),
-    ".mhd": (".raw", ".zraw", ".raw.gz"),
-    ".nhdr": (".raw", ".raw.gz"),
-    ".head": (".brik", ".brik.gz"),
-    ".par": (".rec",),
-}
+_PAIRS = {**VALUES, ".head": (".brik", ".brik.gz"), ".par": (".rec",)}
 
 
 @dataclass(frozen=True, order=True)
