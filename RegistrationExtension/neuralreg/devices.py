@@ -67,8 +67,7 @@ def own_modes() -> Iterator[None]:
     shortened by autocast, and an operation without a deterministic form does not fail. Afterwards
     all of these are as the caller had them.
     """
-    strict = torch.are_deterministic_algorithms_enabled()
-    lenient = torch.is_deterministic_algorithms_warn_only_enabled()
+    determinism = _determinism()
     number = torch.get_default_dtype()
     with ExitStack() as modes:
         modes.enter_context(torch.inference_mode(False))
@@ -80,9 +79,19 @@ def own_modes() -> Iterator[None]:
                 modes.enter_context(torch.autocast(kind, enabled=False))
         try:
             torch.set_default_dtype(torch.float32)
-            if strict:
+            if determinism == (True, False):
                 torch.use_deterministic_algorithms(True, warn_only=True)
             yield
         finally:
             torch.set_default_dtype(number)
-            torch.use_deterministic_algorithms(strict, warn_only=lenient)
+            if _determinism() != determinism:  # setting it imports torch's compiler: seconds
+                strict, lenient = determinism
+                torch.use_deterministic_algorithms(strict, warn_only=lenient)
+
+
+def _determinism() -> tuple[bool, bool]:
+    """Whether operations must be deterministic, and whether those that are not only warn."""
+    return (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import neuralreg
 import pytest
 import torch
+from neuralreg.devices import own_modes
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
 
@@ -79,3 +80,14 @@ def test_the_field_is_the_same_in_every_mode_and_the_mode_stays(mode, pair, want
         done = neuralreg.register(*pair, refinement=neuralreg.FieldRefinement(steps=5))
     assert done.field.vectors.dtype == torch.float32
     assert torch.equal(done.field.vectors, wanted)
+
+
+def test_modes_that_stay_are_not_set_again(monkeypatch):
+    """Setting determinism imports torch's compiler: seconds, and memory, in each new process."""
+
+    def fail(*_, **__):
+        raise AssertionError("it was set")
+
+    monkeypatch.setattr(torch, "use_deterministic_algorithms", fail)
+    with own_modes():
+        assert not torch.are_deterministic_algorithms_enabled()
