@@ -107,16 +107,26 @@ class Inputs:
     def similarities(
         self, initial: InitialTransform, field: DisplacementField
     ) -> tuple[float, float, float]:
-        """Mutual information as the images came, after the initial transform, and at the end."""
+        """Mutual information as the images came, after the initial transform, and at the end.
+
+        The last two are of the same samples, those that both transforms send into the moving
+        image: a field that brings more of it in is not called worse for what is new.
+        """
         grid = work_grid(self.fixed.grid, _SIMILARITY_SAMPLES)
         identity = LinearTransform.identity(grid.dimension)
         fixed = resample_through(self.unit[0], self.fixed.grid, grid, identity)
-        values = []
+        warped, known = [], []
         for transform in (identity, initial, field):
             moving = resample_through(self.unit[1], self.moving.grid, grid, transform)
-            valid = overlap_mask(self.moving.grid, grid, transform, moving)
-            values.append(agreement(fixed, moving, valid))
-        return values[0], values[1], values[2]
+            warped.append(moving)
+            known.append(overlap_mask(self.moving.grid, grid, transform, moving))
+        first, linear, final = warped
+        common = known[1] * known[2]
+        return (
+            agreement(fixed, first, known[0]),
+            agreement(fixed, linear, common),
+            agreement(fixed, final, common),
+        )
 
 
 def require_dimension(card: ModelCard, grid: Grid) -> None:

@@ -5,8 +5,10 @@ import pytest
 import torch
 from neuralreg import devices
 from neuralreg.errors import DeviceUnavailable, InvalidImage, InvalidOption
+from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
+from neuralreg.geometry.linear import LinearTransform
 from neuralreg.registration import image_checks
 
 
@@ -170,3 +172,16 @@ def test_a_gpu_that_is_absent_is_an_error_not_a_slow_surprise():
 def test_a_device_that_means_nothing_is_refused():
     with pytest.raises(InvalidOption, match="unknown device"):
         devices.choose_device("abacus")
+
+
+def test_a_field_is_not_called_worse_for_what_it_brings_in():
+    """Before and after are of the same samples; what lay outside at first would lower it here."""
+    fixed, half = noise(a_cube(20)), a_cube((10, 20, 20))
+    moving = Image(fixed.data[..., :10].clone(), half)
+    x = torch.arange(20.0).expand(fixed.grid.shape)
+    vectors = torch.stack([(9 - x).clamp(max=0), torch.zeros_like(x), torch.zeros_like(x)])
+    field = DisplacementField(vectors, fixed.grid)
+    inputs = image_checks.Inputs.prepare(fixed, moving, None, None, torch.device("cpu"))
+    _, linear, final = inputs.similarities(LinearTransform.identity(3), field)
+    assert linear > 1
+    assert final == pytest.approx(linear, rel=1e-4)
