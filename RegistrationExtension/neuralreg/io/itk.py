@@ -12,6 +12,7 @@ from neuralreg.geometry.grid import Grid, require_dimension
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.io.itk_images import check_vectors
+from neuralreg.io.volume import place_image
 
 _COMPLEX = (sitk.sitkComplexFloat32, sitk.sitkComplexFloat64)
 
@@ -50,10 +51,7 @@ def image_to_itk(image: Image) -> sitk.Image:
 def _to_itk(data: torch.Tensor, grid: Grid, *, vectors: bool) -> sitk.Image:
     array = data.movedim(0, -1) if vectors else data[0]
     image: sitk.Image = sitk.GetImageFromArray(array.contiguous().numpy(), isVector=vectors)
-    image.SetSpacing(grid.spacing)
-    image.SetOrigin(grid.origin)
-    image.SetDirection(grid.direction)
-    return image
+    return place_image(image, grid)
 
 
 def field_from_itk(image: sitk.Image) -> DisplacementField:

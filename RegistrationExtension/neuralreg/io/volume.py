@@ -98,10 +98,14 @@ def to_image(values: Array, grid: Grid | None = None) -> sitk.Image:
     """An ITK image of values (z, y, x), or (z, y, x, c) with several channels, on a grid."""
     vectors = grid is not None and values.ndim > grid.dimension
     image: sitk.Image = sitk.GetImageFromArray(np.ascontiguousarray(values), isVector=vectors)
-    if grid is not None:
-        image.SetSpacing(grid.spacing)
-        image.SetOrigin(grid.origin)
-        image.SetDirection(grid.direction)
+    return image if grid is None else place_image(image, grid)
+
+
+def place_image(image: sitk.Image, grid: Grid) -> sitk.Image:
+    """The image itself, from now on where the grid says."""
+    image.SetSpacing(grid.spacing)
+    image.SetOrigin(grid.origin)
+    image.SetDirection(grid.direction)
     return image
 
 

@@ -6,15 +6,18 @@ voxels of a truncated file. Nothing here needs torch.
 
 from __future__ import annotations
 
+import struct
 import zlib
 from collections.abc import Callable
+from os import SEEK_END
 from pathlib import Path
 
 import numpy as np
+import SimpleITK as sitk
 
 from neuralreg.errors import InvalidImage, UnreadableFile
 from neuralreg.geometry.grid import Grid
-from neuralreg.io.files import require_existing
+from neuralreg.io.files import quiet_itk, require_existing
 from neuralreg.io.formats.nifti_header import (
     NiftiHeader,
     header_remarks,
@@ -27,6 +30,7 @@ from neuralreg.io.volume import (
     count_not_finite,
     frame_remarks,
     not_finite_remarks,
+    place_image,
     to_image,
 )
 
@@ -57,6 +61,10 @@ def read_nifti(
             remedy="Extract one channel, or convert to gray or magnitude first.",
         )
     count = header.frames
+    unpacked = _unpack_by_itk(header)
+    if unpacked is not None:
+        image = place_image(unpacked, find_grid())
+        return [Volume(image, tuple(header_remarks(path, header)), time=header.time)]
     stored = _read_stored(header, frame or 0, count if frame is None else 1)
     grid = find_grid()
     volumes = []
@@ -67,6 +75,40 @@ def read_nifti(
             remarks += frame_remarks(path, header.dim[0], frame + k, count)
         volumes.append(Volume(to_image(values, grid), tuple(remarks), count, time=header.time))
     return volumes
+
+
+def _unpack_by_itk(header: NiftiHeader) -> sitk.Image | None:
+    """The image of a .nii.gz as ITK reads it, where that is what the file holds, else None.
+
+    ITK unpacks several times faster than Python. It invents what is missing and makes 0 of NaN, so
+    its values are taken only where header and values have the checksum and the length that gzip
+    stored behind them.
+    """
+    path = header.values
+    plain = header.slope is None and header.dtype.isnative and header.dim[0] in (2, 3)
+    if not plain or not (path.name.endswith(".nii.gz") and is_packed(path)):
+        return None
+    with path.open("rb") as file:
+        file.seek(-8, SEEK_END)
+        checksum, length = struct.unpack("<II", file.read(8))
+    if length != header.stop:
+        return None
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        with open_packed(path) as file:
+            head = file.read(header.start)
+        with quiet_itk():
+            image: sitk.Image = reader.Execute()
+    except (RuntimeError, OSError, EOFError, zlib.error):
+        return None  # the other way of reading says what is wrong
+    values = sitk.GetArrayViewFromImage(image)
+    same = values.dtype == header.dtype and zlib.crc32(values, zlib.crc32(head)) == checksum
+    if not same or count_not_finite(values):
+        return None
+    for key in image.GetMetaDataKeys():  # which a writer would follow
+        image.EraseMetaData(key)
+    return image
 
 
 def require_whole(header: NiftiHeader) -> None:
