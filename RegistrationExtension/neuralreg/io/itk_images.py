@@ -129,21 +129,15 @@ def open_frames(path: Path) -> tuple[list[Volume], float, float]:
 def _read_frames(path: Path, frame: int | None) -> list[Volume]:
     """One frame, or all of them."""
     if require_existing(path).is_dir():
-        return _read_dicom_frames(path, frame)
+        return read_dicom(path, frame)
     if path.name.lower().endswith(neuroimaging.SUFFIXES):
         return neuroimaging.read_neuroimaging(path, frame)
     if _is_nifti(path):
         header = nifti_header.read_header(path)
         return nifti.read_nifti(path, header, lambda: _nifti_grid(path, header), frame)
     if is_dicom(path):
-        return _read_dicom_frames(path, frame)
+        return read_dicom(path, frame)
     return _read_by_itk(path, frame)
-
-
-def _read_dicom_frames(path: Path, frame: int | None) -> list[Volume]:
-    first = read_dicom(path, frame or 0)
-    rest = range(1, first.frames) if frame is None else ()
-    return [first, *(read_dicom(path, k) for k in rest)]
 
 
 def _read_by_itk(path: Path, frame: int | None) -> list[Volume]:

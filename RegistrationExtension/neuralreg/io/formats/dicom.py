@@ -49,8 +49,12 @@ def is_dicom(path: Path) -> bool:
     return path.suffix.lower() in (".dcm", ".ima") or start[:2] in (b"\x08\x00", b"\x02\x00")
 
 
-def read_dicom(path: Path, frame: int = 0) -> Volume:
+def read_dicom(path: Path, frame: int | None = 0) -> list[Volume]:
     """The volume in a folder with one DICOM series (not in its subfolders), or in one file.
+
+    Args:
+        path: the folder or the file.
+        frame: which volume of a file that has several at one place; None: all of them.
 
     Raises:
         UnreadableFile: there is no series or more than one, or a file is damaged.
@@ -64,11 +68,11 @@ def read_dicom(path: Path, frame: int = 0) -> Volume:
             raise UnreadableFile(f"{path} has a damaged DICOM header", got=str(error)) from error
 
 
-def _read_folder(path: Path, frame: int) -> Volume:
+def _read_folder(path: Path, frame: int | None) -> list[Volume]:
     names = series_files(path)
     if len(names) == 1:
         return _read_file(Path(names[0]), frame, folder=True)
-    return _read_slices(path, names)
+    return [_read_slices(path, names)]
 
 
 # One slice per file
@@ -105,9 +109,7 @@ def _execute(folder: Path, reader: sitk.ImageSeriesReader) -> sitk.Image:
         ) from error
 
 
-def _finish(
-    path: Path, image: sitk.Image, header: Any, remarks: list[Remark], frames: int = 1
-) -> Volume:
+def _finish(path: Path, image: sitk.Image, header: Any, remarks: list[Remark]) -> Volume:
     """The volume with its padding as background and its units."""
     units = str(header.get("Units", "") or "")
     padding = header.get("PixelPaddingValue")
@@ -121,7 +123,7 @@ def _finish(
             remarks.append(Remark(RemarkKind.PADDED, path, {"count": count, "value": value}))
     if units not in _NO_UNITS:
         remarks.append(Remark(RemarkKind.UNITS, path, {"units": units}))
-    return Volume(image, tuple(remarks), frames, units)
+    return Volume(image, tuple(remarks), units=units)
 
 
 def _without_padding(image: sitk.Image, value: float) -> tuple[sitk.Image, int]:
@@ -139,7 +141,7 @@ def _without_padding(image: sitk.Image, value: float) -> tuple[sitk.Image, int]:
     return to_image(mended, Grid.of(image)), count
 
 
-def _read_file(path: Path, frame: int, *, folder: bool = False) -> Volume:
+def _read_file(path: Path, frame: int | None, *, folder: bool = False) -> list[Volume]:
     header = read_header(path)
     if "Rows" not in header:
         raise UnreadableFile(
@@ -172,7 +174,7 @@ def _read_file(path: Path, frame: int, *, folder: bool = False) -> Volume:
         remarks.append(Remark(RemarkKind.NO_PLACEMENT, path))
     elif not folder:
         remarks.append(Remark(RemarkKind.SINGLE_SLICE, path))
-    return _finish(path, image, header, remarks, 1)
+    return [_finish(path, image, header, remarks)]
 
 
 def _require_straight(folder: Path, volume: sitk.Image, positions: Matrix) -> list[Remark]:

@@ -39,8 +39,8 @@ class Placement:
 
 
 def read_frames(
-    path: Path, header: Any, placement: Placement | None, frames: int, repeat: int = 0
-) -> Volume:
+    path: Path, header: Any, placement: Placement | None, frames: int, repeat: int | None = 0
+) -> list[Volume]:
     """The frames of one file in their order in space, each with its own scale.
 
     Args:
@@ -48,7 +48,7 @@ def read_frames(
         header: of the file, without its pixels.
         placement: what `place_frames` says.
         frames: how many.
-        repeat: which one is taken where several are at one place.
+        repeat: which one is taken where several are at one place; all of them where it is None.
     """
     values = _read_stored(path, header).reshape(frames, int(header.Rows), int(header.Columns))
     remarks = []
@@ -61,16 +61,19 @@ def read_frames(
         remarks.append(Remark(RemarkKind.UNITS, path, {"units": units or "dose"}))
     if placement is None:
         if frames == 1:
-            return Volume(_flat(values, header), tuple(remarks), 1, units)
+            return [Volume(_flat(values, header), tuple(remarks), 1, units)]
         remarks.append(Remark(RemarkKind.NO_PLACEMENT, path))
-        return Volume(to_image(values), tuple(remarks), 1, units)
+        return [Volume(to_image(values), tuple(remarks), 1, units)]
     if (placement.scales != (1, 0)).any():
         slopes, intercepts = placement.scales.T
         values = (values * slopes[:, None, None] + intercepts[:, None, None]).astype(np.float32)
-    order, repeats = _order(path, placement, repeat)
-    remarks += frame_remarks(path, 4, repeat, repeats)
-    grid = _grid(path, values.shape, placement, order)
-    return Volume(to_image(values[order], grid), tuple(remarks), repeats, units)
+    orders = _orders(path, placement)
+    volumes = []
+    for k in range(len(orders)) if repeat is None else [repeat]:
+        grid = _grid(path, values.shape, placement, orders[k])
+        notes = (*remarks, *frame_remarks(path, 4, k, len(orders)))
+        volumes.append(Volume(to_image(values[orders[k]], grid), notes, len(orders), units))
+    return volumes
 
 
 def _flat(values: Array, header: Any) -> sitk.Image:
@@ -156,8 +159,8 @@ def _place_enhanced(path: Path, header: Any, frames: int) -> Placement | None:
     )
 
 
-def _order(path: Path, placement: Placement, repeat: int) -> tuple[list[int], int]:
-    """One frame of each position, along the normal, and how many there are of each."""
+def _orders(path: Path, placement: Placement) -> list[list[int]]:
+    """The frames of each volume along the normal: the first ones of all positions, the next ..."""
     normal = np.cross(*placement.cosines)
     along = np.round((placement.positions - placement.positions[0]) @ normal, 3)
     levels, counts = np.unique(along, return_counts=True)
@@ -167,7 +170,9 @@ def _order(path: Path, placement: Placement, repeat: int) -> tuple[list[int], in
             got=f"{len(along)} frames at {len(levels)} positions",
             remedy="Export one time point, echo or phase as a series of its own.",
         )
-    return [int(np.flatnonzero(along == level)[repeat]) for level in levels], int(counts[0])
+    by_level = np.array([np.flatnonzero(along == level) for level in levels])
+    orders: list[list[int]] = by_level.T.tolist()
+    return orders
 
 
 def _grid(path: Path, shape: tuple[int, ...], placement: Placement, order: list[int]) -> Grid:
