@@ -17,6 +17,7 @@ from neuralreg.registration.adam import descend
 from neuralreg.registration.working_grid import resample_to, work_grid
 
 _BINS = 32
+_STEPS = (0, 1, _BINS, _BINS + 1)  # to the four bins that a pair of values lies between
 _BAND = 0.03  # share of the extent around the body from which points are drawn as well
 _DRAWN_FROM = 48**3  # cells from which points are drawn
 _OUTSIDE_CHANCE = 0.02  # of a background voxel against one of the body
@@ -109,12 +110,16 @@ class _Information(torch.autograd.Function):
     def forward(ctx: Any, one: Tensor, two: Tensor, weight: Tensor) -> Tensor:
         b = len(one)
         (low_1, share_1), (low_2, share_2) = _windows(one), _windows(two)
-        first = low_1 * _BINS + low_2 + _BINS**2 * torch.arange(b, device=one.device)[:, None]
+        first = (low_1 * _BINS + low_2).int()  # of the four bins, of a batch's own histogram
+        first += _BINS**2 * torch.arange(b, dtype=torch.int32, device=one.device)[:, None]
+        first = first.flatten()
+        upper = weight * share_1
+        lower = weight - upper
+        upper_right, lower_right = upper * share_2, lower * share_2
+        parts = (lower - lower_right, lower_right, upper - upper_right, upper_right)
         joint = torch.zeros(b * _BINS**2, device=one.device)
-        for step_1, part_1 in ((0, 1 - share_1), (1, share_1)):
-            for step_2, part_2 in ((0, 1 - share_2), (1, share_2)):
-                at = first + step_1 * _BINS + step_2
-                joint.index_add_(0, at.flatten(), (weight * part_1 * part_2).flatten())
+        for step, part in zip(_STEPS, parts, strict=True):
+            joint[step:].index_add_(0, first, part.flatten())
         joint = joint.view(b, _BINS, _BINS) + 1e-6
         joint = joint / joint.sum((1, 2), keepdim=True)
         gain = (joint / (joint.sum(1, keepdim=True) * joint.sum(2, keepdim=True))).log()
@@ -125,10 +130,11 @@ class _Information(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, Tensor, None]:
         gain, first, share_1, share_2, density = ctx.saved_tensors
-        low, right = gain[first], gain[first + 1]
-        down, both = gain[first + _BINS], gain[first + _BINS + 1]
-        to_one = (1 - share_2) * (down - low) + share_2 * (both - right)
-        to_two = (1 - share_1) * (right - low) + share_1 * (both - down)
+        low, right, down, both = (
+            gain[step:].index_select(0, first).view_as(share_1) for step in _STEPS
+        )
+        to_one = torch.lerp(down - low, both - right, share_2)
+        to_two = torch.lerp(right - low, both - down, share_1)
         scale = density * outer[0][:, None]
         return to_one * scale, to_two * scale, None
 
@@ -139,8 +145,8 @@ def _windows(values: Tensor) -> tuple[Tensor, Tensor]:
     Values are clamped to 0..1: interpolation rounds 1 up to 1.0000001, and a share beyond 1 makes
     a count negative and its logarithm NaN.
     """
-    at = (values * (_BINS - 1)).clamp(0, _BINS - 1)
-    low = at.long().clamp(0, _BINS - 2)
+    at = (values * (_BINS - 1)).clamp_(0, _BINS - 1)
+    low = at.floor().clamp_(max=_BINS - 2)
     return low, at - low
 
 
