@@ -59,6 +59,10 @@ class IncompatibleModel(RegistrationError):
     """A model does not exist, or cannot take these images."""
 
 
+class CodeNotTrusted(IncompatibleModel):
+    """A model or run brings Python files that nobody on this machine has agreed to run."""
+
+
 class WeightsUnavailable(RegistrationError):
     """A model's weights are not on this machine and could not be fetched."""
 

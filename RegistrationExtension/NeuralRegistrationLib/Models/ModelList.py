@@ -82,6 +82,29 @@ def consentQuestion(card) -> str:
     return text.format(title=card.title, license=card.license, source=describe_source(card))
 
 
+def untrustedCode(path: Path) -> dict[Path, str]:
+    """SHA-256 of the Python files that a card's import would run and nobody has agreed to.
+
+    Raises RegistrationError where the card or one of them cannot be used.
+    """
+    from neuralreg.zoo.own_code import python_files_of, untrusted
+    from neuralreg.zoo.registry import read_card
+
+    sources = untrusted(python_files_of(read_card(path), path.parent))
+    return {source.path: source.sha256 for source in sources}
+
+
+def codeQuestion(files: dict[Path, str]) -> str:
+    """What a person is asked before Python files of others run."""
+    text = _(
+        "This brings Python code, which would run on this computer with all your rights:\n\n"
+        "{files}\n\n"
+        "Only agree if you have read it, or trust its author. You are asked once for this content."
+    )
+    lines = (f"{file}\nSHA-256 {digest}" for file, digest in files.items())
+    return text.format(files="\n".join(lines))
+
+
 def short(card) -> str:
     """Intended use, licence, size, availability and measured time: HTML."""
     times = [value for name, value in card.measured.items() if "time" in name.lower()]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import qt
 import slicer
+from neuralreg.errors import RegistrationError
 from slicer.i18n import tr as _
 
 from NeuralRegistrationLib import Dependencies
@@ -154,8 +155,20 @@ class ModelsPanel:
             self.widget, _("Card of the model"), str(Path.home()), "*.json"
         )
         if path:
-            title = Path(path).parent.name
-            self._submit("own_model", _("Trying {title} ..."), {"path": path}, title)
+            self._addOwn(Path(path))
+
+    def _addOwn(self, path: Path) -> None:
+        title = path.parent.name
+        try:
+            code = ModelList.untrustedCode(path)
+        except RegistrationError as error:
+            self._say(str(error))
+            return
+        if code and not slicer.util.confirmOkCancelDisplay(ModelList.codeQuestion(code)):
+            self._say(_("{title}: not imported.").format(title=title))
+            return
+        arguments = {"path": str(path), "trusted": list(code.values())}
+        self._submit("own_model", _("Trying {title} ..."), arguments, title)
 
     def _start(self, kind: str, text: str, arguments: dict) -> None:
         card = self.card

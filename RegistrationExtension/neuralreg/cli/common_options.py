@@ -24,3 +24,9 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stand
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is already there.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 OutputFile = Annotated[Path, typer.Option("--output", "-o", help="The file to write.")]
+TrustCode = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trust-code", help="SHA-256 of Python code of a model or run that may run here; once."
+    ),
+]

@@ -77,7 +77,7 @@ def _code(ctx: Any, error: errors.RegistrationError) -> int:
     """The exit code; for a review 1 says that something needs attention, so it cannot mean this."""
     if ctx.invoked_subcommand in _REVIEWS and not isinstance(error, errors.Cancelled):
         return NOT_REVIEWED
-    return _CODES.get(type(error), UNUSABLE)
+    return next((_CODES[kind] for kind in type(error).__mro__ if kind in _CODES), UNUSABLE)
 
 
 def _tell(ctx: Any, kind: str, message: str) -> None:

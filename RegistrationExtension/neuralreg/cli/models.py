@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neuralreg.cli.common_options import AsJson, Overwrite, Quiet
+from neuralreg.cli.common_options import AsJson, Overwrite, Quiet, TrustCode
 
 if TYPE_CHECKING:
     from neuralreg.zoo.card import ModelCard
@@ -96,10 +96,7 @@ def import_(
         str | None, typer.Option("--name", help="Another name for the model of the card.")
     ] = None,
     overwrite: Overwrite = False,
-    trust_code: Annotated[
-        list[str] | None,
-        typer.Option("--trust-code", help="SHA-256 of code of the model that may run here."),
-    ] = None,
+    trust_code: TrustCode = None,
     as_json: AsJson = False,
 ) -> None:
     """Take in weights that you have, or a model of your own: a card with its weights beside it."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from neuralreg.cli.common_options import AsJson, Device, Overwrite, Quiet
+from neuralreg.cli.common_options import AsJson, Device, Overwrite, Quiet, TrustCode
 from neuralreg.cli.train import Set
 
 _TABLE = "metrics.csv"
@@ -29,6 +29,7 @@ def predict(
         bool, typer.Option("--nifti/--no-nifti", help="Images, labels and fields.")
     ] = True,
     png: Annotated[bool, typer.Option("--png/--no-png", help="Pictures of the slices.")] = True,
+    trust_code: TrustCode = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
     as_json: AsJson = False,
@@ -55,7 +56,7 @@ def predict(
     from neuralreg.training.results.prediction_folder import require_no_predictions
 
     files = [configuration_of(checkpoint), *(configs or [])]
-    config = read_configuration(files, set_ or [])
+    config = read_configuration(files, set_ or [], run=files[0], trusted=trust_code or ())
     options = PredictOptions(split, nifti, png, device)
     if not overwrite:
         require_no_predictions(output)

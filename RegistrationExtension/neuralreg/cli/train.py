@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from neuralreg.cli.common_options import AsJson, Overwrite, Quiet
+from neuralreg.cli.common_options import AsJson, Overwrite, Quiet, TrustCode
 from neuralreg.errors import Cancelled, InvalidOption, PackageMissing
 from neuralreg.worker.processes import lower_priority
 
@@ -51,6 +51,7 @@ def train(
         bool,
         typer.Option("--dry-run", help="Try a step, forecast time and memory, write nothing."),
     ] = False,
+    trust_code: TrustCode = None,
     overwrite: Overwrite = False,
     attended: Annotated[
         bool,
@@ -76,7 +77,7 @@ def train(
     set_log_level()
     from neuralreg.training.configuration import read_configuration
 
-    config = read_configuration(configs, set_ or [])
+    config = read_configuration(configs, set_ or [], trusted=trust_code or ())
     if check or check_first:
         _check(config, as_json)
     if check:

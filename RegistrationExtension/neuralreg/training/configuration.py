@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from neuralreg.errors import InvalidOption, UnreadableFile
 from neuralreg.training.config.merging import merge
+from neuralreg.training.config.own_parts import collect_code, join_sources, sources_of_parts
 from neuralreg.training.config.part_registry import (
     AUGMENTATIONS,
     BACKBONES,
@@ -25,7 +26,8 @@ from neuralreg.training.config.part_registry import (
     Registry,
 )
 from neuralreg.training.config.schema import Configuration
-from neuralreg.zoo.own_code import run_file
+from neuralreg.training.run_files import CONFIGURATION, MARKS
+from neuralreg.zoo.python_sources import PythonSource, run_sources
 
 Path_ = tuple[str | int, ...]  # of keys and places in lists
 
@@ -54,12 +56,23 @@ class Problem:
         return f"{self.where}: {self.key}:{got} {self.wanted}"
 
 
-def read_configuration(files: Sequence[str | Path], overrides: Sequence[str] = ()) -> Configuration:
+def read_configuration(
+    files: Sequence[str | Path],
+    overrides: Sequence[str] = (),
+    *,
+    run: Path | None = None,
+    trusted: Sequence[str] = (),
+) -> Configuration:
     """The configuration that several files make together; its `source` holds the plain values.
+
+    The Python files that it names are run, as programs of yours are; those that came with a run or
+    a model only after somebody has agreed to their content.
 
     Args:
         files: merged from left to right, the last one wins; lists are replaced as a whole.
         overrides: "key.of.something=value", merged last.
+        run: the file among them that belongs to a run, if its folder does not show that.
+        trusted: SHA-256 of Python files of a run or model that the user agrees to run.
 
     Returns:
         The configuration, with what `model.start_from` adds.
@@ -68,22 +81,37 @@ def read_configuration(files: Sequence[str | Path], overrides: Sequence[str] = (
         UnreadableFile: a file is missing, or is not YAML.
         InvalidOption: with all problems: file, line, key, what was given, what is allowed.
         IncompatibleModel: a training cannot start from the model that is named.
+        CodeNotTrusted: nobody has agreed to code of a run or a model.
         WeightsUnavailable: its weights are not on this machine.
     """
     from neuralreg.training.model.fine_tuning import take_over_start  # loads torch
 
+    runs = [file for file in map(Path, files) if file == run or _belongs_to_a_run(file)]
     plain, lines = merge_files(files, overrides)
     _refuse_deepreg(plain, files)
-    plain = take_over_start(plain)
+    code: tuple[PythonSource, ...] = ()
+    if not lines.get(("model", "start_from"), "").startswith(tuple(f"{each}, " for each in runs)):
+        plain, code = take_over_start(plain, trusted)  # of a run it was done when it began
     try:
         configuration = Configuration.from_source(plain)
     except ValidationError as error:
         raise _invalid([_problem(e, lines, Configuration) for e in error.errors()]) from error
-    configuration.keep_code(run_code(configuration.code, [Path(f).parent for f in files]))
-    problems = list(_problems_of_parts(configuration, lines))
+    parts = list(_named_parts(configuration))
+    sources = collect_code(configuration.code, [Path(f) for f in files], runs, trusted)
+    if not runs:
+        names = [(part.architecture, part.kind) for part in parts]
+        known = {source.module for source in (*code, *sources)}
+        sources = join_sources(sources, sources_of_parts(names, known))
+    configuration.keep_code(join_sources(code, sources))
+    run_sources(configuration.code_sources)
+    problems = [problem for part in parts for problem in _problems_of(part, lines)]
     if problems:
         raise _invalid(problems)
     return configuration
+
+
+def _belongs_to_a_run(file: Path) -> bool:
+    return file.name == CONFIGURATION and any((file.parent / mark).exists() for mark in MARKS)
 
 
 def merge_files(
@@ -138,30 +166,6 @@ def write_configuration(plain: dict[str, Any], path: Path, comments: Sequence[st
     """
     head = "".join(f"# {comment}\n" for comment in comments)
     path.write_text(head + yaml.safe_dump(plain, sort_keys=False), encoding="utf-8")
-
-
-def run_code(files: Sequence[Path], folders: Sequence[Path]) -> tuple[Path, ...]:
-    """Run Python files that register a user's own parts, found beside the configuration.
-
-    Args:
-        files: as the configuration names them.
-        folders: of the configurations.
-
-    Returns:
-        Where the files are.
-
-    Raises:
-        UnreadableFile: one is missing, or no Python file.
-    """
-    paths = []
-    for file in files:
-        candidates = [folder / file for folder in folders]
-        path = next((p for p in candidates if p.is_file()), None)
-        if path is None:
-            raise UnreadableFile(f"{file} is missing", wanted=" or ".join(map(str, candidates)))
-        run_file(path)
-        paths.append(path)
-    return tuple(paths)
 
 
 def _read(file: Path) -> Any:
@@ -245,48 +249,52 @@ def _record_in(annotation: Any) -> Any:
     return next((a for a in inner if isinstance(a, type) and issubclass(a, BaseModel)), None)
 
 
-def _problems_of_parts(config: Configuration, lines: dict[Path_, str]) -> Iterator[Problem]:
-    """What is wrong with the names and options of backbones, losses and other parts."""
+@dataclass(frozen=True)
+class _NamedPart:
+    """A backbone, loss or other part: its key, name, options (a dataset has none) and registry."""
+
+    at: Path_
+    name: str
+    options: dict[str, Any] | None
+    kind: Registry
+
+    @property
+    def architecture(self) -> str:
+        """The name; of a network that was published elsewhere, that of its architecture."""
+        return str((self.options or {}).get("architecture", self.name))
+
+
+def _named_parts(config: Configuration) -> Iterator[_NamedPart]:
     networks = FEATURES if config.model.method == "features" else BACKBONES
-    named: list[tuple[Path_, Any, Registry]] = [
-        (("model", "backbone", n), part, networks) for n, part in enumerate(config.model.backbone)
-    ]
+    for n, step in enumerate(config.model.backbone):
+        yield _NamedPart(("model", "backbone", n), step.name, step.options, networks)
     for on, kind in LOSSES.items():
-        parts = enumerate(getattr(config.loss, on))
-        named += [(("loss", on, n), part, kind) for n, part in parts]
-    named += [
-        (("dataset", "augmentation", n), part, AUGMENTATIONS)
-        for n, part in enumerate(config.dataset.augmentation)
-    ]
-    for at, part, kind in named:
-        yield from _problems_of(at, part.name, part.options, kind, lines)
+        for n, loss in enumerate(getattr(config.loss, on)):
+            yield _NamedPart(("loss", on, n), loss.name, loss.options, kind)
+    for n, each in enumerate(config.dataset.augmentation):
+        yield _NamedPart(("dataset", "augmentation", n), each.name, each.options, AUGMENTATIONS)
     if config.dataset.type != "shapes":
-        yield from _problems_of(("dataset",), config.dataset.type, None, DATASETS, lines)
+        yield _NamedPart(("dataset",), config.dataset.type, None, DATASETS)
 
 
-def _problems_of(
-    at: Path_,
-    name: str,
-    options: dict[str, Any] | None,
-    kind: Registry,
-    lines: dict[Path_, str],
-) -> Iterator[Problem]:
-    key = "type" if options is None else "name"
+def _problems_of(part: _NamedPart, lines: dict[Path_, str]) -> Iterator[Problem]:
+    """What is wrong with the name and options of a part."""
+    key = "type" if part.options is None else "name"
     try:
-        kind.find(name)
+        part.kind.find(part.name)
     except InvalidOption as error:
-        location = (*at, key)
+        location = (*part.at, key)
         where = _where(location, lines)
         advice = f"allowed: {error.wanted}. {error.remedy}".strip()
-        yield Problem(where, ".".join(map(str, location)), error.got or repr(name), advice)
+        yield Problem(where, ".".join(map(str, location)), error.got or repr(part.name), advice)
         return
     try:
-        kind.options(name, options or {})
+        part.kind.options(part.name, part.options or {})
     except ValidationError as error:
         for one in error.errors():
-            location = (*at, *one["loc"])
+            location = (*part.at, *one["loc"])
             if one["type"] == "extra_forbidden":
-                yield _unknown_key(location, lines, kind.option_names(name))
+                yield _unknown_key(location, lines, part.kind.option_names(part.name))
             else:
                 got = "" if one["type"] == "missing" else repr(one.get("input"))
                 key = ".".join(map(str, location))

@@ -203,5 +203,6 @@ def run_own_model(arguments: Mapping[str, Any], progress: Progress) -> object:
     from neuralreg.zoo.user_models import import_card
 
     progress(0.0, "trying the model")
-    card = import_card(Path(arguments["path"]), versioned=True)
+    trusted = arguments.get("trusted", ())
+    card = import_card(Path(arguments["path"]), versioned=True, trusted=trusted)
     return {"model": card.name, "title": card.title}

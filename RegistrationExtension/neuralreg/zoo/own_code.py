@@ -2,50 +2,30 @@
 
 from __future__ import annotations
 
-import importlib.util
-from contextvars import ContextVar
+import hashlib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from neuralreg.errors import ChecksumMismatch, IncompatibleModel, UnreadableFile
-from neuralreg.io.files import sha256_of, write_whole
+from neuralreg.errors import ChecksumMismatch, CodeNotTrusted, UnreadableFile
+from neuralreg.io.files import write_whole
 from neuralreg.zoo.cache_paths import cards_folders, own_folder
+from neuralreg.zoo.python_sources import PythonSource, read_source, run_sources
 
 if TYPE_CHECKING:
     from neuralreg.zoo.card import ModelCard
 
 _TRUSTED = "trusted-code.txt"  # hashes, in the folder of the user's own models
-_in_a_file: ContextVar[bool] = ContextVar("_in_a_file", default=False)
+# What stands beside the card of each trained model and builds its network.
+BUILDER = '''"""Builds a network that `neuralreg train` has trained, as its card says."""
+
+from neuralreg.training.model.export import build
+
+__all__ = ["build"]
+'''
 
 
-def runs_from_a_file() -> bool:
-    """Whether the code that runs now was named by a configuration or a model.
-
-    Its parts replace those of other such files: each network is built just after its own code ran.
-    """
-    return _in_a_file.get()
-
-
-def run_file(path: Path) -> None:
-    """Run a Python file that registers parts.
-
-    Args:
-        path: of the file.
-
-    Raises:
-        UnreadableFile: it is missing, or no Python file.
-    """
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if not path.is_file() or spec is None or spec.loader is None:
-        raise UnreadableFile(f"{path} is no Python file")
-    token = _in_a_file.set(True)
-    try:
-        spec.loader.exec_module(importlib.util.module_from_spec(spec))
-    finally:
-        _in_a_file.reset(token)
-
-
-def code_files(card: ModelCard, folder: Path | None = None) -> list[Path]:
+def code_of(card: ModelCard, folder: Path | None = None) -> list[PythonSource]:
     """The files of a card's code, checked to be those that it names.
 
     Args:
@@ -57,7 +37,7 @@ def code_files(card: ModelCard, folder: Path | None = None) -> list[Path]:
         ChecksumMismatch: one has another content.
     """
     folders = [folder] if folder else [*reversed(cards_folders())]
-    files = []
+    sources = []
     for name, sha256 in card.code.items():
         path = next((top / name for top in folders if (top / name).is_file()), None)
         if path is None:
@@ -67,31 +47,51 @@ def code_files(card: ModelCard, folder: Path | None = None) -> list[Path]:
                 wanted=" or ".join(str(top / name) for top in folders),
                 remedy="Copy the whole folder of the run, with the folder of its code.",
             )
-        if (got := sha256_of(path)) != sha256:
+        source = read_source(path)
+        if source.sha256 != sha256:
             raise ChecksumMismatch(
                 "the code of a model was changed since its training",
                 where=f"{card.name}, {path}",
-                got=got,
+                got=source.sha256,
                 wanted=sha256,
                 remedy="Take the file that was trained with, or train again.",
             )
-        files.append(path)
-    return files
+        sources.append(source)
+    return sources
+
+
+def python_files_of(card: ModelCard, folder: Path) -> list[PythonSource]:
+    """What an import of a card would run: its code, and the file beside it that builds it.
+
+    Args:
+        card: of a model.
+        folder: of the card.
+
+    Raises:
+        UnreadableFile, ChecksumMismatch: as `code_of`.
+    """
+    builder = folder / f"{card.architecture}.py"
+    return [*code_of(card, folder), *([read_source(builder)] if builder.is_file() else [])]
 
 
 def run_code_of(card: ModelCard, folder: Path | None = None) -> None:
     """Register the parts of a card's code, before its network is built.
 
+    Args:
+        card: of a model.
+        folder: of the card; the folders of all cards unless given.
+
     Raises:
-        UnreadableFile, ChecksumMismatch: as `code_files`.
-        IncompatibleModel: the user has not agreed to it.
+        UnreadableFile, ChecksumMismatch: as `code_of`.
+        CodeNotTrusted: the user has not agreed to it, or to the file beside it that builds it.
     """
-    require_trust(card, folder or own_folder())
-    for path in code_files(card, folder):
-        run_file(path)
+    is_foreign = folder is not None and folder != own_folder()
+    sources = code_of(card, folder)
+    require_trust(python_files_of(card, folder) if folder and is_foreign else sources, card.name)
+    run_sources(sources)
 
 
-def trust(digests: list[str]) -> None:
+def trust(digests: Iterable[str]) -> None:
     """Remember files that the user has run or agreed to, by their SHA-256."""
     new = [digest for digest in digests if digest not in _read_trusted()]
     if new:
@@ -105,19 +105,36 @@ def _read_trusted() -> list[str]:
     return path.read_text(encoding="utf-8").split() if path.is_file() else []
 
 
-def require_trust(card: ModelCard, folder: Path) -> None:
-    """Check that the user agrees to the code of a card.
+def untrusted(sources: Sequence[PythonSource]) -> list[PythonSource]:
+    """Those of some files that nobody on this machine has agreed to."""
+    known = {hashlib.sha256(BUILDER.encode()).hexdigest(), *_read_trusted()}
+    return [source for source in sources if source.sha256 not in known]
+
+
+def trust_among(sources: Sequence[PythonSource], digests: Iterable[str]) -> None:
+    """Remember the agreement to those of some files that have one of these SHA-256."""
+    agreed = set(digests)
+    trust([source.sha256 for source in sources if source.sha256 in agreed])
+
+
+def require_trust(sources: Sequence[PythonSource], where: str) -> None:
+    """Check that the user agrees to Python files of others.
+
+    Args:
+        sources: the files.
+        where: what they belong to.
 
     Raises:
-        IncompatibleModel: not yet; the message names files and hashes.
+        CodeNotTrusted: not yet; the message names files and hashes.
     """
-    unknown = {str(folder / name): h for name, h in card.code.items() if h not in _read_trusted()}
+    unknown = {source.path: source.sha256 for source in untrusted(sources)}
     if unknown:
-        raise IncompatibleModel(
-            "the model brings code of its own, which would run on this machine",
-            where=card.name,
+        raise CodeNotTrusted(
+            "it brings code of its own, which would run on this machine",
+            where=where,
             got="; ".join(f"{path} (sha256 {digest})" for path, digest in unknown.items()),
-            remedy="Read it; if you trust it, import the model with "
-            + " ".join(f"--trust-code {digest}" for digest in unknown.values())
+            remedy="Read it; if you trust it, repeat the command (for a model of the list: its "
+            "import) with "
+            + " ".join(f"--trust-code {digest}" for digest in dict.fromkeys(unknown.values()))
             + ". It is asked once.",
         )

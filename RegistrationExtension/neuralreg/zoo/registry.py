@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import json
 import pkgutil
+import re
 from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
@@ -18,11 +19,13 @@ from neuralreg.progress import Progress, silent
 from neuralreg.zoo.cache_paths import cards_folders, own_folder
 from neuralreg.zoo.card import ModelCard
 from neuralreg.zoo.own_code import run_code_of
+from neuralreg.zoo.python_sources import PythonSource, own_module, read_source, run_sources
 from neuralreg.zoo.weights import is_available, require
 
 if TYPE_CHECKING:
     from neuralreg.zoo.loaded_network import RegistrationNetwork
 
+_ARCHITECTURE = re.compile(r"[a-z][a-z0-9_]*")  # as the schema of cards has it
 _own_networks: dict[str, RegistrationNetwork] = {}
 _own_architectures: dict[str, Callable[..., Any]] = {}
 _loaded: dict[tuple[str, str, str], RegistrationNetwork] = {}
@@ -236,17 +239,39 @@ def load_card(
     return LoadedNetwork(card, module, chosen, precision)
 
 
-def _file(architecture: str, beside: Path | None) -> Any:
-    """The module of an architecture: a file beside the card or of the user's own, else ours."""
+def architecture_source(architecture: str, beside: Path | None = None) -> PythonSource | None:
+    """The Python file of an architecture that is not ours; None where there is none.
+
+    Args:
+        architecture: as on a card.
+        beside: a folder that goes before that of the user's own models.
+    """
+    if not _ARCHITECTURE.fullmatch(architecture):  # no path out of these folders
+        return None
     for folder in (*([beside] if beside else []), own_folder()):
         path = folder / f"{architecture}.py"
         if path.is_file():
-            spec = importlib.util.spec_from_file_location(f"neuralreg_own_{architecture}", path)
-            if spec is not None and spec.loader is not None:
-                module = importlib.util.module_from_spec(spec)
-                spec.loader.exec_module(module)
-                return module
-    return importlib.import_module(f"neuralreg.networks.{architecture}")
+            return read_source(path)
+    return None
+
+
+def _module(architecture: str, beside: Path | None) -> Any:
+    """The module of an architecture: a file beside the card or of the user's own, else ours.
+
+    Raises:
+        ModuleNotFoundError: there is none, and no code of a run or model has this name.
+    """
+    source = architecture_source(architecture, beside)
+    if source is not None:
+        run_sources([source])
+    elif _ARCHITECTURE.fullmatch(architecture):
+        ours = f"neuralreg.networks.{architecture}"
+        if importlib.util.find_spec(ours) is not None:
+            return importlib.import_module(ours)
+    module = own_module(source.module if source else architecture)
+    if module is None:
+        raise ModuleNotFoundError(architecture)
+    return module
 
 
 def architecture_names() -> list[str]:
@@ -271,7 +296,7 @@ def find_architecture(
         IncompatibleModel: an unknown architecture.
     """
     try:
-        build: Callable[..., Any] = _own_architectures.get(name) or _file(name, beside).build
+        build: Callable[..., Any] = _own_architectures.get(name) or _module(name, beside).build
     except (ModuleNotFoundError, AttributeError) as error:
         raise IncompatibleModel(
             "this version does not know the model's architecture",

@@ -22,7 +22,7 @@ from neuralreg.io.files import draft_folder, sha256_of
 from neuralreg.zoo.cache_paths import own_folder
 from neuralreg.zoo.card import TRAINED, ModelCard
 from neuralreg.zoo.loaded_network import field_of
-from neuralreg.zoo.own_code import code_files, require_trust, trust
+from neuralreg.zoo.own_code import code_of, python_files_of, require_trust, trust_among
 from neuralreg.zoo.registry import list_models, load_card, read_card
 from neuralreg.zoo.weights import ensure_folder
 
@@ -42,26 +42,28 @@ def import_card(
     """The card in a file, after it and what it needs were checked and copied to the user's models.
 
     The folder of the card may hold its weights and, named as its architecture, a Python file whose
-    `build` makes the network: that file is run, as any program of yours is. Each model keeps files
-    of its own: a file of another content never takes the place of one that is there.
+    `build` makes the network. Each model keeps files of its own: a file of another content never
+    takes the place of one that is there.
 
     Args:
         path: the card, a JSON file of any name.
         name: of the model from now on, if not that on the card.
         overwrite: replace a model of the user's that has this name.
         versioned: take the next free name, such as trained_2, where another model has this one.
-        trusted: SHA-256 of files of code that the user agrees to run, see `ModelCard.code`.
+        trusted: SHA-256 of Python files beside the card that the user agrees to run.
 
     Raises:
-        IncompatibleModel: the card or the weights do not fit, the network's output for a known
-            shift is not what the card describes, or it brings code that nobody has agreed to.
+        IncompatibleModel: the card or the weights do not fit, or the network's output for a known
+            shift is not what the card describes.
+        CodeNotTrusted: it brings code that nobody has agreed to; nothing of it was run.
         WeightsUnavailable: the weights that the card names are missing.
         ChecksumMismatch: they are not the ones that the card names.
         UnwritableOutput: there is another model of that name.
     """
     card, folder = read_card(path), path.parent
-    trust([digest for digest in trusted if digest in card.code.values()])
-    require_trust(card, folder)
+    sources = python_files_of(card, folder)
+    trust_among(sources, trusted)
+    require_trust(sources, str(path))
     files, changes = _files_by_content(card, folder)
     _require_answer(card, folder)
     code = folder / f"{card.architecture}.py"
@@ -85,8 +87,8 @@ def _files_by_content(card: ModelCard, folder: Path) -> tuple[dict[Path, str], d
         files[path] = _name_by_content(digest, card.weights.file)
         stored = {"file": files[path], "sha256": digest}
         changes["weights"] = card.weights.model_copy(update=stored)
-    code = zip(code_files(card, folder), card.code.values(), strict=True)
-    names = {file: f"{file.stem}-{digest[:8]}.py" for file, digest in code}
+    code = code_of(card, folder)
+    names = {each.path: f"{each.file_name[:-3]}-{each.sha256[:8]}.py" for each in code}
     changes["code"] = dict(zip(names.values(), card.code.values(), strict=True))
     return {**files, **names}, changes
 

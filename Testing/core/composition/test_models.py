@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 from neuralreg.composition import models, transforms
-from neuralreg.errors import InvalidOption
+from neuralreg.errors import CodeNotTrusted, InvalidOption
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.normalized import compose, to_voxels
+from neuralreg.io.files import sha256_of
 from neuralreg.registration.engine import register
 from neuralreg.registration.options import LinearAlignment
 from neuralreg.zoo.registry import load_model
@@ -317,6 +318,11 @@ def test_a_model_in_a_file_of_ones_own_is_imported_with_its_card(tmp_path, monke
     )
     card = models.card_of("centers", (40, 40, 40)).model_dump(mode="json")
     (tmp_path / "centers.json").write_text(json.dumps(card))
-    assert import_card(tmp_path / "centers.json").name == "centers"
-    assert {p.name for p in (tmp_path / "own").iterdir()} == {"centers.json", "centers.py"}
+    with pytest.raises(CodeNotTrusted, match=r"centers\.py"):
+        import_card(tmp_path / "centers.json")
+    digest = sha256_of(tmp_path / "centers.py")
+    assert import_card(tmp_path / "centers.json", trusted=[digest]).name == "centers"
+    assert {p.name for p in (tmp_path / "own").iterdir()} == {
+        "centers.json", "centers.py", "trusted-code.txt",
+    }  # fmt: skip
     assert load_model("centers").card.title == "centers"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import py_compile
 import shutil
 from pathlib import Path
 
@@ -11,13 +13,17 @@ import torch
 from neuralreg.composition.models import card_of
 from neuralreg.errors import (
     ChecksumMismatch,
+    CodeNotTrusted,
     IncompatibleModel,
+    InvalidOption,
+    RegistrationError,
     UnreadableFile,
     UnwritableOutput,
 )
 from neuralreg.io.files import sha256_of
 from neuralreg.networks import dirnet
-from neuralreg.zoo.card import ModelCard, Weights
+from neuralreg.zoo.card import TRAINED, ModelCard, Weights
+from neuralreg.zoo.own_code import BUILDER
 from neuralreg.zoo.registry import load_model, model_card
 from neuralreg.zoo.user_models import import_card
 from neuralreg.zoo.weights import path_of, require
@@ -151,16 +157,22 @@ def with_code(folder: Path, shift: float, name: str = "Mine") -> Path:
     return path
 
 
+def hashes_of(path: Path) -> list[str]:
+    """Of the code of a model, and of the file that builds it."""
+    return [sha256_of(path.parent / name) for name in ("code/parts.py", "made_by_mine.py")]
+
+
 def test_code_of_a_model_is_asked_for_once_with_its_hash(tmp_path, own):
     path = with_code(tmp_path / "odd", 1.0)
-    digest = sha256_of(path.parent / "code" / "parts.py")
-    with pytest.raises(IncompatibleModel, match=f"--trust-code {digest}"):
+    parts, builder = hashes_of(path)
+    with pytest.raises(CodeNotTrusted, match=f"--trust-code {parts} --trust-code {builder}"):
         import_card(path)
     assert not own.exists()
-    card = import_card(path, trusted=[digest])
+    with pytest.raises(CodeNotTrusted, match=f"with --trust-code {builder}"):
+        import_card(path, trusted=[parts])
+    card = import_card(path, trusted=[builder])
     shutil.rmtree(path.parent)  # the model needs nothing of it
     load_model(card.name)
-    assert import_card  # and the second import of such code does not ask
     again = with_code(tmp_path / "again", 1.0)
     assert import_card(again).name == "again"
 
@@ -168,7 +180,7 @@ def test_code_of_a_model_is_asked_for_once_with_its_hash(tmp_path, own):
 def test_models_with_parts_of_one_name_build_their_own(tmp_path):
     for folder, shift, name in (("one", 1.0, "Mine"), ("two", 2.0, "Other")):
         path = with_code(tmp_path / folder, shift, name)
-        import_card(path, trusted=[sha256_of(path.parent / "code" / "parts.py")])
+        import_card(path, trusted=hashes_of(path))
     for folder, name in (("two", "Other"), ("one", "Mine"), ("two", "Other")):
         network = load_model(folder, precision="float32")
         assert type(describing(network)).__name__ == name
@@ -182,6 +194,52 @@ def describing(network) -> torch.nn.Module:
         if isinstance(cell.cell_contents, torch.nn.Module)
     ]
     return modules[0]
+
+
+@pytest.mark.parametrize("key", ["architecture", "backbone"])
+def test_no_name_on_a_card_leads_to_a_file_elsewhere_or_into_an_installed_package(tmp_path, key):
+    """Of another one's model nothing runs that was not agreed to."""
+    wanted = (InvalidOption, IncompatibleModel) if key == "backbone" else RegistrationError
+    (tmp_path / "foreign").mkdir()
+    mark = tmp_path / "ran"
+    (tmp_path / "foreign" / "evil.py").write_text(f"open({str(mark)!r}, 'w')\n")
+    path = a_trained_model(tmp_path / "one", 1)
+    (path.parent / f"{TRAINED}.py").write_text(BUILDER)
+    card = json.loads(path.read_text())
+    odd = [
+        {"name": "published", "architecture": "../foreign/evil"},
+        {"name": "../foreign/evil"},
+        {"name": "subprocess.call", "args": ["touch", str(mark)]},
+        {"name": "os.system", "command": f"touch {mark}"},
+    ]
+    for part in odd if key == "backbone" else ["evil", "__init__", "Evil"]:
+        if key == "backbone":
+            card |= {"architecture": "neuralreg_trained"}
+            card["arguments"] = {"model": {"backbone": part}, "shape": [16, 16]}
+        else:
+            card |= {"architecture": part}
+            shutil.copy(tmp_path / "foreign" / "evil.py", tmp_path / "one" / f"{part}.py")
+        path.write_text(json.dumps(card))
+        with pytest.raises(wanted) as refusal:
+            import_card(path)
+        assert isinstance(refusal.value, CodeNotTrusted) == (part == "evil")
+        assert not mark.exists(), part
+
+
+def test_a_compiled_file_beside_code_never_runs_in_its_place(tmp_path):
+    path = with_code(tmp_path / "odd", 1.0)
+    mark = tmp_path / "ran"
+    code = path.parent / "code" / "parts.py"
+    other = tmp_path / "other.py"
+    other.write_text(f"open({str(mark)!r}, 'w')\n")
+    compiled = Path(importlib.util.cache_from_source(str(code)))
+    py_compile.compile(
+        str(other), str(compiled), invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH
+    )
+    before = sorted(code.parent.rglob("*"))
+    import_card(path, trusted=hashes_of(path))
+    assert not mark.exists()
+    assert sorted(code.parent.rglob("*")) == before
 
 
 def test_changed_or_missing_code_is_named(tmp_path):

@@ -251,6 +251,13 @@ def test_a_model_of_one_s_own_is_tried_and_listed(
     (folder / "model.json").write_text(json.dumps(card))
     (folder / "mine_of_mine.py").write_text(CODE)
     monkeypatch.setattr(qt.QFileDialog, "getOpenFileName", lambda *_: str(folder / "model.json"))
+    asked = []
+    answer = lambda text: asked.append(text) or len(asked) > 1  # noqa: E731  (first no, then yes)
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", answer)
+    panel.ui.ownModelButton.click()
+    assert panel.job is None
+    assert panel.ui.modelsStatusLabel.text == "my run: not imported."
+    assert str(folder / "mine_of_mine.py") in asked[0]
     panel.ui.ownModelButton.click()
     assert not panel.ui.ownModelButton.enabled
     wait_until(lambda: panel.job is None)
@@ -262,6 +269,7 @@ def test_a_model_of_one_s_own_is_tried_and_listed(
     )
     panel.ui.ownModelButton.click()
     wait_until(lambda: panel.job is None)
+    assert len(asked) == 3  # other content is asked for again
     assert "is ready" not in panel.ui.modelsStatusLabel.text
 
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import sys
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from neuralreg.errors import IncompatibleModel, InvalidOption
-from neuralreg.zoo.own_code import runs_from_a_file
+from neuralreg.zoo.python_sources import own_module, runs_from_a_file
 
 if TYPE_CHECKING:
     from neuralreg.networks.network import RegistrationModule
@@ -63,6 +61,10 @@ class Registry:
         """All names that may be used."""
         return sorted(self._load_parts())
 
+    def holds(self, name: str) -> bool:
+        """Whether a part of that name was registered."""
+        return name in self._load_parts()
+
     def _load_parts(self) -> Mapping[str, Callable[..., Any]]:
         importlib.import_module(self.home)
         return self._parts
@@ -76,7 +78,7 @@ class Registry:
         if name in self._load_parts():
             return self._parts[name]
         if "." in name:
-            return _import_part(name, self.kind)
+            return _own_part(name, self.kind)
         names = self.names()
         near = get_close_matches(name, names, 1)
         raise InvalidOption(
@@ -150,22 +152,21 @@ def _signature_model(part: Callable[..., Any], filled: tuple[str, ...]) -> type[
     )
 
 
-def _import_part(path: str, kind: str) -> Callable[..., Any]:
-    """The object at a dotted path; modules in the current folder are found, too."""
-    module, _, attribute = path.rpartition(".")
-    folder = str(Path.cwd())
-    if folder not in sys.path:
-        sys.path.append(folder)
-    try:
-        part: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
-    except (ModuleNotFoundError, AttributeError) as error:
-        raise InvalidOption(
-            f"there is no {kind} at that path",
-            got=f"'{path}': {error}",
-            wanted="what a module holds",
-            remedy="The module must be installed, or be in the current folder.",
-        ) from error
-    return part
+def _own_part(path: str, kind: str) -> Callable[..., Any]:
+    """The object at a dotted path into code that ran; nothing is imported for it."""
+    name, _, attribute = path.rpartition(".")
+    module = own_module(name)
+    if module is not None and hasattr(module, attribute):
+        part: Callable[..., Any] = getattr(module, attribute)
+        return part
+    lack = f"the module '{name}' has no attribute '{attribute}'"
+    raise InvalidOption(
+        f"there is no {kind} at that path",
+        got=f"'{path}': {lack if module else f'no module {name}'}",
+        wanted="what a module holds",
+        remedy="The module must be installed, or be in the current folder. Of a run or a model its "
+        "code must have come along: name its file by `code` otherwise.",
+    )
 
 
 def _is_ours(part: Callable[..., Any] | None) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 
 from neuralreg.zoo.card import FrozenRecord, Input
+from neuralreg.zoo.python_sources import PythonSource
 
 
 class NamedPart(BaseModel):
@@ -339,7 +341,7 @@ class Configuration(FrozenRecord):
     training: Training = Training()
     code: Annotated[tuple[Path, ...], BeforeValidator(_paths)] = ()
     _source: dict[str, Any] = PrivateAttr(default_factory=dict)
-    _code_files: tuple[Path, ...] = PrivateAttr(default=())
+    _sources: tuple[PythonSource, ...] = PrivateAttr(default=())
 
     @classmethod
     def from_source(cls, source: dict[str, Any]) -> Self:
@@ -354,13 +356,13 @@ class Configuration(FrozenRecord):
         return self._source or self.model_dump(mode="json", exclude_unset=True)
 
     @property
-    def code_files(self) -> tuple[Path, ...]:
-        """Where the files of `code` are, once they were run."""
-        return self._code_files
+    def code_sources(self) -> tuple[PythonSource, ...]:
+        """All Python files of the user's own that it needs, once they were run."""
+        return self._sources
 
-    def keep_code(self, files: tuple[Path, ...]) -> None:
-        """Remember where the files of `code` are."""
-        self._code_files = files
+    def keep_code(self, sources: Sequence[PythonSource]) -> None:
+        """Remember the Python files that it needs."""
+        self._sources = tuple(sources)
 
     @model_validator(mode="after")
     def _features_learn_from_shapes(self) -> Self:

@@ -222,7 +222,7 @@ class RunFolder:
             for key, (old, new) in record.get("changes", {}).items()
         ]
         with write_whole(self.path / CONFIGURATION) as draft:
-            code = [f"{CODE}/{file}" for file in code_names(config)]
+            code = [f"{CODE}/{each.file_name}" for each in config.code_sources]
             source = {**config.source, **({"code": code} if code else {})}
             write_configuration(source, draft, comments)
 
@@ -231,10 +231,10 @@ class RunFolder:
 
         The user has run these files, so a model of this run may run them on this machine.
         """
-        for name, file in code_names(config).items():
-            with write_whole(_ensure(self.path / CODE) / name) as draft:
-                shutil.copyfile(file, draft)
-        trust([sha256_of(file) for file in config.code_files])
+        for source in config.code_sources:
+            with write_whole(_ensure(self.path / CODE) / source.file_name) as draft:
+                draft.write_bytes(source.content)
+        trust([source.sha256 for source in config.code_sources])
 
     def require_same_code(self, config: schema.Configuration) -> None:
         """Check that a run is resumed with the code that it was begun with.
@@ -242,25 +242,16 @@ class RunFolder:
         Raises:
             IncompatibleModel: a file has another content.
         """
-        for name, file in code_names(config).items():
-            before = self.path / CODE / name
-            if before.is_file() and sha256_of(before) != sha256_of(file):
+        for source in config.code_sources:
+            before = self.path / CODE / source.file_name
+            if before.is_file() and sha256_of(before) != source.sha256:
                 raise IncompatibleModel(
                     "a resumed run goes on with the same code",
                     where=str(self.path),
-                    got=str(file),
+                    got=str(source.path),
                     wanted=str(before),
                     remedy="Resume with RUN/config.yaml, or begin a new run with model.weights.",
                 )
-
-
-def code_names(config: schema.Configuration) -> dict[str, Path]:
-    """The files of a configuration's own code by their names in the folder of a run."""
-    names: dict[str, Path] = {}
-    for file in config.code_files:
-        number = sum(other.name == file.name for other in names.values())
-        names[f"{file.stem}_{number + 1}.py" if number else file.name] = file
-    return names
 
 
 def _ensure(folder: Path) -> Path:

@@ -14,6 +14,7 @@ from neuralreg.training.config import schema
 from neuralreg.training.model.methods import build_model
 from neuralreg.training.tensor_files import save_tensors
 from neuralreg.zoo.card import TRAINED, Fitting, Input, ModelCard, Output, Weights
+from neuralreg.zoo.own_code import BUILDER
 
 _SIMILARITIES = ("lncc", "lncc_icon", "ssd", "mind")
 _REGULARITIES = {
@@ -22,12 +23,6 @@ _REGULARITIES = {
     "icon": "icon",
     "gradicon": "gradicon",
 }
-_BUILDER = '''"""Builds a network that `neuralreg train` has trained, as its card says."""
-
-from neuralreg.training.model.export import build
-
-__all__ = ["build"]
-'''
 
 
 def build(model: dict[str, Any], shape: list[int]) -> nn.Module:
@@ -51,10 +46,15 @@ def export(
     if config.model.method == "conditional":
         return None
     card = _card(config, path, measured)
-    (folder / f"{TRAINED}.py").write_text(_BUILDER, encoding="utf-8")
+    (folder / f"{TRAINED}.py").write_text(BUILDER, encoding="utf-8")
     with write_whole(folder / run_files.CARD) as draft:
         draft.write_text(card.model_dump_json(indent=2), encoding="utf-8")
     return folder / run_files.CARD
+
+
+def code_hashes(config: schema.Configuration) -> dict[str, str]:
+    """SHA-256 of the Python files that a run takes along, by path, see `ModelCard.code`."""
+    return {f"{run_files.CODE}/{each.file_name}": each.sha256 for each in config.code_sources}
 
 
 def _prefix_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -115,14 +115,13 @@ def _fitting(loss: schema.Loss) -> Fitting | None:
 def _card(config: schema.Configuration, weights: Path, measured: dict[str, str]) -> ModelCard:
     dataset = config.dataset
     folders = [str(folder) for folder in dataset.train.dir] if dataset.train else []
-    code = sorted((weights.parent / run_files.CODE).glob("*.py"))
     about = config.model.model_dump(mode="json", exclude={"weights", "start_from"})
     return ModelCard(
         name=config.name,
         title=config.name.replace("_", " "),
         architecture=TRAINED,
         arguments={"model": about, "shape": list(dataset.shape)},
-        code={f"{run_files.CODE}/{file.name}": sha256_of(file) for file in code},
+        code=code_hashes(config),
         input=_input(dataset),
         output=Output(kind="unit_map", order="xyz"),
         weights=Weights(

@@ -6,6 +6,7 @@ that a configuration says nothing about them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,10 @@ from neuralreg.training.config import schema
 from neuralreg.training.model.pad_to_size import AnySize
 from neuralreg.training.model.zoo_backbone import ZooBackbone
 from neuralreg.training.tensor_files import weights_of_run
-from neuralreg.zoo.cache_paths import own_folder
 from neuralreg.zoo.card import TRAINED, ModelCard
 from neuralreg.zoo.load_weights import fill_weights, state_of
-from neuralreg.zoo.own_code import code_files, require_trust
+from neuralreg.zoo.own_code import code_of, require_trust, trust_among
+from neuralreg.zoo.python_sources import PythonSource
 from neuralreg.zoo.registry import model_card, read_card
 from neuralreg.zoo.weights import require
 
@@ -30,21 +31,23 @@ _OF_FILES = (".pt", ".pth", ".ckpt", ".bin", ".npz", ".safetensors", ".h5", ".hd
 
 @dataclass(frozen=True)
 class StartingPoint:
-    """A card, the file with its weights, and those of its own code."""
+    """A card, the file with its weights, and its own code."""
 
     card: ModelCard
     weights: Path
-    code: tuple[Path, ...] = ()
+    code: tuple[PythonSource, ...] = ()
 
 
-def starting_point(name: str) -> StartingPoint:
+def starting_point(name: str, trusted: Sequence[str] = ()) -> StartingPoint:
     """What a model of the zoo, a card's file or the folder of a run offers.
 
     Args:
         name: of a model, or the path of a card or a run.
+        trusted: SHA-256 of files of its code that the user agrees to run.
 
     Raises:
         IncompatibleModel: a model that cannot be trained further.
+        CodeNotTrusted: it brings code that nobody has agreed to.
         WeightsUnavailable: its weights are not on this machine.
         UnreadableFile: a run that has no model yet.
     """
@@ -60,15 +63,26 @@ def starting_point(name: str) -> StartingPoint:
     card = read_card(path) if path.is_file() else model_card(name)
     _require_trainable(card)
     folder = path.parent if path.is_file() else None
-    require_trust(card, folder or own_folder())
-    return StartingPoint(card, require(card, folder), tuple(code_files(card, folder)))
+    code = code_of(card, folder)
+    trust_among(code, trusted)
+    require_trust(code, name)
+    return StartingPoint(card, require(card, folder), tuple(code))
 
 
-def take_over_start(plain: dict[str, Any]) -> dict[str, Any]:
+def take_over_start(
+    plain: dict[str, Any], trusted: Sequence[str] = ()
+) -> tuple[dict[str, Any], tuple[PythonSource, ...]]:
     """A configuration's plain values, with what its `model.start_from` sets.
 
     The network and its method, and of the dataset `intensity`, `input` and, unless given, `size`.
     Values without `start_from` come back as they are.
+
+    Args:
+        plain: the values.
+        trusted: as for `starting_point`.
+
+    Returns:
+        The values, and the code of the model that is started from.
 
     Raises:
         InvalidOption: the configuration sets other values for them, and what `starting_point`
@@ -77,8 +91,8 @@ def take_over_start(plain: dict[str, Any]) -> dict[str, Any]:
     model = plain.get("model")
     name = model.get("start_from") if isinstance(model, dict) else None
     if not name:
-        return plain
-    start = starting_point(str(name))
+        return plain, ()
+    start = starting_point(str(name), trusted)
     card = start.card
     dataset = dict(plain.get("dataset") or {})
     if "size" not in dataset and card.input.shape is not None:
@@ -91,8 +105,7 @@ def take_over_start(plain: dict[str, Any]) -> dict[str, Any]:
         for key, value in values.items():
             _require_same(f"{part}.{key}", filled_in[part].get(key, value), value, str(name))
             filled_in[part][key] = value
-    code = [str(file.resolve()) for file in start.code]
-    return {**plain, **filled_in, **({"code": code} if code and not plain.get("code") else {})}
+    return {**plain, **filled_in}, start.code
 
 
 def begin(model: nn.Module, config: schema.Model) -> None:

@@ -7,13 +7,11 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from neuralreg.networks.network import RegistrationModule
-from neuralreg.training.config.part_registry import register_backbone
 from neuralreg.zoo.card import Output
 from neuralreg.zoo.loaded_network import meaning_of
 from neuralreg.zoo.registry import build_network
 
 
-@register_backbone("published")
 class ZooBackbone(RegistrationModule):
     """The network of a card, without its weights; `model.start_from` writes this.
 

@@ -111,7 +111,7 @@ def test_a_model_that_was_taken_over_answers_as_the_zoo_s_own(tmp_path, network,
     """The oracle is what the engine itself loads, in its own units."""
     input_ = Input.model_validate({"dimensions": [len(shape)], "space": "whole", "shape": shape})
     card_file = published(tmp_path, network, "given", input=input_, **about)
-    values = take_over_start(
+    values, _ = take_over_start(
         {"dataset": {}, "model": {"start_from": str(card_file)}, "loss": {"image": "ssd"}}
     )
     config = Configuration.model_validate(values)
@@ -148,7 +148,7 @@ def test_a_model_that_was_taken_over_answers_as_the_zoo_s_own(tmp_path, network,
 )  # fmt: skip
 def test_published_weights_answer_as_the_engine_has_them_and_learn(name, monkeypatch):
     monkeypatch.setenv("NEURALREG_CACHE", str(WEIGHTS))
-    values = take_over_start({"model": {"start_from": name}, "loss": {"image": "ssd"}})
+    values, _ = take_over_start({"model": {"start_from": name}, "loss": {"image": "ssd"}})
     config = Configuration.model_validate(values)
     shape = (32, 48, 32)  # smaller than the card's: what is compared are weights and units
     model = build_model(config.model, shape)
