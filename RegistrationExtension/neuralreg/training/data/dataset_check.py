@@ -21,6 +21,8 @@ from neuralreg.training.data.dataset_files import (
 )
 from neuralreg.training.data.image_folder import LeftOut
 from neuralreg.training.data.pairs import options_of
+from neuralreg.training.model.methods import build_model
+from neuralreg.training.model.size_check import require_sizes, smallest_batch
 
 _FAR = 0.5  # of the larger field of view: labels whose center is further off are another image's
 
@@ -81,7 +83,17 @@ def check_dataset(config: schema.Configuration) -> DatasetReport:
             pairs[split] = _pairs(cases, config.dataset, split)
         except RegistrationError as error:
             problems.append((f"dataset.{split}", str(error)))
+    if config.model.method != "features" and pairs.get("train"):
+        problems += list(_problems_of_sizes(config, pairs["train"]))
     return DatasetReport(images, pairs, tuple(problems), tuple(left_out))
+
+
+def _problems_of_sizes(config: schema.Configuration, pairs: int) -> Iterator[tuple[str, str]]:
+    try:
+        model = build_model(config.model, config.dataset.network_shape)
+        require_sizes(model, config.dataset, smallest_batch(pairs, config.training.batch_size))
+    except RegistrationError as error:
+        yield error.where or "model", str(error)
 
 
 def _pairs(cases: list[Case], dataset: schema.Dataset, split: str) -> int:

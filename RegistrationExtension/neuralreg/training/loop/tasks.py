@@ -27,6 +27,7 @@ from neuralreg.training.losses.training_step import TrainingStep
 from neuralreg.training.model.export import export
 from neuralreg.training.model.fine_tuning import begin
 from neuralreg.training.model.methods import build_model
+from neuralreg.training.model.size_check import require_sizes, smallest_batch
 from neuralreg.training.pictures import Picture, pair_picture
 
 logger = logging.getLogger(__name__)
@@ -91,7 +92,10 @@ class RegistrationTask(Task):
         self.step = step
         self.stages = Stages(self.network, training.stages) if training.stages else None
         pairs = split_pairs(config, "train", folder, training=True)
-        logger.info("%d pairs", len(pairs.items(0)))
+        count = len(pairs.items(0))
+        logger.info("%d pairs", count)
+        batch = smallest_batch(count, training.batch_size)
+        require_sizes(self.network, config.dataset, batch)
         self._cases = {"train": pairs.cases}
         self.batches: Batches = Batches(
             pairs,

@@ -15,7 +15,7 @@ from neuralreg.geometry.normalized import identity_map, to_voxels
 from neuralreg.networks.blocks import single
 from neuralreg.training.config import schema
 from neuralreg.training.config.part_registry import BACKBONES
-from neuralreg.training.model.pad_to_size import AnySize
+from neuralreg.training.model.pad_to_size import AnySize, BuiltFor
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +95,7 @@ def _network(
         inputs=inputs,
         outputs=outputs,
     )
-    return AnySize(network, raw=raw)
+    return AnySize(network, raw=raw, built_for=BuiltFor(step.name, shape, inputs))
 
 
 def _stage(step: schema.Step, config: schema.Model, shape: tuple[int, ...]) -> nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import ceil
 
 import torch
@@ -14,6 +15,21 @@ from neuralreg.networks.network import Output, RegistrationModule, to_normalized
 Shape = tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class BuiltFor:
+    """What a network of a configuration was built for.
+
+    Attributes:
+        name: of the backbone.
+        shape: z y x of its images, each of one channel.
+        inputs: how many images it sees.
+    """
+
+    name: str
+    shape: Shape
+    inputs: int
+
+
 class AnySize(nn.Module):
     """A network for images of any size, which gives a normalized displacement x y z.
 
@@ -23,11 +39,14 @@ class AnySize(nn.Module):
     Args:
         network: a `RegistrationModule`, or a module that gives a displacement in voxels x y z.
         raw: leave the numbers unchanged, for an output that is no displacement.
+        built_for: what it was built for, if that is known.
     """
 
-    def __init__(self, network: nn.Module, *, raw: bool = False) -> None:
+    def __init__(
+        self, network: nn.Module, *, raw: bool = False, built_for: BuiltFor | None = None
+    ) -> None:
         super().__init__()
-        self.network, self.raw = network, raw
+        self.network, self.raw, self.built_for = network, raw, built_for
         module = network if isinstance(network, RegistrationModule) else RegistrationModule()
         self.output: Output = module.output
         self.divisor, self.smallest = module.divisor, module.smallest
