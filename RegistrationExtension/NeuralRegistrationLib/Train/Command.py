@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from neuralreg.errors import InvalidOption
@@ -47,14 +48,18 @@ def newRun(parameters) -> list[str]:
     return [str(chosen.path), *sets(parameters, chosen), "-o", parameters.runFolder]
 
 
-def continueArguments(parameters) -> list[str]:
-    """Arguments that go on with the run in the folder, up to the epochs that are asked for."""
+def continueArguments(parameters, agreed: Iterable[str] = ()) -> list[str]:
+    """Arguments that go on with the run in the folder, up to the epochs that are asked for.
+
+    agreed: SHA-256 of code of the run that may run here.
+    """
     folder = Path(parameters.runFolder)
     values = {"training.epochs": parameters.epochs} if parameters.epochs else {}
     if parameters.device is not Device.AUTO:
         values["training.device"] = parameters.device.value
     config = str(folder / CONFIGURATION)
-    return [config, *_asOptions(values), "-o", str(folder), "--resume"]
+    trust = [word for digest in agreed for word in ("--trust-code", digest)]
+    return [config, *_asOptions(values), *trust, "-o", str(folder), "--resume"]
 
 
 def usesScene(parameters) -> bool:

@@ -13,7 +13,8 @@ from neuralreg.errors import RegistrationError
 from slicer.i18n import tr as _
 
 from NeuralRegistrationLib import Dependencies
-from NeuralRegistrationLib.Train import Command, RunFolder, SceneData
+from NeuralRegistrationLib.Models import ModelList
+from NeuralRegistrationLib.Train import Command, RunFolder, RunList, SceneData
 from NeuralRegistrationLib.Train.CheckView import CheckView
 from NeuralRegistrationLib.Train.Method import TrainMethod
 from NeuralRegistrationLib.Train.Parameters import Source, trainParameters
@@ -47,6 +48,7 @@ class TrainPanel(ParameterPanel):
         self.method = TrainMethod(ui, self.widget, self.setFromControls)
         self.view, self.checked = RunView(ui), CheckView(ui)
         self.training = Training(self.view, self.checked.show, self.refresh)
+        self.runs = RunList.RunList(ui, lambda folder: self.setFromControls({"runFolder": folder}))
         self._connect()
         self.widget.setMRMLScene(slicer.mrmlScene)
 
@@ -60,7 +62,9 @@ class TrainPanel(ParameterPanel):
         ui.startTrainingButton.connect("clicked()", self.start)
         ui.stopTrainingButton.connect("clicked()", self.training.stop)
         ui.continueTrainingButton.connect("clicked()", self.goOn)
+        ui.listRunsButton.connect("clicked()", self.listRuns)
         ui.useModelButton.connect("clicked()", self.use)
+        ui.predictRunButton.connect("clicked()", self.predict)
         ui.copyCommandButton.connect("clicked()", self.copyCommand)
         ui.openRunButton.connect("clicked()", self.openFolder)
         ui.trainYamlButton.connect("clicked()", self.saveSettings)
@@ -139,6 +143,9 @@ class TrainPanel(ParameterPanel):
         ui.stopTrainingButton.enabled = busy
         ui.stopTrainingButton.text = _("End now") if self.training.stopping else _("Stop")
         ui.useModelButton.enabled = not busy and RunFolder.model(folder) is not None
+        ui.predictRunButton.enabled = not busy and RunFolder.canContinue(folder)
+        ui.listRunsButton.enabled = not busy
+        ui.trainRunsTable.enabled = not busy
         ui.openRunButton.enabled = bool(folder) and (busy or Path(folder).is_dir())
 
     # Trainings
@@ -153,10 +160,20 @@ class TrainPanel(ParameterPanel):
 
     def goOn(self) -> None:
         """Go on with the run in the folder, where it was saved."""
+        self._withPackages(self._goOn)
+
+    def _goOn(self) -> None:
         p = self.parameters
-        self._withPackages(
-            lambda: self.training.begin(p.name, p.runFolder, Command.continueArguments(p))
-        )
+        agreed = self._agree(RunFolder.untrustedCode(p.runFolder))
+        if agreed is not None:
+            self.training.begin(p.name, p.runFolder, Command.continueArguments(p, agreed))
+
+    def _agree(self, code: dict[Path, str]) -> list[str] | None:
+        """SHA-256 of the Python files of a run that may run here; None where that is refused."""
+        if code and not slicer.util.confirmOkCancelDisplay(ModelList.codeQuestion(code)):
+            self._say(_("Its code was not agreed to: nothing was run."))
+            return None
+        return list(code.values())
 
     def _withPackages(self, action) -> None:
         """Do something that needs the packages."""
@@ -192,13 +209,56 @@ class TrainPanel(ParameterPanel):
 
     def use(self) -> None:
         """Take the model into the list, and choose it in the Register panel."""
-        path = str(RunFolder.model(self.parameters.runFolder))
-        self._say(_("Trying the model …"))
-        self.training.submit("own_model", {"path": path}, self._use)
+        self._try(self._tryModel)
+
+    def _tryModel(self) -> None:
+        path = RunFolder.model(self.parameters.runFolder)
+        agreed = self._agree(ModelList.untrustedCode(path))
+        if agreed is not None:
+            self._say(_("Trying the model …"))
+            arguments = {"path": str(path), "trusted": agreed}
+            self.training.submit("own_model", arguments, self._use)
 
     def _use(self, result: dict) -> None:
         self._say(_("{title} is in the list of models.").format(title=result["title"]))
         self._onUse(result["model"])
+
+    def predict(self) -> None:
+        """Register the test images of the run, and write what comes of it to a folder."""
+        self._withPackages(self._predict)
+
+    def _predict(self) -> None:
+        p = self.parameters
+        agreed = self._agree(RunFolder.untrustedCode(p.runFolder))
+        if agreed is None:
+            return
+        question = _("Folder for the predictions")
+        folder = qt.QFileDialog.getExistingDirectory(self.widget, question, str(Path.home()))
+        if folder:
+            self._say(_("Registering the images …"))
+            values = {"run": p.runFolder, "output": folder, "trusted": agreed}
+            values["device"] = p.device.value
+            self.training.submit("predict", values, lambda result: self._tell(result, folder))
+
+    def _tell(self, result: dict, folder: str) -> None:
+        means = ", ".join(f"{name} {value:.4g}" for name, value in result["means"].items())
+        self._say(_("Predictions are in {folder}: {means}.").format(folder=folder, means=means))
+
+    def listRuns(self) -> None:
+        """List the runs below a folder."""
+        self._withPackages(self._listRuns)
+
+    def _listRuns(self) -> None:
+        folder = RunList.chooseFolder(self.widget, str(Path.home()))
+        if folder:
+            self._say(_("Reading the runs …"))
+            self.training.submit(
+                "runs", {"folder": folder}, lambda result: self._showRuns(folder, result["runs"])
+            )
+
+    def _showRuns(self, folder: str, runs: list[dict]) -> None:
+        self.runs.show(folder, runs)
+        self._say(_("{count} runs: click one to open it.").format(count=len(runs)))
 
     def copyCommand(self) -> None:
         """Put the command that trains so on the clipboard."""
@@ -245,6 +305,7 @@ class TrainPanel(ParameterPanel):
         self.follow(None)
         self._openRunFolder = None
         self.view.forget()
+        self.runs.forget()
         self.checked.clear()
         self._say("")
 

@@ -6,7 +6,14 @@ import csv
 import json
 from pathlib import Path
 
-from neuralreg.training.run_files import CARD, CHECKPOINTS, CONFIGURATION, CURVES, LAST, PICTURE
+from neuralreg.training.run_files import (
+    CARD,
+    CHECKPOINTS,
+    CODE,
+    CONFIGURATION,
+    CURVES,
+    PICTURE,
+)
 
 
 def holdsRun(folder: str) -> bool:
@@ -15,8 +22,17 @@ def holdsRun(folder: str) -> bool:
 
 
 def canContinue(folder: str) -> bool:
-    """Whether a run there has saved where it was."""
-    return holdsRun(folder) and Path(folder, CHECKPOINTS, LAST).is_file()
+    """Whether a run there has saved where it was; a kill may have left any of its checkpoints."""
+    return holdsRun(folder) and any(Path(folder, CHECKPOINTS).glob("*.pt"))
+
+
+def untrustedCode(folder: str) -> dict[Path, str]:
+    """SHA-256 of Python files that a run brought along and nobody has agreed to run here."""
+    from neuralreg.zoo.own_code import untrusted
+    from neuralreg.zoo.python_sources import read_source
+
+    sources = untrusted([read_source(path) for path in sorted(Path(folder, CODE).glob("*.py"))])
+    return {source.path: source.sha256 for source in sources}
 
 
 def model(folder: str) -> Path | None:

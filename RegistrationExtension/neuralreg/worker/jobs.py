@@ -30,6 +30,8 @@ KINDS = {
     "import": "neuralreg.worker.jobs:run_import",
     "own_model": "neuralreg.worker.jobs:run_own_model",
     "dataset": "neuralreg.worker.dataset_job:write_dataset",
+    "runs": "neuralreg.worker.jobs:run_list_of_runs",
+    "predict": "neuralreg.worker.jobs:run_prediction",
     "brain_mask": "neuralreg.worker.jobs:run_brain_mask",
     "report": "neuralreg.worker.jobs:run_report",
 }
@@ -206,3 +208,39 @@ def run_own_model(arguments: Mapping[str, Any], progress: Progress) -> object:
     trusted = arguments.get("trusted", ())
     card = import_card(Path(arguments["path"]), versioned=True, trusted=trusted)
     return {"model": card.name, "title": card.title}
+
+
+def run_list_of_runs(arguments: Mapping[str, Any], progress: Progress) -> object:
+    """The trainings below a folder, as records of `RunSummary`; settings as text."""
+    from dataclasses import asdict
+
+    from neuralreg.training.results.runs_table import list_runs
+
+    progress(0.0, "reading the runs")
+    records = [asdict(summary) for summary in list_runs(Path(arguments["folder"]))]
+    for record in records:
+        record["settings"] = {key: str(value) for key, value in record["settings"].items()}
+    return {"runs": records}
+
+
+def run_prediction(arguments: Mapping[str, Any], progress: Progress) -> object:
+    """The test pairs of a run through its model; those of its validation where it has no others.
+
+    run: its folder. output: the folder for the results. trusted: SHA-256 of code of the run that
+    the user agrees to. device: as for training.
+    """
+    from neuralreg.training.configuration import read_configuration
+    from neuralreg.training.loop.run import configuration_of
+    from neuralreg.training.results.metrics import summary
+    from neuralreg.training.results.predict import PredictOptions, predict
+    from neuralreg.training.results.prediction_folder import require_no_predictions
+
+    run, output = Path(arguments["run"]), Path(arguments["output"])
+    path = configuration_of(run)
+    config = read_configuration([path], run=path, trusted=arguments.get("trusted", ()))
+    splits = ("test", "valid", "train")
+    split = next(name for name in splits if getattr(config.dataset, name) is not None)
+    require_no_predictions(output)
+    options = PredictOptions(split, device=arguments.get("device", "auto"))
+    rows = predict(config, run, output, options, progress=progress)
+    return {"split": split, "rows": len(rows), "means": dict(summary(rows))}
