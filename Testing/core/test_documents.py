@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from pathlib import Path
 
 import matplotlib
 import neuralreg
@@ -14,11 +15,19 @@ from neuralreg import models
 from neuralreg.io.files import sha256_of
 from neuralreg.training.config.part_registry import BACKBONES, LOSSES
 from neuralreg.training.data.toy_datasets import make_shapes
+from neuralreg.zoo import registry as zoo_registry
 from neuralreg.zoo.registry import list_models
-from neuralreg.zoo.user_models import import_card
 
+from Testing.support import phantom
 from Testing.support.command_line import neuralreg as run
-from Testing.support.pages import blocks_of, commands_of, run_page
+from Testing.support.pages import (
+    IN_SLICER,
+    blocks_of,
+    commands_of,
+    run_page,
+    run_snippets,
+    snippets_of,
+)
 from Testing.support.paths import DOCS, ROOT
 from Testing.support.trainings import training_values
 
@@ -47,50 +56,97 @@ def test_the_last_channel_of_a_warped_image_is_1_where_the_page_says_interpolate
     assert models.ssd(image, changed) == models.ssd(image, warped)
 
 
-def test_a_model_of_ones_own_is_written_trained_imported_and_registers_by_name(
-    tmp_path, monkeypatch
-):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("NEURALREG_MODELS", str(tmp_path / "own"))
-    names = run_page(DOCS / "own-models.md")
-    build = "\n\ndef build():\n    return models.ComposedNetwork(my_model())\n"
-    (tmp_path / "disks.py").write_text(names["blocks"][2] + build, encoding="utf-8")
-    trusted = [sha256_of(tmp_path / "disks.py")]
-    card = import_card(tmp_path / "disks.first.json", trusted=trusted)
-    pair = names["fixed"], names["moving"]
-    result = neuralreg.register(*pair, card.name, linear=neuralreg.LinearAlignment.NONE)
-    assert result.model == "disks.first"
-    assert result.outcome.similarity_final > result.outcome.similarity_initial
+PAGES = [
+    page
+    for page in sorted([*DOCS.rglob("*.md"), ROOT / "README.md", *(ROOT / "examples").glob("*.md")])
+    if any(IN_SLICER not in text for _, text in snippets_of(page))
+]
 
 
-def test_the_tutorial_runs_on_a_real_pair(tmp_path, monkeypatch, odd_pairs):
-    matplotlib.use("Agg")
+def a_pair(folder, odd_pairs):
+    """What a page may take for granted: two images, labels, a transform, two configurations."""
+    shift = np.array([3.0, -2.0, 1.0])
+    fixed = phantom.seen(phantom.CUBE)
+    moving = phantom.seen(phantom.CUBE, lambda points: points - shift, seed=1)
+    neuralreg.write_image(fixed, "fixed.nii.gz")
+    neuralreg.write_image(moving, "moving.nii.gz")
+    labels = (moving.data > 40).to(torch.uint8)
+    neuralreg.write_image(neuralreg.Image(labels, moving.grid), "labels.nii.gz")
+    vectors = torch.tensor(shift).view(3, 1, 1, 1).expand(3, *phantom.CUBE.shape)
+    field = neuralreg.DisplacementField(vectors.float().contiguous(), phantom.CUBE)
+    neuralreg.write_transform(field, "fixed_to_moving.nii.gz")
+    make_shapes(folder / "data", count=20)
+    values = training_values(folder / "data")
+    for name, keys in (("data.yaml", {"dataset"}), ("method.yaml", values.keys() - {"dataset"})):
+        (folder / name).write_text(yaml.safe_dump({key: values[key] for key in keys}))
+
+
+def two_heads(folder, odd_pairs):
     pair = odd_pairs / "od01_oblique"
-    shutil.copy(pair / "fixed.nii.gz", tmp_path / "person.nii.gz")
-    shutil.copy(pair / "moving.nii.gz", tmp_path / "atlas.nii.gz")
-    monkeypatch.chdir(tmp_path)
-    names = run_page(DOCS / "tutorial-python.md")
+    shutil.copy(pair / "fixed.nii.gz", folder / "person.nii.gz")
+    shutil.copy(pair / "moving.nii.gz", folder / "atlas.nii.gz")
+
+
+INPUTS = {  # pages that begin with other files than most
+    "training.md": lambda folder, odd_pairs: None,
+    "own-models.md": lambda folder, odd_pairs: None,
+    "tutorial-python.md": two_heads,
+}
+
+
+def disks_are_registered_by_name(names):
+    result = neuralreg.register("fixed.nii.gz", "moving.nii.gz", "disks.first", linear="none")
+    assert result.outcome.similarity_final > result.outcome.similarity_initial
+    record = yaml.safe_load(Path("result/result.json").read_text())
+    assert record["model"] == "disks.first"
+
+
+def heads_agree_with_itk(names):
     assert names["result"].model == "convex"
     for name in ("atlas_on_person.nii.gz", "before-and-after.png", "person_to_atlas.nii.gz"):
-        assert (tmp_path / name).is_file()
+        assert Path(name).is_file()
     by_itk = sitk.GetArrayFromImage(names["again"])
     ours = names["warped"].data[0].numpy()
     inside = by_itk > 0
     assert np.abs(by_itk[inside].astype(float) - ours[inside]).mean() < 1
 
 
-def test_the_commands_of_the_page_on_training_run_in_an_empty_folder_twice(tmp_path, monkeypatch):
-    """As they stand, but for three steps instead of a minute; the model is called `shapes` then."""
+def the_page_on_training_runs_once_more(names):
+    assert Path("results/pairs.png").is_file()
+    assert "shapes" in {card.name for card in list_models()}
+    assert float(names["step"].factor.detach()) == pytest.approx(2, abs=0.2)
+    again = run(*commands_of(DOCS / "training.md")[0])
+    assert again.exit_code == 0, again.stderr  # a model has the name of the example now
+
+
+def a_transform_and_its_review_are_written(names):
+    assert np.allclose(names["result"].field.vectors.mean((1, 2, 3)), [3, -2, 1], atol=0.7)
+    assert Path("review.html").is_file()
+    assert Path("run/model.json").is_file()
+
+
+CHECKS = {
+    "own-models.md": disks_are_registered_by_name,
+    "tutorial-python.md": heads_agree_with_itk,
+    "training.md": the_page_on_training_runs_once_more,
+    "README.md": a_transform_and_its_review_are_written,
+    "review.md": lambda names: Path("out.html").stat(),
+}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_a_page_runs_as_it_stands(page, tmp_path, monkeypatch, odd_pairs):
+    """Every snippet in its order in one folder; a new page is taken by itself."""
+    matplotlib.use("Agg")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NEURALREG_MODELS", str(tmp_path / "own"))
-    commands = commands_of(DOCS / "training.md")
-    assert len(commands) == 7
-    for arguments in [*commands, commands[0]]:
-        few = ["--set", "training.max_steps=3"] if arguments[0] == "train" else []
-        done = run(*arguments, *few)
-        assert done.exit_code == 0, (arguments, done.stderr)
-    assert (tmp_path / "results" / "pairs.png").is_file()
-    assert "shapes" in {card.name for card in list_models()}
+    for registry in (BACKBONES, LOSSES["image"]):  # other tests may register such names
+        monkeypatch.setattr(registry, "_parts", dict(registry._load_parts()))
+    monkeypatch.setattr(zoo_registry, "_own_networks", {})
+    INPUTS.get(page.name, a_pair)(tmp_path, odd_pairs)
+    names = {"__name__": page.name}
+    run_snippets(page, names, lambda text: IN_SLICER not in text)
+    CHECKS.get(page.name, lambda names: None)(names)
 
 
 def test_a_network_of_ones_own_goes_from_the_page_to_another_machine(
