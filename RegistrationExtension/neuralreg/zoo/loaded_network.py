@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from neuralreg.devices import PRECISIONS, require_precision
+from neuralreg.devices import PRECISIONS, own_modes, require_precision
 from neuralreg.errors import IncompatibleModel, InvalidOption, InvalidTransform
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid
@@ -95,6 +95,7 @@ class LoadedNetwork:
         is_ours = isinstance(module, RegistrationModule)
         self.module: RegistrationModule = module if is_ours else PlainModule(module)
 
+    @own_modes()
     @torch.no_grad()
     def predict(self, fixed: Tensor, moving: Tensor, **options: float) -> Tensor:
         """The raw output (d, z, y, x), or (d, d + 1) for an affine matrix, in float32.
@@ -115,6 +116,7 @@ class LoadedNetwork:
         single: Tensor = output[0].float()
         return single
 
+    @own_modes()
     @torch.no_grad()
     def maps(
         self,

@@ -219,24 +219,32 @@ def load_card(
     Raises:
         IncompatibleModel, WeightsUnavailable, ChecksumMismatch, DeviceUnavailable: as `load_model`.
     """
-    from neuralreg.devices import choose_device
+    from torch.random import fork_rng
+
+    from neuralreg.devices import choose_device, own_modes
     from neuralreg.networks.convex import ConvexSearch
-    from neuralreg.zoo.load_weights import fill_weights, program_of, state_of
     from neuralreg.zoo.loaded_network import LoadedNetwork, describe_by
 
     chosen = choose_device(device)
     path = None if card.weights is None else require(card, cache)
-    if path is not None and card.weights and card.weights.format in ("torchscript", "exported"):
-        module = program_of(path, card.weights.format)
-    else:
-        run_code_of(card, cache)
-        module = build_network(card.architecture, card.arguments, cache, card.name)
-        if path is not None and card.weights is not None:
-            module = fill_weights(module, state_of(path, card.weights.format), card.name)
-    module = module.to(chosen)
-    if card.output.kind == "features":
-        module = ConvexSearch(describe_by(module, chosen, weighted=card.output.weighted))
+    with own_modes(), fork_rng(devices=[]):  # a network begins with random weights
+        module = _build(card, path, cache).to(chosen)
+        if card.output.kind == "features":
+            module = ConvexSearch(describe_by(module, chosen, weighted=card.output.weighted))
     return LoadedNetwork(card, module, chosen, precision)
+
+
+def _build(card: ModelCard, path: Path | None, cache: Path | None) -> Any:
+    """The network of a card with the weights in a file, as a module on the CPU."""
+    from neuralreg.zoo.load_weights import fill_weights, program_of, state_of
+
+    if path is not None and card.weights and card.weights.format in ("torchscript", "exported"):
+        return program_of(path, card.weights.format)
+    run_code_of(card, cache)
+    module = build_network(card.architecture, card.arguments, cache, card.name)
+    if path is not None and card.weights is not None:
+        module = fill_weights(module, state_of(path, card.weights.format), card.name)
+    return module
 
 
 def architecture_source(architecture: str, beside: Path | None = None) -> PythonSource | None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from neuralreg.devices import own_modes
 from neuralreg.errors import (
     ChecksumMismatch,
     IncompatibleModel,
@@ -31,6 +32,7 @@ _TOLERANCE = 0.75  # of the shift: a ball is new to most networks, but a wrong s
 _SIZE = 48
 
 
+@own_modes()
 def import_card(
     path: Path,
     *,

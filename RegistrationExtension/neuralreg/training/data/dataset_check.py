@@ -8,7 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from torch.random import fork_rng
 
+from neuralreg.devices import own_modes
 from neuralreg.errors import RegistrationError
 from neuralreg.training.config import schema
 from neuralreg.training.config.part_registry import DATASETS
@@ -63,6 +65,7 @@ class DatasetReport:
         return "\n".join([*lines, f"{len(self.problems)} problems"])
 
 
+@own_modes()
 def check_dataset(config: schema.Configuration) -> DatasetReport:
     """Read each file of each split once: is it there, whole, of the right kind, and not empty?"""
     images, pairs, problems, left_out = {}, {}, [], list[LeftOut]()
@@ -90,8 +93,9 @@ def check_dataset(config: schema.Configuration) -> DatasetReport:
 
 def _problems_of_sizes(config: schema.Configuration, pairs: int) -> Iterator[tuple[str, str]]:
     try:
-        model = build_model(config.model, config.dataset.network_shape)
-        require_sizes(model, config.dataset, smallest_batch(pairs, config.training.batch_size))
+        with fork_rng(devices=[]):
+            model = build_model(config.model, config.dataset.network_shape)
+            require_sizes(model, config.dataset, smallest_batch(pairs, config.training.batch_size))
     except RegistrationError as error:
         yield error.where or "model", str(error)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,16 @@ def random_state() -> dict[str, Any]:
         "numpy": [torch.from_numpy(key.astype(np.int64)), int(position)],
         "python": random.getstate(),
     }
+
+
+@contextmanager
+def random_numbers_of_the_caller() -> Iterator[None]:
+    """Let the block draw random numbers; all generators are afterwards as they were."""
+    before = random_state()
+    try:
+        yield
+    finally:
+        set_random_state(before)
 
 
 def set_random_state(state: dict[str, Any]) -> None:

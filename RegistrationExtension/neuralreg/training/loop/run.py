@@ -23,11 +23,7 @@ from neuralreg.training.loop.changes import (
     require_same_images,
     require_same_training,
 )
-from neuralreg.training.loop.checkpoint import (
-    State,
-    random_state,
-    set_random_state,
-)
+from neuralreg.training.loop.checkpoint import State, random_numbers_of_the_caller
 from neuralreg.training.loop.distributed import Team
 from neuralreg.training.loop.forecast import (
     Forecast,
@@ -271,14 +267,13 @@ def _count_parameters(task: Task) -> int:
 @contextmanager
 def _settings_of_the_caller() -> Iterator[None]:
     """Threads and random numbers are after the block as before; the rest `own_modes` restores."""
-    threads, random_numbers = torch.get_num_threads(), random_state()
-    benchmark = torch.backends.cudnn.benchmark
+    threads, benchmark = torch.get_num_threads(), torch.backends.cudnn.benchmark
     try:
-        yield
+        with random_numbers_of_the_caller():
+            yield
     finally:
         torch.set_num_threads(threads)
         torch.backends.cudnn.benchmark = benchmark
-        set_random_state(random_numbers)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from neuralreg.devices import own_modes
 from neuralreg.errors import UnreadableFile
 from neuralreg.geometry.image import Image
 from neuralreg.progress import Progress, silent
@@ -56,6 +57,7 @@ def _figures_in(folder: Path) -> list[Row]:
     return figures_of_pair(read_pair(folder))
 
 
+@own_modes()
 def evaluate(predictions: Path, folder: Path, *, progress: Progress = silent) -> list[Row]:
     """Measure all pairs in a folder of predictions again.
 

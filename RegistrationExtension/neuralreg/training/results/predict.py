@@ -27,6 +27,7 @@ from neuralreg.training.config import schema
 from neuralreg.training.data.dataset_files import Case, read_case_image, read_case_labels
 from neuralreg.training.data.network_grid import Placement, linear_part
 from neuralreg.training.data.pairs import Item, PairData
+from neuralreg.training.loop.checkpoint import random_numbers_of_the_caller
 from neuralreg.training.loop.tasks import split_pairs
 from neuralreg.training.model.export import load_weights
 from neuralreg.training.model.methods import Conditional, Matrix, build_model, voxels_of
@@ -65,6 +66,7 @@ class PredictOptions:
     device: str = "auto"
 
 
+@own_modes()
 def load_trained(config: schema.Configuration, checkpoint: Path, device: str) -> nn.Module:
     """The model of a run.
 
@@ -83,6 +85,7 @@ def load_trained(config: schema.Configuration, checkpoint: Path, device: str) ->
     return model.eval().to(choose_device(device))
 
 
+@own_modes()
 def predict(
     config: schema.Configuration,
     checkpoint: Path,
@@ -92,6 +95,8 @@ def predict(
     progress: Progress = silent,
 ) -> list[Row]:
     """Register all pairs of a split.
+
+    Torch and the generators of random numbers are afterwards as they were.
 
     Fields are in LPS mm on the network's grid over the fixed image; images are warped once, from
     the original moving image onto the fixed one's own grid.
@@ -117,14 +122,15 @@ def predict(
         raise InvalidOption(
             "there is no such split", got=f"'{options.split}'", wanted="train, valid or test"
         )
-    torch.manual_seed(config.training.seed)
-    model = load_trained(config, checkpoint, options.device)
-    pairs = split_pairs(config, options.split, folder)
-    items = {f"pair_{number:04d}": item for number, item in enumerate(pairs.items(0))}
-    _require_no_input([folder / name for name in items], pairs.cases)
-    folder.mkdir(parents=True, exist_ok=True)
-    with own_modes(), replace_predictions(folder):
-        rows = _write_pairs(model, pairs, items, folder, options, progress)
+    with random_numbers_of_the_caller():
+        torch.manual_seed(config.training.seed)
+        model = load_trained(config, checkpoint, options.device)
+        pairs = split_pairs(config, options.split, folder)
+        items = {f"pair_{number:04d}": item for number, item in enumerate(pairs.items(0))}
+        _require_no_input([folder / name for name in items], pairs.cases)
+        folder.mkdir(parents=True, exist_ok=True)
+        with replace_predictions(folder):
+            rows = _write_pairs(model, pairs, items, folder, options, progress)
     progress(1.0, f"{len(items)} pairs")
     return rows
 

@@ -27,6 +27,7 @@ from neuralreg.errors import (
     UnreadableFile,
     UnwritableOutput,
 )
+from neuralreg.training.config.part_registry import LOSSES
 from neuralreg.training.configuration import merge_files
 from neuralreg.training.loop import forecast
 from neuralreg.training.loop.loggers import CsvTable
@@ -85,12 +86,16 @@ def test_a_new_start_that_fails_leaves_the_finished_run_as_it_was(wrong, shapes,
     assert contents(run) == before
 
 
-def test_a_first_step_that_fails_brings_the_finished_run_back(shapes, run):
+def test_a_first_step_that_fails_brings_the_finished_run_back(shapes, run, monkeypatch):
     """It is moved aside by then."""
+
+    def fail(fixed, warped, *, weight=None):
+        raise InvalidOption("this loss fails")
+
+    monkeypatch.setitem(LOSSES["image"]._load_parts(), "failing", fail)
     before = contents(run)
-    config = training_config(shapes, training__batch_size=1, model__backbone={
-        "name": "unet", "num_channel_initial": 2, "depth": 5})  # fmt: skip
-    with pytest.raises(InvalidOption, match=r"dataset\.size 24 x 20, 1 pairs.*batch_size"):
+    config = training_config(shapes, loss__image="failing")
+    with pytest.raises(InvalidOption, match="this loss fails"):
         Run(config, run).train(overwrite=True)
     assert contents(run) == before
 
@@ -98,7 +103,7 @@ def test_a_first_step_that_fails_brings_the_finished_run_back(shapes, run):
 def test_a_first_run_that_fails_leaves_nothing_like_a_run(shapes, tmp_path):
     config = training_config(shapes, training__batch_size=1, model__backbone={
         "name": "unet", "num_channel_initial": 2, "depth": 5})  # fmt: skip
-    with pytest.raises(InvalidOption, match="cannot take images of this size"):
+    with pytest.raises(InvalidOption, match="cannot be trained on images of this size"):
         Run(config, tmp_path / "new" / "run").train()
     assert list(tmp_path.iterdir()) == []
 
