@@ -29,12 +29,13 @@ def convert_config(
     require_training()
     from neuralreg.training.config.convert import convert
     from neuralreg.training.config.merging import merge_plain
-    from neuralreg.training.configuration import merge_files, write_configuration
+    from neuralreg.training.configuration import merge_files, refuse_own, write_configuration
 
     require_free(output, overwrite, old)
     plain: dict[str, Any] = {}
     for file in old:
         plain = merge_plain(plain, merge_files([file])[0])
+    refuse_own(plain, old)
     done = convert(plain)
     write_configuration(done.config, output)
     facts = {"output": str(output), "notes": done.notes}

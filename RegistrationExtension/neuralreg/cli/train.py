@@ -72,6 +72,12 @@ def train(
     GPUs: torchrun --nproc_per_node N -m neuralreg train ... The environment variable
     NEURALREG_LOG_LEVEL sets the level of the log (DEBUG, INFO, WARNING, ERROR, or 1 to 5).
     """
+    if resume and overwrite:
+        raise InvalidOption(
+            "a run is either resumed or replaced",
+            got="--resume and --overwrite",
+            remedy="Leave out one of them.",
+        )
     stop = _listen_for_stop() if attended else None
     require_training()
     set_log_level()

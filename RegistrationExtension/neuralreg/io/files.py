@@ -88,6 +88,38 @@ def lock_folder(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def hold_folder(folder: Path, patience_s: float = 0.0) -> int | None:
+    """A handle that keeps other processes of this program from a folder until it is closed.
+
+    Args:
+        folder: an existing one.
+        patience_s: for how long to wait for another process.
+
+    Returns:
+        The handle, for `os.close`; None where the system has no such locks.
+
+    Raises:
+        BlockingIOError: another one holds it.
+    """
+    try:
+        import fcntl
+    except ModuleNotFoundError:
+        return None
+    handle, start = os.open(folder, os.O_RDONLY), time.monotonic()
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return handle
+        except BlockingIOError:
+            if time.monotonic() - start >= patience_s:
+                os.close(handle)
+                raise
+            time.sleep(0.2)
+        except OSError:  # a network file system without locks
+            os.close(handle)
+            return None
+
+
 @contextmanager
 def draft_folder(folder: Path, *, last: str, overwrite: bool = True) -> Iterator[Path]:
     """A folder to write to; after the block, without an error, its files go to `folder`.

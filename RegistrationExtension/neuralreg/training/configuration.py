@@ -308,6 +308,16 @@ def _invalid(problems: list[Problem]) -> InvalidOption:
     )
 
 
+def refuse_own(plain: dict[str, Any], files: Sequence[Path]) -> None:
+    """Raise InvalidOption when files to be translated from DeepReg are configurations of ours."""
+    if "model" in plain and not _FROM_DEEPREG & plain.keys():
+        raise InvalidOption(
+            "this is a configuration of neuralreg already",
+            where=", ".join(map(str, files)),
+            remedy="`neuralreg train` takes it as it is.",
+        )
+
+
 def _refuse_deepreg(plain: dict[str, Any], files: Sequence[str | Path]) -> None:
     if _FROM_DEEPREG & plain.keys() and "model" not in plain:
         raise InvalidOption(

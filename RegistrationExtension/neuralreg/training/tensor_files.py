@@ -48,18 +48,27 @@ def newest_checkpoint(folder: Path) -> Path:
         UnreadableFile: there is none.
     """
     reached: dict[Path, tuple[int, int]] = {}
+    errors: list[UnreadableFile] = []
     for path in sorted(folder.glob("*.pt")):
         try:
             state = read_checkpoint(path, lazily=True)["state"]
         except UnreadableFile as error:
-            logger.warning("%s", error)
+            errors.append(error)
             continue
         reached[path] = state["step"], state["epoch"]
+    if not reached and errors:
+        raise UnreadableFile(
+            f"{folder} holds no checkpoint that can be read",
+            got="; ".join(map(str, errors)),
+            remedy="Use the version of this program that wrote them, or another copy of the run.",
+        )
     if not reached:
         raise UnreadableFile(
             f"{folder} holds no checkpoint",
             remedy="The run ended before its first one: nothing of it is left to go on from.",
         )
+    for damage in errors:
+        logger.warning("%s", damage)
     # Of equal ones last.pt, which a run writes most often.
     return max(reached, key=lambda path: (reached[path], path.name == LAST))
 
@@ -76,11 +85,19 @@ def read_checkpoint(path: Path, *, lazily: bool = False) -> dict[str, Any]:
     """
     require_existing(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=lazily)
+        content: dict[str, Any] = torch.load(
+            path, map_location="cpu", weights_only=True, mmap=lazily
+        )
     except Exception as error:
         raise UnreadableFile(f"{path} is no checkpoint", got=str(error).splitlines()[0]) from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise UnreadableFile(f"{path} is no checkpoint of this version")
+    version = content.get("format") if isinstance(content, dict) else None
+    if version != FORMAT:
+        newer = isinstance(version, int) and version > FORMAT
+        raise UnreadableFile(
+            f"{path} is no checkpoint of this version",
+            got=f"one of a newer version of this program (format {version})" if newer else "",
+            wanted=f"format {FORMAT}" if newer else "",
+        )
     return content
 
 

@@ -175,7 +175,9 @@ def import_weights(
             f"no model card names {'this file' if path.is_file() else 'these files'}",
             where=str(path),
             got=f"sha256 {sha256_of(path)}" if path.is_file() else f"{len(files)} files",
-            remedy="Check that the download was complete; your own network needs a card next to it "
+            remedy=f"For the model of this run: `neuralreg models import {path / 'model.json'}`."
+            if (path / "model.json").is_file()
+            else "Check that the download was complete; your own network needs a card next to it "
             "(`neuralreg models import CARD.json`).",
         )
     folder = ensure_folder(cache or cache_folder())

@@ -13,14 +13,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from neuralreg.errors import InvalidImage, InvalidOption, UnreadableFile
+from neuralreg.errors import InvalidImage, InvalidOption, UnreadableFile, UnwritableOutput
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
-from neuralreg.training.config.schema import Split
+from neuralreg.training.config.schema import Dataset, Split
 from neuralreg.training.data import hdf5
 from neuralreg.training.data.image_folder import LeftOut, Place, scan_folder
 
 _GROUP_KEY = re.compile(r"^group-(\d+)-(\d+)$")
+_READ = ("images", "labels", "masks")  # how the names of folders end whose files are read
 _UNIT = 1e-4  # how far above 1 a soft label may be rounded
 
 
@@ -95,6 +96,22 @@ def list_left_out(split: Split, kind: str) -> list[LeftOut]:
         for part in parts
     ]
     return [one for top in tops if top.is_dir() for one in scan_folder(top)[1]]
+
+
+def require_outside(folder: Path, dataset: Dataset) -> None:
+    """Check that what is written to a folder is never read as an image of the data set.
+
+    Raises:
+        UnwritableOutput: the folder is one of images, label maps or masks, or lies in one.
+    """
+    splits = (dataset.train, dataset.valid, dataset.test)
+    tops = [top for split in splits if split for top in split.dir if top.is_dir()]
+    read = {path.resolve() for top in tops for path in top.iterdir() if path.name.endswith(_READ)}
+    if read & {folder.resolve(), *folder.resolve().parents}:
+        raise UnwritableOutput(
+            f"{folder} lies among the images of the data set",
+            remedy="Choose a folder outside of it.",
+        )
 
 
 def describe_cases(cases: Sequence[Case]) -> str:

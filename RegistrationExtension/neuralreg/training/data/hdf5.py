@@ -73,7 +73,11 @@ def read_array(location: Place, d: int) -> tuple[Array, Grid]:
             array, about = np.asarray(stored[()]), dict(stored.attrs)
     except OSError as error:
         raise UnreadableFile(f"{location} is missing or damaged", got=str(error)) from error
-    if array.ndim not in (d, d + 1) or not array.size:
+    if not array.size:
+        raise InvalidImage(
+            "an array has no samples", where=str(location), got=f"shape {array.shape}"
+        )
+    if array.ndim not in (d, d + 1):
         raise InvalidImage(
             "an array has as many axes as the network, and one more for labels in channels",
             where=str(location),

@@ -89,7 +89,10 @@ class PairData(torch_data.Dataset[Batch]):
         parts = [""] + ["_labels"] * where.labeled + ["_mask"] * where.masked
         self.cases = find_cases(where, config.type)
         _report_left_out(where, config.type)
-        self.pairing = DATASETS.find(config.type)(self.cases, training, **options_of(config))
+        try:
+            self.pairing = DATASETS.find(config.type)(self.cases, training, **options_of(config))
+        except InvalidOption as error:
+            raise error.at(f"dataset.{split}") from error
         self.labels = self._labels() if self.labeled else ()
         self._number = {case: n for n, case in enumerate(self.cases)}
         self._loaded = make_cache(self.cases, CaseLoader(config, self.labels), config, cache_folder)

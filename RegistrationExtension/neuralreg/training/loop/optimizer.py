@@ -95,11 +95,14 @@ def _of_torch(module: Any, part: schema.NamedPart, kind: str, first: Any) -> Any
         raise InvalidOption(
             f"torch has no such {kind}", got=f"'{part.name}'", wanted=", ".join(sorted(names))
         )
+    texts = [key for key, value in part.options.items() if isinstance(value, str)]
     try:
         return classes[part.name](first, **part.options)
     except (TypeError, ValueError) as error:
         raise InvalidOption(
             f"the {kind} does not take these options",
             where=f"training.{kind}",
-            got=str(error),
+            got="; ".join(
+                [str(error), *(f"{key} is a text, '{part.options[key]}'" for key in texts)]
+            ),
         ) from error

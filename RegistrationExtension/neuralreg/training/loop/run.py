@@ -18,6 +18,7 @@ import torch
 from neuralreg.devices import choose_device, own_modes
 from neuralreg.errors import Cancelled, UnreadableFile, UnwritableOutput, convert_memory_errors
 from neuralreg.training.config import schema
+from neuralreg.training.data.dataset_files import require_outside
 from neuralreg.training.loop.changes import (
     new_optimizer_options,
     require_same_images,
@@ -108,7 +109,8 @@ class Run:
             overwrite: replace a run in the folder, when this one has its first checkpoint.
 
         Raises:
-            UnwritableOutput: there is a run in the folder already, or it cannot be written to.
+            UnwritableOutput: there is a run in the folder already, another training is under way in
+                it, or it cannot be written to.
             InvalidOption: nothing to resume, or a configuration that cannot be trained.
             IncompatibleModel: what is resumed is another training.
             Cancelled: it was stopped.
@@ -117,13 +119,17 @@ class Run:
         """
         if not resume:
             self._files.require_free(overwrite=overwrite)
+            require_outside(self.folder, self.config.dataset)
         # Before the processes of a team have met: the leader will write what is read here.
         changes = self._changes() if resume else {}
         team = Team.join(self.config.training.device)
         try:
+            if team.leads:
+                self._files.hold()
             with own_modes(), _settings_of_the_caller():
                 return self._train(team, resume, changes)
         finally:
+            self._files.release()
             team.leave()
 
     def _train(self, team: Team, resume: bool, changes: dict[str, list[Any]]) -> TrainedRun:
@@ -284,7 +290,9 @@ def _convert_write_errors(folder: Path, loop: TrainingLoop) -> Iterator[None]:
     except (OSError, UnwritableOutput) as error:
         got = error.got if isinstance(error, UnwritableOutput) else error.strerror or str(error)
         remedy = "Choose a folder that you may write to, on a disk with room."
-        if loop.state.step:
+        if loop.state.step and not folder.is_dir():
+            remedy = "It was moved or deleted meanwhile: continue with --resume where it is now."
+        elif loop.state.step:
             remedy = (
                 "Make room on the disk; then continue with the same command and --resume: the last "
                 "checkpoint is whole."

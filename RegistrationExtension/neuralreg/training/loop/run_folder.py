@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from neuralreg.errors import (
     UnreadableFile,
     UnwritableOutput,
 )
-from neuralreg.io.files import DRAFTS, remove_path, sha256_of, write_whole
+from neuralreg.io.files import DRAFTS, hold_folder, remove_path, sha256_of, write_whole
 from neuralreg.training.config import schema
 from neuralreg.training.configuration import merge_files, write_configuration
 from neuralreg.training.run_files import (
@@ -35,6 +36,7 @@ from neuralreg.training.tensor_files import newest_checkpoint, read_checkpoint
 from neuralreg.zoo.card import TRAINED
 from neuralreg.zoo.own_code import trust
 
+LINGER_S = 6.0  # that loading processes live on after their training was killed
 _OF_A_RUN = (CHECKPOINTS, LOGS, CURVES, PICTURE, CARD, HISTORY, CODE, f"{TRAINED}.py")
 
 
@@ -53,6 +55,8 @@ class RunFolder:
         self.path = path
         self._new: list[Path] = []  # folders that `begin` has made
         self._foreign: set[str] = set()  # names of a run's files that somebody else's have
+        self._handle: int | None = None  # that keeps other trainings away
+        self._is_held = self._has_begun = False
 
     @property
     def holds_a_run(self) -> bool:
@@ -77,11 +81,39 @@ class RunFolder:
                 f"{self.path / CONFIGURATION} would be replaced, and no run wrote it",
                 remedy="Choose another folder.",
             )
+        if not self.holds_a_run and any((self.path / CHECKPOINTS).glob("*.pt")):
+            raise UnwritableOutput(
+                f"{self.path} holds checkpoints of a run, and no {CONFIGURATION}",
+                remedy="Choose another folder, or put that file back.",
+            )
         if self.holds_a_run and not overwrite:
             raise UnwritableOutput(
                 f"{self.path} holds a run",
                 remedy="Choose another folder, --resume or --overwrite.",
             )
+
+    def hold(self) -> None:
+        """Keep other trainings from the folder, if it is there, until `release`.
+
+        Raises:
+            UnwritableOutput: another one trains in it.
+        """
+        if self._is_held or not self.path.is_dir():
+            return
+        try:
+            self._handle = hold_folder(self.path, LINGER_S)
+        except BlockingIOError as error:
+            raise UnwritableOutput(
+                f"another training is under way in {self.path}",
+                remedy="Stop it first, or choose another folder.",
+            ) from error
+        self._is_held = True
+
+    def release(self) -> None:
+        """Let others train in the folder."""
+        if self._handle is not None:
+            os.close(self._handle)
+        self._handle, self._is_held = None, False
 
     def begin(self, config: schema.Configuration, images: Mapping[str, str]) -> None:
         """Write what a new run begins with; an earlier one is moved aside.
@@ -96,6 +128,7 @@ class RunFolder:
         self._new = [each for each in (self.path, *self.path.parents) if not each.exists()]
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            self._hold_new()
             self._clear_drafts()
             self._recover()
             self._move_aside()
@@ -125,12 +158,21 @@ class RunFolder:
         self._write_history(history)
         self._write_configuration(config, history)
 
+    def _hold_new(self) -> None:
+        """Hold a folder that was not there before; another training may have made it meanwhile."""
+        if not self._is_held:
+            self.hold()
+            self.require_free(overwrite=False)
+        self._has_begun = True
+
     def settle(self) -> None:
         """The new run has a checkpoint: the earlier one is deleted."""
         shutil.rmtree(self._earlier, ignore_errors=True)
 
     def undo(self) -> None:
         """Take away a run that has come to nothing; the folder is what it was before."""
+        if not self._has_begun:
+            return
         if self._earlier.is_dir():
             (self.path / CONFIGURATION).unlink(missing_ok=True)
             self._recover()
@@ -151,6 +193,8 @@ class RunFolder:
             records: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise UnreadableFile(f"{path} is damaged", got=str(error)) from error
+        if not isinstance(records, list) or not all(isinstance(one, dict) for one in records):
+            raise UnreadableFile(f"{path} is damaged", wanted="a list of records")
         return records
 
     def configuration(self) -> schema.Configuration:

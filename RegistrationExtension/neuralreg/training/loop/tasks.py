@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from neuralreg.errors import InvalidOption
 from neuralreg.training.config import schema
 from neuralreg.training.data.dataset_files import describe_cases
 from neuralreg.training.data.pairs import Batches, PairData
@@ -84,12 +85,13 @@ class Task(ABC):
 class RegistrationTask(Task):
     """A model that registers pairs of images, or labels of them."""
 
+    step: TrainingStep
+
     def __init__(self, config: schema.Configuration, folder: Path, team: Team) -> None:
         training = config.training
         self.config, self.device = config, team.device
         self.network = build_model(config.model, config.dataset.network_shape).to(team.device)
-        step = TrainingStep(self.network, config.loss)
-        self.step = step
+        self.step = step = TrainingStep(self.network, config.loss)
         self.stages = Stages(self.network, training.stages) if training.stages else None
         pairs = split_pairs(config, "train", folder, training=True)
         count = len(pairs.items(0))
@@ -105,10 +107,37 @@ class RegistrationTask(Task):
         )
         if config.dataset.valid is not None:
             valid = split_pairs(config, "valid", folder)
+            self._require_labels(valid)
             self._examples = Batches(valid, training.batch_size)
             self._cases["valid"] = valid.cases
             self.validate = Validation(step, self._examples, team.device)
             self.picture = self._draw
+        self._require_labels(pairs)
+        self._require_figure(training.best)
+
+    def _require_labels(self, *splits: PairData) -> None:
+        """Raise InvalidOption when a label loss has a split without labels."""
+        for pairs in splits:
+            if self.step.label and not pairs.labeled:
+                raise InvalidOption(
+                    "a label loss needs labels",
+                    where=f"dataset.{pairs.split}",
+                    got="images without",
+                    remedy="Set `labeled: true` for the split, or remove the label losses.",
+                )
+
+    def _require_figure(self, best: str) -> None:
+        """Raise InvalidOption when no validation will have the figure that chooses the weights."""
+        validation = self.validate
+        names = validation.names if isinstance(validation, Validation) else self.step.names
+        if best not in names:
+            raise InvalidOption(
+                "validation has no such metric" if validation else "there is no validation for it",
+                where="training.best",
+                got=f"'{best}'",
+                wanted=", ".join(sorted(names)),
+                remedy="dice needs dataset.valid with `labeled: true`.",
+            )
 
     def begin(self) -> None:
         """Fill the network with the weights that its configuration begins with, if any."""

@@ -28,6 +28,13 @@ class Validation:
     def __init__(self, step: TrainingStep, batches: Batches, device: torch.device) -> None:
         self.step, self.batches, self.device = step, batches, device
 
+    @property
+    def names(self) -> list[str]:
+        """Of the figures that there will be."""
+        conditional = isinstance(self.step.model, Conditional)
+        dice = ["dice"] if conditional or self.batches.pairs.labeled else []
+        return [*self.step.names, *dice, *([] if conditional else ["folding_percent"])]
+
     def __call__(self) -> dict[str, float]:
         """The figures, by name."""
         sums: dict[str, float] = {}

@@ -58,6 +58,11 @@ class TrainingStep(nn.Module):
         losses[TOTAL] = torch.stack([weights[name] * value for name, value in losses.items()]).sum()
         return losses
 
+    @property
+    def names(self) -> list[str]:
+        """Of the losses that a batch has, with the total."""
+        return [*(name for name, _, _ in (*self.image, *self.label, *self.deformation)), TOTAL]
+
     def find(self, batch: Batch) -> Prediction:
         """What the model says about a batch."""
         return predict_transforms(self.model, batch["fixed"], batch["moving"])

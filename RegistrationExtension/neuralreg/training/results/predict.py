@@ -24,7 +24,12 @@ from neuralreg.io.itk import linear_to_itk
 from neuralreg.io.transform_files import write_transform
 from neuralreg.progress import Progress, silent
 from neuralreg.training.config import schema
-from neuralreg.training.data.dataset_files import Case, read_case_image, read_case_labels
+from neuralreg.training.data.dataset_files import (
+    Case,
+    read_case_image,
+    read_case_labels,
+    require_outside,
+)
 from neuralreg.training.data.network_grid import Placement, linear_part
 from neuralreg.training.data.pairs import Item, PairData
 from neuralreg.training.loop.checkpoint import random_numbers_of_the_caller
@@ -122,6 +127,7 @@ def predict(
         raise InvalidOption(
             "there is no such split", got=f"'{options.split}'", wanted="train, valid or test"
         )
+    require_outside(folder, config.dataset)
     with random_numbers_of_the_caller():
         torch.manual_seed(config.training.seed)
         model = load_trained(config, checkpoint, options.device)
