@@ -30,3 +30,32 @@ TrustCode = Annotated[
         "--trust-code", help="SHA-256 of Python code of a model or run that may run here; once."
     ),
 ]
+Format = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--from",
+        help="The program of a transform file whose content does not decide: itk, elastix, fsl, "
+        "fsl-relative, fsl-absolute, freesurfer, afni, niftyreg, spm, mrtrix, mrtrix-deformation, "
+        "mrtrix-displacement, voxelmorph, learn2reg, x5. Of several files one for each, or one for "
+        "those that need it.",
+    ),
+]
+FixedSide = Annotated[
+    Path | None, typer.Option("--fixed", help="The fixed image (reference, base, template).")
+]
+MovingSide = Annotated[
+    Path | None, typer.Option("--moving", help="The moving image (source, floating).")
+]
+
+
+def one_format(formats: list[str] | None) -> str | None:
+    """The program of the only transform file of a command.
+
+    Raises:
+        InvalidOption: several are given.
+    """
+    from neuralreg.errors import InvalidOption
+
+    if formats and len(formats) > 1:
+        raise InvalidOption("one --from for one transform file", got=", ".join(formats))
+    return formats[0] if formats else None

@@ -13,14 +13,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import SimpleITK as sitk
+
 from neuralreg import __version__
 from neuralreg.cli.outputs import require_free
 from neuralreg.cli.terminal import columns
 from neuralreg.errors import InvalidOption, RegistrationError, UnwritableOutput
 from neuralreg.geometry.field import DisplacementField
+from neuralreg.geometry.grid import require_dimension
 from neuralreg.geometry.image import Image
+from neuralreg.io.exchange.sides import Sides
 from neuralreg.io.files import draft_folder
 from neuralreg.io.image_files import read_image, read_labels, write_image
+from neuralreg.io.itk_transforms import read_itk_transform
 from neuralreg.io.resample import warp, warp_labels
 from neuralreg.io.transform_files import write_transform
 from neuralreg.measures.overlap import dice
@@ -47,6 +52,7 @@ class Job:
     Attributes:
         fixed, moving, fixed_seg, moving_seg, fixed_mask, moving_mask, initial: files.
         options: everything else.
+        initial_format: the program of that transform, where content does not decide.
     """
 
     fixed: Path
@@ -57,6 +63,7 @@ class Job:
     moving_mask: Path | None
     initial: Path | None
     options: RegistrationOptions
+    initial_format: str | None = None
 
     def inputs(self) -> dict[str, Path]:
         """The files that were given, by the names of their options."""
@@ -116,6 +123,7 @@ class Summary:
             "model": self.result.model,
             "weights_sha256": _weights(self.result.model),
             "options": self.job.options.as_record(),
+            "initial_format": self.job.initial_format,
             "inputs": {
                 name: describe_input(path, self.folder) for name, path in self.job.inputs().items()
             },
@@ -174,7 +182,7 @@ def run(job: Job, folder: Path, progress: Progress, *, overwrite: bool = False) 
         images.fixed,
         images.moving,
         job.options,
-        initial=job.initial,
+        initial=initial_of(job, images.notes, images.fixed.grid.dimension),
         fixed_mask=images.fixed_mask,
         moving_mask=images.moving_mask,
         progress=stage(progress, 0.02, 0.9),
@@ -193,6 +201,17 @@ def run(job: Job, folder: Path, progress: Progress, *, overwrite: bool = False) 
     _write_record(summary, folder, overwrite)
     progress(1.0, "done")
     return summary
+
+
+def initial_of(job: Job, notes: list[str], axes: int | None = None) -> sitk.Transform | None:
+    """The transform to begin with; the coordinates of some programs depend on the images."""
+    if job.initial is None:
+        return None
+    sides = Sides(job.fixed, job.moving)
+    initial = read_itk_transform(job.initial, sides, source=job.initial_format, notes=notes)
+    if axes is not None:
+        require_dimension(initial.GetDimension(), axes, str(job.initial))
+    return initial
 
 
 def _write_record(summary: Summary, folder: Path, overwrite: bool) -> None:

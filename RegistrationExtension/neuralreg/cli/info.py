@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from neuralreg.cli.common_options import AsJson
+from neuralreg.cli.common_options import AsJson, FixedSide, Format, MovingSide, one_format
 
 if TYPE_CHECKING:
     from neuralreg.geometry.field import DisplacementField
     from neuralreg.geometry.grid import Grid
     from neuralreg.geometry.image import Image
     from neuralreg.geometry.linear import LinearTransform
+    from neuralreg.io.exchange.sides import Sides
 
 Facts = dict[str, object]
 _MOST_LABELS = 128  # a gray image of 8 bits has more values
@@ -21,23 +22,34 @@ _MOST_LABELS = 128  # a gray image of 8 bits has more values
 
 def info(
     file: Annotated[Path, typer.Argument(help="An image, a DICOM folder, or a transform.")],
+    source: Format = None,
+    fixed: FixedSide = None,
+    moving: MovingSide = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what is in an image or transform file."""
-    from neuralreg.cli.terminal import columns, print_result, words
+    """Say what is in an image or transform file.
 
-    facts = {"file": str(file), **_facts(file)}
+    Of a transform: the program, what it maps to what in that program's coordinates, and the same in
+    LPS mm. Some formats need the images for that: --fixed and --moving.
+    """
+    from neuralreg.cli.terminal import columns, print_result, warn, words
+    from neuralreg.io.exchange.sides import Sides
+
+    notes: list[str] = []
+    program, sides = one_format(source), Sides(fixed, moving)
+    facts = {"file": str(file), **_facts(file, sides, program, notes)}
+    warn(notes)
     rows = [(name, words(facts[name])) for name in facts if name != "remarks"]  # as warnings
     print_result(facts, as_json, lambda: columns(rows))
 
 
-def _facts(file: Path) -> Facts:
+def _facts(file: Path, sides: Sides, source: str | None, notes: list[str]) -> Facts:
     from neuralreg.io.image_files import image_of_volume
     from neuralreg.io.itk_images import open_volume
     from neuralreg.io.transform_files import holds_transform
 
-    if file.is_file() and holds_transform(file):
-        return _transform(file)
+    if source or (file.is_file() and holds_transform(file)):
+        return _transform(file, sides, source, notes)
     volume = open_volume(file)
     return {
         **_image(image_of_volume(file, volume)),
@@ -48,19 +60,44 @@ def _facts(file: Path) -> Facts:
     }
 
 
-def _transform(file: Path) -> Facts:
+def _transform(file: Path, sides: Sides, source: str | None, notes: list[str]) -> Facts:
     import SimpleITK as sitk
 
-    from neuralreg.io.itk import linear_from_itk
-    from neuralreg.io.transform_files import innermost_transform, read_itk_transform, read_transform
+    from neuralreg.io.exchange.families import FAMILIES, read_content
+    from neuralreg.io.itk import field_from_itk, linear_from_itk
+    from neuralreg.io.transform_chains import is_linear, own_grid
+    from neuralreg.io.transform_files import transform_of
 
-    transform = read_itk_transform(file)
-    if transform.IsLinear():
-        return _linear_facts(linear_from_itk(transform))
-    if not isinstance(innermost_transform(transform), sitk.DisplacementFieldTransform):
-        d, name = transform.GetDimension(), transform.GetName()
-        return {"kind": f"{d}D transform without a grid of its own, fixed to moving", "itk": name}
-    return _field_facts(cast("DisplacementField", read_transform(file)))
+    content, name = read_content(file, sides, source=source, notes=notes)
+    family = FAMILIES[name]
+    facts: Facts
+    if is_linear(content):
+        facts = _linear_facts(linear_from_itk(content))
+    elif isinstance(content, sitk.Image):
+        facts = _field_facts(field_from_itk(content))
+    elif own_grid(content) is not None:
+        facts = _field_facts(cast("DisplacementField", transform_of(content, None)))
+    else:
+        d, itk = content.GetDimension(), content.GetName()
+        facts = {"kind": f"{d}D transform without a grid of its own, fixed to moving", "itk": itk}
+    return {
+        **facts,
+        "program": family.program,
+        "file_maps": family.linear if is_linear(content) else family.field,
+        "maps": "points of the fixed image to the moving image, LPS mm",
+        **_parts(content),
+    }
+
+
+def _parts(content: object) -> Facts:
+    """The members of a composite, in the order in which points pass them."""
+    import SimpleITK as sitk
+
+    if not isinstance(content, sitk.CompositeTransform):
+        return {}
+    count = content.GetNumberOfTransforms()
+    names = [content.GetNthTransform(n).Downcast().GetName() for n in reversed(range(count))]
+    return {"points_pass": " -> ".join(names)}
 
 
 def _grid(grid: Grid) -> Facts:

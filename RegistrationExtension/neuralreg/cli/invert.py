@@ -7,15 +7,28 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neuralreg.cli.common_options import AsJson, OutputFile, Overwrite
+from neuralreg.cli.common_options import (
+    AsJson,
+    FixedSide,
+    Format,
+    MovingSide,
+    OutputFile,
+    Overwrite,
+    one_format,
+)
 
 if TYPE_CHECKING:
+    from neuralreg.geometry.field import DisplacementField
     from neuralreg.geometry.grid import Grid
+    from neuralreg.geometry.linear import LinearTransform
 
 
 def invert(
     transform: Annotated[Path, typer.Argument(help="A transform file.")],
     output: OutputFile,
+    source: Format = None,
+    fixed: FixedSide = None,
+    moving: MovingSide = None,
     reference: Annotated[
         Path | None,
         typer.Option(
@@ -33,11 +46,15 @@ def invert(
     from neuralreg.cli.outputs import require_free
     from neuralreg.cli.terminal import print_result, warn
     from neuralreg.io.image_files import read_grid
+    from neuralreg.io.transform_files import read_transform
 
-    require_free(output, overwrite, [transform, reference])
+    require_free(output, overwrite, [transform, reference, fixed, moving])
     notes: list[str] = []
     grid = None if reference is None else read_grid(reference, notes=notes)
-    error_mm = _write_inverse(transform, grid, tolerance_mm, output)
+    forward = read_transform(
+        transform, grid, fixed=fixed, moving=moving, source=one_format(source), notes=notes
+    )
+    error_mm = _write_inverse(forward, grid, tolerance_mm, output)
     if error_mm > tolerance_mm:
         notes.append(f"largest error {error_mm:.3g} mm: the transform folds somewhere")
     warn(notes)
@@ -45,14 +62,18 @@ def invert(
     print_result(facts, as_json, lambda: f"wrote {output}, largest error {error_mm:.2g} mm")
 
 
-def _write_inverse(transform: Path, grid: Grid | None, tolerance_mm: float, output: Path) -> float:
+def _write_inverse(
+    forward: DisplacementField | LinearTransform,
+    grid: Grid | None,
+    tolerance_mm: float,
+    output: Path,
+) -> float:
     """The largest error of what was written, in mm."""
     from neuralreg.geometry.inverse import inverse_error
     from neuralreg.geometry.inverse import invert as inverse_of
     from neuralreg.geometry.linear import LinearTransform
-    from neuralreg.io.transform_files import read_transform, write_transform
+    from neuralreg.io.transform_files import write_transform
 
-    forward = read_transform(transform, grid)
     if isinstance(forward, LinearTransform):
         write_transform(forward.inverse(), output)
         return 0.0

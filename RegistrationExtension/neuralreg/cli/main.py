@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from neuralreg import __version__, errors
 from neuralreg.cli.brain_mask import brain_mask
+from neuralreg.cli.convert import convert
 from neuralreg.cli.convert_config import convert_config
 from neuralreg.cli.download import download
 from neuralreg.cli.evaluate import evaluate
@@ -100,6 +101,7 @@ _COMMANDS = (
     register,
     warp,
     invert,
+    convert,
     info,
     review,
     rerun,

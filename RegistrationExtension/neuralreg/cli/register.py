@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from neuralreg.cli.common_options import AsJson, Device, Overwrite, Quiet
+from neuralreg.cli.common_options import AsJson, Device, Format, Overwrite, Quiet, one_format
 
 FilePath = Annotated[Path, typer.Argument(help="An image file or a folder with a DICOM series.")]
 Given = Path | None
@@ -41,7 +41,10 @@ def register(
     moving_seg: Annotated[Given, typer.Option(help="Label map of the moving image.")] = None,
     fixed_mask: Annotated[Given, typer.Option(help="Mask: only this part is compared.")] = None,
     moving_mask: Annotated[Given, typer.Option(help="Mask: only this part is compared.")] = None,
-    initial: Annotated[Given, typer.Option(help="Transform to begin with.")] = None,
+    initial: Annotated[
+        Given, typer.Option(help="Transform to begin with, of any program, fixed to moving.")
+    ] = None,
+    initial_format: Format = None,
     prealign: Annotated[str, typer.Option(help="auto, none, center, rigid or affine.")] = "auto",
     device: Device = "auto",
     precision: Annotated[
@@ -78,7 +81,8 @@ def register(
         precision=precision,
         full_resolution=full_resolution,
     )
-    job = Job(fixed, moving, fixed_seg, moving_seg, fixed_mask, moving_mask, initial, options)
+    images = (fixed, moving, fixed_seg, moving_seg, fixed_mask, moving_mask)
+    job = Job(*images, initial, options, one_format(initial_format))
     inputs = job.inputs().values()
     with folder_for(FILES, output, overwrite, inputs), show_progress(quiet) as progress:
         summary = run(job, output, progress, overwrite=overwrite)

@@ -112,8 +112,10 @@ def job_of(facts: dict[str, Any], folder: Path) -> Job:
         options = RegistrationOptions.from_record(record)
     except InvalidOption as error:
         raise UnreadableFile("the record is of another version", got=str(error)) from error
-    files = {f.name: paths.get(f.name) for f in fields(Job) if f.name != "options"}
-    return Job(options=options, **files)  # type: ignore[arg-type]
+    own = ("options", "initial_format")
+    files = {f.name: paths.get(f.name) for f in fields(Job) if f.name not in own}
+    known = facts.get("initial_format")
+    return Job(options=options, initial_format=known, **files)  # type: ignore[arg-type]
 
 
 def _difference(

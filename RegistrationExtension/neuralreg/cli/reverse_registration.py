@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from neuralreg.cli.rerun import job_of, registration_in
 from neuralreg.errors import InvalidOption, InvalidTransform
@@ -49,7 +49,7 @@ def register_reverse(
     job = _job(transform, fixed, moving, model)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        start = _inverse_of(job.initial, folder) if job.initial else None
+        start = _inverse_of(job, folder) if job.initial else None
         summary = run(_exchange_sides(job, start), folder, progress)
         return Deformation.of(folder / FIXED_TO_MOVING), summary.result.model
 
@@ -83,22 +83,24 @@ def _exchange_sides(job: Job, start: Path | None) -> Job:
         fixed_seg=None,
         moving_seg=None,
         initial=start,
+        initial_format=None,
     )
 
 
-def _inverse_of(initial: Path, folder: Path) -> Path:
+def _inverse_of(job: Job, folder: Path) -> Path:
     """The inverse of the transform that the job began with, as a file."""
     import SimpleITK as sitk
 
-    from neuralreg.io.transform_files import read_itk_transform
+    from neuralreg.cli.file_job import initial_of
 
     path = folder / "start.tfm"
+    initial: Any = initial_of(job, [])
     try:
-        sitk.WriteTransform(read_itk_transform(initial).GetInverse(), str(path))
+        sitk.WriteTransform(initial.GetInverse(), str(path))
     except RuntimeError as error:
         raise InvalidTransform(
             "the registration began with a transform that has no inverse",
-            where=str(initial),
+            where=str(job.initial),
             remedy="Register the other way yourself, and give that (--inverse).",
         ) from error
     return path

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neuralreg.cli.common_options import AsJson, Overwrite, Quiet
+from neuralreg.cli.common_options import AsJson, Format, Overwrite, Quiet, one_format
 
 if TYPE_CHECKING:
     from neuralreg.review.case import Case
@@ -20,6 +20,7 @@ File = Path | None
 
 def review(
     transform: Annotated[Path, typer.Argument(help="A transform file, fixed to moving.")],
+    source: Format = None,
     fixed: Annotated[File, typer.Option(help="The fixed image.")] = None,
     moving: Annotated[File, typer.Option(help="The moving image.")] = None,
     inverse: Annotated[File, typer.Option(help="The transform of the other direction.")] = None,
@@ -71,6 +72,7 @@ def review(
 
     files = ReviewFiles(
         transform=transform,
+        source=one_format(source),
         fixed=fixed,
         moving=moving,
         inverse=inverse,
@@ -104,6 +106,7 @@ class ReviewFiles:
     """The files of the command; see its options."""
 
     transform: Path
+    source: str | None
     fixed: File
     moving: File
     inverse: File
@@ -155,6 +158,7 @@ def _case(
         mask=files.mask,
         inverse=inverse,
         own_inverse=is_own_inverse(files.transform, files.inverse),
+        source=files.source,
     )
     return case, facts
 

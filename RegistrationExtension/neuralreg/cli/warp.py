@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neuralreg.cli.common_options import AsJson, OutputFile, Overwrite
+from neuralreg.cli.common_options import AsJson, Format, OutputFile, Overwrite
 
 if TYPE_CHECKING:
     from neuralreg.geometry.grid import Grid
@@ -27,10 +27,10 @@ class How(StrEnum):
 def warp(
     image: Annotated[Path, typer.Argument(help="The moving image or label map.")],
     transform: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
-            help="Fixed-to-moving transform files. Of several, the first moves the fixed points "
-            "first (ANTs lists them the other way round)."
+            help="Fixed-to-moving transform files of any program. Of several, the first moves the "
+            "fixed points first (ANTs lists them the other way round). [FILE,1] is the inverse."
         ),
     ],
     reference: Annotated[
@@ -42,6 +42,7 @@ def warp(
         ),
     ],
     output: OutputFile,
+    source: Format = None,
     labels: Annotated[bool, typer.Option("--labels", help="The image is a label map.")] = False,
     interpolation: Annotated[How, typer.Option(help="Label maps have their own.")] = How.LINEAR,
     background: Annotated[
@@ -56,16 +57,19 @@ def warp(
     """Resample an image onto the fixed image's grid, all frames of a series."""
     from neuralreg.cli.outputs import require_free
     from neuralreg.cli.terminal import print_result, warn
-    from neuralreg.cli.transform_chain import read_chain
+    from neuralreg.cli.transform_chain import field_of_chain
+    from neuralreg.io.exchange.sides import Sides
     from neuralreg.io.image_files import read_grid, read_series, write_series
     from neuralreg.io.resample import warp as warp_image
+    from neuralreg.io.transform_chains import Link, read_chain
 
-    require_free(output, overwrite, [image, *transform, reference])
-    notes: list[str] = []
+    links, notes = [Link.parse(one) for one in transform], list[str]()
+    require_free(output, overwrite, [image, *(link.path for link in links), reference])
     grid = read_grid(reference, notes=notes)
     moving = read_series(image, labels=labels, notes=notes)
     require_same_axes(image, moving.frames[0].grid, grid)
-    field = read_chain(transform, grid)
+    contents, _ = read_chain(links, Sides(reference, image), source or [], notes)
+    field = field_of_chain([link.path for link in links], contents, grid)
     mode: Interpolation = "nearest" if labels else interpolation.value
 
     frames = tuple(

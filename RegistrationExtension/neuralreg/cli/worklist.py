@@ -100,13 +100,15 @@ def _notes(entries: list[Entry]) -> list[str]:
     return unknown + void + gone
 
 
-def _hash_of(transform: str) -> str:
+def _hash_of(entry: Entry) -> str:
     """The hash of a transform; "" where it cannot be read, which its review will tell."""
     from neuralreg.errors import RegistrationError
+    from neuralreg.io.exchange.sides import Sides
     from neuralreg.review.geometry.deformation import Deformation
 
     try:
-        return Deformation.of(transform).sha256
+        sides = Sides(*(Path(image) if image else None for image in (entry.fixed, entry.moving)))
+        return Deformation.from_file(Path(entry.transform), sides, entry.format or None).sha256
     except RegistrationError:
         return ""
 
@@ -123,6 +125,7 @@ def _review(entry: Entry, limits: Profile) -> QualityReport:
         moving_labels=entry.moving_seg or None,
         landmarks=entry.landmarks or None,
         mask=entry.mask or None,
+        source=entry.format or None,
         profile=limits,
     )
 

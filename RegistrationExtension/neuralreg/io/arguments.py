@@ -13,6 +13,7 @@ from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid, require_dimension
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.linear import LinearTransform
+from neuralreg.io.exchange.sides import Sides
 from neuralreg.io.image_files import read_image, read_labels
 from neuralreg.io.itk import field_from_itk, from_itk, image_from_itk, linear_to_itk, to_itk
 from neuralreg.io.itk_images import itk_image_of
@@ -101,12 +102,18 @@ def as_field(transform: TransformLike, grid: Grid | None = None) -> Displacement
     )
 
 
-def as_itk_transform(transform: TransformLike, axes: int | None = None) -> sitk.Transform:
+def as_itk_transform(
+    transform: TransformLike,
+    axes: int | None = None,
+    fixed: ImageLike | None = None,
+    moving: ImageLike | None = None,
+) -> sitk.Transform:
     """The ITK transform that an argument stands for, fixed to moving.
 
     Args:
         transform: a file, or a transform of ITK or of this package.
         axes: of the images that it is for; not checked unless given.
+        fixed, moving: these images; where they are files, a file that needs them is read by them.
 
     Raises:
         InvalidTransform: for what is no transform, or one with other axes.
@@ -114,7 +121,9 @@ def as_itk_transform(transform: TransformLike, axes: int | None = None) -> sitk.
     """
     where = ""
     if isinstance(transform, str | os.PathLike):
-        where, transform = str(transform), read_itk_transform(Path(transform))
+        images = (Path(one) if isinstance(one, str | os.PathLike) else None
+                  for one in (fixed, moving))  # fmt: skip
+        where, transform = str(transform), read_itk_transform(Path(transform), Sides(*images))
     if isinstance(transform, DisplacementField):
         transform = to_itk(transform)
     if isinstance(transform, LinearTransform):

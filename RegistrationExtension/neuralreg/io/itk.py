@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import SimpleITK as sitk
 import torch
 
@@ -11,6 +10,7 @@ from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid, require_dimension
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.linear import LinearTransform
+from neuralreg.io.exchange.matrices import from_affine, to_affine
 from neuralreg.io.itk_images import check_vectors
 from neuralreg.io.volume import place_image
 
@@ -122,15 +122,9 @@ def linear_from_itk(transform: sitk.Transform) -> LinearTransform:
             got=f"{transform.GetName()}",
             remedy="Give a rigid or affine transform, or sample this one on a grid.",
         )
-    d = transform.GetDimension()
-    start = np.array(transform.TransformPoint([0.0] * d))
-    columns = [np.array(transform.TransformPoint(axis)) - start for axis in np.eye(d).tolist()]
-    return LinearTransform.from_parts(np.stack(columns, -1), start)
+    return LinearTransform(from_affine(transform))
 
 
 def linear_to_itk(linear: LinearTransform) -> sitk.AffineTransform:
     """The same matrix as an ITK affine transform about the world's origin."""
-    affine = sitk.AffineTransform(linear.dimension)
-    affine.SetMatrix(linear.matrix[:-1, :-1].ravel().tolist())
-    affine.SetTranslation(linear.matrix[:-1, -1].tolist())
-    return affine
+    return to_affine(linear.matrix)

@@ -10,14 +10,9 @@ from neuralreg.errors import InvalidImage, InvalidTransform, UnwritableOutput
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid, require_dimension
 from neuralreg.geometry.linear import LinearTransform
-from neuralreg.io.files import (
-    quiet_itk,
-    require_existing,
-    suffix_of,
-    write_whole,
-    writing_error,
-)
-from neuralreg.io.formats import nifti_header
+from neuralreg.io.exchange.families import Content, read_content
+from neuralreg.io.exchange.sides import Sides
+from neuralreg.io.files import require_existing, suffix_of
 from neuralreg.io.itk import (
     field_from_itk,
     field_to_itk,
@@ -27,7 +22,7 @@ from neuralreg.io.itk import (
     to_itk,
 )
 from neuralreg.io.itk_images import WRITABLE as IMAGE_SUFFIXES
-from neuralreg.io.itk_images import write_itk_image
+from neuralreg.io.itk_output import write_field, write_transform_file
 from neuralreg.io.itk_transforms import (
     TRANSFORM_SUFFIXES,
     VELOCITY,
@@ -35,7 +30,6 @@ from neuralreg.io.itk_transforms import (
     holds_transform,
     innermost_transform,
     read_itk_transform,
-    read_vectors,
 )
 
 __all__ = [
@@ -47,48 +41,67 @@ __all__ = [
     "write_transform",
     "write_velocity",
 ]
-_BYTES_OF_A_NUMBER, _HDF5_OVERHEAD, _CHUNK_BYTES = 8, 1 << 16, 1 << 22
-_DISPLACEMENT = "1006"  # NIfTI's DISPVECT, which 3D Slicer also writes into NRRD and MetaImage
 
 
 def read_transform(
-    path: str | Path, grid: Grid | None = None
+    path: str | Path,
+    grid: Grid | None = None,
+    *,
+    fixed: str | Path | None = None,
+    moving: str | Path | None = None,
+    source: str | None = None,
+    notes: list[str] | None = None,
 ) -> DisplacementField | LinearTransform:
     """The transform in a file: a field on the grid it is stored on, or a linear transform.
 
-    Images of vectors (NIfTI with intent 1007 in LPS or 1006 in RAS, NRRD, MetaImage) and ITK's
-    transform files (.h5 .tfm .txt .mat), also with several transforms in a row. A velocity that
-    `write_velocity` wrote comes as the displacement that it causes.
+    Files of ITK, ANTs, 3D Slicer, elastix, FSL, FreeSurfer, AFNI, NiftyReg, SPM, MRtrix,
+    VoxelMorph, Learn2Reg and X5, recognized by their content: see docs/transforms.md. A velocity
+    that `write_velocity` wrote comes as the displacement that it causes.
 
     Args:
         path: the file.
         grid: for transforms that have none of their own: splines, and chains that begin with a
             linear transform and are not linear later. Everything else comes as it is stored, if it
             has the axes of the grid.
+        fixed, moving: files of the images that the transform is between; the coordinates of some
+            programs depend on them.
+        source: the program, such as "fsl", where content does not decide.
+        notes: what had to be assumed is appended in words.
 
     Returns:
         The transform from fixed to moving, in LPS mm.
 
     Raises:
         UnreadableFile: when the file is missing or damaged.
-        InvalidTransform: when what it holds is not finite, points the other way, or needs a grid.
+        InvalidTransform: when what it holds is not finite, points the other way, can be read in
+            several ways, or needs a grid or an image.
     """
     path = require_existing(Path(path))
     try:
-        if suffix_of(path) in IMAGE_SUFFIXES:
-            field = field_from_itk(read_vectors(path))
-            require_dimension(
-                field.grid.dimension, grid.dimension if grid else field.grid.dimension
-            )
-            return field
-        transform = read_itk_transform(path)
-        if grid is not None:
-            require_dimension(transform.GetDimension(), grid.dimension)
-        return _from_itk_file(transform, grid)
+        sides = Sides(*(None if side is None else Path(side) for side in (fixed, moving)))
+        content, _ = read_content(path, sides, source=source, notes=notes)
+        return transform_of(content, grid)
     except (InvalidTransform, InvalidImage) as error:
         raise InvalidTransform(
             error.what, where=str(path), got=error.got, wanted=error.wanted, remedy=error.remedy
         ) from error
+
+
+def transform_of(content: Content, grid: Grid | None) -> DisplacementField | LinearTransform:
+    """What `read_content` gave, as a field or a linear transform.
+
+    Args:
+        content: a transform of ITK, or displacements.
+        grid: for transforms without one of their own.
+
+    Raises:
+        InvalidTransform: it is not finite, or needs a grid, or has other axes than that.
+    """
+    if grid is not None:
+        require_dimension(content.GetDimension(), grid.dimension)
+    if isinstance(content, sitk.Image):
+        return field_from_itk(content)
+    return _from_itk_file(content, grid)
 
 
 def write_transform(
@@ -111,9 +124,9 @@ def write_transform(
     """
     path = Path(path)
     if suffix_of(path) in IMAGE_SUFFIXES:
-        write_itk_image(_as_image(transform, path), path)
+        write_field(field_to_itk(_as_field(transform, path)), path)
     elif suffix_of(path) in TRANSFORM_SUFFIXES:
-        _write_itk_file(_as_itk(transform), path)
+        write_transform_file(_as_itk(transform), path)
     else:
         raise UnwritableOutput(
             f"{path} has no ending of a transform format",
@@ -140,10 +153,10 @@ def write_velocity(velocity: DisplacementField, path: str | Path) -> None:
         raise UnwritableOutput(
             f"{path} has no ending of an image format", wanted=" ".join(IMAGE_SUFFIXES)
         )
-    image = _as_image(velocity, path)
+    image = field_to_itk(velocity)
     for key in VELOCITY_KEYS:
         image.SetMetaData(key, VELOCITY)
-    write_itk_image(image, path)
+    write_field(image, path)
 
 
 def _from_itk_file(
@@ -164,9 +177,9 @@ def _from_itk_file(
     )
 
 
-def _as_image(
+def _as_field(
     transform: DisplacementField | LinearTransform | sitk.Transform, path: Path
-) -> sitk.Image:
+) -> DisplacementField:
     if isinstance(transform, sitk.Transform):
         transform = transform.Downcast()
         if isinstance(transform, sitk.DisplacementFieldTransform):
@@ -178,59 +191,10 @@ def _as_image(
             got=type(transform).__name__,
             remedy="Write it as .h5 or .tfm, or sample it on a grid first.",
         )
-    as_nifti = suffix_of(path) in nifti_header.SUFFIXES
-    if as_nifti and transform.grid.dimension == 3 and transform.grid.size[2] == 1:
-        transform = transform.resample(transform.grid.pad((0, 0, 1)))
-    image = field_to_itk(transform)
-    if not as_nifti:
-        image.SetMetaData("intent_code", _DISPLACEMENT)
-        image.SetMetaData("displacement field type", "resampling")
-    return image
+    return transform
 
 
 def _as_itk(transform: DisplacementField | LinearTransform | sitk.Transform) -> sitk.Transform:
     if isinstance(transform, DisplacementField):
         return to_itk(transform)
     return linear_to_itk(transform) if isinstance(transform, LinearTransform) else transform
-
-
-def _write_itk_file(transform: sitk.Transform, path: Path) -> None:
-    with write_whole(path) as draft:
-        if suffix_of(path) == ".h5":
-            _require_room(draft, _BYTES_OF_A_NUMBER * _count_numbers(transform) + _HDF5_OVERHEAD)
-        try:
-            with quiet_itk():
-                sitk.WriteTransform(transform, str(draft))
-                complete = _is_complete(draft, transform)  # ITK does not tell of a full disk
-        except RuntimeError as error:
-            raise writing_error(path, error) from error
-        if not complete:
-            raise writing_error(path, EOFError())
-
-
-def _require_room(path: Path, size: int) -> None:
-    """Raise OSError where a file of that size does not fit: HDF5 crashes the process at its end."""
-    with path.open("wb") as trial:
-        for start in range(0, size, _CHUNK_BYTES):
-            trial.write(bytes(min(_CHUNK_BYTES, size - start)))
-    path.unlink()
-
-
-def _count_numbers(transform: sitk.Transform) -> int:
-    """All parameters of a transform, also of those in a chain."""
-    transform = transform.Downcast()
-    if isinstance(transform, sitk.CompositeTransform):
-        parts = range(transform.GetNumberOfTransforms())
-        return sum(_count_numbers(transform.GetNthTransform(n)) for n in parts)
-    return int(transform.GetNumberOfParameters()) + len(transform.GetFixedParameters())
-
-
-def _is_complete(path: Path, transform: sitk.Transform) -> bool:
-    """Whether a file that was written ends as it should."""
-    if suffix_of(path) in (".tfm", ".txt"):
-        lines = path.read_bytes().splitlines(keepends=True)
-        return bool(lines) and lines[-1].startswith(b"FixedParameters:") and b"\n" in lines[-1]
-    if suffix_of(path) == ".mat":
-        written = sitk.ReadTransform(str(path))
-        return len(written.GetFixedParameters()) == len(transform.GetFixedParameters())
-    return True

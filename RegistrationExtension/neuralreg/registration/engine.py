@@ -101,7 +101,7 @@ def register(
             None if moving_mask is None else as_image(moving_mask, "moving mask", notes=notes),
         )
         axes = images[0].grid.dimension
-        start = None if initial is None else as_itk_transform(initial, axes)
+        start = None if initial is None else as_itk_transform(initial, axes, fixed, moving)
         if options.extract_brain:
             from neuralreg.registration.brain_mask import mask_heads
 

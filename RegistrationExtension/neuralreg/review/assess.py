@@ -11,6 +11,7 @@ import numpy as np
 
 from neuralreg import __version__
 from neuralreg.geometry.typing import Array
+from neuralreg.io.exchange.sides import Sides
 from neuralreg.io.landmark_files import Pairs, read_pairs
 from neuralreg.progress import Progress, silent
 from neuralreg.review.case import Case
@@ -55,6 +56,8 @@ class ReviewInputs(TypedDict, total=False):
         landmarks: Pairs, or a CSV of pairs.
         inverse: The transform of the other direction; a registration of its own, as consistency
             asks for.
+        source: The program of the transform file, such as "fsl", where its content does not
+            decide. Files of some programs need `fixed` and `moving` as files, too.
         own_inverse: Whether the inverse was computed from the transform instead, as a result's own
             is: then only its exactness is shown.
     """
@@ -68,6 +71,7 @@ class ReviewInputs(TypedDict, total=False):
     landmarks: Pairs | str | Path | None
     inverse: TransformLike | None
     own_inverse: bool
+    source: str | None
 
 
 def assess(
@@ -127,20 +131,40 @@ def case_of(
     if inverse is None and isinstance(transform, ResultData):
         inverse, own_inverse = transform.inverse_field, True
     return Case(
-        deformation=Deformation.of(transform),
+        deformation=_read(transform, inputs, inputs.get("source"), notes),
         fixed=read(inputs.get("fixed"), "fixed image"),
         moving=read(inputs.get("moving"), "moving image"),
         fixed_labels=read_labels(inputs.get("fixed_labels"), "fixed segmentation"),
         moving_labels=read_labels(inputs.get("moving_labels"), "moving segmentation"),
         mask=read(inputs.get("mask"), "mask"),
         landmarks=landmarks if landmarks and landmarks.names else None,
-        inverse=None if inverse is None else Deformation.of(inverse),
+        inverse=None if inverse is None else _read_inverse(inverse, inputs, notes),
         names=dict(inputs.get("names") or {}),
         quick=detail == "quick",
         compare_on=compare_on,
         own_inverse=own_inverse,
         notes=notes,
     )
+
+
+def _read(
+    transform: TransformLike, inputs: ReviewInputs, source: str | None, notes: list[str]
+) -> Deformation:
+    """The deformation; of a file with the images, on which its coordinates may depend."""
+    if isinstance(transform, str | Path):
+        return Deformation.from_file(Path(transform), _sides(inputs), source, notes)
+    return Deformation.of(transform)
+
+
+def _read_inverse(inverse: TransformLike, inputs: ReviewInputs, notes: list[str]) -> Deformation:
+    if isinstance(inverse, str | Path):
+        return Deformation.from_file(Path(inverse), _sides(inputs).exchange(), None, notes)
+    return Deformation.of(inverse)
+
+
+def _sides(inputs: ReviewInputs) -> Sides:
+    images = (inputs.get("fixed"), inputs.get("moving"))
+    return Sides(*(Path(one) if isinstance(one, str | Path) else None for one in images))
 
 
 def review(case: Case, profile: Profile, progress: Progress = silent) -> QualityReport:

@@ -325,10 +325,10 @@ def test_maps_of_spm_and_niftyreg_are_read_as_the_displacements_that_they_mean(
     assert field.vectors[:, 3, 4, 4].tolist() == pytest.approx([-5.0, 2.0, 1.0], abs=1e-4)
 
 
-def test_another_file_of_niftyreg_is_refused(tmp_path):
+def test_a_kind_of_niftyreg_that_nobody_knows_is_refused(tmp_path):
     like = sitk.Image(9, 8, 7, sitk.sitkFloat32)
-    coordinate_map(tmp_path / "v.nii", b"NREG_TRANS", 3, np.zeros((7, 8, 9, 3)), like)
-    with pytest.raises(InvalidTransform, match=r"NiftyReg.*velocity"):
+    coordinate_map(tmp_path / "v.nii", b"NREG_TRANS", 9, np.zeros((7, 8, 9, 3)), like)
+    with pytest.raises(InvalidTransform, match=r"NiftyReg.*kind 9"):
         read_transform(tmp_path / "v.nii")
 
 

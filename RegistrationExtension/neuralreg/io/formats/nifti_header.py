@@ -55,6 +55,7 @@ class NiftiHeader:
         oddities: what of the placement cannot be, in words; such a file ITK places by chance.
         unit: what the header calls the unit of its lengths where that is not mm.
         is_version_2: NIfTI-2, which ITK does not read.
+        intent_code: the number of what the values mean.
     """
 
     dim: tuple[int, ...]
@@ -72,6 +73,7 @@ class NiftiHeader:
     is_version_2: bool = False
     oddities: tuple[str, ...] = ()
     unit: str = ""
+    intent_code: int = 0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -228,6 +230,7 @@ def _summarize(path: Path, values: Path, header: Any) -> NiftiHeader:
         isinstance(header, nibabel.Nifti2Header),
         tuple(_oddities(header, min(dim[0], 3), sform)),
         unit,
+        int(header["intent_code"]) if "intent_code" in header else 0,
     )
 
 

@@ -16,9 +16,10 @@ from neuralreg.errors import InvalidTransform
 from neuralreg.geometry.grid import Grid, Matrix, require_dimension
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.geometry.typing import Array
-from neuralreg.io.files import require_existing, suffix_of
-from neuralreg.io.itk_images import WRITABLE, check_vectors
-from neuralreg.io.itk_transforms import read_itk_transform, read_vectors
+from neuralreg.io.exchange.families import read_content
+from neuralreg.io.exchange.matrices import from_affine
+from neuralreg.io.exchange.sides import Sides
+from neuralreg.io.itk_images import check_vectors
 
 _SAME_AXES = 1e-6  # difference of cosines
 _HASH_DECIMALS = 4  # of mm: what a file in single precision keeps
@@ -81,7 +82,7 @@ class Deformation:
         if isinstance(source, Deformation):
             return source
         if isinstance(source, str | Path):
-            return cls._from_file(Path(source))
+            return cls.from_file(Path(source))
         if isinstance(source, sitk.Image):
             return cls._from_vectors(source)
         if isinstance(source, sitk.Transform):
@@ -97,11 +98,30 @@ class Deformation:
         return cls(field.grid.dimension, vectors=_require_finite(vectors), grid=field.grid)
 
     @classmethod
-    def _from_file(cls, path: Path) -> Deformation:
-        if suffix_of(require_existing(path)) in WRITABLE:
-            return cls._from_vectors(read_vectors(path))
+    def from_file(
+        cls,
+        path: Path,
+        sides: Sides | None = None,
+        source: str | None = None,
+        notes: list[str] | None = None,
+    ) -> Deformation:
+        """From a file of any program.
+
+        Args:
+            path: Of the transform.
+            sides: The images that it is between, which some formats need.
+            source: The program, where content does not decide.
+            notes: What had to be assumed is appended in words.
+
+        Raises:
+            InvalidTransform: It cannot be used, can be read in several ways, or needs an image.
+            UnreadableFile: It is missing or damaged.
+        """
+        content, _ = read_content(path, sides, source=source, notes=notes)
         try:
-            return cls._from_transform(read_itk_transform(path))
+            if isinstance(content, sitk.Image):
+                return cls._from_vectors(content)
+            return cls._from_transform(content)
         except InvalidTransform as error:
             raise error.at(str(path)) from error
 
@@ -114,12 +134,7 @@ class Deformation:
     def _from_transform(cls, transform: sitk.Transform) -> Deformation:
         d = transform.GetDimension()
         if transform.IsLinear():
-            start = np.array(transform.TransformPoint([0.0] * d))
-            matrix = np.eye(d + 1)
-            matrix[:d, d] = start
-            for column, axis in enumerate(np.eye(d).tolist()):
-                matrix[:d, column] = np.array(transform.TransformPoint(axis)) - start
-            return cls(d, matrix=LinearTransform(matrix).matrix)
+            return cls(d, matrix=LinearTransform(from_affine(transform)).matrix)
         if isinstance(transform, sitk.DisplacementFieldTransform):
             return cls._from_vectors(transform.GetDisplacementField())
         return cls(d, transform=transform)

@@ -24,8 +24,9 @@ INPUTS = (
     "moving_seg",
     "landmarks",
     "mask",
+    "format",
 )
-_FILES = INPUTS[1:]
+_FILES = INPUTS[1:-1]
 OF_PERSONS = ("decision", "by", "note", "time", "others")
 _FAILURES = (
     RegistrationError,
@@ -57,6 +58,7 @@ class Entry:
         moving_seg: File of the moving label map.
         landmarks: File of pairs of landmarks.
         mask: File of the mask on the fixed side.
+        format: Program of the transform file, such as "fsl", where its content does not decide.
         verdict: Of the review; "" when not reviewed yet, "error" when it failed.
         risk: Higher is to be reviewed earlier.
         findings: The most serious ones, in words.
@@ -77,6 +79,7 @@ class Entry:
     moving_seg: str = ""
     landmarks: str = ""
     mask: str = ""
+    format: str = ""
     verdict: str = ""
     risk: float = 0.0
     findings: str = ""

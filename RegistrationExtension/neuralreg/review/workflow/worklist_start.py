@@ -57,7 +57,7 @@ def _entry_of(record: Path, folder: Path) -> Entry:
 
 
 def resume(
-    entries: Sequence[Entry], earlier: Sequence[Entry], hash_of: Callable[[str], str]
+    entries: Sequence[Entry], earlier: Sequence[Entry], hash_of: Callable[[Entry], str]
 ) -> list[Entry]:
     """The entries, with what an earlier list of them knows.
 
@@ -67,7 +67,7 @@ def resume(
     Args:
         entries: Of now; their paths are absolute, as those of `earlier`.
         earlier: Of the list.
-        hash_of: The hash of the transform in a file; asked for only where no path is known.
+        hash_of: The hash of an entry's transform; asked for only where no path is known.
     """
     by_path = {entry.transform: entry for entry in earlier}
     paths = {entry.transform for entry in entries}
@@ -80,7 +80,7 @@ def resume(
     for entry in entries:
         known = by_path.get(entry.transform)
         if known is None and moved and not entry.is_reviewed:
-            known = moved.get(hash_of(entry.transform))
+            known = moved.get(hash_of(entry))
         resumed.append(_with_knowledge(entry, known))
     return resumed
 
@@ -96,22 +96,22 @@ def _with_knowledge(entry: Entry, known: Entry | None) -> Entry:
     return replace(known, **inputs)
 
 
-def recheck(entries: Iterable[Entry], hash_of: Callable[[str], str]) -> list[Entry]:
+def recheck(entries: Iterable[Entry], hash_of: Callable[[Entry], str]) -> list[Entry]:
     """The entries, those whose transform is not the one that was reviewed to be reviewed again.
 
     A decision about another transform is void. What is known of a transform that is gone stays.
 
     Args:
         entries: Of a list, with what is known about them.
-        hash_of: The hash of the transform in a file, "" where it cannot be read.
+        hash_of: The hash of an entry's transform, "" where it cannot be read.
     """
     return [_recheck(entry, hash_of) for entry in entries]
 
 
-def _recheck(entry: Entry, hash_of: Callable[[str], str]) -> Entry:
+def _recheck(entry: Entry, hash_of: Callable[[Entry], str]) -> Entry:
     if not entry.transform_sha256 and entry.verdict in ("", "error"):
         return entry
-    content = hash_of(entry.transform)
+    content = hash_of(entry)
     gone = not content and not Path(entry.transform).exists()  # a drive that is not there now
     if gone or content == entry.transform_sha256:
         return entry

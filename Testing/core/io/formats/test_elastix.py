@@ -105,7 +105,7 @@ def test_the_initial_transform_comes_first_and_is_found_beside_the_file(tmp_path
 
 
 def test_an_unknown_kind_says_what_to_do(tmp_path):
-    path = written(tmp_path, "s.txt", text("SplineKernelTransform", (1.0,)))
+    path = written(tmp_path, "s.txt", text("WeightedCombinationTransform", (1.0,)))
     with pytest.raises(InvalidTransform, match="transformix"):
         read_itk_transform(path)
 

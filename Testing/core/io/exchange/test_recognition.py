@@ -27,13 +27,13 @@ FixedParameters: 0 0 0
 @pytest.mark.parametrize("name", ["flirt.mat", "flirt.txt", "matrix.tfm", "example_func2highres"])
 def test_a_bare_matrix_is_refused_because_its_coordinates_are_not_known(tmp_path, read, name):
     (tmp_path / name).write_text(MATRIX)
-    with pytest.raises(InvalidTransform, match=rf"of which coordinates.*{name}.*fsl2ras"):
+    with pytest.raises(InvalidTransform, match=rf"of which coordinates.*{name}.*--from: fsl"):
         read(tmp_path / name)
 
 
 @pytest.mark.parametrize(
     ("name", "program"),
-    [("a.lta", "FreeSurfer"), ("a.m3z", "FreeSurfer"), ("a.xfm", "MINC"), ("a.aff12.1D", "AFNI")],
+    [("a.m3z", "FreeSurfer"), ("a.xfm", "MINC")],
 )
 def test_a_format_of_another_program_is_named_with_the_way_out(tmp_path, name, program):
     (tmp_path / name).write_text("anything")
@@ -45,13 +45,23 @@ def test_a_format_of_another_program_is_named_with_the_way_out(tmp_path, name, p
 
 
 @pytest.mark.parametrize("code", [2006, 2007])
-def test_a_warp_of_fnirt_is_refused_by_name(tmp_path, code):
+@pytest.mark.parametrize("read", READERS)
+def test_a_warp_of_fnirt_is_refused_without_the_moving_image(tmp_path, code, read):
     image = nibabel.Nifti1Image(np.zeros((4, 4, 4, 3), np.float32), np.eye(4))
     image.header["intent_code"] = code
     nibabel.save(image, tmp_path / "warp.nii.gz")
-    for read in READERS:
-        with pytest.raises(InvalidTransform, match=r"FSL's fnirt.*warp\.nii\.gz"):
-            read(tmp_path / "warp.nii.gz")
+    with pytest.raises(InvalidTransform, match=r"FSL's coordinates.*--"):
+        read(tmp_path / "warp.nii.gz")
+
+
+@pytest.mark.parametrize(
+    ("name", "program"),
+    [("a.lta", "FreeSurfer"), ("a.aff12.1D", "AFNI"), ("a.npz", "npz"), ("a.mif", "MRtrix")],
+)
+def test_a_damaged_file_of_another_program_is_named(tmp_path, name, program):
+    (tmp_path / name).write_text("anything")
+    with pytest.raises(UnreadableFile, match=rf"{name}.*{program}"):
+        read_transform(tmp_path / name)
 
 
 def two_transforms(folder: Path, suffix: str) -> Path:

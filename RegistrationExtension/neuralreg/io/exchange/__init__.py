@@ -1,0 +1,1 @@
+"""Transform files of other programs: one module per family, one convention inside."""
