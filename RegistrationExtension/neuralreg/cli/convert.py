@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from neuralreg.io.transform_chains import Link
 
 _HELP = (
-    "Transform files, in the order in which points of the fixed image pass them (ANTs lists them "
-    "the other way round). [FILE,1] is the inverse of a file, as in antsApplyTransforms."
+    "Transform files, in the order in which points of the fixed image pass them, as "
+    "antsApplyTransforms lists them. [FILE,1] is the inverse of a file."
 )
 
 

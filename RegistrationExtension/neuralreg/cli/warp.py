@@ -30,7 +30,7 @@ def warp(
         list[str],
         typer.Argument(
             help="Fixed-to-moving transform files of any program. Of several, the first moves the "
-            "fixed points first (ANTs lists them the other way round). [FILE,1] is the inverse."
+            "fixed points first, as antsApplyTransforms lists them. [FILE,1] is the inverse."
         ),
     ],
     reference: Annotated[

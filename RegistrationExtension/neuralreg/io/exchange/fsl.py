@@ -140,9 +140,10 @@ def _read_coefficients(path: Path, header: vector_files.VectorHeader, sides: Sid
         # Coefficient 0 lies one knot before the first voxel.
         weights = cubic_weights(np.arange(size) / knots + 1, dense.shape[2 - axis])
         dense = np.moveaxis(np.tensordot(weights, dense, (1, 2 - axis)), 0, 2 - axis)
-    points = dense + vector_files.positions_of(fixed.grid, fixed.fsl)
-    back = _to_moving(moving) @ np.linalg.inv(header.sform)  # moving to fixed, before fnirt
-    moved = vector_files.apply_matrix(back, points)
+    # The affine (moving to fixed) is added as applywarp and fnirtfileutils add it: it does not
+    # turn the displacements.
+    points = vector_files.positions_of(fixed.grid, np.linalg.inv(header.sform) @ fixed.fsl)
+    moved = vector_files.apply_matrix(_to_moving(moving), points + dense)
     return vector_files.displacement_image(moved, fixed.grid, positions=True)
 
 

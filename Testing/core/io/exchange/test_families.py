@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from neuralreg.errors import InvalidTransform
-from neuralreg.io.exchange.families import WRITERS, read_content
+from neuralreg.io.exchange.families import FAMILIES, WRITERS, read_content
 from neuralreg.io.exchange.matrices import from_affine
 from neuralreg.io.exchange.sides import Sides
 from neuralreg.io.transform_chains import write_content
 
 from Testing.support import foreign_transforms as foreign
+from Testing.support.paths import ROOT
 
 PAIRS = [("RAS", "LAS"), ("PIR", "oblique"), ("oblique left", "RAS"), ("oblique", "oblique left")]
 MATRICES = {  # name of the file, what --from has to say
@@ -197,3 +198,14 @@ def test_a_turn_by_any_right_angles_is_not_taken_for_positions(tmp_path, sides):
         vectors = foreign.apply(turn, fixed.points()) - fixed.points()
         foreign.save_vectors(vectors[:, :, :, None], fixed, tmp_path / "turn.nii", 1007)
         read_content(tmp_path / "turn.nii")
+
+
+def test_every_program_is_in_the_table_of_the_page_within_a_thousandth_of_a_millimeter():
+    page = (ROOT / "docs" / "transforms.md").read_text(encoding="utf-8")
+    table = page.split("<!-- table of benchmarks.transforms -->")[1].split("<!-- end")[0]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[3:]]
+    differences = [float(cell) for row in rows for cell in row[2:4] if cell]
+    assert max(differences) < TOLERANCE_MM
+    assert {family.program for family in FAMILIES.values()} <= {row[0] for row in rows}
+    written = {row[0] for row in rows if row[3]}
+    assert {FAMILIES[name].program for name in WRITERS} <= written
