@@ -20,6 +20,7 @@ from neuralreg.cli.download import download
 from neuralreg.cli.evaluate import evaluate
 from neuralreg.cli.info import info
 from neuralreg.cli.invert import invert
+from neuralreg.cli.jacobian import jacobian
 from neuralreg.cli.models import models
 from neuralreg.cli.predict import predict
 from neuralreg.cli.register import register
@@ -102,6 +103,7 @@ _COMMANDS = (
     warp,
     invert,
     convert,
+    jacobian,
     info,
     review,
     rerun,

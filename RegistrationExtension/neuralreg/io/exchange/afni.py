@@ -110,11 +110,8 @@ def read_warp(path: Path, sides: Sides, notes: list[str]) -> sitk.Image:
     values, grid = vector_files.read_array(path), vector_files.read_grid_of(path)
     back = np.linalg.inv(_to_cardinal(sides, "moving", path, notes))
     turn = cardinal_of(grid)
-    if np.array_equal(back, np.eye(4)) and np.array_equal(turn, np.eye(4)):
-        return vector_files.displacement_image(values, grid, positions=False)
-    values += vector_files.positions_of(grid, turn @ grid.index_to_world).astype(np.float32)
-    points = vector_files.apply_matrix(back, values)
-    return vector_files.displacement_image(points, grid, positions=True)
+    offset = back @ turn @ grid.index_to_world - grid.index_to_world
+    return vector_files.affine_image(values, grid, back[:3, :3], offset if offset.any() else None)
 
 
 def write_warp(field: sitk.Image, path: Path, sides: Sides, notes: list[str]) -> None:

@@ -22,7 +22,7 @@ from neuralreg.io.exchange import (
     voxel_fields,
     x5,
 )
-from neuralreg.io.exchange.recognition import recognize, require_displacements
+from neuralreg.io.exchange.recognition import mark_of, recognize, require_displacements
 from neuralreg.io.exchange.sides import Sides
 from neuralreg.io.files import require_existing, suffix_of
 from neuralreg.io.formats import elastix, nifti_header
@@ -236,8 +236,10 @@ def read_content(
         InvalidOption: there is no such family.
     """
     path = require_existing(Path(path))
-    name = family_name(source) if source else recognize(path)
     notes = [] if notes is None else notes
+    name = family_name(source) if source else recognize(path)
+    if source:
+        _note_contradiction(path, name, notes)
     try:
         content = FAMILIES[name].read(path, sides or Sides(), notes)
         if isinstance(content, sitk.Image):
@@ -247,6 +249,16 @@ def read_content(
     except InvalidTransform as error:
         raise (error if error.where else error.at(str(path))) from error
     return content, name
+
+
+def _note_contradiction(path: Path, name: str, notes: list[str]) -> None:
+    """Say where a file bears the mark of another program than the one that was named."""
+    mark = mark_of(path)
+    if mark and FAMILIES[mark].program != FAMILIES[name].program:
+        notes.append(
+            f"{path} bears the mark of {FAMILIES[mark].program}, and was read as a file of "
+            f"{FAMILIES[name].program} because --from says so"
+        )
 
 
 def written_kind(path: Path, name: str, linear: bool) -> bool:

@@ -78,10 +78,9 @@ def read_fnirt(path: Path, sides: Sides, *, absolute: bool | None = None) -> sit
             "may be either", where=str(path),
             remedy="Say --from fsl-absolute or --from fsl-relative.",
         )  # fmt: skip
-    if not absolute:
-        values += vector_files.positions_of(space.grid, space.fsl).astype(np.float32)
-    points = vector_files.apply_matrix(_to_moving(moving), values)
-    return vector_files.displacement_image(points, space.grid, positions=True)
+    to_moving, grid = _to_moving(moving), space.grid
+    offset = to_moving @ space.fsl if not absolute else _constant(to_moving)
+    return vector_files.affine_image(values, grid, to_moving[:3, :3], offset - grid.index_to_world)
 
 
 def write_fnirt(field: sitk.Image, path: Path, sides: Sides, *, absolute: bool) -> None:
@@ -153,6 +152,13 @@ def _from_fixed(space: VoxelSpace) -> Matrix:
 
 def _to_moving(space: VoxelSpace) -> Matrix:
     return np.asarray(space.index_to_world @ np.linalg.inv(space.fsl))
+
+
+def _constant(matrix: Matrix) -> Matrix:
+    """The translation of a matrix alone."""
+    translation = np.zeros((4, 4))
+    translation[:3, 3] = matrix[:3, 3]
+    return translation
 
 
 def _require_same(grid: Grid, fixed: VoxelSpace) -> None:

@@ -79,11 +79,8 @@ def read_warp(path: Path, notes: list[str], *, positions: bool | None = None) ->
             "may be either", where=str(path),
             remedy="Say --from mrtrix-deformation or --from mrtrix-displacement.",
         )  # fmt: skip
-    values[..., :2] *= -1
-    if positions:
-        values -= vector_files.positions_of(grid)
-    values = vector_files.fill_outside(values, path, notes)
-    return vector_files.displacement_image(values, grid, positions=False)
+    field = vector_files.ras_image(values, grid, positions=positions)
+    return vector_files.fill_outside(field, path, notes)
 
 
 def write_warp(field: sitk.Image, path: Path, *, positions: bool) -> None:

@@ -12,8 +12,7 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from neuralreg.errors import InvalidTransform
-from neuralreg.geometry.grid import Grid, Matrix
-from neuralreg.geometry.typing import Array
+from neuralreg.geometry.grid import Matrix
 from neuralreg.io.exchange import vector_files
 from neuralreg.io.exchange.integration import integrate
 from neuralreg.io.exchange.matrices import exchange_frames, format_matrix, read_matrix, to_affine
@@ -68,14 +67,12 @@ def read_nifti(path: Path, sides: Sides) -> sitk.Transform | sitk.Image:
             where=str(path), remedy="Let `reg_transform -def` write a deformation.",
         )  # fmt: skip
     values, grid = vector_files.read_array(path), vector_files.read_grid_of(path)
-    values[..., :2] *= -1  # RAS to LPS
-    if kind in _ABSOLUTE:
-        values -= vector_files.positions_of(grid)
+    field = vector_files.ras_image(values, grid, positions=kind in _ABSOLUTE)
     if kind in (_CUBIC, _LINEAR):
-        return bspline_of(values, grid, 3 if kind == _CUBIC else 1)
+        return bspline_of(field, 3 if kind == _CUBIC else 1)
     if kind in _VELOCITIES:
-        return _integrate(values, grid, kind, round(header.parameters[1]), path, sides)
-    return vector_files.displacement_image(values, grid, positions=False)
+        return _integrate(field, kind, round(header.parameters[1]), path, sides)
+    return field
 
 
 def write_deformation(field: sitk.Image, path: Path) -> None:
@@ -93,13 +90,12 @@ def write_deformation(field: sitk.Image, path: Path) -> None:
 
 
 def _integrate(
-    values: Array, grid: Grid, kind: int, squarings: int, path: Path, sides: Sides
+    velocity: sitk.Image, kind: int, squarings: int, path: Path, sides: Sides
 ) -> sitk.Image:
-    velocity = vector_files.displacement_image(values, grid, positions=False)
     if kind == _VELOCITY_CUBIC:
         fixed = sides.grid("fixed", path, "a velocity on a grid of control points")
         velocity = sitk.TransformToDisplacementField(
-            bspline_of(values, grid), sitk.sitkVectorFloat32, fixed.size, fixed.origin,
+            bspline_of(velocity), sitk.sitkVectorFloat32, fixed.size, fixed.origin,
             fixed.spacing, fixed.direction,
         )  # fmt: skip
     return integrate(velocity, path, squarings=abs(squarings) or _SQUARINGS)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from neuralreg.errors import InvalidTransform, UnreadableFile
+from neuralreg.errors import InvalidTransform, RegistrationError, UnreadableFile
 from neuralreg.geometry.grid import Grid
 from neuralreg.io.exchange import afni, freesurfer, fsl, mrtrix, niftyreg, spm, vector_files
 from neuralreg.io.exchange.voxel_fields import program_of
@@ -59,6 +59,18 @@ def recognize(path: Path) -> str:
     if suffix in IMAGE_SUFFIXES:
         return "itk"
     return _family_of_content(path)
+
+
+def mark_of(path: Path) -> str:
+    """The family that a file names itself; "" where it does not, or is of a program not read."""
+    try:
+        name = recognize(path)
+    except RegistrationError:
+        return ""
+    if name != "itk":
+        return name
+    with path.open("rb") as file:
+        return "itk" if file.read(8).startswith((SIGNATURE, b"#Insight")) else ""
 
 
 def _family_of_content(path: Path) -> str:

@@ -10,7 +10,6 @@ import SimpleITK as sitk
 
 from neuralreg.errors import InvalidTransform
 from neuralreg.geometry.grid import Grid, Matrix
-from neuralreg.geometry.typing import Array
 from neuralreg.io.volume import to_image
 
 _CHUNK = 1 << 16  # points evaluated at once
@@ -33,18 +32,18 @@ def cubic_weights(positions: Matrix, count: int) -> Matrix:
     return weights
 
 
-def bspline_of(coefficients: Array, grid: Grid, order: int = 3) -> sitk.BSplineTransform:
+def bspline_of(coefficients: sitk.Image, order: int = 3) -> sitk.BSplineTransform:
     """ITK's B-spline transform of displacements at its control points.
 
     Args:
-        coefficients: LPS mm, (z, y, x, 3).
-        grid: of the control points.
+        coefficients: LPS mm, an image of the control points.
         order: 3, or 1 for linear.
     """
     spline = sitk.BSplineTransform(3, order)
+    grid, values = Grid.of(coefficients), sitk.GetArrayViewFromImage(coefficients)
     spline.SetFixedParameters([*map(float, grid.size), *grid.origin, *grid.spacing,
                                *grid.direction])  # fmt: skip
-    spline.SetParameters(np.moveaxis(coefficients, -1, 0).astype(float).ravel().tolist())
+    spline.SetParameters(np.moveaxis(values, -1, 0).astype(float).ravel().tolist())
     return spline
 
 

@@ -102,7 +102,7 @@ def read_array(path: Path) -> Array:
         values = np.asanyarray(image.dataobj).reshape(shape)
     except Exception as error:
         raise UnreadableFile(f"{path} is truncated or damaged", got=str(error)) from error
-    return np.ascontiguousarray(values.transpose(2, 1, 0, 3), np.float32)
+    return np.array(values.transpose(2, 1, 0, 3), np.float32, order="C")
 
 
 def read_grid_of(path: Path) -> Grid:
@@ -135,19 +135,43 @@ def displacement_image(values: Array, grid: Grid, *, positions: bool) -> sitk.Im
     """The field of vectors in LPS mm.
 
     Args:
-        values: (z, y, x, 3), LPS mm; they are changed in place.
+        values: (z, y, x, 3), LPS mm; they may be changed in place.
         grid: of the samples.
         positions: whether they are where the samples go, not how far.
     """
-    if positions:
-        values -= positions_of(grid)
-    return to_image(np.ascontiguousarray(values, np.float32), grid)
+    offset = -grid.index_to_world if positions else None
+    return affine_image(values, grid, np.eye(3), offset)
 
 
 def ras_image(values: Array, grid: Grid, *, positions: bool) -> sitk.Image:
     """As `displacement_image`, of vectors in RAS mm."""
-    values[..., :2] *= -1
-    return displacement_image(values, grid, positions=positions)
+    offset = -grid.index_to_world if positions else None
+    return affine_image(values, grid, FLIP[:3, :3], offset)
+
+
+def affine_image(
+    values: Array, grid: Grid, turn: Matrix, offset: Matrix | None = None
+) -> sitk.Image:
+    """The field of displacements `turn @ value + offset @ index` in LPS mm.
+
+    Slice by slice and in place, so that large fields need no second copy.
+
+    Args:
+        values: (z, y, x, 3), as a file has them; they are changed.
+        grid: of the samples.
+        turn: (3, 3).
+        offset: (4, 4) or (3, 4), of a homogeneous index x y z; none unless given.
+    """
+    values = np.ascontiguousarray(values, np.float32)
+    turned = not np.array_equal(turn, np.eye(3))
+    plane = positions_of(Grid((*grid.size[:2], 1), grid.spacing, grid.origin, grid.direction),
+                         offset)[0] if offset is not None else None  # fmt: skip
+    for z in range(len(values)) if turned or plane is not None else ():
+        rows = values[z] @ turn.T if turned else values[z]
+        if plane is not None and offset is not None:
+            rows = rows + (plane + z * offset[:3, 2])
+        values[z] = rows
+    return to_image(values, grid)
 
 
 def slopes(values: Array, coordinates: Matrix) -> Matrix | None:
@@ -195,22 +219,23 @@ def are_positions(values: Array, coordinates: Matrix) -> bool | None:
     return True if np.linalg.norm(slope - np.eye(3)) < 0.7 else None
 
 
-def fill_outside(values: Array, path: Path, notes: list[str]) -> Array:
-    """Vectors with the nearest known displacement where a program marks NaN for outside.
+def fill_outside(field: sitk.Image, path: Path, notes: list[str]) -> sitk.Image:
+    """Displacements, those of the nearest known sample where a program marks NaN for outside.
 
     Args:
-        values: displacements (z, y, x, 3).
+        field: LPS mm.
         path, notes: a sentence is appended where something was filled.
     """
+    values = sitk.GetArrayViewFromImage(field)
     unknown = ~np.isfinite(values).all(-1)
     if not unknown.any() or unknown.all():
-        return values
+        return field
     nearest = ndimage.distance_transform_edt(unknown, return_distances=False, return_indices=True)
     notes.append(
         f"{path}: {100 * unknown.mean():.3g} % of the samples lead outside (NaN); they keep the "
         "displacement of the nearest one that does not"
     )
-    return np.asarray(values[tuple(nearest)])
+    return to_image(np.asarray(values[tuple(nearest)]), Grid.of(field))
 
 
 def write_array(

@@ -92,9 +92,11 @@ def _to_field(voxels: Array, path: Path, sides: Sides) -> sitk.Image:
     fixed, moving = _spaces(path, sides)
     if voxels.shape != (*fixed.size, 3):
         raise _shape_error(path, voxels.shape, f"{fixed.size} x 3, as the fixed image")
-    points = vector_files.apply_matrix(moving.index_to_world, voxels + _indices(fixed))
-    values = np.ascontiguousarray(points.transpose(2, 1, 0, 3))
-    return vector_files.displacement_image(values, fixed.grid, positions=True)
+    to_moving, grid = moving.index_to_world, fixed.grid
+    values = voxels.transpose(2, 1, 0, 3)
+    return vector_files.affine_image(
+        values, grid, to_moving[:3, :3], to_moving - grid.index_to_world
+    )
 
 
 def _spaces(path: Path, sides: Sides) -> tuple[VoxelSpace, VoxelSpace]:

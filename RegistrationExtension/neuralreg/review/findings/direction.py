@@ -103,15 +103,17 @@ class _Scene:
         """Displacements that take the samples back, by fixed points."""
         back = -vectors
         for _ in range(_INVERSE_STEPS):
-            index = np.moveaxis(self.lattice.indices_at(self.points + back), -1, 0)[::-1]
-            back = -np.stack(
-                [
-                    ndimage.map_coordinates(vectors[..., c], index, order=1, mode="nearest")
-                    for c in range(vectors.shape[-1])
-                ],
-                -1,
-            )
+            back = -self.vectors_at(vectors, self.points + back)
         return np.asarray(back)
+
+    def vectors_at(self, vectors: Array, points: Matrix) -> Array:
+        """Displacements at other points (..., d); beyond the samples those of the border."""
+        index = np.moveaxis(self.lattice.indices_at(points), -1, 0)[::-1]
+        parts = [
+            ndimage.map_coordinates(vectors[..., c], index, order=1, mode="nearest")
+            for c in range(vectors.shape[-1])
+        ]
+        return np.stack(parts, -1)
 
     def _at(self, values: Array, grid: Grid, points: Matrix, outside: float = 0.0) -> Array:
         index = np.moveaxis(grid.indices_at(points), -1, 0)[::-1]
@@ -144,7 +146,9 @@ def _readings(
         yield "by the inverse", _linear(np.linalg.inv(matrix), scene)
     for name, frame in _frames(d):
         if matrix is None:
-            yield name, vectors @ frame[:d, :d].T
+            turn = frame[:d, :d]
+            yield f"{name}, in the vectors alone", vectors @ turn.T
+            yield name, scene.vectors_at(vectors, scene.points @ turn) @ turn.T
         else:
             yield name, _linear(frame @ matrix @ np.linalg.inv(frame), scene)
             yield (

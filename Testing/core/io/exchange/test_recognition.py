@@ -122,3 +122,12 @@ def test_a_gray_image_is_refused_as_a_transform_by_its_name(tmp_path, read):
     sitk.WriteImage(sitk.Image(8, 8, 8, sitk.sitkFloat32), str(tmp_path / "gray.nii.gz"))
     with pytest.raises(RegistrationError, match=r"one vector per voxel.*gray\.nii\.gz"):
         read(tmp_path / "gray.nii.gz")
+
+
+def test_a_mark_that_contradicts_the_named_program_is_said(tmp_path):
+    path = tmp_path / "a.1D"
+    head = "# 3dAllineate matrices (DICOM-to-DICOM, row-by-row):"
+    path.write_text(f"{head}\n1 0 0 4 0 1 0 5 0 0 1 6 0 0 0 1\n")
+    notes: list[str] = []
+    read_itk_transform(path, source="niftyreg", notes=notes)
+    assert "bears the mark of AFNI" in notes[0]
