@@ -218,7 +218,7 @@ def write_content(
     else:
         grid = _grid_for(content, path, sides)
     field = sample(content, grid)
-    _note_outside(content, grid, notes)
+    _note_outside(content, _grid_or_none(sides.fixed) or grid, notes)
     writer.field(field, path, sides, notes)
     return field
 
@@ -227,7 +227,7 @@ def _write_itk(content: Content, path: Path, sides: Sides, notes: list[str]) -> 
     if suffix_of(path) in IMAGE_SUFFIXES:
         grid = _grid_for(content, path, sides)
         field = sample(content, grid)
-        _note_outside(content, grid, notes)
+        _note_outside(content, _grid_or_none(sides.fixed) or grid, notes)
         write_field(field, path)
         return field
     write_transform_file(as_transform(content), path)
@@ -235,8 +235,8 @@ def _write_itk(content: Content, path: Path, sides: Sides, notes: list[str]) -> 
 
 
 def _grid_for(content: Content, path: Path, sides: Sides) -> Grid:
-    """The fixed image's grid where it is known, else the transform's own."""
-    grid = _grid_or_none(sides.fixed) or own_grid(content)
+    """The transform's own grid, else that of the fixed image."""
+    grid = own_grid(content) or _grid_or_none(sides.fixed)
     if grid is None:
         raise InvalidTransform(
             _FLAT, where=str(path), got="a transform without a grid of its own",

@@ -25,7 +25,7 @@ from neuralreg.io.exchange import (
 from neuralreg.io.exchange.recognition import mark_of, recognize, require_displacements
 from neuralreg.io.exchange.sides import Sides
 from neuralreg.io.files import require_existing, suffix_of
-from neuralreg.io.formats import elastix, nifti_header
+from neuralreg.io.formats import dicom_registration, elastix, nifti_header
 from neuralreg.io.itk_images import WRITABLE as IMAGE_SUFFIXES
 from neuralreg.io.itk_images import check_vectors
 
@@ -127,6 +127,9 @@ FAMILIES = {
                          lambda path, sides, notes: voxel_fields.read_voxelmorph(path, sides)),
     "learn2reg": Family("Learn2Reg", "", _VOXELS,
                         lambda path, sides, notes: voxel_fields.read_learn2reg(path, sides)),
+    "dicom": Family("DICOM", "moving to fixed (registered), LPS mm",
+                    "fixed (registered) to moving (source), LPS mm",
+                    lambda path, sides, notes: dicom_registration.read_registration(path, notes)),
     "x5": Family("X5", f"{_FORWARD}, RAS mm", f"{_FORWARD}, RAS mm",
                  lambda path, sides, notes: x5.read_x5(path)),
 }  # fmt: skip
@@ -172,6 +175,11 @@ WRITERS = {
     "learn2reg": Writer(
         None, lambda f, path, sides, notes: voxel_fields.write_learn2reg(f, path, sides),
         (), (".npz", *nifti_header.SUFFIXES), use="the evaluation of Learn2Reg"),
+    "dicom": Writer(
+        lambda m, path, sides, notes: dicom_registration.write_linear(m, path, sides),
+        lambda f, path, sides, notes: dicom_registration.write_deformable(f, path, sides),
+        (".dcm",), (".dcm",), on_fixed=False,
+        use="any program that reads DICOM registration objects, such as SlicerRT"),
     "x5": Writer(
         lambda m, path, sides, notes: x5.write_linear(m, path, sides),
         lambda f, path, sides, notes: x5.write_field(f, path),
@@ -292,7 +300,8 @@ def format_of_suffix(path: Path) -> str:
         UnwritableOutput: the ending is that of none.
     """
     suffix = suffix_of(path)
-    only = {".lta": "freesurfer", ".1d": "afni", ".x5": "x5", ".mif": "mrtrix", ".npz": "learn2reg"}
+    only = {".lta": "freesurfer", ".1d": "afni", ".x5": "x5", ".mif": "mrtrix", ".npz": "learn2reg",
+            ".dcm": "dicom"}  # fmt: skip
     if suffix in only:
         return only[suffix]
     if suffix in (*IMAGE_SUFFIXES, ".h5", ".tfm", ".txt", ".mat"):

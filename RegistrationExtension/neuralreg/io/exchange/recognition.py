@@ -14,6 +14,7 @@ from neuralreg.io.exchange.voxel_fields import program_of
 from neuralreg.io.exchange.x5 import SIGNATURE, is_x5
 from neuralreg.io.files import suffix_of
 from neuralreg.io.formats import nifti_header
+from neuralreg.io.formats.dicom_registration import is_registration
 from neuralreg.io.formats.elastix import is_elastix
 from neuralreg.io.itk_images import WRITABLE as IMAGE_SUFFIXES
 
@@ -48,6 +49,8 @@ def recognize(path: Path) -> str:
     if path.is_dir():
         raise UnreadableFile(f"{path} is a folder", wanted=WANTED)
     suffix = suffix_of(path)
+    if is_registration(path):
+        return "dicom"
     if suffix in _REFUSED:
         raise _refusal(path, suffix)
     if path.name.lower().endswith(mrtrix.SUFFIXES):
