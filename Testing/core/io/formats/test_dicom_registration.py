@@ -212,3 +212,20 @@ def test_dciodvfy_finds_no_error(tmp_path, series, kind):
     done = subprocess.run(["dciodvfy", path], capture_output=True, text=True, env=os.environ)
     errors = [line for line in done.stderr.splitlines() if line.startswith("Error")]
     assert errors == []
+
+
+@pytest.mark.skipif(shutil.which("plastimatch") is None, reason="plastimatch is not installed")
+@pytest.mark.parametrize("axes", ["LPS", "oblique"])
+def test_what_plastimatch_writes_is_read_as_it_means_it(tmp_path, series, axes):
+    side = foreign.make_side(tmp_path / "fixed.nii", axes, (9, 8, 7))
+    foreign.write_warp("spm", side, side, foreign.bent, tmp_path / "y.nii")
+    done = neuralreg("convert", tmp_path / "y.nii", "-o", tmp_path / "field.mha")
+    assert done.exit_code == 0, done.stderr
+    files = ("--input", tmp_path / "field.mha", "--output-dicom", tmp_path / "out")
+    folders = ("--fixed-rcs", series.fixed, "--moving-rcs", series.moving)
+    command = ["plastimatch", "xf-convert", *files, *folders]
+    subprocess.run(command, check=True, capture_output=True)
+    (path,) = (tmp_path / "out").rglob("*.dcm")
+    points = side.points()[1:-1, 1:-1, 1:-1].reshape(-1, 3)
+    ours = moved(read_itk_transform(path), points)
+    np.testing.assert_allclose(ours, foreign.bent(points), atol=1e-3)
