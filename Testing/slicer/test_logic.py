@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import neuralreg
 import numpy as np
 import pytest
 import slicer
 import torch
 from neuralreg.errors import Cancelled, InvalidImage, InvalidOption
+from neuralreg.geometry.field import DisplacementField
 from neuralreg.registration.options import (
     FieldRefinement,
     LinearAlignment,
@@ -15,6 +17,9 @@ from neuralreg.registration.options import (
 )
 from NeuralRegistrationLib.Register.Logic import register
 from NeuralRegistrationLib.Scene import Geometry, Scripting
+from NeuralRegistrationLib.Scene.Headless import HeadlessScene
+
+from Testing.support.known_results import known_result
 
 CHANGED = RegistrationOptions(
     model="other",
@@ -66,6 +71,34 @@ def test_three_lines_give_a_transform_a_volume_and_a_segmentation(a_registration
     assert a_registration.inverseTransformNode.GetName() == "fixed to moving"
     assert a_registration.warpedVolumeNode.GetName() == "moving on fixed"
     assert [n.GetName() for n in a_registration.warpedSegmentationNodes] == ["organs on fixed"]
+
+
+def test_a_saved_scene_shows_one_deformation_in_a_small_file(
+    a_headless_scene, a_fixed_node, a_volume_node, wavy_field, tmp_path, points_inside
+):
+    """The transform and the warped volume agree as Slicer reads the file: as cubic."""
+
+    def engine(fixed, moving, *options, **more):
+        grid = fixed.grid.with_spacing([10.0] * 3).pad(2)
+        field = wavy_field(grid, height_mm=6.0, wave_mm=7.0)
+        return known_result(field, DisplacementField(-field.vectors, grid))
+
+    done = register(a_fixed_node, a_volume_node, engine=engine)
+    fixed = Scripting.imageFromVolumeNode(a_fixed_node)
+    warped = Scripting.imageFromVolumeNode(done.warpedVolumeNode)
+    a_headless_scene.save(tmp_path / "scene.mrb")
+    again = HeadlessScene()
+    (tmp_path / "cache").mkdir()
+    again.load(tmp_path / "scene.mrb", tmp_path / "cache")
+    loaded = again.scene.GetFirstNodeByName("moving to fixed").GetTransformFromParent()
+    assert np.prod(loaded.GetDisplacementGrid().GetDimensions()) <= done.result.field.grid.count
+    points = points_inside(fixed.grid, 2000, margin=0.0)
+    moved = Geometry.throughVtk(loaded, points)
+    assert np.linalg.norm(moved - done.result.field(points), axis=1).max() > 0.5
+    linear = Scripting.fieldFromTransform(loaded)
+    assert np.linalg.norm(moved - linear(points), axis=1).max() < 0.1
+    expected = neuralreg.warp(Scripting.imageFromVolumeNode(a_volume_node), linear, fixed.grid)
+    assert (warped.data - expected.data).abs().max() <= 1.0  # rounded to whole numbers
 
 
 def test_a_second_registration_gets_names_of_its_own(

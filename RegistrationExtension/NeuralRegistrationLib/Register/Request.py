@@ -149,7 +149,7 @@ class Request:
             warped=settings.warpedVolume,
             along=tuple(along),
             inverse=settings.inverse,
-            cubic_readers=True,
+            cubic=True,
         )
 
     def _layers(self, segmentationNode) -> Steps:

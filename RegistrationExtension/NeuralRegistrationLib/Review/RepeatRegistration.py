@@ -107,7 +107,6 @@ def _reverseJob(subject: Subject, record) -> Steps:
         options=record.options,
         warped=False,
         inverse=False,
-        cubic_readers=True,
     )
 
 

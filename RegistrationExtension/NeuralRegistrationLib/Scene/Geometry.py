@@ -10,7 +10,6 @@ import numpy as np
 import slicer
 import vtk
 from neuralreg.errors import InvalidTransform
-from neuralreg.geometry.finer_grid import halve_steps, halve_vectors
 from neuralreg.geometry.grid import Grid
 from neuralreg.worker.messages import Field
 from neuralreg.worker.serialization import Steps, slabs
@@ -105,31 +104,27 @@ def throughVtk(transform: vtk.vtkAbstractTransform, lps: np.ndarray) -> np.ndarr
 
 
 def gridTransformInSteps(field: Field) -> Steps:
-    """A field as VTK's grid transform: RAS mm in the scalars, x fastest, linear as in the core.
+    """A field as VTK's grid transform: RAS mm in the scalars, x fastest, in the field's precision.
 
-    In short steps, in the field's precision, with the samples that Slicer needs. Slicer saves only
-    the oriented kind.
+    Cubic between its samples, as Slicer makes it of every file. Slicer saves only the oriented
+    kind. In short steps.
     """
-    times = field.halvings or (0,) * field.grid.dimension
-    grid, vectors = halve_steps(field.grid, times), np.empty_like(field.vectors)
-    for part in slabs(vectors):
-        np.multiply(
-            field.vectors[part], _FLIP.diagonal()[:3].astype(vectors.dtype), out=vectors[part]
-        )
-        yield
+    grid, vectors = field.grid, field.vectors
     image = vtk.vtkImageData()
     image.SetDimensions(grid.size)
     image.SetSpacing(grid.spacing)
     image.SetOrigin(flip(np.array(grid.origin)))
     image.AllocateScalars(get_vtk_array_type(vectors.dtype), 3)
     ras = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(*grid.shape, 3)
-    yield from halve_vectors(vectors, times, ras)
+    for part in slabs(vectors):
+        np.multiply(vectors[part], _FLIP.diagonal()[:3].astype(vectors.dtype), out=ras[part])
+        yield
     directions = np.eye(4)
     directions[:3, :3] = np.reshape(grid.direction, (3, 3))
     transform = slicer.vtkOrientedGridTransform()
     transform.SetDisplacementGridData(image)
     transform.SetGridDirectionMatrix(slicer.util.vtkMatrixFromArray(_FLIP @ directions))
-    transform.SetInterpolationModeToLinear()
+    transform.SetInterpolationModeToCubic()
     return transform
 
 

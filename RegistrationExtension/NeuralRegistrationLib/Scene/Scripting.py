@@ -20,14 +20,23 @@ from neuralreg.errors import InvalidTransform
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
-from neuralreg.geometry.slicer_interpolation import resample_for_cubic_readers
+from neuralreg.geometry.slicer_interpolation import (
+    resample_for_cubic_readers,
+    resample_for_linear_readers,
+)
 from neuralreg.io.volume import not_finite_remarks
 from neuralreg.worker.messages import Field
 from neuralreg.worker.serialization import at_once
 from neuralreg.worker.shared_images import field_of, image_of, record_of, warp_voxels
 from vtk.util.numpy_support import vtk_to_numpy
 
-from NeuralRegistrationLib.Scene import Geometry, Segmentations, Transforms, Volumes
+from NeuralRegistrationLib.Scene import (
+    Geometry,
+    Segmentations,
+    TransformRecords,
+    Transforms,
+    Volumes,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -105,7 +114,9 @@ def segmentationNodeFromLabels(
 def fieldFromTransform(transform) -> DisplacementField:
     """The core's field of a VTK grid transform, in double precision.
 
-    Raises InvalidTransform when it is of another kind.
+    Of a cubic one, as Slicer's are, it is sampled so finely that it is the same to programs that
+    are linear between samples, as this core and ITK are. Raises InvalidTransform when it is of
+    another kind.
     """
     isGrid = isinstance(transform, slicer.vtkOrientedGridTransform)
     image = transform.GetDisplacementGrid() if isGrid else None
@@ -115,15 +126,19 @@ def fieldFromTransform(transform) -> DisplacementField:
     stored = stored * transform.GetDisplacementScale() + transform.GetDisplacementShift()
     grid = Geometry.gridUnder(transform)
     vectors = np.ascontiguousarray(Geometry.flip(stored)).reshape(*grid.shape, 3)
-    return field_of(Field(vectors, grid))
+    field = field_of(Field(vectors, grid))
+    isCubic = transform.GetInterpolationMode() == TransformRecords.CUBIC
+    return resample_for_linear_readers(field) if isCubic else field
 
 
 def gridTransformFromField(field: DisplacementField):
     """A field as VTK's grid transform: RAS mm in the scalars, x fastest, linear as in the core.
 
-    Slicer saves only the oriented kind.
+    Slicer saves only the oriented kind, and reads it as cubic.
     """
-    return at_once(Geometry.gridTransformInSteps(record_of(field)))
+    transform = at_once(Geometry.gridTransformInSteps(record_of(field)))
+    transform.SetInterpolationModeToLinear()
+    return transform
 
 
 def transformNodeFromField(

@@ -10,7 +10,7 @@ import numpy as np
 import slicer
 import vtk
 from neuralreg.errors import InvalidOption
-from neuralreg.geometry.finer_grid import halve_steps
+from neuralreg.geometry.finer_grid import halve_steps, sample_cubic
 from neuralreg.geometry.grid import Grid
 from neuralreg.worker.messages import Field, TransformPart, rows_of
 from neuralreg.worker.serialization import Steps, slabs
@@ -19,8 +19,9 @@ from vtk.util.numpy_support import vtk_to_numpy
 from NeuralRegistrationLib.Scene import Geometry, Volumes
 
 _MOST_SAMPLES = 500_000  # of a transform that is no grid
-_MOST_CUBIC_SAMPLES = 4_000_000
-_CUBIC = 2  # as VTK counts interpolations
+_MOST_CUBIC_SAMPLES = 16_000_000
+_MOST_SAMPLES_OF_A_CHAIN = 4_000_000  # VTK takes a microsecond for each
+CUBIC = 2  # as VTK counts interpolations
 _AGREE_MM = 0.1  # samples of which linear and cubic readers make the same stay as they are
 _TOLERANCE_MM = 0.01  # along each axis, else
 _MOST_HALVINGS = 4
@@ -118,22 +119,25 @@ def _samples(held) -> Steps:
 def _gridRecord(held) -> Steps:
     """The samples of a grid transform; of a cubic one more of them, where it needs them."""
     field = yield from _samples(held)
-    times = yield from _halvings(held, field)
+    times = yield from _halvings(held, field, _MOST_CUBIC_SAMPLES)
     if not any(times):
         return field
-    return (yield from Geometry.sample(held, halve_steps(field.grid, times)))
+    grid = halve_steps(field.grid, times)
+    vectors = np.empty((*grid.shape, 3), np.float32)
+    yield from sample_cubic(field.vectors, times, vectors)
+    return Field(vectors, grid)
 
 
-def _halvings(held, field: Field) -> Steps:
+def _halvings(held, field: Field, mostSamples: int) -> Steps:
     """How often the steps of a cubic field along x y z are halved for a linear reader."""
-    if held.GetInterpolationMode() != _CUBIC:
+    if held.GetInterpolationMode() != CUBIC:
         return (0, 0, 0)
     gaps = yield from _gaps(field.vectors)
     if gaps.sum() <= _AGREE_MM:
         return (0, 0, 0)
     times = np.ceil(np.log2(np.maximum(gaps / _TOLERANCE_MM, 1)) / 2).astype(int)
     times = np.minimum(times, _MOST_HALVINGS)
-    while times.any() and halve_steps(field.grid, times).count > _MOST_CUBIC_SAMPLES:
+    while times.any() and halve_steps(field.grid, times).count > mostSamples:
         times = np.maximum(times - 1, 0)
     return tuple(times.tolist())
 
@@ -167,7 +171,8 @@ def _gridThrough(parts: list, around: Grid) -> Steps:
         return coarse
     (field,) = fields
     samples = yield from _samples(field)
-    fine = halve_steps(samples.grid, (yield from _halvings(field, samples)))
+    times = yield from _halvings(field, samples, _MOST_SAMPLES_OF_A_CHAIN)
+    fine = halve_steps(samples.grid, times)
     before = np.eye(4)
     for part in parts[: parts.index(field)]:
         before = Geometry.matrixInLps(part.GetMatrix()) @ before
@@ -177,4 +182,4 @@ def _gridThrough(parts: list, around: Grid) -> Steps:
     corners = grid.indices_at(around.corners())
     beyond = np.maximum(-corners.min(0), corners.max(0) - np.array(grid.size) + 1)
     grid = grid.pad(np.maximum(np.ceil(beyond), 0).astype(int).tolist())
-    return grid if grid.count <= _MOST_CUBIC_SAMPLES else coarse
+    return grid if grid.count <= _MOST_SAMPLES_OF_A_CHAIN else coarse

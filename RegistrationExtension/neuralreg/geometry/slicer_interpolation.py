@@ -1,12 +1,16 @@
 """A field that means the same to readers that are linear between samples and to cubic ones.
 
-ITK reads a displacement field as linear between its samples, Slicer reads every file as cubic.
+ITK and this core read a displacement field as linear between its samples, Slicer reads every file
+as cubic. Results in a scene are Slicer's: a node keeps the samples of the registration, and what
+lies beside it is made of the field that Slicer reads from them.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Iterable, Sequence
+from itertools import product
 
 import numpy as np
 import torch
@@ -15,11 +19,13 @@ from torch import Tensor
 
 from neuralreg.errors import InvalidTransform
 from neuralreg.geometry.field import DisplacementField
-from neuralreg.geometry.finer_grid import halve_steps
+from neuralreg.geometry.finer_grid import halve_steps, sample_cubic
 from neuralreg.geometry.grid import Grid
 
 TOLERANCE_MM = 0.1
 _MOST_SAMPLES = 8_000_000
+_MOST_SAMPLES_IN_MEMORY = 16_000_000  # of what is computed with, and not stored in a scene
+_ON_A_SAMPLE = 1e-3  # of a step
 _log = logging.getLogger(__name__)
 
 
@@ -42,6 +48,62 @@ def resample_for_cubic_readers(
     return field.resample(halve_steps(field.grid, times)) if any(times) else field
 
 
+def resample_for_linear_readers(
+    field: DisplacementField, covered: Grid | None = None, tolerance_mm: float = TOLERANCE_MM
+) -> DisplacementField:
+    """What a cubic reader makes of a field, on a grid on which linear readers stay close to it.
+
+    Args:
+        field: its samples.
+        covered: the grid that counts, such as that of the fixed image; the field's own unless
+            given.
+        tolerance_mm: largest difference of both readings. A field that would need more than 16
+            million samples keeps a larger one, and a warning is logged.
+
+    Raises:
+        InvalidTransform: when the field is not finite.
+    """
+    times, finer = np.zeros(field.grid.dimension, int), field
+    while (gap := interpolation_difference(finer, covered)) > tolerance_mm:
+        times = times + 1
+        if halve_steps(field.grid, times.tolist()).count > _MOST_SAMPLES_IN_MEMORY:
+            _log.warning("the field is rough: linear readers of it stay %.2g mm from Slicer", gap)
+            break
+        finer = _sample_cubic(field, times.tolist())
+    return finer
+
+
+def crop_for_cubic_readers(field: DisplacementField, covered: Grid) -> DisplacementField:
+    """The samples of a field that a cubic reader needs between those of a grid: no more margin.
+
+    Slicer writes 24 bytes for each, without compression.
+
+    Args:
+        field: its samples, on a grid that reaches beyond `covered`.
+        covered: the grid between whose samples nothing changes; the border counts sooner beyond.
+    """
+    ends = product(*((0, n - 1) for n in covered.size))
+    index = field.grid.indices_at(covered.points_at(np.array(list(ends), float)))
+    low = np.floor(index.min(0) + _ON_A_SAMPLE).astype(int) - 1
+    high = np.ceil(index.max(0) - _ON_A_SAMPLE).astype(int) + 2
+    low, high = np.maximum(low, 0), np.minimum(high, field.grid.size)
+    inside = tuple(
+        slice(*ends) for ends in zip(low[::-1].tolist(), high[::-1].tolist(), strict=True)
+    )
+    origin = field.grid.points_at(low[None].astype(float))[0]
+    size, spacing = tuple((high - low).tolist()), field.grid.spacing
+    grid = Grid(size, spacing, tuple(origin.tolist()), field.grid.direction)
+    return DisplacementField(field.vectors[(slice(None), *inside)].contiguous(), grid)
+
+
+def _sample_cubic(field: DisplacementField, times: Sequence[int]) -> DisplacementField:
+    grid = halve_steps(field.grid, times)
+    vectors = field.vectors.detach().cpu().movedim(0, -1).numpy()
+    finer = np.empty((*grid.shape, grid.dimension), vectors.dtype)
+    deque(sample_cubic(vectors, times, finer), maxlen=0)
+    return DisplacementField(torch.from_numpy(finer).movedim(-1, 0).contiguous(), grid)
+
+
 def halvings(
     field: DisplacementField, covered: Grid | None = None, tolerance_mm: float = TOLERANCE_MM
 ) -> tuple[int, ...]:
@@ -59,8 +121,7 @@ def halvings(
     Raises:
         InvalidTransform: when the field is not finite.
     """
-    if not torch.isfinite(field.vectors).all():
-        raise InvalidTransform("displacements are finite", got="NaN or infinite numbers")
+    _require_finite(field)
     gaps = _Gaps(field, covered or field.grid)
     times = np.zeros(field.grid.dimension, int)
     while (largest := gaps.largest(times)) > tolerance_mm:
@@ -79,8 +140,17 @@ def interpolation_difference(field: DisplacementField, covered: Grid | None = No
     Args:
         field: the samples that both read.
         covered: the grid that counts; the field's own unless given.
+
+    Raises:
+        InvalidTransform: when the field is not finite.
     """
+    _require_finite(field)
     return _Gaps(field, covered or field.grid).largest([0] * field.grid.dimension)
+
+
+def _require_finite(field: DisplacementField) -> None:
+    if not torch.isfinite(field.vectors).all():
+        raise InvalidTransform("displacements are finite", got="NaN or infinite numbers")
 
 
 class _Gaps:

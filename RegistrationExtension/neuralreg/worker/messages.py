@@ -31,8 +31,6 @@ class Field:
     Attributes:
         vectors: (z, y, x, d), mm, LPS components x y z.
         grid: where they are known; the nearest border sample counts outside.
-        halvings: how often the steps along x y z must be halved until a cubic reader, as Slicer is,
-            stays close to a linear one; empty when not known.
 
     Raises:
         InvalidTransform: when shapes disagree.
@@ -40,7 +38,6 @@ class Field:
 
     vectors: Array
     grid: Grid
-    halvings: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         shape = (*self.grid.shape, self.grid.dimension)
@@ -106,8 +103,8 @@ class RegisterJob:
         warped: whether the moving image is wanted on the fixed grid.
         along: what else is wanted there.
         inverse: whether the other direction is wanted.
-        cubic_readers: whether to find out how fine the fields must be for cubic
-            readers, as Slicer is.
+        cubic: whether the fields are for a cubic reader, as Slicer is: what is wanted on the fixed
+            grid is brought there as that reader would.
     """
 
     fixed: ImageInput
@@ -119,7 +116,7 @@ class RegisterJob:
     warped: bool = True
     along: tuple[ImageInput, ...] = ()
     inverse: bool = True
-    cubic_readers: bool = False
+    cubic: bool = False
 
 
 @dataclass(frozen=True, eq=False)

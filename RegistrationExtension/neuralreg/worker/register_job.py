@@ -11,8 +11,12 @@ import numpy as np
 
 from neuralreg.errors import RegistrationError
 from neuralreg.geometry.field import DisplacementField
+from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.linear import LinearTransform
-from neuralreg.geometry.slicer_interpolation import halvings
+from neuralreg.geometry.slicer_interpolation import (
+    crop_for_cubic_readers,
+    resample_for_linear_readers,
+)
 from neuralreg.geometry.typing import Array
 from neuralreg.io.itk import linear_to_itk, to_itk
 from neuralreg.io.transform_files import read_itk_transform
@@ -69,17 +73,14 @@ def _deliver(
     job: RegisterJob, result: RegistrationResult, fixed: Voxels, moving: Voxels, progress: Progress
 ) -> Registration:
     progress(0.0, "preparing the transform")
-    field = _field_record(result.field, fixed, job)
+    grid = fixed.world_grid
+    field = resample_for_linear_readers(result.field, grid) if job.cubic else result.field
     progress(0.3, "warping")
-    warped = warp_voxels(moving, result.field, fixed.world_grid) if job.warped else None
+    warped = warp_voxels(moving, field, grid) if job.warped else None
     along = []
     for number, source in enumerate(job.along, start=1):
         progress(0.3 + 0.4 * number / (len(job.along) + 1), "warping")
-        along.append(_bring_along(source, result.field, fixed))
-    inverse = None
-    if job.inverse:
-        progress(0.7, "preparing the inverse")
-        inverse = _field_record(result.inverse_field, moving, job)
+        along.append(_bring_along(source, field, grid))
     progress(1.0, "handing over")
     notes = _resampling_notes(fixed, "fixed") + _resampling_notes(moving, "moving")
     return Registration(
@@ -89,31 +90,33 @@ def _deliver(
         timings=dict(result.timings),
         provenance=dict(result.provenance),
         linear=rows_of(result.linear.matrix),
-        grid=fixed.world_grid,
-        field=field,
-        inverse_field=inverse,
+        grid=grid,
+        field=_field_record(result.field, grid, job),
+        inverse_field=(
+            _field_record(result.inverse_field, moving.world_grid, job) if job.inverse else None
+        ),
         warped=warped,
         along=tuple(along),
     )
 
 
-def _bring_along(source: ImageInput, field: DisplacementField, fixed: Voxels) -> Array | str:
+def _bring_along(source: ImageInput, field: DisplacementField, grid: Grid) -> Array | str:
     """The values on the fixed grid, or why there are none: the result is not lost for them."""
     try:
-        return warp_voxels(voxels_of(source), field, fixed.world_grid)
+        return warp_voxels(voxels_of(source), field, grid)
     except (RegistrationError, MemoryError, RuntimeError, ValueError) as error:
         _log.warning("one image could not be brought along", exc_info=True)
         return str(error) or "there is too little memory"
+
+
+def _field_record(field: DisplacementField, covered: Grid, job: RegisterJob) -> Field:
+    return record_of(crop_for_cubic_readers(field, covered) if job.cubic else field)
 
 
 def _resampling_notes(voxels: Voxels, role: str) -> list[str]:
     if voxels.bend is None:
         return []
     return [f"the {role} image was resampled: the transform above it bends or shears"]
-
-
-def _field_record(field: DisplacementField, covered: Voxels, job: RegisterJob) -> Field:
-    return record_of(field, halvings(field, covered.world_grid) if job.cubic_readers else ())
 
 
 def _initial(initial: Field | tuple[tuple[float, ...], ...] | str | None) -> sitk.Transform | None:

@@ -29,10 +29,10 @@ def field_of(field: Field) -> DisplacementField:
     return DisplacementField(vectors.movedim(-1, 0).contiguous(), field.grid)
 
 
-def record_of(field: DisplacementField, halvings: tuple[int, ...] = ()) -> Field:
+def record_of(field: DisplacementField) -> Field:
     """The record of a field."""
     vectors = field.vectors.detach().cpu().movedim(0, -1).contiguous()
-    return Field(vectors.numpy(), field.grid, halvings)
+    return Field(vectors.numpy(), field.grid)
 
 
 def voxels_of(source: ImageInput, *, labels: bool = False) -> Voxels:
