@@ -79,6 +79,22 @@ def test_whatever_can_be_pressed_or_chosen_has_a_tooltip(path):
             assert property_of(widget, "toolTip"), f"{name} has no tooltip"
 
 
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_screen_reader_has_a_name_for_each_control(path):
+    """The text on a control, unless that is a sign or what it contains; else a name of its own."""
+    mute = ("QLabel", "QWidget", "QFrame", "qMRMLWidget")
+    for name, widget in named(path).items():
+        text = property_of(widget, "accessibleName") or property_of(widget, "text")
+        assert widget.get("class") in mute or len(text) > 1, f"{name} has no name"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_enter_presses_no_button_where_a_panel_lies_in_a_dialog(path):
+    for name, widget in named(path).items():
+        if widget.get("class") == "QPushButton":
+            assert property_of(widget, "autoDefault") == "false", name
+
+
 def test_the_names_that_scripts_rely_on_are_there():
     assert set(named(FOLDER / "RegisterPanel.ui")) >= PROMISED
 

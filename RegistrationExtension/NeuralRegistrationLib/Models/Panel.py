@@ -14,6 +14,7 @@ from NeuralRegistrationLib.Models import ModelList
 from NeuralRegistrationLib.Models.ModelDetails import details
 from NeuralRegistrationLib.Paths import resourcePath
 from NeuralRegistrationLib.Widgets import Tables
+from NeuralRegistrationLib.Widgets.StatusBar import progressText
 
 
 class ModelsPanel:
@@ -185,12 +186,13 @@ class ModelsPanel:
             kind,
             arguments,
             onDone=lambda job: self._finish(job, title),
-            onProgress=self._showProgress,
+            onProgress=lambda job: self._showProgress(job, title),
         )
         self._show()
 
-    def _showProgress(self, job) -> None:
+    def _showProgress(self, job, title: str) -> None:
         self.ui.downloadBar.value = round(1000 * job.progress.fraction)
+        self._say(f"{title}: {progressText(job.progress)}")
 
     def _finish(self, job, title: str) -> None:
         self.job = None

@@ -9,6 +9,7 @@ import qt
 from slicer.i18n import tr as _
 
 from NeuralRegistrationLib.Models import ModelList
+from NeuralRegistrationLib.Widgets import TabOrder
 
 AUTOMATIC = "auto"
 
@@ -99,12 +100,15 @@ class ModelSelector:
             label = qt.QLabel(offered[name].title)
             label.toolTip = offered[name].meaning
             layout.addRow(label, slider)
+        for slider in reversed(self.sliders.values()):
+            TabOrder.insertAfter(self.ui.brainsButton, slider)
         self.ui.modelOptionsHeading.visible = bool(offered)
         self.ui.modelOptionsBox.visible = bool(offered)
 
     def _slider(self, name: str, option):
         slider = ctk.ctkSliderWidget()
         slider.objectName = f"{name}OptionSlider"
+        slider.accessibleName = option.title
         slider.decimals = 2
         slider.minimum, slider.maximum = option.minimum, option.maximum
         slider.singleStep = (option.maximum - option.minimum) / 100

@@ -54,6 +54,7 @@ class RegisterPanel(ParameterPanel):
         super().__init__("RegisterPanel.ui")
         self.logic, self._onMissing, self._onReview = logic, onMissing, onReview
         self.jobs, self.history, self._last, self._preset = [], [], None, None
+        self._hasResults = False  # whether there were results in this scene
         self.status = StatusBar(self.ui)
         self.results = ResultView(self.ui)
         self.models = ModelSelector(self.ui, self._modelChosen)
@@ -238,7 +239,10 @@ class RegisterPanel(ParameterPanel):
             self.jobs[row].job.cancel()
 
     def revert(self) -> None:
-        """Take away the results of the last job."""
+        """Take away the results of the last job; where there are none, say so."""
+        if not self.history:
+            self.status.say(_("There is nothing left to take back."))
+            return
         last = self.history.pop()
         left = last.revert()
         if isinstance(last, Registered):
@@ -270,7 +274,7 @@ class RegisterPanel(ParameterPanel):
         self.ui.jobList.currentRow = min(row, len(under_way) - 1)
         self.ui.jobList.visible = len(under_way) > 1
         self.ui.cancelButton.enabled = bool(under_way)
-        self.ui.revertButton.enabled = bool(self.history)
+        self.ui.revertButton.enabled = self._hasResults
         self.ui.progressBar.visible = bool(under_way)
         self._check()
 
@@ -281,6 +285,7 @@ class RegisterPanel(ParameterPanel):
     def _onEnd(self, entry: _Entry, done, job) -> None:
         self.jobs.remove(entry)
         if job.state == "done":
+            self._hasResults = True
             self.history.append(job.result)
             self.ui.progressBar.value = 1000
             done(job.result)
@@ -294,7 +299,7 @@ class RegisterPanel(ParameterPanel):
         """The scene closes: results are gone with it, jobs are ended by the logic."""
         self.results.forget()
         self.history.clear()
-        self._last = None
+        self._last, self._hasResults = None, False
         self._showJobs()
 
     def cleanup(self) -> None:

@@ -24,6 +24,7 @@ from NeuralRegistrationLib.Review.Views.ViewControls import ViewControls
 from NeuralRegistrationLib.Review.Worklist import ReviewWorklist
 from NeuralRegistrationLib.Scene import Transforms
 from NeuralRegistrationLib.Widgets.ParameterPanel import ParameterPanel
+from NeuralRegistrationLib.Widgets.StatusBar import progressText
 
 
 class ReviewPanel(ParameterPanel):
@@ -44,7 +45,7 @@ class ReviewPanel(ParameterPanel):
         self.findings = FindingsView(ui, self._lookAt)
         self.landmarks = ReviewLandmarks(ui, self.set, self.viewControls.jump, self._say)
         self.decision = ReviewDecision(ui, self._say, self._list)
-        self.report = ReviewReport(ui, self._say)
+        self.report = ReviewReport(ui, self._say, self._showProgress, self._showJobs)
         self.worklist = ReviewWorklist(ui, self.widget, self.set, self._say)
         ui.reviewButton.connect("clicked()", self.review)
         ui.reviewCancelButton.connect("clicked()", self.cancel)
@@ -108,7 +109,8 @@ class ReviewPanel(ParameterPanel):
         subject = self.subject
         idle = subject is not None and not self.jobs
         self.ui.reviewButton.enabled = idle
-        self.ui.reviewReportButton.enabled = idle and self.findings.report is not None
+        canReport = idle and self.report.job is None
+        self.ui.reviewReportButton.enabled = canReport and self.findings.report is not None
         file = parameters.profile
         self.ui.reviewLimitsButton.text = Path(file).name if file else _("AAPM TG-132")
         self.landmarks.follow(subject, parameters.repeatedPoints)
@@ -132,7 +134,7 @@ class ReviewPanel(ParameterPanel):
     def _changeTransform(self) -> None:
         """Take the volumes that the transform refers to, and what is known about it."""
         self._fold(False)
-        self.cancel()
+        self._endJobs()
         self.viewControls.stop()
         node = self.parameters.transform
         if node is not None:
@@ -248,18 +250,22 @@ class ReviewPanel(ParameterPanel):
 
     def cancel(self) -> None:
         """End what is under way."""
+        self._endJobs()
+        self.report.cancel()
+
+    def _endJobs(self) -> None:
+        """End what belongs to this transform; a report of another one is written on."""
         for job in reversed(list(self.jobs)):
             job.cancel()
 
     def _showProgress(self, job) -> None:
-        if job not in self.jobs:
+        if job not in (*self.jobs, self.report.job):
             return
         share = job.progress.fraction
         if job.kind == Jobs.KIND:
             share = 0.15 * share if len(self.jobs) > 1 else 0.15 + 0.85 * share
         self.ui.reviewProgressBar.value = round(1000 * share)
-        stage = job.progress.stage
-        self._say(stage[:1].upper() + stage[1:])
+        self._say(progressText(job.progress))
 
     def _finishReview(self, job) -> None:
         if job in self.jobs:
@@ -269,7 +275,7 @@ class ReviewPanel(ParameterPanel):
         elif job.state == "cancelled":
             self._say(_("Cancelled."))
         else:
-            self.cancel()
+            self._endJobs()
             self._say(str(job.error))
         self._mapAfterReview = self._mapAfterReview if job.state == "done" else None
         self._showJobs()
@@ -286,7 +292,7 @@ class ReviewPanel(ParameterPanel):
             self._mapAfterReview = None
 
     def _showJobs(self) -> None:
-        busy = bool(self.jobs)
+        busy = bool(self.jobs) or self.report.job is not None
         if busy:  # progress and Cancel are there
             self._fold(False)
         self.ui.reviewCancelButton.enabled = busy

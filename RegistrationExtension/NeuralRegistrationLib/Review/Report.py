@@ -22,11 +22,15 @@ _UID = "DICOM.instanceUIDs"
 class ReviewReport:
     """Asks for a file and lets the worker write the report; offers to install what a PDF needs.
 
-    onSay: called with a sentence for the status line.
+    onSay: called with a sentence for the status line. onProgress: with the job while it is under
+    way. onJob: when one begins or ends.
     """
 
-    def __init__(self, ui, onSay: Callable[[str], None]) -> None:
+    def __init__(
+        self, ui, onSay: Callable[[str], None], onProgress: Callable, onJob: Callable[[], None]
+    ) -> None:
         self._button, self._onSay = ui.reviewPdfButton, onSay
+        self._onProgress, self._onJob = onProgress, onJob
         self._button.connect("clicked()", self.install)
         self.job = self._last = None
 
@@ -49,7 +53,14 @@ class ReviewReport:
             _arguments(subject, reviewed, decision, path),
             scene=subject.transform.GetScene(),
             onDone=self._finish,
+            onProgress=self._onProgress,
         )
+        self._onJob()
+
+    def cancel(self) -> None:
+        """End a report that is being written; no file of it is left."""
+        if self.job is not None:
+            self.job.cancel()
 
     def forget(self) -> None:
         """The scene closes."""
@@ -67,7 +78,8 @@ class ReviewReport:
         elif job.state == "failed":
             self._onSay(str(job.error))
         else:
-            self._onSay("")
+            self._onSay(_("Cancelled."))
+        self._onJob()
 
     def install(self) -> None:
         """Install what a PDF needs, in the background, and write the report once more."""

@@ -20,6 +20,7 @@ from NeuralRegistrationLib.Train.Method import TrainMethod
 from NeuralRegistrationLib.Train.Parameters import Source, trainParameters
 from NeuralRegistrationLib.Train.RunView import RunView
 from NeuralRegistrationLib.Train.Training import Training
+from NeuralRegistrationLib.Widgets import TabOrder
 from NeuralRegistrationLib.Widgets.ParameterPanel import ParameterPanel
 from NeuralRegistrationLib.Widgets.SetupCard import SetupCard
 
@@ -45,6 +46,7 @@ class TrainPanel(ParameterPanel):
             self.reload, lambda: Dependencies.missingForTraining(), _("To train networks")
         )
         self.widget.layout().insertWidget(0, self.setupCard.widget)
+        TabOrder.insertAfter(self.widget, self.setupCard.widget)
         self.method = TrainMethod(ui, self.widget, self.setFromControls)
         self.view, self.checked = RunView(ui), CheckView(ui)
         self.training = Training(self.view, self.checked.show, self.refresh)

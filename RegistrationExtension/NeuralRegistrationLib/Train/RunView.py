@@ -12,7 +12,7 @@ from slicer.i18n import tr as _
 from NeuralRegistrationLib.Train import RunFolder
 from NeuralRegistrationLib.Train.CurvePicture import picture
 from NeuralRegistrationLib.Train.Curves import Curves
-from NeuralRegistrationLib.Widgets.StatusBar import StatusBar, duration
+from NeuralRegistrationLib.Widgets.StatusBar import StatusBar, duration, progressText
 
 _REFRESH_MS = 250  # a small training takes hundreds of steps a second
 _TOTAL = "loss"
@@ -70,6 +70,13 @@ class RunView:
         self._report = report
         if report["ended"]:
             self._epoch = report
+
+    def showJob(self, job) -> None:
+        """How far a job beside a training is: writing images, trying a model."""
+        self.ui.trainProgressBar.maximum = 1000
+        self.ui.trainProgressBar.value = round(1000 * job.progress.fraction)
+        self.ui.trainProgressBar.visible = True
+        self.status.say(progressText(job.progress))
 
     def end(self) -> None:
         """The training has ended."""

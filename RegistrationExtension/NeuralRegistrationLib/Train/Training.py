@@ -61,6 +61,7 @@ class Training:
 
         def onEnd(job) -> None:
             self.job = None
+            self._view.end()
             try:
                 if job.state == "done":
                     onResult(job.result)
@@ -73,7 +74,9 @@ class Training:
             self._changed()
 
         self._queue = self._queue or Queue(idleSeconds=_IDLE_S)
-        self.job = self._queue.submit(kind, arguments, scene=scene, onDone=onEnd)
+        self.job = self._queue.submit(
+            kind, arguments, scene=scene, onDone=onEnd, onProgress=self._view.showJob
+        )
         self._changed()
 
     def _launch(self, name: str, folder: str, arguments: list[str]) -> None:

@@ -33,12 +33,7 @@ class StatusBar:
     def progress(self, job) -> None:
         """Show how far a job is."""
         self.ui.progressBar.value = round(1000 * job.progress.fraction)
-        stage = job.progress.stage
-        text = stage[:1].upper() + stage[1:]
-        left = job.progress.remainingSeconds
-        if left is not None:
-            text += " · " + _("about {time} left").format(time=duration(left))
-        self._show(text, "")
+        self._show(progressText(job.progress), "")
 
     def sayDone(self, seconds: float) -> None:
         """Show that a registration is done."""
@@ -80,6 +75,13 @@ def _setIcon(label, name: str) -> None:
     if name:
         icon = label.style().standardIcon(getattr(qt.QStyle, name))
         label.setPixmap(icon.pixmap(_ICON, _ICON))
+
+
+def progressText(progress) -> str:
+    """The stage of a job and the time that it still takes, as far as that is known."""
+    stage, left = progress.stage, progress.remainingSeconds
+    rest = "" if left is None else _("about {time} left").format(time=duration(left))
+    return " · ".join(filter(None, (stage[:1].upper() + stage[1:], rest)))
 
 
 def duration(seconds: float) -> str:

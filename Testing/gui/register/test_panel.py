@@ -90,8 +90,10 @@ def test_revert_takes_all_of_it_away(panel, run, a_scene):
     panel.ui.revertButton.click()
     after = {a_scene.GetNthNode(i).GetID() for i in range(a_scene.GetNumberOfNodes())}
     assert after == before
-    assert not panel.ui.revertButton.enabled
     assert not panel.ui.outcomeSection.visible
+    panel.ui.revertButton.click()
+    assert panel.ui.statusLabel.text == "There is nothing left to take back."
+    assert {a_scene.GetNthNode(i).GetID() for i in range(a_scene.GetNumberOfNodes())} == before
 
 
 CONTROLS = [

@@ -112,6 +112,27 @@ def test_several_transforms_are_gone_through_those_at_risk_first(
     assert panel.parameters.transform is a_transform
 
 
+def test_a_report_shows_how_far_it_is_and_can_be_cancelled(
+    panel, review, wait_until, monkeypatch, tmp_path
+):
+    import qt
+
+    path = tmp_path / "report.html"
+    monkeypatch.setattr(qt.QFileDialog, "getSaveFileName", lambda *_: str(path))
+    review()
+    ui = panel.ui
+    ui.reviewReportButton.click()
+    assert ui.reviewCancelButton.enabled
+    assert not ui.reviewProgressBar.isHidden()
+    assert not ui.reviewReportButton.enabled
+    ui.reviewCancelButton.click()
+    wait_until(lambda: panel.report.job is None)
+    assert ui.reviewStatusLabel.text == "Cancelled."
+    assert list(tmp_path.iterdir()) == []
+    assert ui.reviewProgressBar.isHidden()
+    assert ui.reviewReportButton.enabled
+
+
 def test_what_a_pdf_needs_is_offered_and_installed_and_then_it_is_written(
     panel, review, tmp_path, wait_until, monkeypatch
 ):

@@ -32,6 +32,26 @@ def test_a_point_on_the_fixed_image_proposes_its_partner(panel, a_scene, review)
     assert "points [(-10.0, -12.0, 14.0)]" in review().notes[1]
 
 
+def test_escape_ends_placing_and_belongs_to_others_else(panel, a_scene, the_application):
+    from PySide6 import QtCore, QtTest
+
+    a_scene.AddNode(slicer.vtkMRMLInteractionNode()).SetSingletonTag("Singleton")
+    a_scene.AddNode(slicer.vtkMRMLSelectionNode()).SetSingletonTag("Singleton")
+    ui = panel.ui
+    window = ui.reviewPlaceButton.window()
+    window.show()
+    window.activateWindow()
+    the_application.processEvents()
+    ui.reviewPlaceButton.checked = True
+    QtTest.QTest.keyClick(ui.reviewButton, QtCore.Qt.Key_Escape)
+    interaction = a_scene.GetFirstNodeByClass("vtkMRMLInteractionNode")
+    assert interaction.GetCurrentInteractionMode() == interaction.ViewTransform
+    assert not ui.reviewPlaceButton.checked
+    others = QtTest.QSignalSpy(panel.landmarks._escape, QtCore.SIGNAL("activated()"))
+    QtTest.QTest.keyClick(ui.reviewButton, QtCore.Qt.Key_Escape)
+    assert others.count() == 0
+
+
 def test_a_partner_is_proposed_where_the_points_lie_under_the_transform(
     panel, a_scene, a_transform
 ):

@@ -17,6 +17,7 @@ from NeuralRegistrationLib.Review.Landmarks import LandmarkPairs
 from NeuralRegistrationLib.Review.Request import definedPoints
 from NeuralRegistrationLib.Scene import Geometry, SubjectHierarchy
 from NeuralRegistrationLib.Widgets import Tables
+from NeuralRegistrationLib.Widgets.Shortcuts import key
 
 _FILTERS = "*.csv *.tsv *.mrk.json *.json *.fcsv"
 
@@ -38,6 +39,7 @@ class ReviewLandmarks:
         Tables.prepare(ui.reviewPointsTable, (_("Landmark"), _("Before"), _("After")))
         ui.reviewPointsTable.connect("itemSelectionChanged()", self._jumpToRow)
         ui.reviewPlaceButton.connect("toggled(bool)", self._setPlacing)
+        self._escape = key("Esc", ui.reviewLandmarksSection, self._endPlacing)
         ui.reviewLoadPointsButton.connect("clicked()", lambda: self._try(self.load))
         ui.reviewSavePointsButton.connect("clicked()", lambda: self._try(self.save))
 
@@ -94,12 +96,16 @@ class ReviewLandmarks:
 
     def _setPlacing(self, on: bool) -> None:
         self._watchPlacing(None)
+        self._escape.setEnabled(on)
         if not on:
             LandmarkPairs.stopPlacing()
             return
         self._requireNodes()
         LandmarkPairs.startPlacing(self._subject.fixedPoints)
         self._watchPlacing(slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLInteractionNode"))
+
+    def _endPlacing(self) -> None:
+        self.ui.reviewPlaceButton.checked = False
 
     def _watchPlacing(self, node) -> None:
         """Follow Slicer, where Esc, a right click or another module ends placing; None: no more."""
@@ -111,7 +117,7 @@ class ReviewLandmarks:
 
     def _showPlacing(self, node, event) -> None:
         if node.GetCurrentInteractionMode() != node.Place:
-            self.ui.reviewPlaceButton.checked = False
+            self._endPlacing()
 
     def _requireNodes(self) -> None:
         """Create the lists that are missing."""
@@ -189,5 +195,5 @@ class ReviewLandmarks:
     def stop(self) -> None:
         """Let go of the points."""
         if self.ui.reviewPlaceButton.checked:
-            self.ui.reviewPlaceButton.checked = False
+            self._endPlacing()
         self.follow(None)
