@@ -35,17 +35,19 @@ class NeuralRegistration(ScriptedLoadableModule):
             "coupled convex optimization (doi:10.1007/978-3-319-08554-8_6)."
         )
         self.parent.icon = qt.QIcon(self.resourcePath("Icons/NeuralRegistration.png"))
-        slicer.app.connect("startupCompleted()", introduceLayouts)
+        slicer.app.connect("startupCompleted()", introduce)
 
     def resourcePath(self, filename):
         return resourcePath(filename)
 
 
-def introduceLayouts():
-    """Before a scene is opened that was saved with a layout of a review."""
+def introduce():
+    """Layouts that a scene may have been saved with, and images to try."""
+    from NeuralRegistrationLib import SampleImages
     from NeuralRegistrationLib.Review.Views import ViewLayouts
 
     ViewLayouts.introduce()
+    SampleImages.introduce()
 
 
 class NeuralRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -78,6 +80,7 @@ class NeuralRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin
     trainPanel = property(lambda self: self.panels.train)
     modelsPanel = property(lambda self: self.panels.models)
     tabs = property(lambda self: self.panels.tabs)
+    resourcePath = NeuralRegistration.resourcePath
 
     def cleanup(self):
         self.removeObservers()
@@ -110,9 +113,6 @@ class NeuralRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin
 
     def onPackagesInstalled(self):
         self.panels.reload()
-
-    def resourcePath(self, filename):
-        return resourcePath(filename)
 
 
 class NeuralRegistrationLogic(ScriptedLoadableModuleLogic):

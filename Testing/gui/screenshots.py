@@ -1,4 +1,4 @@
-"""Pictures of every state of the panels, light and dark, narrow and wide: `make screenshots`."""
+"""Pictures of every state of the panels, light and dark, narrow, wide and with large letters."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ training:
   pictures: 2
   optimizer: {name: Adam, lr: 3.0e-3}
 """
-WIDTHS = {"narrow": 350, "wide": 520}
+SIZES = {"narrow": (350, 1.0), "wide": (520, 1.0), "large": (350, 1.25)}  # pixels, of the letters
+LETTERS_PT = 9.0
 PATIENCE_S = 300
 
 
@@ -72,6 +73,13 @@ def palette(dark: bool):
     for role in ("WindowText", "Text", "ButtonText"):
         colors.setColor(qt.QPalette.Disabled, getattr(qt.QPalette, role), qt.QColor("#7d7d7d"))
     return colors
+
+
+def set_letters(factor: float) -> None:
+    """Letters so many times as large as usual."""
+    font = slicer.app.font()
+    font.setPointSizeF(factor * LETTERS_PT)
+    slicer.app.setFont(font)
 
 
 def wait(condition: Callable[[], bool]) -> None:
@@ -227,7 +235,7 @@ def reviews(panel, scene) -> Iterator[tuple[str, object]]:
     yield "review", panel.parent
     scene.AddNode(slicer.vtkMRMLLayoutNode())
     for selector, text in (
-        (ui.reviewLayoutSelector, "Fixed above, moving in its own space below"),
+        (ui.reviewLayoutSelector, "Fixed above, moving below"),
         (ui.reviewOverlaySelector, "Checkerboard"),
     ):
         selector.currentIndex = selector.findText(text)
@@ -304,11 +312,13 @@ def main() -> None:
         slicer.app.setPalette(palette(style == "dark"))
         shown = trainings() if options.only else chain(states(), trainings())
         for state, window in shown:
-            for width, pixels in WIDTHS.items():
+            for size, (pixels, letters) in SIZES.items():
+                set_letters(letters)
                 for _ in range(3):  # what wraps asks for its height after it got its width
                     window.resize(pixels, max(560, window.layout().totalHeightForWidth(pixels)))
                     slicer.app.processEvents()
-                window.grab().save(str(folder / f"{state} {style} {width}.png"))
+                window.grab().save(str(folder / f"{state} {style} {size}.png"))
+            set_letters(1.0)
     uninstall()
     print(f"Pictures of the panels: {folder}")
 

@@ -144,9 +144,9 @@ def _choices() -> list[tuple[str, str]]:
     from neuralreg.review.workflow.decision import ACCEPTED, NEEDS_WORK, REJECTED
 
     return [
-        (ACCEPTED, _("Accepted: whole image aligned")),
-        (ACCEPTED, _("Accepted: locally aligned, where it matters")),
-        (ACCEPTED, _("Accepted: usable, allowing for its uncertainty")),
+        (ACCEPTED, _("Accepted: whole image")),
+        (ACCEPTED, _("Accepted: where it matters")),
+        (ACCEPTED, _("Accepted: with uncertainty")),
         (ACCEPTED, _("Accepted: for diagnosis only")),
         (NEEDS_WORK, _("Needs work")),
         (REJECTED, _("Rejected")),

@@ -22,9 +22,9 @@ class Layout(Enum):
 
     def label(self):
         return {
-            Layout.ASIS: _("As they are: both images in each view"),
-            Layout.BROUGHT: _("Fixed above, warped moving below"),
-            Layout.OWN: _("Fixed above, moving in its own space below"),
+            Layout.ASIS: _("Both images in each view"),
+            Layout.BROUGHT: _("Fixed above, warped below"),
+            Layout.OWN: _("Fixed above, moving below"),
         }[self]
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from Testing.support.review_scene import SHIFT, pick
 
-BROUGHT = "Fixed above, warped moving below"
-OWN = "Fixed above, moving in its own space below"
+BROUGHT = "Fixed above, warped below"
+OWN = "Fixed above, moving below"
 
 
 def test_the_layouts_show_one_image_above_the_other(panel, review, views, a_scene):
@@ -24,7 +24,7 @@ def test_the_layouts_show_one_image_above_the_other(panel, review, views, a_scen
     assert upper.GetBackgroundVolumeID() == p.fixedVolume.GetID()
     assert lower.GetBackgroundVolumeID() == panel.viewControls.views.movingVolume.GetID()
     assert upper.GetLinkedControl()
-    pick(ui.reviewLayoutSelector, "As they are: both images in each view")
+    pick(ui.reviewLayoutSelector, "Both images in each view")
     assert layout.GetViewArrangement() == layout.SlicerLayoutFourUpView
     assert views.shown() > {"Red", "Green", "Yellow"}
 
@@ -94,7 +94,7 @@ def test_the_application_knows_the_layouts_before_the_panel_is_opened(
 ):
     import NeuralRegistration
 
-    NeuralRegistration.introduceLayouts()
+    NeuralRegistration.introduce()
     views.layoutNode.SetViewArrangement(6731)
     assert len(views.shown()) == 6
 
@@ -102,7 +102,7 @@ def test_the_application_knows_the_layouts_before_the_panel_is_opened(
 def test_in_its_own_space_the_cursor_of_one_image_is_mapped_into_the_other(
     panel, review, views, a_scene
 ):
-    pick(panel.ui.reviewLayoutSelector, "Fixed above, moving in its own space below")
+    pick(panel.ui.reviewLayoutSelector, "Fixed above, moving below")
     cursor = panel.viewControls.cursor
     ras = SHIFT * [-1, -1, 1]
     cursor.at("ReviewFixedAxial", (10.0, 20.0, 6.0))
@@ -117,5 +117,5 @@ def test_in_its_own_space_the_cursor_of_one_image_is_mapped_into_the_other(
     review()
     panel.ui.reviewPlacesTable.selectRow(0)
     assert lower.GetSliceToRAS().GetElement(2, 3) == pytest.approx(8 + ras[2])
-    pick(panel.ui.reviewLayoutSelector, "As they are: both images in each view")
+    pick(panel.ui.reviewLayoutSelector, "Both images in each view")
     assert marker.GetScene() is None

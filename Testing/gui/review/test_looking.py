@@ -78,8 +78,8 @@ def _shown(composite):
     )
 
 
-BROUGHT = "Fixed above, warped moving below"
-OWN = "Fixed above, moving in its own space below"
+BROUGHT = "Fixed above, warped below"
+OWN = "Fixed above, moving below"
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def test_in_its_own_space_the_lower_row_mixes_on_the_moving_image_s_voxels(
     )
 
 
-@pytest.mark.parametrize("layout", ["As they are: both images in each view", BROUGHT, OWN])
+@pytest.mark.parametrize("layout", ["Both images in each view", BROUGHT, OWN])
 def test_the_key_shows_squares_before_and_after(panel, review, rows, views, layout):
     review()
     both = rows(layout, "Checkerboard")
