@@ -3,6 +3,7 @@
 import re
 import shutil
 from pathlib import Path
+from xml.etree import ElementTree
 
 import matplotlib
 import neuralreg
@@ -189,6 +190,32 @@ def test_a_network_of_ones_own_goes_from_the_page_to_another_machine(
 def a_small_set(tmp_path):
     make_shapes(tmp_path / "data", count=20)
     return tmp_path / "data"
+
+
+OF_SLICER = {"PyTorch", "Neural Registration", "Sample Data", "HeadTwoScans", "Segment Editor", "X"}
+TABS = {"Register", "Review", "Train", "Models"}
+
+
+@pytest.mark.parametrize("page", ["tutorial.md", "tutorial-brains.md"])
+def test_each_control_that_a_tutorial_names_is_called_so_in_the_panels(page):
+    texts = (DOCS / page).read_text(encoding="utf-8").split("# When it")[0]
+    named = {" ".join(name.split()) for name in re.findall(r"\*\*(.+?)\*\*", texts, re.DOTALL)}
+    files = (ROOT / "Resources" / "UI").glob("*.ui")
+    shown = {s.text for f in files for s in ElementTree.parse(f).getroot().iter("string")}
+    assert len(named) > 5
+    assert named - shown - OF_SLICER - TABS == set()
+
+
+def test_the_commands_of_the_tutorial_on_brains_have_the_options_that_they_use():
+    commands = commands_of(DOCS / "tutorial-brains.md")
+    names = {card.name for card in list_models()}
+    assert len(commands) > 5
+    for words in commands:
+        name = words[:2] if words[0] == "models" else words[:1]
+        text = run(*name, "--help").output
+        assert [w for w in words if w.startswith("--") and w not in text] == []
+        models = [words[n + 1] for n, w in enumerate(words) if w in ("--model", "get")]
+        assert set(models) <= names
 
 
 PATHS = re.compile(r"`((?:[\w.-]+/)+[\w.-]+\.(?:py|md|ui|json|yaml|txt|cff))`")

@@ -33,7 +33,12 @@ training:
   pictures: 2
   optimizer: {name: Adam, lr: 3.0e-3}
 """
-SIZES = {"narrow": (350, 1.0), "wide": (520, 1.0), "large": (350, 1.25)}  # pixels, of the letters
+NARROW, WIDE = 350, 520
+PASSES = (  # of the files: name, dark, size of the letters, widths in pixels
+    ("light", False, 1.0, {"narrow": NARROW, "wide": WIDE}),
+    ("dark", True, 1.0, {"narrow": NARROW, "wide": WIDE}),
+    ("large", False, 1.25, {"narrow": NARROW}),
+)
 LETTERS_PT = 9.0
 PATIENCE_S = 300
 
@@ -308,17 +313,16 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     uninstall = standin.install()
     slicer.app.setStyle("Fusion")
-    for style in ("light", "dark"):
-        slicer.app.setPalette(palette(style == "dark"))
+    for style, dark, letters, widths in PASSES:
+        slicer.app.setPalette(palette(dark))
+        set_letters(letters)
         shown = trainings() if options.only else chain(states(), trainings())
         for state, window in shown:
-            for size, (pixels, letters) in SIZES.items():
-                set_letters(letters)
+            for width, pixels in widths.items():
                 for _ in range(3):  # what wraps asks for its height after it got its width
                     window.resize(pixels, max(560, window.layout().totalHeightForWidth(pixels)))
                     slicer.app.processEvents()
-                window.grab().save(str(folder / f"{state} {style} {size}.png"))
-            set_letters(1.0)
+                window.grab().save(str(folder / f"{state} {style} {width}.png"))
     uninstall()
     print(f"Pictures of the panels: {folder}")
 

@@ -18,14 +18,19 @@ _FEW_STEPS = ["--set", "training.max_steps=3"]
 _MAY_FIND_SOMETHING = "review"  # and say so by exit code 1
 
 
-def run_page(page: Path, count: int | None = None) -> dict[str, object]:
+def run_page(page: Path, count: int | None = None, **given: object) -> dict[str, object]:
     """Runs the Python of a page, or its first `count` blocks, in the current folder.
+
+    Args:
+        page: Markdown.
+        count: all blocks unless given.
+        given: names that are there already, as in a console.
 
     Returns:
         The names that it makes, and all blocks as "blocks".
     """
     blocks = blocks_of(page, "python")
-    names: dict[str, object] = {"__name__": page.name, "blocks": blocks}
+    names: dict[str, object] = {**given, "__name__": page.name, "blocks": blocks}
     assert blocks
     for block in blocks[:count]:
         exec(compile(block, str(page), "exec"), names)

@@ -53,8 +53,8 @@ class ModelsPanel:
         self._cards = ModelList.cards()
         modalities = sorted({m for card in self._cards for m in card.modalities} - {"any"})
         anatomies = sorted({a for card in self._cards for a in card.anatomies} - {"any"})
-        self._fill(self.ui.modalityFilter, _("All kinds of images"), modalities)
-        self._fill(self.ui.anatomyFilter, _("All parts of the body"), anatomies)
+        self._fill(self.ui.modalityFilter, _("All images"), modalities)
+        self._fill(self.ui.anatomyFilter, _("All body parts"), anatomies)
         self._fill(self.ui.dimensionFilter, _("2D and 3D"), ["2D", "3D"])
         self._list()
 

@@ -91,7 +91,7 @@ def rows(panel, views, a_scene, a_pair, wait_until):
         pick(panel.ui.reviewOverlaySelector, overlay)
         if overlay in ("Checkerboard", "Curtain"):
             wait_until(lambda: panel.viewControls.views.canMix)
-        if layout.startswith("As"):
+        if layout.startswith("Both"):
             return [views["Red"][1]]
         return [views[f"Review{side}Axial"][1] for side in ("Fixed", "Moving")]
 
@@ -161,7 +161,7 @@ def test_in_its_own_space_the_lower_row_mixes_on_the_moving_image_s_voxels(
 def test_the_key_shows_squares_before_and_after(panel, review, rows, views, layout):
     review()
     both = rows(layout, "Checkerboard")
-    if layout.startswith("As"):
+    if layout.startswith("Both"):
         both = [views["Red"][1]]
     panel.ui.reviewMixSlider.value = 0
     after = [_shown(one).copy() for one in both]
