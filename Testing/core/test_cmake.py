@@ -83,7 +83,8 @@ def test_the_urls_of_icon_and_screenshot_name_files_that_exist(a_build):
     lines = (a_build / "metadata.txt").read_text().splitlines()
     for line in lines:
         if line.startswith(("ICONURL=", "SCREENSHOTURLS=")):
-            assert (RESOURCES / line.partition("/Resources/")[2]).is_file()
+            for address in line.partition("=")[2].split():
+                assert (RESOURCES / address.partition("/Resources/")[2]).is_file()
 
 
 def test_a_built_extension_has_its_resources_beside_the_module(a_build):
