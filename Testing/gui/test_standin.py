@@ -155,6 +155,25 @@ def test_parameters_are_the_texts_that_slicer_writes(a_scene):
     assert texts["fixedVolume"] == ""
 
 
+def test_a_value_is_read_again_when_its_node_says_that_it_was_modified(a_scene):
+    from slicer.parameterNodeWrapper import parameterNodeWrapper
+
+    class Parameters:
+        steps: int = 7
+
+    wrapper = parameterNodeWrapper(Parameters)(
+        a_scene.AddNewNodeByClass("vtkMRMLScriptedModuleNode")
+    )
+    node = wrapper.parameterNode
+    modifying = node.StartModify()
+    node.SetParameter("steps", "9")
+    assert wrapper.steps == 7
+    node.EndModify(modifying)
+    assert wrapper.steps == 9
+    wrapper.steps = 4
+    assert (wrapper.steps, node.GetParameter("steps")) == (4, "4")
+
+
 def test_a_value_outside_of_its_range_is_refused(a_scene):
     from NeuralRegistrationLib.Register.Parameters import RegisterParameters
     from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic

@@ -95,6 +95,12 @@ def test_enter_presses_no_button_where_a_panel_lies_in_a_dialog(path):
             assert property_of(widget, "autoDefault") == "false", name
 
 
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_colors_and_letters_are_those_of_the_application(path):
+    """A style sheet of one widget takes the style of the application away from it."""
+    assert "styleSheet" not in path.read_text(encoding="utf-8")
+
+
 def test_the_names_that_scripts_rely_on_are_there():
     assert set(named(FOLDER / "RegisterPanel.ui")) >= PROMISED
 

@@ -304,3 +304,18 @@ def test_a_missing_volume_is_refused_before_anything_is_computed(a_scene, a_fixe
 
     with pytest.raises(InvalidImage):
         register(a_fixed_node, None, engine=never)
+
+
+def test_a_copied_call_leaves_no_list_of_nodes_behind(a_scene, a_fixed_node, monkeypatch):
+    from NeuralRegistrationLib.Register.AsPython import asPython
+
+    made = []
+
+    class Watched:
+        def GetNodesByName(self, name):
+            made.append(a_scene.GetNodesByName(name))
+            return made[-1]
+
+    monkeypatch.setattr(slicer, "mrmlScene", Watched())
+    assert 'getNode("fixed")' in asPython(a_fixed_node, a_fixed_node).replace("'", '"')
+    assert [nodes.GetReferenceCount() for nodes in made] == [1, 1]  # ours alone

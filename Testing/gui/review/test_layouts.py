@@ -89,6 +89,19 @@ def test_a_scene_saved_in_a_layout_of_ours_opens_with_views(
     assert views["ReviewMovingAxial"][1].GetBackgroundVolumeID() == hidden
 
 
+def test_new_views_show_all_of_the_volume_once_they_have_their_size(
+    panel, review, views, the_application
+):
+    """The size comes with the next turn of the event loop, after the layout was chosen."""
+    pick(panel.ui.reviewLayoutSelector, BROUGHT)
+    node = views["ReviewFixedAxial"][0]
+    node.SetDimensions(400, 100, 1)
+    the_application.processEvents()
+    width, height, _ = node.GetFieldOfView()
+    assert width / height == pytest.approx(4.0)
+    assert height >= 15 * 2.0  # mm, of the volume
+
+
 def test_the_application_knows_the_layouts_before_the_panel_is_opened(
     views, a_scene, the_application
 ):

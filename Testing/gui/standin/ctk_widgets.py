@@ -9,6 +9,7 @@ from PySide6 import QtCore, QtGui, QtWidgets
 from .manners import WidgetProperty
 
 _HEADER = 24  # pixels
+_HIGHEST = (1 << 24) - 1  # QWIDGETSIZE_MAX
 
 
 class ctkCollapsibleButton(QtWidgets.QAbstractButton):
@@ -23,10 +24,11 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
         self.setCheckable(True)
         self.setChecked(True)
         self.setContentsMargins(0, _HEADER, 0, 0)
-        self.setSizePolicy(QtWidgets.QSizePolicy.Preferred, QtWidgets.QSizePolicy.Maximum)
+        self.setSizePolicy(QtWidgets.QSizePolicy.Minimum, QtWidgets.QSizePolicy.Preferred)
         self.toggled.connect(self._show)
 
     def _show(self, opened):
+        self.setMaximumHeight(_HIGHEST if opened else self.sizeHint().height())
         self._forcing = True
         for child in self.children():
             if child.isWidgetType():

@@ -6,6 +6,7 @@ The texts in the node are those of Slicer, so a scene may go from one to the oth
 from __future__ import annotations
 
 import typing
+import weakref
 from dataclasses import dataclass
 from enum import Enum
 from types import ModuleType
@@ -178,13 +179,18 @@ class Parameter(property):
         super().__init__(self.read, self.write)
 
     def read(self, wrapper):
-        return self.serializer.read(wrapper.parameterNode, self.name)
+        """The value as it was when the node said last that it was modified."""
+        return wrapper.cache[self.name]
 
     def write(self, wrapper, value):
         for rule in self.rules:
             rule.validate(value)
         with slicer.util.NodeModify(wrapper.parameterNode):
             self.serializer.write(wrapper.parameterNode, self.name, value)
+            self.keep(wrapper)
+
+    def keep(self, wrapper):
+        wrapper.cache[self.name] = self.serializer.read(wrapper.parameterNode, self.name)
 
 
 class _Wrapper:
@@ -194,9 +200,20 @@ class _Wrapper:
         self.parameterNode = parameterNode
         self._connections = {}
         self._updating = False
+        self.cache = {}
         for name, parameter in self.allParameters.items():
             if not parameter.serializer.isIn(parameterNode, name):
                 setattr(self, name, parameter.start)
+            parameter.keep(self)
+        alone = weakref.ref(self)  # an observer must not keep the wrapper
+        self._cacheTag = self.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: alone()._read())
+
+    def __del__(self):
+        self.RemoveObserver(self._cacheTag)
+
+    def _read(self):
+        for parameter in self.allParameters.values():
+            parameter.keep(self)
 
     def default(self, name):
         return Default(self.allParameters[name].start)
