@@ -1,4 +1,4 @@
-"""The panels without a mouse."""
+"""The panels without a mouse, and with large letters."""
 
 from __future__ import annotations
 
@@ -75,6 +75,22 @@ def test_enter_in_a_field_starts_nothing_where_a_panel_lies_in_a_dialog(a_panel,
     assert fields
     assert (pressed, panel.jobs) == ([], [])
     a_panel.parent.setParent(None)
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.25])
+def test_no_panel_is_wider_than_slicer_s_column_however_large_the_letters(
+    the_application, a_panel, a_pair, factor
+):
+    from Testing.gui.screenshots import NARROW, set_letters
+
+    former = the_application.font()
+    set_letters(factor)
+    try:
+        for name in ("register", "review", "train", "models"):
+            shown_panel(a_panel, name)
+        assert a_panel.parent.minimumSizeHint().width() <= NARROW
+    finally:
+        the_application.setFont(former)
 
 
 def test_what_a_progress_says_names_the_time_that_is_left_where_it_is_known():
