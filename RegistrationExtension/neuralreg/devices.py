@@ -40,6 +40,28 @@ def choose_device(name: str = "auto") -> torch.device:
     return device
 
 
+def choose_registration_device(name: str = "auto") -> torch.device:
+    """The device to register on, which has double precision.
+
+    Args:
+        name: as `choose_device` takes it.
+
+    Raises:
+        DeviceUnavailable: the device is absent, or an Apple GPU: coordinates are computed in double
+            precision, which those do not have.
+        InvalidOption: the name is none of a device.
+    """
+    device = choose_device(name)
+    if device.type == "mps":
+        raise DeviceUnavailable(
+            "Apple GPUs do not compute in double precision, which registration needs",
+            got=f"'{name}'",
+            wanted="auto, cpu or cuda",
+            remedy="Choose auto or cpu. A network can be trained on this device.",
+        )
+    return device
+
+
 def _exists(device: torch.device) -> bool:
     if device.type == "cuda":
         return (device.index or 0) < torch.cuda.device_count()

@@ -39,7 +39,7 @@ def _choices(name: str, values: Iterable[str]) -> type[_Choice]:
 Preset = _choices("Preset", PRESETS)
 Prealign = _choices("Prealign", LinearAlignment)
 Similarity = _choices("Similarity", get_args(options.Similarity))
-Device = _choices("Device", ("auto", "cpu", "cuda", "mps"))
+Device = _choices("Device", ("auto", "cpu", "cuda"))
 Precision = _choices("Precision", get_args(options.Precision))
 
 
@@ -70,7 +70,6 @@ def _labels() -> dict[str, dict[str, str]]:
             "auto": _("Automatic"),
             "cpu": _("Processor"),
             "cuda": _("NVIDIA GPU"),
-            "mps": _("Apple GPU"),
         },
         "Precision": {
             "float32": _("Single (32 bits)"),

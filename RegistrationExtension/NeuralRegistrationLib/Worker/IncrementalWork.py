@@ -60,12 +60,25 @@ class InSteps:
 
 
 _removing: set[Path] = set()
+_AGAIN_MS = 2000
+_MOST_ATTEMPTS = 30
 
 
-def remove(folder: Path) -> None:
-    """Delete a folder without blocking: large files take tens of milliseconds each."""
+def remove(folder: Path, attempts: int = _MOST_ATTEMPTS) -> None:
+    """Delete a folder without blocking: large files take tens of milliseconds each.
+
+    Windows keeps files that are mapped by a process, even by one that was just killed: what is left
+    is tried again, and a last time when Slicer quits.
+    """
     _removing.add(folder)
-    InSteps(_deletion(folder), _removing.discard, lambda error: None)
+
+    def lookAgain(_) -> None:
+        if not folder.exists():
+            _removing.discard(folder)
+        elif attempts > 1:
+            qt.QTimer.singleShot(_AGAIN_MS, lambda: remove(folder, attempts - 1))
+
+    InSteps(_deletion(folder), lookAgain, lambda error: None)
 
 
 def removeAllNow() -> None:
@@ -76,7 +89,7 @@ def removeAllNow() -> None:
 
 def _deletion(folder: Path) -> Steps:
     for path in sorted(folder.rglob("*.npy")):
-        with contextlib.suppress(PermissionError):  # Windows keeps what is mapped: removed later
+        with contextlib.suppress(PermissionError):
             path.unlink(missing_ok=True)
         yield
     shutil.rmtree(folder, ignore_errors=True)

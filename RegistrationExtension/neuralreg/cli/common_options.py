@@ -22,7 +22,7 @@ AsJson = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on standard error.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is already there.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")]
 OutputFile = Annotated[Path, typer.Option("--output", "-o", help="The file to write.")]
 TrustCode = Annotated[
     list[str] | None,

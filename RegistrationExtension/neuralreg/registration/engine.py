@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from neuralreg import __version__
-from neuralreg.devices import choose_device, own_modes
+from neuralreg.devices import choose_registration_device, own_modes
 from neuralreg.errors import IncompatibleModel, InvalidOption, convert_memory_errors
 from neuralreg.geometry.field import DisplacementField, compose
 from neuralreg.geometry.linear import LinearTransform
@@ -89,7 +89,7 @@ def register(
             IncompatibleModel, WeightsUnavailable, DeviceUnavailable, OutOfMemory, ...
     """
     options = _merge_options(options, changes)
-    device = choose_device(options.device)
+    device = choose_registration_device(options.device)
     with convert_memory_errors(str(device), _MEMORY_REMEDY), own_modes():
         notes: list[str] = []
         images = (
@@ -136,7 +136,7 @@ def refine(
         RegistrationError: as `register` does.
     """
     options = options or FieldRefinement()
-    chosen = choose_device(device)
+    chosen = choose_registration_device(device)
     with convert_memory_errors(str(chosen), _MEMORY_REMEDY), own_modes():
         if isinstance(network_or_field, DisplacementField):
             if isinstance(options, WeightRefinement):
@@ -274,7 +274,7 @@ class _Registration:
         return {
             "version": __version__,
             "torch": torch.__version__,
-            "device": str(choose_device(options.device)),
+            "device": str(choose_registration_device(options.device)),
             "choice": choice.in_words(),
             "choice reason": choice.reason.value,
             "preset": options.preset,

@@ -157,7 +157,7 @@ class RegistrationOptions:
         refinement: replaces the preset's; after a network, nothing is refined unless it is given.
             With WeightRefinement, "auto" takes only networks whose weights can be fitted.
         extract_brain: find the brain of heads that have no mask first, see `brain_mask`.
-        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        device: "auto", "cpu", "cuda" or "cuda:1".
         precision: of a network.
         full_resolution: compute the field on the fixed image's own grid.
 

@@ -39,6 +39,7 @@ def environment(mark: str, base: Mapping[str, str] | None = None) -> dict[str, s
     variables["PYTHONPATH"] = os.pathsep.join(filter(None, [package, variables.get("PYTHONPATH")]))
     variables.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     variables["PYTHONUNBUFFERED"] = "1"
+    variables["PYTHONIOENCODING"] = "utf-8"  # what is logged on Windows would be in another one
     variables[MARK] = mark
     return variables
 

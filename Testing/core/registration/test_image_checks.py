@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from neuralreg import devices
+from neuralreg import devices, register
 from neuralreg.errors import DeviceUnavailable, InvalidImage, InvalidOption
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid
@@ -185,3 +185,11 @@ def test_a_field_is_not_called_worse_for_what_it_brings_in():
     _, linear, final = inputs.similarities(LinearTransform.identity(3), field)
     assert linear > 1
     assert final == pytest.approx(linear, rel=1e-4)
+
+
+def test_an_apple_gpu_is_refused_in_one_sentence_before_anything_is_computed(monkeypatch):
+    """It has no double precision, in which coordinates are computed."""
+    monkeypatch.setattr(devices, "_exists", lambda device: True)
+    assert devices.choose_device("mps").type == "mps"  # a network can be trained on it
+    with pytest.raises(DeviceUnavailable, match="double precision"):
+        register(noise(), noise(), device="mps")

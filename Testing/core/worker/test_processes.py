@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+from neuralreg.worker import processes
 from neuralreg.worker.processes import end_tree, tree
 
 from Testing.support.programs import all_end
@@ -26,6 +27,25 @@ import subprocess, sys
 subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 print("ready", flush=True)
 """
+
+
+def test_on_windows_the_tree_of_each_process_is_ended_without_a_console_window(monkeypatch):
+    asked = []
+    monkeypatch.setattr(processes.sys, "platform", "win32")
+    monkeypatch.setattr(processes.subprocess, "CREATE_NO_WINDOW", 0x08000000, raising=False)
+    monkeypatch.setattr(
+        processes.subprocess, "Popen", lambda words, **how: asked.append((words, how))
+    )
+    end_tree({4321, 0})
+    ((words, how),) = asked
+    assert words == ["taskkill", "/PID", "4321", "/T", "/F"]
+    assert how["creationflags"] == 0x08000000
+
+
+def test_what_a_worker_logs_is_utf_8_wherever_it_runs():
+    variables = processes.environment("mark", {"PYTHONPATH": "C:\\Müller & Söhne"})
+    assert variables["PYTHONIOENCODING"] == "utf-8"
+    assert variables["PYTHONPATH"].endswith("C:\\Müller & Söhne")
 
 
 def wait_for(count: int, root: int) -> set[int]:

@@ -32,6 +32,15 @@ def test_an_array_of_any_type_arrives_as_it_was(dtype, tmp_path):
     assert np.array_equal(found.data, array)
 
 
+def test_a_folder_of_250_characters_with_spaces_and_umlauts_will_do(tmp_path):
+    folder = tmp_path
+    while len(str(folder)) < 250:
+        folder = folder / "Übergabe für Söhne & Töchter"[: max(1, 249 - len(str(folder)))]
+    folder.mkdir(parents=True)
+    array = np.arange(210).reshape(GRID.shape)
+    assert np.array_equal(sent(Voxels(array, GRID), folder).data, array)
+
+
 def test_an_array_is_a_plain_numpy_file(tmp_path):
     array = np.random.default_rng(0).normal(size=GRID.shape)
     at_once(pack({"a": array}, tmp_path))
