@@ -57,8 +57,8 @@ def test_the_last_channel_of_a_warped_image_is_1_where_the_page_says_interpolate
     assert models.ssd(image, changed) == models.ssd(image, warped)
 
 
-# One is for Slicer's console (slicer/test_tutorial runs it); the other needs weights of a network, so
-# only its commands and options are compared, below.
+# One is for Slicer's console (slicer/test_tutorial runs it); the other needs weights of a network,
+# so only its commands and options are compared, below.
 NOT_HERE = {"tutorial-console.md", "tutorial-brains.md"}
 PAGES = [
     page
