@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call
+from torch import nn
 
 from neuralreg.errors import InvalidOption, OutOfMemory
 from neuralreg.training.config import schema
@@ -41,26 +42,17 @@ def require_sizes(model: nn.Module, dataset: schema.Dataset, batch: int) -> None
 
 
 def _error_of(part: AnySize, batch: int, device: torch.device) -> Exception | None:
-    """What goes wrong in one pass in training mode."""
+    """What goes wrong in one pass of a copy in training mode."""
     assert part.built_for is not None  # checked by the caller
     images = [torch.zeros(batch, 1, *part.built_for.shape, device=device)] * part.built_for.inputs
-    trained = part.training
     try:
-        with torch.no_grad():
-            functional_call(part.train(), _copies(part, device), tuple(images))
+        with torch.no_grad():  # networks keep tensors beside their buffers, and move them as well
+            deepcopy(part).to(device).train()(*images)
     except Exception as error:
         if OutOfMemory.matches(error):
             raise
         return error
-    finally:
-        part.train(trained)
     return None
-
-
-def _copies(part: nn.Module, device: torch.device) -> dict[str, Tensor]:
-    """Parameters as they are, and copies of the buffers, which a pass in training mode changes."""
-    buffers = {name: values.detach().clone() for name, values in part.named_buffers()}
-    return {n: v.to(device) for n, v in {**dict(part.named_parameters()), **buffers}.items()}
 
 
 def _refusal(part: AnySize, dataset: schema.Dataset, batch: int, error: Exception) -> InvalidOption:
