@@ -27,6 +27,7 @@ from neuralreg.io.itk_transforms import as_transform
 from neuralreg.io.transform_chains import Link, join, read_chain
 
 from Testing.support import foreign_transforms as foreign
+from Testing.support.itk_points import transform_points
 
 PAIRS = [("RAS", "LAS"), ("PIR", "oblique"), ("oblique left", "RAS"), ("oblique", "oblique left")]
 BEGIN, END = "<!-- table of benchmarks.transforms -->\n", "<!-- end of the table -->\n"
@@ -101,7 +102,9 @@ class Bench:
 
     def ours(self, path: Path, source: str | None = None) -> np.ndarray:
         """Where we take the points by a file."""
-        return moved(as_transform(read_content(path, self.sides, source=source)[0]), self.points)
+        return transform_points(
+            as_transform(read_content(path, self.sides, source=source)[0]), self.points
+        )
 
     def field(self, mapping: foreign.Map) -> sitk.Image:
         """A map as displacements on the voxels of the fixed image."""
@@ -122,10 +125,6 @@ def make_bench(folder: Path, fixed: str, moving: str) -> Bench:
     )
 
 
-def moved(transform: sitk.Transform, points: np.ndarray) -> np.ndarray:
-    return np.array([transform.TransformPoint(point) for point in points.tolist()])
-
-
 def gap(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.linalg.norm(first - second, axis=-1).max())
 
@@ -143,7 +142,9 @@ def by_definition(folder: Path) -> Iterator[Row]:
             if form not in ("lta-voxels", "register.dat"):
                 WRITERS[family].linear(foreign.MATRIX, path, bench.sides, [])
                 numbers = _numbers(path)
-                written.append(gap(_applied(form, bench, numbers), foreign.linear(bench.points)))
+                written.append(
+                    gap(_apply_matrix(form, bench, numbers), foreign.linear(bench.points))
+                )
         row_written = max(written) if written else None
         yield Row(FAMILIES[family].program, kind, max(read), row_written, oracle)
     for form, (name, family, target, kind) in WARPS.items():
@@ -173,7 +174,7 @@ def _numbers(path: Path) -> np.ndarray:
     return numbers if len(numbers) == 4 else np.vstack([numbers, [0, 0, 0, 1]])
 
 
-def _applied(form: str, bench: Bench, numbers: np.ndarray) -> np.ndarray:
+def _apply_matrix(form: str, bench: Bench, numbers: np.ndarray) -> np.ndarray:
     """Where the numbers of a matrix file take the points, by the definition."""
     identity = foreign.matrix_of(form, bench.fixed, bench.moving, np.eye(4))
     if form in ("fsl", "lta-ras"):  # numbers = inv(to_moving @ matrix @ from_fixed)
@@ -309,7 +310,9 @@ def by_antspyx(folder: Path) -> Iterator[Row]:
         theirs = ants.apply_transforms_to_points(3, frame, paths, whichtoinvert=inverted)
         links = [Link(Path(path), flag) for path, flag in zip(paths, inverted, strict=True)]
         content = join(read_chain(links, Sides(), [], [])[0])
-        difference = gap(moved(as_transform(content), points), theirs[list("xyz")].to_numpy())
+        difference = gap(
+            transform_points(as_transform(content), points), theirs[list("xyz")].to_numpy()
+        )
         written = difference if "Warp" in kind or ".tfm" in kind else None
         yield Row("ITK, ANTs", kind, difference, written, oracle)
 
@@ -337,7 +340,7 @@ def by_transformix(folder: Path) -> Iterator[Row]:
         return np.array([[float(v) for v in row.split()] for row in found])
 
     def difference(path: Path) -> float:
-        return gap(moved(as_transform(read_content(path)[0]), points), theirs(path))
+        return gap(transform_points(as_transform(read_content(path)[0]), points), theirs(path))
 
     path = bench.path("affine.txt")
     WRITERS["elastix"].linear(foreign.MATRIX, path, bench.sides, [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from typing import Any
@@ -15,6 +16,13 @@ COMMAND = [sys.executable, "-m", "neuralreg"]
 def neuralreg(*arguments: object) -> Any:
     """The command in this process: starting Python and torch takes longer than most of its work."""
     return CliRunner().invoke(app, list(map(str, arguments)))
+
+
+def facts_of(*arguments: object) -> Any:
+    """What the command tells programs about what it did, which must have gone well."""
+    outcome = neuralreg(*arguments, "--json")
+    assert outcome.exit_code == 0, outcome.stderr
+    return json.loads(outcome.stdout)
 
 
 def neuralreg_process(*arguments: object) -> subprocess.CompletedProcess[str]:

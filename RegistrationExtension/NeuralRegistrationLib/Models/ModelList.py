@@ -87,10 +87,10 @@ def untrustedCode(path: Path) -> dict[Path, str]:
 
     Raises RegistrationError where the card or one of them cannot be used.
     """
-    from neuralreg.zoo.own_code import python_files_of, untrusted
+    from neuralreg.zoo.own_code import python_files_of, select_untrusted
     from neuralreg.zoo.registry import read_card
 
-    sources = untrusted(python_files_of(read_card(path), path.parent))
+    sources = select_untrusted(python_files_of(read_card(path), path.parent))
     return {source.path: source.sha256 for source in sources}
 
 

@@ -28,10 +28,12 @@ def canContinue(folder: str) -> bool:
 
 def untrustedCode(folder: str) -> dict[Path, str]:
     """SHA-256 of Python files that a run brought along and nobody has agreed to run here."""
-    from neuralreg.zoo.own_code import untrusted
+    from neuralreg.zoo.own_code import select_untrusted
     from neuralreg.zoo.python_sources import read_source
 
-    sources = untrusted([read_source(path) for path in sorted(Path(folder, CODE).glob("*.py"))])
+    sources = select_untrusted(
+        [read_source(path) for path in sorted(Path(folder, CODE).glob("*.py"))]
+    )
     return {source.path: source.sha256 for source in sources}
 
 

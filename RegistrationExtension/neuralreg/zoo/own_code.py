@@ -105,7 +105,7 @@ def _read_trusted() -> list[str]:
     return path.read_text(encoding="utf-8").split() if path.is_file() else []
 
 
-def untrusted(sources: Sequence[PythonSource]) -> list[PythonSource]:
+def select_untrusted(sources: Sequence[PythonSource]) -> list[PythonSource]:
     """Those of some files that nobody on this machine has agreed to."""
     known = {hashlib.sha256(BUILDER.encode()).hexdigest(), *_read_trusted()}
     return [source for source in sources if source.sha256 not in known]
@@ -127,7 +127,7 @@ def require_trust(sources: Sequence[PythonSource], where: str) -> None:
     Raises:
         CodeNotTrusted: not yet; the message names files and hashes.
     """
-    unknown = {source.path: source.sha256 for source in untrusted(sources)}
+    unknown = {source.path: source.sha256 for source in select_untrusted(sources)}
     if unknown:
         raise CodeNotTrusted(
             "it brings code of its own, which would run on this machine",

@@ -108,7 +108,7 @@ def run_sources(sources: Sequence[PythonSource]) -> None:
         RegistrationError: what a file itself raises so.
     """
     by_name = {_import_name(source.module): source for source in sources}
-    with _served(by_name):
+    with _serve(by_name):
         token = _in_a_file.set(True)
         try:
             for name, source in by_name.items():
@@ -159,7 +159,7 @@ def _import_name(module: str) -> str:
 
 
 @contextmanager
-def _served(by_name: dict[str, PythonSource]) -> Iterator[None]:
+def _serve(by_name: dict[str, PythonSource]) -> Iterator[None]:
     """Imports find these modules first; modules of these names come back after the block.
 
     Where there are none, the new ones stay: functions may import them later.

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-
 import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
 from Testing.support import foreign_transforms as foreign
-from Testing.support.command_line import neuralreg
+from Testing.support.command_line import facts_of, neuralreg
+from Testing.support.itk_points import transform_points
 
 
 @pytest.fixture(scope="module")
@@ -40,30 +39,21 @@ def options(sides) -> list[object]:
     return ["--fixed", sides[0].path, "--moving", sides[1].path]
 
 
-def done(*arguments: object) -> dict:
-    result = neuralreg(*arguments, "--json")
-    assert result.exit_code == 0, result.stderr
-    return json.loads(result.stdout)
-
-
-def moved(path, points: np.ndarray) -> np.ndarray:
-    transform = sitk.ReadTransform(str(path))
-    return np.array([transform.TransformPoint(point) for point in points.tolist()])
-
-
 POINTS = np.random.default_rng(0).uniform(-10, 10, (30, 3))
 
 
 def test_a_matrix_of_flirt_becomes_one_of_itk_and_says_what_it_maps(tmp_path, sides):
     foreign.write_matrix("fsl", *sides, foreign.MATRIX, tmp_path / "flirt.mat")
     out = tmp_path / "t.tfm"
-    facts = done("convert", tmp_path / "flirt.mat", "-o", out, "--from", "fsl", *options(sides))
-    np.testing.assert_allclose(moved(out, POINTS), foreign.linear(POINTS), atol=1e-3)
+    facts = facts_of("convert", tmp_path / "flirt.mat", "-o", out, "--from", "fsl", *options(sides))
+    np.testing.assert_allclose(
+        transform_points(sitk.ReadTransform(str(out)), POINTS), foreign.linear(POINTS), atol=1e-3
+    )
     assert "fixed image (fixed.nii.gz) to the moving image (moving.nii.gz)" in facts["maps"]
     assert "moving to fixed, between FSL coordinates" in facts["read"][0]
     assert facts["warnings"] == []
     again = tmp_path / "again.mat"
-    done("convert", out, "-o", again, "--to", "fsl", *options(sides))
+    facts_of("convert", out, "-o", again, "--to", "fsl", *options(sides))
     expected = np.loadtxt(tmp_path / "flirt.mat")
     np.testing.assert_allclose(np.loadtxt(again), expected, atol=1e-5)
 
@@ -86,10 +76,12 @@ def test_several_files_are_joined_in_the_order_in_which_points_pass(tmp_path, si
     sitk.WriteTransform(turn.GetInverse() if inverted else turn, str(tmp_path / "turn.tfm"))
     foreign.write_matrix("mrtrix", *sides, foreign.MATRIX, tmp_path / "then.txt")
     first = f"[{tmp_path / 'turn.tfm'},1]" if inverted else tmp_path / "turn.tfm"
-    done("convert", first, tmp_path / "then.txt", "-o", tmp_path / "both.tfm")
-    turned = np.array([turn.TransformPoint(point) for point in POINTS.tolist()])
+    facts_of("convert", first, tmp_path / "then.txt", "-o", tmp_path / "both.tfm")
+    turned = transform_points(turn, POINTS)
     np.testing.assert_allclose(
-        moved(tmp_path / "both.tfm", POINTS), foreign.linear(turned), atol=1e-6
+        transform_points(sitk.ReadTransform(str(tmp_path / "both.tfm")), POINTS),
+        foreign.linear(turned),
+        atol=1e-6,
     )
 
 
@@ -99,24 +91,26 @@ def test_a_chain_with_a_field_keeps_its_members_in_a_composite(tmp_path, sides):
     turn = sitk.Euler3DTransform([0, 0, 0], 0.1, 0.2, -0.3, [1, -1, 2])
     sitk.WriteTransform(turn, str(tmp_path / "turn.tfm"))
     files = tmp_path / "y_t.nii", tmp_path / "turn.tfm"
-    done("convert", *files, "-o", tmp_path / "both.h5")
+    facts_of("convert", *files, "-o", tmp_path / "both.h5")
     inside = fixed.points()[4:-4:5, 4:-4:5, 4:-4:5].reshape(-1, 3)
     bent = foreign.bent(inside).tolist()
     expected = np.array([turn.TransformPoint(point) for point in bent])
-    np.testing.assert_allclose(moved(tmp_path / "both.h5", inside), expected, atol=1e-3)
-    done("convert", *files, "-o", tmp_path / "both.nii.gz")
+    np.testing.assert_allclose(
+        transform_points(sitk.ReadTransform(str(tmp_path / "both.h5")), inside), expected, atol=1e-3
+    )
+    facts_of("convert", *files, "-o", tmp_path / "both.nii.gz")
     image = sitk.Cast(sitk.ReadImage(str(tmp_path / "both.nii.gz")), sitk.sitkVectorFloat64)
     field = sitk.DisplacementFieldTransform(image)
-    ours = np.array([field.TransformPoint(point) for point in inside.tolist()])
+    ours = transform_points(field, inside)
     np.testing.assert_allclose(ours, expected, atol=1e-3)
-    facts = done("info", tmp_path / "both.h5")
+    facts = facts_of("info", tmp_path / "both.h5")
     assert facts["points_pass"] == "DisplacementFieldTransform -> Euler3DTransform"
 
 
 def test_the_inverse_maps_from_moving_to_fixed(tmp_path, sides):
     foreign.write_warp("fsl-relative", *sides, foreign.bent, tmp_path / "warp.nii.gz")
     out = tmp_path / "back.nii.gz"
-    facts = done("convert", tmp_path / "warp.nii.gz", "-o", out, "--inverse", *options(sides))
+    facts = facts_of("convert", tmp_path / "warp.nii.gz", "-o", out, "--inverse", *options(sides))
     assert "their fixed image (fixed.nii.gz)" in facts["maps"]
     image = sitk.Cast(sitk.ReadImage(str(out)), sitk.sitkVectorFloat64)
     field = sitk.DisplacementFieldTransform(image)
@@ -133,7 +127,7 @@ def test_images_that_fit_another_reading_better_are_a_warning(tmp_path, sides, m
         "order": foreign.MATRIX[[1, 0, 2, 3]][:, [1, 0, 2, 3]],
     }[mistake]
     foreign.write_matrix("lta-ras", *sides, wrong, tmp_path / "a.lta")
-    facts = done("convert", tmp_path / "a.lta", "-o", tmp_path / "t.tfm", *options(sides))
+    facts = facts_of("convert", tmp_path / "a.lta", "-o", tmp_path / "t.tfm", *options(sides))
     assert len(facts["warnings"]) == 1
     words = {"inverse": "by the inverse", "frame": "RAS instead of LPS", "order": "y x z"}[mistake]
     assert words in facts["warnings"][0]
@@ -168,7 +162,7 @@ def test_what_cannot_be_written_is_said(tmp_path, sides, name, to, words):
 def test_a_field_that_does_not_cover_the_fixed_image_is_said(tmp_path, sides):
     small = foreign.make_side(tmp_path / "small.nii", "LAS", (20, 20, 20), (1.0, 1.0, 1.0))
     foreign.write_warp("mrtrix-displacement", small, sides[1], foreign.bent, tmp_path / "w.nii")
-    facts = done("convert", tmp_path / "w.nii", "-o", tmp_path / "y_w.nii", "--from", "mrtrix",
+    facts = facts_of("convert", tmp_path / "w.nii", "-o", tmp_path / "y_w.nii", "--from", "mrtrix",
                  "--to", "spm", "--fixed", sides[0].path)  # fmt: skip
     assert any("outside of the field's grid" in warning for warning in facts["warnings"])
 
@@ -177,16 +171,16 @@ def test_other_commands_read_the_same_files(tmp_path, sides):
     fixed, moving = sides
     flirt = tmp_path / "flirt.mat"
     foreign.write_matrix("fsl", *sides, foreign.MATRIX, flirt)
-    facts = done("info", flirt, "--from", "fsl", *options(sides))
+    facts = facts_of("info", flirt, "--from", "fsl", *options(sides))
     assert facts["program"] == "FSL"
     np.testing.assert_allclose(facts["matrix_lps"], foreign.MATRIX, atol=1e-4)
     warped = tmp_path / "warped.nii.gz"
-    done("warp", moving.path, flirt, "-r", fixed.path, "-o", warped, "--from", "fsl")
+    facts_of("warp", moving.path, flirt, "-r", fixed.path, "-o", warped, "--from", "fsl")
     ours = nibabel.load(warped).get_fdata()[6:-6, 6:-6, 6:-6]
     body = body_at(fixed.points())[6:-6, 6:-6, 6:-6]
     assert np.abs(ours - body).mean() < 0.02 * body.max()
-    done("invert", flirt, "-o", tmp_path / "back.tfm", "--from", "fsl", *options(sides))
-    back = moved(tmp_path / "back.tfm", foreign.linear(POINTS))
+    facts_of("invert", flirt, "-o", tmp_path / "back.tfm", "--from", "fsl", *options(sides))
+    back = transform_points(sitk.ReadTransform(str(tmp_path / "back.tfm")), foreign.linear(POINTS))
     np.testing.assert_allclose(back, POINTS, atol=1e-3)
     result = neuralreg("review", flirt, "--from", "fsl", *options(sides), "-q")
     assert result.exit_code in (0, 1), result.stderr

@@ -88,14 +88,14 @@ def test_a_cubic_reader_sees_the_same_in_the_image_without_the_margin(a_grid, sm
     cropped = crop_for_cubic_readers(field, a_grid)
     assert cropped.grid.is_close(a_grid.pad(1))
     times = [1] * a_grid.dimension
-    whole, part = (_sampled(each, times) for each in (field, cropped))
+    whole, part = (_sample_finely(each, times) for each in (field, cropped))
     index = np.stack(np.meshgrid(*map(np.arange, a_grid.shape), indexing="ij")[::-1], -1)
     points = a_grid.points_at(index.reshape(-1, a_grid.dimension))
     points = np.concatenate([points, (points[1:] + points[:-1]) / 2])
     assert np.abs(whole(points) - part(points)).max() < 1e-5
 
 
-def _sampled(field, times):
+def _sample_finely(field, times):
     grid = halve_steps(field.grid, times)
     vectors = np.empty((*grid.shape, grid.dimension), np.float32)
     list(sample_cubic(field.vectors.movedim(0, -1).float().numpy(), times, vectors))

@@ -18,6 +18,8 @@ from neuralreg.io.transform_files import (
     write_transform,
 )
 
+from Testing.support.itk_points import transform_points
+
 IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 FIELD_SUFFIXES = (*IMAGE_SUFFIXES, ".h5", ".tfm")
 
@@ -47,7 +49,7 @@ def points_in(grid: Grid, count: int = 100) -> np.ndarray:
 
 
 def moved_by_itk(transform: sitk.Transform, points: np.ndarray) -> np.ndarray:
-    return np.array([transform.TransformPoint(point) for point in points.tolist()])
+    return transform_points(transform, points)
 
 
 def read_by_itk(path) -> sitk.Transform:

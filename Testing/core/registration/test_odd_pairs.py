@@ -19,6 +19,8 @@ from neuralreg.registration.engine import register
 from neuralreg.registration.options import FieldRefinement
 from neuralreg.registration.result import RegistrationResult
 
+from Testing.support.itk_points import transform_points
+
 
 @dataclass(frozen=True)
 class Right:
@@ -92,7 +94,7 @@ def read_pair(folder: Path, suffix: str) -> tuple[Image, Image, list[str]]:
 def mean_tre_mm(folder: Path, transform: sitk.Transform) -> float:
     points = np.loadtxt(folder / "points.csv", delimiter=",")
     fixed, moving = np.split(points, 2, axis=1)
-    moved = [transform.TransformPoint(point) for point in fixed.tolist()]
+    moved = transform_points(transform, fixed)
     return float(np.linalg.norm(moved - moving, axis=1).mean())
 
 

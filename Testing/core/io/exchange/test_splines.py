@@ -15,6 +15,7 @@ from neuralreg.io.transform_chains import write_content
 from scipy.interpolate import BSpline
 
 from Testing.support import foreign_transforms as foreign
+from Testing.support.itk_points import transform_points
 
 HEAD = "#Insight Transform File V1.0\n"
 
@@ -34,10 +35,6 @@ def block(kind: str, parameters, fixed) -> str:
     words = [" ".join(map(repr, np.ravel(part).astype(float).tolist())) for part in
              (parameters, fixed)]  # fmt: skip
     return f"Transform: {kind}\nParameters: {words[0]}\nFixedParameters: {words[1]}\n"
-
-
-def moved(transform: sitk.Transform, points: np.ndarray) -> np.ndarray:
-    return np.array([transform.TransformPoint(point) for point in points.tolist()])
 
 
 def cubic_sum(coefficients: np.ndarray, index: np.ndarray) -> np.ndarray:
@@ -69,7 +66,9 @@ def test_a_spline_of_itk_3_is_added_to_its_bulk_transform(tmp_path):
     points = np.random.default_rng(0).uniform(-15, 15, (50, 3))
     index = (np.linalg.inv(foreign.TURN) @ (points - fixed[3:6]).T).T / 10.0
     expected = foreign.linear(points) + cubic_sum(values, index)
-    np.testing.assert_allclose(moved(read_itk_transform(path), points), expected, atol=1e-6)
+    np.testing.assert_allclose(
+        transform_points(read_itk_transform(path), points), expected, atol=1e-6
+    )
 
 
 def test_a_spline_between_points_meets_all_of_them(tmp_path, sides):
@@ -82,7 +81,7 @@ def test_a_spline_between_points_meets_all_of_them(tmp_path, sides):
     with pytest.raises(InvalidTransform, match="without the fixed image"):
         read_itk_transform(path)
     transform = read_itk_transform(path, Sides(fine.path))
-    np.testing.assert_allclose(moved(transform, start), end, atol=1e-3)
+    np.testing.assert_allclose(transform_points(transform, start), end, atol=1e-3)
 
 
 def test_a_thin_plate_between_points_of_a_matrix_is_that_matrix(tmp_path, sides):
@@ -93,7 +92,9 @@ def test_a_thin_plate_between_points_of_a_matrix_is_that_matrix(tmp_path, sides)
     )
     transform = read_itk_transform(path, files_of(sides))
     points = sides[0].points()[2:-2, 2:-2, 2:-2].reshape(-1, 3)
-    np.testing.assert_allclose(moved(transform, points), foreign.linear(points), atol=1e-3)
+    np.testing.assert_allclose(
+        transform_points(transform, points), foreign.linear(points), atol=1e-3
+    )
 
 
 @pytest.mark.parametrize(
@@ -107,7 +108,7 @@ def test_old_and_centered_kinds_of_itk_are_read(tmp_path, kind, parameters, fixe
     path = tmp_path / "old.tfm"
     path.write_text(HEAD + block(f"{kind}_double_3_3", parameters, fixed))
     # (x, y, z) -> center + (-(y - 2), x - 1, z - 3) + (4, 5, 6)
-    assert moved(read_itk_transform(path), np.zeros((1, 3)))[0] == pytest.approx(shift)
+    assert transform_points(read_itk_transform(path), np.zeros((1, 3)))[0] == pytest.approx(shift)
 
 
 def test_coefficients_of_fnirt_are_added_to_the_affine_in_their_header(tmp_path, sides):
@@ -150,7 +151,7 @@ def test_a_grid_of_control_points_of_niftyreg_is_their_cubic_spline(tmp_path):
     points = np.random.default_rng(0).uniform(-12, 12, (50, 3)) + [1, -2, 3]
     expected = points + cubic_sum(values, foreign.apply(to_index, points))
     transform = read_itk_transform(side.path)
-    np.testing.assert_allclose(moved(transform, points), expected, atol=1e-3)
+    np.testing.assert_allclose(transform_points(transform, points), expected, atol=1e-3)
 
 
 def test_a_velocity_of_niftyreg_moves_points_along_it(tmp_path, sides):
@@ -166,7 +167,9 @@ def test_a_velocity_of_niftyreg_moves_points_along_it(tmp_path, sides):
     foreign.save_vectors(velocity[:, :, :, None], fixed, path, 1007, b"NREG_TRANS", 4)
     points = np.random.default_rng(0).uniform(-12, 12, (20, 3))
     expected = foreign.apply(expm(rate), points)
-    np.testing.assert_allclose(moved(read_itk_transform(path), points), expected, atol=0.02)
+    np.testing.assert_allclose(
+        transform_points(read_itk_transform(path), points), expected, atol=0.02
+    )
 
 
 @pytest.mark.parametrize("form", ["displacements", "deformations"])
@@ -204,7 +207,7 @@ def test_a_matrix_of_x5_is_between_points_in_ras(tmp_path, sides):
     np.testing.assert_allclose(stored, foreign.FLIP @ foreign.MATRIX @ foreign.FLIP, atol=1e-9)
     points = np.random.default_rng(0).uniform(-20, 20, (9, 3))
     np.testing.assert_allclose(
-        moved(read_itk_transform(path), points), foreign.linear(points), atol=1e-6
+        transform_points(read_itk_transform(path), points), foreign.linear(points), atol=1e-6
     )
 
 
@@ -257,4 +260,6 @@ def test_a_matrix_of_spm_beside_the_moving_image_took_it_to_the_fixed_one(tmp_pa
     savemat(tmp_path / "moving.mat", {"M": to_fixed @ moving.affine @ from_one})
     points = np.random.default_rng(0).uniform(-20, 20, (9, 3))
     transform = read_itk_transform(tmp_path / "moving.mat", files_of(sides))
-    np.testing.assert_allclose(moved(transform, points), foreign.linear(points), atol=1e-4)
+    np.testing.assert_allclose(
+        transform_points(transform, points), foreign.linear(points), atol=1e-4
+    )

@@ -21,6 +21,7 @@ from pydicom.uid import generate_uid
 from Testing.support import foreign_transforms as foreign
 from Testing.support.command_line import neuralreg
 from Testing.support.dicom_files import new_file, write_slices
+from Testing.support.itk_points import transform_points
 
 LINEAR, DEFORMABLE = "1.2.840.10008.5.1.4.1.1.66.1", "1.2.840.10008.5.1.4.1.1.66.3"
 FIXED, MOVING = (generate_uid(entropy_srcs=[name]) for name in ("fixed", "moving"))
@@ -92,10 +93,6 @@ def deformable_object(path, vectors: np.ndarray, steps=(4.0, 5.0, 6.0), before=N
     return np.array([-10.0, 5.0, 7.0]) + index @ axes
 
 
-def moved(transform: sitk.Transform, points: np.ndarray) -> np.ndarray:
-    return np.array([transform.TransformPoint(point) for point in points.tolist()])
-
-
 POINTS = np.random.default_rng(0).uniform(-20, 20, (9, 3))
 
 
@@ -104,7 +101,7 @@ def test_a_matrix_takes_points_of_the_other_frame_to_that_of_the_object(tmp_path
     content, family = read_content(path)
     assert family == "dicom"
     onto_fixed = foreign.apply(TURN, foreign.apply(SHIFT, POINTS))  # the first is applied first
-    np.testing.assert_allclose(moved(content, onto_fixed), POINTS, atol=1e-6)
+    np.testing.assert_allclose(transform_points(content, onto_fixed), POINTS, atol=1e-6)
 
 
 def test_registrations_of_several_series_are_not_cut_to_one(tmp_path):
@@ -121,7 +118,7 @@ def test_a_deformation_is_matrix_vectors_matrix(tmp_path, steps):
     expected = foreign.apply(TURN, foreign.apply(SHIFT, points) + vectors)
     inside = (slice(1, -1),) * 3
     transform = read_itk_transform(tmp_path / "d.dcm")
-    ours = moved(transform, points[inside].reshape(-1, 3))
+    ours = transform_points(transform, points[inside].reshape(-1, 3))
     np.testing.assert_allclose(ours, expected[inside].reshape(-1, 3), atol=1e-3)
 
 
@@ -159,7 +156,7 @@ def test_a_matrix_is_written_with_both_series_and_comes_back(tmp_path, series):
     stored = np.reshape(np.array(numbers.FrameOfReferenceTransformationMatrix, float), (4, 4))
     np.testing.assert_allclose(stored, np.linalg.inv(foreign.MATRIX), atol=1e-8)
     np.testing.assert_allclose(
-        moved(read_itk_transform(path), POINTS), foreign.linear(POINTS), atol=1e-6
+        transform_points(read_itk_transform(path), POINTS), foreign.linear(POINTS), atol=1e-6
     )
 
 
@@ -182,7 +179,7 @@ def test_a_field_is_written_so_that_the_standard_means_it(tmp_path, series, axes
     back, _ = read_content(tmp_path / "d.dcm")
     inside = points[1:-1, 1:-1, 1:-1].reshape(-1, 3)
     transform = sitk.DisplacementFieldTransform(sitk.Cast(back, sitk.sitkVectorFloat64))
-    np.testing.assert_allclose(moved(transform, inside), foreign.bent(inside), atol=1e-3)
+    np.testing.assert_allclose(transform_points(transform, inside), foreign.bent(inside), atol=1e-3)
 
 
 def test_the_command_writes_an_object_and_says_what_is_in_it(tmp_path, series):
@@ -227,5 +224,5 @@ def test_what_plastimatch_writes_is_read_as_it_means_it(tmp_path, series, axes):
     subprocess.run(command, check=True, capture_output=True)
     (path,) = (tmp_path / "out").rglob("*.dcm")
     points = side.points()[1:-1, 1:-1, 1:-1].reshape(-1, 3)
-    ours = moved(read_itk_transform(path), points)
+    ours = transform_points(read_itk_transform(path), points)
     np.testing.assert_allclose(ours, foreign.bent(points), atol=1e-3)

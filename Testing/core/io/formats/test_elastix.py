@@ -8,6 +8,8 @@ import SimpleITK as sitk
 from neuralreg.errors import InvalidTransform, UnreadableFile
 from neuralreg.io.itk_transforms import read_itk_transform
 
+from Testing.support.itk_points import transform_points
+
 POINTS = np.random.default_rng(0).uniform(-20, 60, (40, 3))
 CENTER = (10.5, 12.0, -8.0)
 
@@ -31,7 +33,7 @@ def text(kind: str, numbers, *, initial: str = "NoInitialTransform", **more: obj
 
 
 def moved(transform: sitk.Transform) -> np.ndarray:
-    return np.array([transform.TransformPoint(p) for p in POINTS.tolist()])
+    return transform_points(transform, POINTS)
 
 
 def written(tmp_path, name: str, content: str):

@@ -17,6 +17,7 @@ from neuralreg.review.geometry.local_deformation import (
     stretches,
 )
 
+from Testing.support.itk_points import transform_points
 from Testing.support.reviewed import field, places, wavy
 
 EYE = tuple(np.eye(3).ravel())
@@ -142,7 +143,7 @@ def test_a_composite_of_itk_moves_points_as_itk_does(smooth_field):
     both = sitk.CompositeTransform([affine, core])
     points = places(GRID)[4:9, 5:9, 5:9].reshape(-1, 3)
     ours = Deformation.of(sitk.Transform(both))
-    theirs = np.array([both.TransformPoint(p) for p in points.tolist()])
+    theirs = transform_points(both, points)
     assert ours(points) == pytest.approx(theirs, abs=1e-6)
     on_grid = ours.on(GRID)[4:9, 5:9, 5:9].reshape(-1, 3)
     assert on_grid == pytest.approx(theirs - points, abs=1e-4)
