@@ -87,11 +87,10 @@ def untrustedCode(path: Path) -> dict[Path, str]:
 
     Raises RegistrationError where the card or one of them cannot be used.
     """
-    from neuralreg.zoo.own_code import python_files_of, select_untrusted
+    from neuralreg.zoo.own_code import python_files_of, untrusted_hashes
     from neuralreg.zoo.registry import read_card
 
-    sources = select_untrusted(python_files_of(read_card(path), path.parent))
-    return {source.path: source.sha256 for source in sources}
+    return untrusted_hashes(python_files_of(read_card(path), path.parent))
 
 
 def codeQuestion(files: dict[Path, str]) -> str:

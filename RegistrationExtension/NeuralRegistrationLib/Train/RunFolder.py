@@ -28,13 +28,11 @@ def canContinue(folder: str) -> bool:
 
 def untrustedCode(folder: str) -> dict[Path, str]:
     """SHA-256 of Python files that a run brought along and nobody has agreed to run here."""
-    from neuralreg.zoo.own_code import select_untrusted
+    from neuralreg.zoo.own_code import untrusted_hashes
     from neuralreg.zoo.python_sources import read_source
 
-    sources = select_untrusted(
-        [read_source(path) for path in sorted(Path(folder, CODE).glob("*.py"))]
-    )
-    return {source.path: source.sha256 for source in sources}
+    files = sorted(Path(folder, CODE).glob("*.py"))
+    return untrusted_hashes([read_source(path) for path in files])
 
 
 def model(folder: str) -> Path | None:

@@ -105,10 +105,10 @@ def _read_trusted() -> list[str]:
     return path.read_text(encoding="utf-8").split() if path.is_file() else []
 
 
-def select_untrusted(sources: Sequence[PythonSource]) -> list[PythonSource]:
-    """Those of some files that nobody on this machine has agreed to."""
+def untrusted_hashes(sources: Sequence[PythonSource]) -> dict[Path, str]:
+    """SHA-256 of those of some files that nobody on this machine has agreed to."""
     known = {hashlib.sha256(BUILDER.encode()).hexdigest(), *_read_trusted()}
-    return [source for source in sources if source.sha256 not in known]
+    return {source.path: source.sha256 for source in sources if source.sha256 not in known}
 
 
 def trust_among(sources: Sequence[PythonSource], digests: Iterable[str]) -> None:
@@ -127,7 +127,7 @@ def require_trust(sources: Sequence[PythonSource], where: str) -> None:
     Raises:
         CodeNotTrusted: not yet; the message names files and hashes.
     """
-    unknown = {source.path: source.sha256 for source in select_untrusted(sources)}
+    unknown = untrusted_hashes(sources)
     if unknown:
         raise CodeNotTrusted(
             "it brings code of its own, which would run on this machine",
