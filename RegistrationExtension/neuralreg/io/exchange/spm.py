@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
-from scipy import io as matlab
 
 from neuralreg.errors import InvalidTransform, UnreadableFile
 from neuralreg.io.exchange import vector_files
@@ -73,6 +72,8 @@ def read_mat(path: Path, sides: Sides) -> sitk.Transform:
 
 
 def _load(path: Path) -> dict[str, Any]:
+    from scipy import io as matlab  # slow to import, and only these files need it
+
     try:
         content: dict[str, Any] = matlab.loadmat(path)
     except Exception as error:

@@ -11,7 +11,6 @@ from typing import Any
 import nibabel
 import numpy as np
 import SimpleITK as sitk
-from scipy import ndimage
 
 from neuralreg.errors import InvalidTransform, UnreadableFile
 from neuralreg.geometry.grid import Grid, Matrix
@@ -230,6 +229,8 @@ def fill_outside(field: sitk.Image, path: Path, notes: list[str]) -> sitk.Image:
     unknown = ~np.isfinite(values).all(-1)
     if not unknown.any() or unknown.all():
         return field
+    from scipy import ndimage  # slow to import, and only these files need it
+
     nearest = ndimage.distance_transform_edt(unknown, return_distances=False, return_indices=True)
     notes.append(
         f"{path}: {100 * unknown.mean():.3g} % of the samples lead outside (NaN); they keep the "

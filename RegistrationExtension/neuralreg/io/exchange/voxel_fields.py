@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from scipy import ndimage
 
 from neuralreg.errors import InvalidTransform, UnreadableFile
 from neuralreg.geometry.typing import Array
@@ -61,6 +60,8 @@ def read_learn2reg(path: Path, sides: Sides) -> sitk.Image:
         raise _shape_error(path, values.shape, "3 x X x Y x Z")
     size = sides.space("fixed", path, _WHY).size
     if values.shape[1:] != size and 2 * np.array(values.shape[1:]) == np.array(size):
+        from scipy import ndimage  # slow to import, and only these files need it
+
         values = np.stack([ndimage.zoom(part, 2, order=2) for part in values])
     return _to_field(np.moveaxis(values, 0, -1), path, sides)
 
