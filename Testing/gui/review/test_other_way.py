@@ -28,7 +28,7 @@ def registered(real_worker, real_reviewer, a_scene, a_panel, wait_until):
 
     def run(**settings):
         fixed, moving = a_body("fixed", 0.0), a_body("moving", SHIFT)
-        job = register(fixed, moving, "convex", wait=False, **settings)
+        job = register(fixed, moving, "convex", wait=False, refinement={"steps": 6}, **settings)
         wait_until(lambda: job.state in ("done", "failed"), 200)
         assert job.state == "done", job.error
         a_panel.openReview(job.result.transformNode)
@@ -59,7 +59,7 @@ def through(node, points):
 def test_the_button_registers_the_other_way_and_measures_consistency(
     registered, wait_until, a_scene
 ):
-    panel, done = registered(refinement={"steps": 6}, preset="abdomen CT")
+    panel, done = registered(preset="abdomen CT")
     assert line_of(panel, "consistency_mean").verdict == "not measured"
     panel.parameters.movingVolume.SetAndObserveTransformNodeID(done.transformNode.GetID())
     panel.ui.reviewOtherWayButton.click()
