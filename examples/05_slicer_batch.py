@@ -30,7 +30,7 @@ def add_volume(image, name):
 
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else "batch")
 folder.mkdir(parents=True, exist_ok=True)
-for number, size in enumerate((32, 40)):
+for number, size in enumerate((24, 32)):
     fixed, moving = make_pair(size)
     nodes = add_volume(fixed, f"fixed {number}"), add_volume(moving, f"moving {number}")
     done = register(*nodes)

@@ -6,7 +6,7 @@ import numpy as np
 import SimpleITK as sitk
 
 
-def make_pair(size: int = 48, spacing_mm: float = 2.0) -> tuple[sitk.Image, sitk.Image]:
+def make_pair(size: int = 40, spacing_mm: float = 2.0) -> tuple[sitk.Image, sitk.Image]:
     """A textured ellipsoid with two holes, and the same one shifted and bent by up to 6 mm."""
     z, y, x = (np.indices((size,) * 3) - (size - 1) / 2) * spacing_mm
     bent = x + 4 + 2 * np.sin(y / 15), y - 3, z + 2 * np.cos(x / 18)
