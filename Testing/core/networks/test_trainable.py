@@ -40,7 +40,7 @@ def test_dirnet_learns_a_shift(shape):
     assert left < 0.1
 
 
-@pytest.mark.parametrize("shape", [(48, 40), (24, 24, 32)])
+@pytest.mark.parametrize("shape", [(48, 40), (16, 24, 24)])
 def test_avsm_learns_a_shift_and_a_scale(shape):
     torch.manual_seed(0)
     fixed, moving = blobs(shape, (0, 0, 0)), blobs(shape, (0.12, -0.1, 0.1), scale=1.2)

@@ -18,7 +18,8 @@ def registered(files, tmp_path):
     """A folder that `neuralreg register` left."""
     folder = tmp_path / "registered"
     pair = files("fixed"), files("moving")
-    done = run("register", *pair, "--model", "convex", "--refine", "lncc", "-o", folder, "-q")
+    few = "--refine", "lncc", "--refine-steps", "6"
+    done = run("register", *pair, "--model", "convex", *few, "-o", folder, "-q")
     assert done.exit_code == 0, done.output
     return folder
 
@@ -45,7 +46,7 @@ def test_the_other_direction_is_registered_in_the_same_way(registered, files, tm
     assert own["inverse_mean"]["value"] < line["value"]  # exactness is not consistency
 
 
-def test_a_start_is_turned_round_as_well(registered, files, tmp_path):
+def test_a_start_is_turned_round_as_well(files, tmp_path):
     import SimpleITK as sitk
     from neuralreg.cli.file_job import Job
     from neuralreg.cli.reverse_registration import _inverse_of
@@ -55,7 +56,7 @@ def test_a_start_is_turned_round_as_well(registered, files, tmp_path):
     sitk.WriteTransform(start, str(tmp_path / "initial.tfm"))
     sides = files("fixed"), files("moving")
     job = Job(*sides, *[None] * 4, tmp_path / "initial.tfm", RegistrationOptions())
-    back = sitk.ReadTransform(str(_inverse_of(job, registered)))
+    back = sitk.ReadTransform(str(_inverse_of(job, tmp_path)))
     assert back.TransformPoint((4.0, -2.0, 1.0)) == pytest.approx((0.0, 0.0, 0.0))
 
 
