@@ -99,6 +99,7 @@ def files_of_other_programs(folder, odd_pairs):
     sitk.WriteTransform(sitk.AffineTransform(3), str(folder / "0GenericAffine.mat"))
     for name in ("1Warp", "1InverseWarp"):
         shutil.copy(folder / "fixed_to_moving.nii.gz", folder / f"{name}.nii.gz")
+    (folder / "landmarks.csv").write_text("name,x,y,z\napex,1,2,3\n")
     sides = ("--fixed", "t1.nii.gz", "--moving", "bold.nii.gz")
     done = run("convert", "1Warp.nii.gz", "-o", "y_t1.nii", "--to", "spm", *sides)
     assert done.exit_code == 0, done.stderr

@@ -1,7 +1,8 @@
-"""`neuralreg warp`: an image or a label map through transforms."""
+"""`neuralreg warp`: images, labels, landmarks, meshes and streamlines through transforms."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -12,8 +13,10 @@ import typer
 from neuralreg.cli.common_options import AsJson, Format, OutputFile, Overwrite
 
 if TYPE_CHECKING:
+    from neuralreg.geometry.field import DisplacementField
     from neuralreg.geometry.grid import Grid
     from neuralreg.geometry.warp import Interpolation
+    from neuralreg.io.exchange.families import Content
 
 
 class How(StrEnum):
@@ -25,7 +28,14 @@ class How(StrEnum):
 
 
 def warp(
-    image: Annotated[Path, typer.Argument(help="The moving image or label map.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="The moving image or label map, a segmentation of 3D Slicer (.seg.nrrd), "
+            "landmarks (.mrk.json, .fcsv, .csv), a mesh (.vtk, .vtp, .vtu, .ply, .stl), or "
+            "streamlines (.trk, .tck)."
+        ),
+    ],
     transform: Annotated[
         list[str],
         typer.Argument(
@@ -33,15 +43,15 @@ def warp(
             "fixed points first, as antsApplyTransforms lists them. [FILE,1] is the inverse."
         ),
     ],
+    output: OutputFile,
     reference: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             "--reference",
             "-r",
-            help="The fixed image, or any file with its grid: on that comes the result.",
+            help="The fixed image, or any file with its grid: on that comes an image.",
         ),
-    ],
-    output: OutputFile,
+    ] = None,
     source: Format = None,
     labels: Annotated[bool, typer.Option("--labels", help="The image is a label map.")] = False,
     interpolation: Annotated[How, typer.Option(help="Label maps have their own.")] = How.LINEAR,
@@ -51,38 +61,105 @@ def warp(
             help="The value where the image shows nothing; its lowest unless given, 0 for labels."
         ),
     ] = None,
+    to_moving: Annotated[
+        bool,
+        typer.Option(
+            "--to-moving",
+            help="Points: they are in the fixed image, and go to the moving one.",
+        ),
+    ] = False,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """Resample an image onto the fixed image's grid, all frames of a series."""
+    """Bring images, labels, landmarks, meshes or streamlines from the moving to the fixed image."""
     from neuralreg.cli.outputs import require_free
     from neuralreg.cli.terminal import print_result, warn
     from neuralreg.cli.transform_chain import field_of_chain
     from neuralreg.io.exchange.sides import Sides
+    from neuralreg.io.formats.seg_nrrd import is_segmentation
     from neuralreg.io.image_files import read_grid, read_series, write_series
+    from neuralreg.io.point_sets.point_files import is_point_file, require_writable
     from neuralreg.io.resample import warp as warp_image
     from neuralreg.io.transform_chains import Link, read_chain
 
     links, notes = [Link.parse(one) for one in transform], list[str]()
-    require_free(output, overwrite, [image, *(link.path for link in links), reference])
-    grid = read_grid(reference, notes=notes)
-    moving = read_series(image, labels=labels, notes=notes)
-    require_same_axes(image, moving.frames[0].grid, grid)
-    contents, _ = read_chain(links, Sides(reference, image), source or [], notes)
-    field = field_of_chain([link.path for link in links], contents, grid)
-    mode: Interpolation = "nearest" if labels else interpolation.value
-
-    frames = tuple(
-        warp_image(frame, field, grid, interpolation=mode, outside=background)
-        for frame in moving.frames
-    )
-    write_series(replace(moving, frames=frames), output)
+    inputs = [file, *(link.path for link in links), *([reference] if reference else [])]
+    require_free(output, overwrite, inputs)
+    points = is_point_file(file)
+    if points:
+        require_writable(output, file)
+    else:
+        _require_for_images(file, reference, to_moving)
+    grid = read_grid(reference, notes=notes) if reference else None
+    contents, _ = read_chain(links, Sides(reference, None if points else file), source or [], notes)
+    if points or grid is None:
+        unit, count = "points", _warp_points(file, contents, output, grid, not to_moving, notes)
+    else:
+        field = field_of_chain([link.path for link in links], contents, grid)
+        if is_segmentation(file) and is_segmentation(output):
+            unit, count = "layers", _warp_segments(file, field, output, grid)
+        else:
+            moving = read_series(file, labels=labels, notes=notes)
+            require_same_axes(file, moving.frames[0].grid, grid)
+            mode: Interpolation = "nearest" if labels else interpolation.value
+            frames = [
+                warp_image(frame, field, grid, interpolation=mode, outside=background)
+                for frame in moving.frames
+            ]
+            write_series(replace(moving, frames=tuple(frames)), output)
+            unit, count = "frames", len(frames)
     warn(notes)
     print_result(
-        {"output": str(output), "frames": len(frames), "warnings": notes},
+        {"output": str(output), unit: count, "warnings": notes},
         as_json,
-        lambda: f"wrote {output}" + f", {len(frames)} frames" * (len(frames) > 1),
+        lambda: f"wrote {output}" + f", {count} {unit}" * (count > 1),
     )
+
+
+def _require_for_images(file: Path, reference: Path | None, to_moving: bool) -> None:
+    from neuralreg.errors import InvalidOption
+
+    if reference is None:
+        raise InvalidOption(
+            "an image comes onto the grid of another", where=str(file),
+            remedy="Name the fixed image (--reference).",
+        )  # fmt: skip
+    if to_moving:
+        raise InvalidOption(
+            "points go to the moving image; an image comes from it", got="--to-moving",
+            remedy="Give the transform of the other direction, or [FILE,1] for its inverse.",
+        )  # fmt: skip
+
+
+def _warp_points(
+    file: Path,
+    contents: Sequence[Content],
+    output: Path,
+    grid: Grid | None,
+    to_fixed: bool,
+    notes: list[str],
+) -> int:
+    from neuralreg.io.point_sets.point_files import read_points
+    from neuralreg.io.point_sets.point_transforms import move_points
+
+    given = read_points(file, notes)
+    moved = move_points(given.points, contents, notes, grid=grid, to_fixed=to_fixed)
+    given.write(moved, output, grid if to_fixed else None)
+    return len(moved)
+
+
+def _warp_segments(file: Path, field: DisplacementField, output: Path, grid: Grid) -> int:
+    """Each layer by nearest voxels; how many there are."""
+    from neuralreg.io.formats.seg_nrrd import read_segmentation, write_segmentation
+    from neuralreg.io.itk import image_from_itk, image_to_itk
+    from neuralreg.io.resample import warp_labels
+
+    given = read_segmentation(file)
+    layers = [image_from_itk(layer) for layer in given.layers]
+    require_same_axes(file, layers[0].grid, grid)
+    moved = [image_to_itk(warp_labels(layer, field, grid)) for layer in layers]
+    write_segmentation(moved, given.metadata, output)
+    return len(moved)
 
 
 def require_same_axes(image: Path, moving: Grid, reference: Grid) -> None:

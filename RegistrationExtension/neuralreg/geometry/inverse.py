@@ -80,6 +80,37 @@ def invert(
     return inverse
 
 
+def invert_points(
+    field: DisplacementField,
+    points: Matrix,
+    *,
+    tolerance_mm: float = 1e-3,
+    max_iterations: int = 50,
+) -> tuple[Matrix, int]:
+    """The points that a field moves to given ones, each found on its own, without a grid.
+
+    Args:
+        field: u.
+        points: y, LPS mm, (n, d).
+        tolerance_mm: largest error for which a point counts as solved.
+        max_iterations: steps per point.
+
+    Returns:
+        x with `x + u(x) = y` (n, d), LPS mm, and how many miss the tolerance: u folds there.
+
+    Raises:
+        InvalidTransform: when the field collapses space to a plane.
+    """
+    problem = _Problem(field)
+    given = torch.from_numpy(np.ascontiguousarray(points, float)).to(field.vectors)
+    with torch.no_grad():
+        targets = change_index(given, problem.from_world)
+        start = change_index(targets, problem.backward)
+        solved, missed = _iterate_fixed_point(problem, start, targets, tolerance_mm, max_iterations)
+        moved: Matrix = change_index(solved, problem.to_world).cpu().numpy()
+    return moved, missed
+
+
 def inverse_error(field: DisplacementField, inverse: DisplacementField) -> Tensor:
     """Distance of each point from its start after `inverse` and then `field`.
 

@@ -173,18 +173,22 @@ def read_pairs(path: str | Path, partner: str | Path | None = None) -> Pairs:
 
 
 def write_landmarks(landmarks: Landmarks, path: str | Path) -> None:
-    """Write a `.mrk.json` (LPS) that 3D Slicer opens, or a CSV.
+    """Write a `.mrk.json` (LPS) or `.fcsv` that 3D Slicer opens, or a table.
 
     Raises:
         UnwritableOutput: The folder is closed or the suffix is neither.
     """
     path = Path(path)
-    if path.suffix not in (".json", ".csv"):
+    suffix = suffix_of(path)
+    if suffix not in (".json", ".fcsv", ".csv", ".tsv"):
         raise UnwritableOutput(
-            f"{path} has no suffix of landmark files", wanted=".mrk.json or .csv"
+            f"{path} has no suffix of landmark files", wanted=".mrk.json, .fcsv, .csv or .tsv"
         )
-    if path.suffix == ".json":
+    if suffix == ".json":
         _write(json.dumps(_as_markups(landmarks), indent=1) + "\n", path)
+        return
+    if suffix == ".fcsv":
+        _write(_as_fcsv(landmarks), path)
         return
     d = max((len(point) for _, point in landmarks.defined_points()), default=3)
     points = [point or (math.nan,) * d for point in landmarks.points]
@@ -215,6 +219,20 @@ def _table(axes: Sequence[str], names: Sequence[str], points: Sequence[Point]) -
 
 def _finite(point: Point | None) -> Point | None:
     return point if point is not None and all(map(math.isfinite, point)) else None
+
+
+def _as_fcsv(landmarks: Landmarks) -> str:
+    """In LPS, as the last version of 3D Slicer that knew no other format wrote it."""
+    settings = ("Markups fiducial file version = 4.11", "CoordinateSystem = LPS",
+                f"columns = {_FCSV_COLUMNS}")  # fmt: skip
+    comments = "".join(f"# {line}\n" for line in settings)
+    named = zip(landmarks.names, landmarks.points, strict=True)
+    rows = [
+        [f"F-{n}", *map(repr, point), "0", "0", "0", "1", "1", "1", "0", name, "", ""]
+        for n, (name, point) in enumerate(named, start=1)
+        if point is not None
+    ]
+    return comments + "".join(format_table(row, ()) for row in rows)
 
 
 def _as_markups(landmarks: Landmarks) -> dict[str, object]:

@@ -1,0 +1,1 @@
+"""Files of points that go through transforms: landmarks, meshes, streamlines."""
