@@ -21,13 +21,19 @@ _MOST_LABELS = 128  # a gray image of 8 bits has more values
 
 
 def info(
-    file: Annotated[Path, typer.Argument(help="An image, a DICOM folder, or a transform.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="An image, a DICOM folder, a transform, a segmentation, landmarks, a mesh, "
+            "streamlines, or the folder of a registration's results."
+        ),
+    ],
     source: Format = None,
     fixed: FixedSide = None,
     moving: MovingSide = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what is in an image or transform file.
+    """Say what is in a file or in a folder of results.
 
     Of a transform: the program, what it maps to what in that program's coordinates, and the same in
     LPS mm. Some formats need the images for that: --fixed and --moving.
@@ -44,10 +50,24 @@ def info(
 
 
 def _facts(file: Path, sides: Sides, source: str | None, notes: list[str]) -> Facts:
+    from neuralreg.cli.info_results import (
+        facts_of_points,
+        facts_of_record,
+        facts_of_segmentation,
+        is_record,
+    )
+    from neuralreg.io.formats.seg_nrrd import is_segmentation
     from neuralreg.io.image_files import image_of_volume
     from neuralreg.io.itk_images import open_volume
+    from neuralreg.io.point_sets.point_files import is_point_file
     from neuralreg.io.transform_files import holds_transform
 
+    if is_record(file):
+        return facts_of_record(file)
+    if is_point_file(file) and not source:
+        return facts_of_points(file, notes)
+    if is_segmentation(file):
+        return facts_of_segmentation(file)
     if source or (file.is_file() and holds_transform(file)):
         return _transform(file, sides, source, notes)
     volume = open_volume(file)
