@@ -24,7 +24,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("networks",),
     ("zoo",),
     ("composition", "registration"),
-    ("review", "training"),
+    ("groups", "review", "training"),
     ("worker",),
     ("cli",),
     ("__main__", "__init__"),

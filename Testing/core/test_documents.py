@@ -224,10 +224,11 @@ def test_each_control_that_a_tutorial_names_is_called_so_in_the_panels(page):
     assert named - shown - OF_SLICER - TABS == set()
 
 
-def test_the_commands_of_the_tutorial_on_brains_have_the_options_that_they_use():
-    commands = commands_of(DOCS / "tutorial-brains.md")
+@pytest.mark.parametrize("page", ["tutorial-brains.md", "groups.md"])
+def test_commands_that_are_not_run_have_the_options_that_they_use(page):
+    commands = commands_of(DOCS / page)
     names = {card.name for card in list_models()}
-    assert len(commands) > 5
+    assert len(commands) > 4
     for words in commands:
         name = words[:2] if words[0] == "models" else words[:1]
         text = run(*name, "--help").output

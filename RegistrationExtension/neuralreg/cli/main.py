@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from neuralreg import __version__, errors
+from neuralreg.cli.atlas_segment import atlas_segment
 from neuralreg.cli.brain_mask import brain_mask
 from neuralreg.cli.convert import convert
 from neuralreg.cli.convert_config import convert_config
@@ -21,6 +22,7 @@ from neuralreg.cli.evaluate import evaluate
 from neuralreg.cli.info import info
 from neuralreg.cli.invert import invert
 from neuralreg.cli.jacobian import jacobian
+from neuralreg.cli.longitudinal import longitudinal
 from neuralreg.cli.models import models
 from neuralreg.cli.predict import predict
 from neuralreg.cli.register import register
@@ -28,6 +30,8 @@ from neuralreg.cli.rerun import rerun
 from neuralreg.cli.review import review
 from neuralreg.cli.robustness import robustness
 from neuralreg.cli.runs import runs
+from neuralreg.cli.sequence import sequence
+from neuralreg.cli.template import template
 from neuralreg.cli.train import train
 from neuralreg.cli.visualize import visualize
 from neuralreg.cli.warp import warp
@@ -115,10 +119,14 @@ _COMMANDS = (
     evaluate,
     download,
     worker,
+    template,
+    longitudinal,
+    sequence,
 )
 for command in _COMMANDS:
     app.command()(command)
 app.command("brain-mask")(brain_mask)
+app.command("atlas-segment")(atlas_segment)
 app.command("convert-config")(convert_config)
 for name in ("visualise", "visualize", "vis"):
     app.command(name, hidden=name != "visualise")(visualize)

@@ -70,6 +70,7 @@ def prealign(
     *,
     fixed_mask: Image | None = None,
     moving_mask: Image | None = None,
+    nearby: bool = False,
     progress: Progress = silent,
 ) -> Alignment:
     """The linear transform, fixed to moving, that maximizes their mutual information.
@@ -81,14 +82,18 @@ def prealign(
     modalities and does not reward lost overlap. A turned start must explain twice as much as any
     other. The affine is a rotation times a positive stretch, so it cannot become a reflection.
 
-    Points are drawn inside the masks (1 inside), which are on the grids of their images.
+    Points are drawn inside the masks (1 inside), which are on the grids of their images. Of images
+    that lie `nearby`, such as the frames of a series, only the headers are a start.
     """
     search = _Search.of(fixed, moving, fixed_mask, moving_mask)
     header = search.start([StartKind.HEADER])
     before = float(objective(*search.sides(_RIGID[0]), header))
     if how is LinearAlignment.NONE:
         return Alignment(search.transform(header), StartKind.HEADER, how, (before, before))
-    starts, kinds = search.screen(search.all_starts())
+    if nearby:
+        starts, kinds = header, [StartKind.HEADER]
+    else:
+        starts, kinds = search.screen(search.all_starts())
     progress(0.2, "looking for the best start")
     sides = search.sides(_RIGID[0])
     if how is LinearAlignment.CENTER:

@@ -1,0 +1,64 @@
+"""Options of the commands that register more than a pair, and their records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from neuralreg.registration.options import RegistrationOptions
+
+OutputFolder = Annotated[Path, typer.Option("--output", "-o", help="The folder for the results.")]
+Model = Annotated[str, typer.Option(help="A name from `neuralreg models list`, or auto.")]
+Preset = Annotated[str, typer.Option(help="What the images show.")]
+RefineSteps = Annotated[int | None, typer.Option(min=0, help="Of the refinement: 32 of a field.")]
+RECORD = "result.json"
+
+
+def options_of(
+    model: str, preset: str, refine_steps: int | None, device: str
+) -> RegistrationOptions:
+    """The options of each registration of a group.
+
+    Raises:
+        InvalidOption: one of them is unknown.
+    """
+    from neuralreg.registration.options import FieldRefinement, RegistrationOptions
+
+    refinement = None if refine_steps is None else FieldRefinement(steps=refine_steps)
+    return RegistrationOptions().replace(
+        model=model, preset=preset, refinement=refinement, device=device
+    )
+
+
+def record_of(
+    command: str, inputs: Iterable[Path], options: Mapping[str, Any], folder: Path
+) -> dict[str, Any]:
+    """What was done, with what and when, as plain values for `result.json`."""
+    from datetime import UTC, datetime
+
+    from neuralreg.review.workflow.provenance import describe_input, software
+
+    return {
+        "command": command,
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "software": software(),
+        "options": dict(options),
+        "inputs": [describe_input(path, folder) for path in inputs],
+    }
+
+
+def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A CSV file; numbers with six digits, nothing for None."""
+    from neuralreg.io.tables import format_table
+
+    path.write_text(format_table(header, [[_cell(v) for v in row] for row in rows]), "utf-8")
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

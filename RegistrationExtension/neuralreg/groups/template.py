@@ -1,0 +1,393 @@
+"""An average of a group whose shape is the mean of the shapes in it, favouring nobody."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neuralreg.errors import InvalidOption
+from neuralreg.geometry.field import DisplacementField, compose
+from neuralreg.geometry.grid import Grid
+from neuralreg.geometry.image import Image
+from neuralreg.geometry.linear import LinearTransform
+from neuralreg.geometry.warp import warp
+from neuralreg.groups.mean_shape import (
+    mean_rigid,
+    points_inside,
+    root_mean_square,
+    toward_mean,
+    without_pose,
+)
+from neuralreg.groups.subjects import Subject, normalize
+from neuralreg.io.files import write_whole
+from neuralreg.measures.local_correlation import lncc
+from neuralreg.progress import Progress, silent, stage
+from neuralreg.registration.engine import register
+from neuralreg.registration.image_checks import prepare
+from neuralreg.registration.options import LinearAlignment, RegistrationOptions
+from neuralreg.registration.prealign import prealign
+from neuralreg.registration.working_grid import foreground, overlap_mask
+
+Combination = Literal["mean", "median"]
+_DEFORMATIONS = ("rigid", "affine", "deformable")
+_MOST_TURNED = 60.0  # degrees from the mean pose: beyond it a mean of poses says nothing
+_ENOUGH = 0.1  # voxels that the mean shape moves: below it a further round changes nothing visible
+_GAIN = 0.9  # of the movement of the round before: what does not shrink any more is noise
+_OUTLIER = 3.5  # robust standard deviations, Iglewicz & Hoaglin 1993
+_OUTLIER_LEAST = 0.05  # of local correlation: groups of very alike images have no outliers
+
+
+@dataclass(frozen=True)
+class TemplateOptions:
+    """How a template is built.
+
+    Attributes:
+        deformation: how far the subjects may differ: "rigid", "affine" or "deformable".
+        rounds: deformable ones at most, after a rigid and an affine one.
+        combination: of the intensities of all subjects at a voxel.
+        spacing_mm: of the template; the median of the subjects' finest unless given.
+        registration: of each pair.
+
+    Raises:
+        InvalidOption: for an unknown deformation, a number of rounds below 0, or a spacing that is
+            not positive.
+    """
+
+    deformation: str = "deformable"
+    rounds: int = 4
+    combination: Combination = "mean"
+    spacing_mm: float | None = None
+    registration: RegistrationOptions = field(default_factory=RegistrationOptions)
+
+    def __post_init__(self) -> None:
+        if self.deformation not in _DEFORMATIONS:
+            raise InvalidOption(
+                "unknown deformation", got=self.deformation, wanted=" or ".join(_DEFORMATIONS)
+            )
+        if self.rounds < 0 or (self.spacing_mm is not None and not self.spacing_mm > 0):
+            raise InvalidOption(
+                "a template takes rounds and a spacing that are not negative",
+                got=f"rounds={self.rounds}, spacing_mm={self.spacing_mm}",
+            )
+
+
+@dataclass(frozen=True)
+class Round:
+    """One line of the table of a template.
+
+    Attributes:
+        kind: "rigid", "affine" or "deformable".
+        shape_change_mm: root mean square over the body of the way to the mean shape.
+        image_change: root mean square difference to the template before, relative to its own.
+        sharpness: mean length of the gradient over the body, per mm.
+        similarity: mean over the subjects of their local correlation with the template, 0 to 1.
+    """
+
+    number: int
+    kind: str
+    shape_change_mm: float
+    image_change: float
+    sharpness: float
+    similarity: float
+
+
+@dataclass(frozen=True, eq=False)
+class Template:
+    """A template, and the way from it to each subject.
+
+    Attributes:
+        image: intensities of about 0 to 1.
+        fields: by name of the subject: template to subject, on the template's grid.
+        similarities: by name: local correlation of the subject with the template, 0 to 1.
+        rounds: how it came about.
+        notes: outliers and whatever else a person should know, in words.
+    """
+
+    image: Image
+    fields: dict[str, DisplacementField]
+    similarities: dict[str, float]
+    rounds: tuple[Round, ...]
+    notes: tuple[str, ...]
+
+
+def build_template(
+    subjects: Sequence[Subject],
+    middle: Subject,
+    options: TemplateOptions,
+    cache: Path,
+    progress: Progress = silent,
+) -> Template:
+    """The mean image of the mean shape.
+
+    All subjects are moved rigidly into their mean pose and averaged. Then, round by round, the
+    template is registered to each of them, the mean of the displacements without pose moves the
+    template to the mean shape, and the subjects are averaged there, each resampled once.
+
+    Args:
+        subjects: in an order that depends on their content only.
+        middle: whose field of view the template gets.
+        options: how.
+        cache: a folder in which each registration is kept until it is asked for again: a build
+            that was stopped goes on after the last one.
+        progress: called with a fraction and a message; raise `Cancelled` in it to stop.
+
+    Raises:
+        RegistrationError: a subject cannot be registered.
+    """
+    return _Build(tuple(subjects), middle, options, cache, progress).run()
+
+
+@dataclass(eq=False)
+class _Build:
+    subjects: tuple[Subject, ...]
+    middle: Subject
+    options: TemplateOptions
+    cache: Path
+    progress: Progress
+    notes: list[str] = field(default_factory=list)
+
+    def run(self) -> Template:
+        rounds_of = {"rigid": 0, "affine": 1, "deformable": 1 + self.options.rounds}
+        kinds = ["affine", *["deformable"] * self.options.rounds]
+        kinds = kinds[: rounds_of[self.options.deformation]]
+        steps = len(kinds) + 1
+        grid, poses = self._start(stage(self.progress, 0.0, 1 / steps))
+        fields = {name: DisplacementField.from_linear(one, grid) for name, one in poses.items()}
+        image, similarities = self._average(grid, fields)
+        rounds = [self._line(0, "rigid", 0.0, image, None, similarities)]
+        alignments = poses
+        for number, kind in enumerate(kinds, start=1):
+            part = stage(self.progress, number / steps, (number + 1) / steps)
+            fields = self._register_all(image, kind, alignments, part)
+            inside = foreground(image)
+            mean = self._mean_shape(fields, inside)
+            change = root_mean_square(mean, inside)
+            step = toward_mean(mean, grid)
+            fields = {name: compose(step, each) for name, each in fields.items()}
+            former, (image, similarities) = image, self._average(grid, fields)
+            rounds.append(self._line(number, kind, change, image, former, similarities))
+            if kind == "deformable" and self._has_settled(rounds, min(grid.spacing)):
+                break
+        self._name_outliers(similarities)
+        self.progress(1.0, "done")
+        return Template(image, fields, similarities, tuple(rounds), tuple(self.notes))
+
+    def _has_settled(self, rounds: list[Round], spacing_mm: float) -> bool:
+        changes = [line.shape_change_mm for line in rounds if line.kind == "deformable"]
+        return changes[-1] < _ENOUGH * spacing_mm or (
+            len(changes) > 1 and changes[-1] > _GAIN * changes[-2]
+        )
+
+    def _start(self, progress: Progress) -> tuple[Grid, dict[str, LinearTransform]]:
+        """The template's grid in the mean pose, and the rigid way to each subject."""
+        reference = self.middle.read()
+        poses = []
+        for number, subject in enumerate(self.subjects):
+            progress(number / len(self.subjects), f"rigid: {subject.name}")
+            if subject is self.middle:
+                poses.append(LinearTransform.identity(reference.grid.dimension))
+            else:
+                poses.append(prealign(reference, subject.read(), LinearAlignment.RIGID).linear)
+        center = points_inside(reference.grid, foreground(reference))[0].mean(0)
+        pose = mean_rigid(poses, [one.weight for one in self.subjects], center)
+        d = len(center)
+        turns = [_degrees(one.matrix[:d, :d] @ pose.matrix[:d, :d].T) for one in poses]
+        if max(turns) > _MOST_TURNED:
+            self.notes.append(
+                f"the subjects lie up to {max(turns):.0f} degrees apart: the template lies as "
+                f"{self.middle.name} does"
+            )
+            pose = LinearTransform.identity(d)
+        spacing = self.options.spacing_mm or float(
+            np.median([min(subject.read().grid.spacing) for subject in self.subjects])
+        )
+        grid = reference.grid.with_spacing([spacing] * d)
+        shift = pose(grid.center[None])[0] - grid.center
+        grid = Grid(grid.size, grid.spacing, tuple(np.add(grid.origin, shift)), grid.direction)
+        back = pose.inverse()
+        return grid, {
+            subject.name: back.then(one) for subject, one in zip(self.subjects, poses, strict=True)
+        }
+
+    def _register_all(
+        self, image: Image, kind: str, alignments: dict[str, LinearTransform], progress: Progress
+    ) -> dict[str, DisplacementField]:
+        target = prepare(image, "template")[0]
+        fields = {}
+        for number, subject in enumerate(self.subjects):
+            part = stage(progress, number / len(self.subjects), (number + 1) / len(self.subjects))
+            part(0.0, f"{kind}: {subject.name}")
+            kept = self._kept_path(image, kind, subject)
+            if kept.is_file():
+                fields[subject.name] = _load(kept, image.grid)
+            else:
+                fields[subject.name] = self._register(target, subject, kind, alignments, part)
+                _save(fields[subject.name], kept)
+            if kind == "affine":
+                alignments[subject.name] = _as_linear(fields[subject.name])
+        return fields
+
+    def _register(
+        self,
+        target: Image,
+        subject: Subject,
+        kind: str,
+        alignments: dict[str, LinearTransform],
+        progress: Progress,
+    ) -> DisplacementField:
+        if kind == "affine":
+            pose = alignments[subject.name]
+            moving = subject.read()
+            posed = Image(moving.data, _move(moving.grid, pose.inverse()))
+            affine = prealign(target, posed, LinearAlignment.AFFINE, nearby=True).linear
+            return DisplacementField.from_linear(affine.then(pose), target.grid)
+        result = register(
+            target, subject.read(), self.options.registration,
+            initial=alignments[subject.name], progress=progress,
+        )  # fmt: skip
+        self.notes += [f"{subject.name}: {words}" for words in result.warnings]
+        return result.field.resample(target.grid)
+
+    def _kept_path(self, image: Image, kind: str, subject: Subject) -> Path:
+        """A name that says all that the registration depends on."""
+        key = hashlib.sha256(image.data.contiguous().numpy().tobytes())
+        key.update(json.dumps(image.grid.to_record()).encode())
+        options = {**asdict(self.options.registration), "kind": kind, "of": subject.sha256}
+        key.update(json.dumps(options, sort_keys=True, default=str).encode())
+        return self.cache / f"{subject.name}-{key.hexdigest()[:20]}.npy"
+
+    def _mean_shape(self, fields: dict[str, DisplacementField], inside: Tensor) -> Tensor:
+        total, weights = None, 0.0
+        for subject in self.subjects:
+            shape = without_pose(fields[subject.name], inside)[0] * subject.weight
+            total = shape if total is None else total.add_(shape)
+            weights += subject.weight
+        assert total is not None
+        return total / weights
+
+    def _average(
+        self, grid: Grid, fields: dict[str, DisplacementField]
+    ) -> tuple[Image, dict[str, float]]:
+        """The subjects at the template's points, and how well each fits the average."""
+        combine = _median if self.options.combination == "median" else _mean
+        values = combine(grid, len(self.subjects), self._warp_all(grid, fields))
+        image = Image(values, grid)
+        inside = foreground(image)
+        similarities = {}
+        for subject, (warped, known, _) in zip(
+            self.subjects, self._warp_all(grid, fields), strict=True
+        ):
+            weight = (inside & (known[0] > 0)).float()[None, None]
+            similarities[subject.name] = 1 - float(lncc(values[None], warped[None], weight=weight))
+        return image, similarities
+
+    def _warp_all(
+        self, grid: Grid, fields: dict[str, DisplacementField]
+    ) -> Iterator[tuple[Tensor, Tensor, float]]:
+        """Each subject on the template's grid (1, z, y, x), where it is known, and its weight."""
+        for subject in self.subjects:
+            image = subject.read()
+            unit = Image(normalize(image), image.grid)
+            warped = warp(unit, fields[subject.name], grid, outside=0.0).data
+            known = overlap_mask(image.grid, grid, fields[subject.name], warped)[None]
+            yield warped, known, subject.weight
+
+    def _line(
+        self,
+        number: int,
+        kind: str,
+        change: float,
+        image: Image,
+        former: Image | None,
+        similarities: dict[str, float],
+    ) -> Round:
+        inside = foreground(image)
+        size = float(image.data[0][inside].square().mean().sqrt())
+        moved = (
+            0.0
+            if former is None
+            else float((image.data - former.data)[0][inside].square().mean().sqrt())
+        )
+        similarity = float(np.mean(list(similarities.values())))
+        line = Round(number, kind, change, moved / size, sharpness(image), similarity)
+        self.progress((number + 1) / (self.options.rounds + 2), f"round {number} is ready")
+        return line
+
+    def _name_outliers(self, similarities: dict[str, float]) -> None:
+        values = np.array(list(similarities.values()))
+        middle = float(np.median(values))
+        spread = max(1.4826 * float(np.median(np.abs(values - middle))), 1e-6)
+        for name, value in similarities.items():
+            far = middle - value
+            if far > _OUTLIER_LEAST and far / spread > _OUTLIER:
+                self.notes.append(
+                    f"{name} fits the template much worse than the others (local correlation "
+                    f"{value:.2f}, median {middle:.2f}): look at it"
+                )
+
+
+def sharpness(image: Image) -> float:
+    """Mean length of the gradient over the body, per mm."""
+    slopes = torch.gradient(image.data[0], spacing=list(image.grid.spacing[::-1]))
+    length = torch.stack(slopes).square().sum(0).sqrt()
+    return float(length[foreground(image)].mean())
+
+
+def _mean(grid: Grid, count: int, warped: Iterator[tuple[Tensor, Tensor, float]]) -> Tensor:
+    total, weights = torch.zeros(1, *grid.shape), torch.zeros(1, *grid.shape)
+    for values, known, weight in warped:
+        total += weight * known * values
+        weights += weight * known
+    return total / weights.clamp(min=1e-6)
+
+
+def _median(grid: Grid, count: int, warped: Iterator[tuple[Tensor, Tensor, float]]) -> Tensor:
+    """Of the subjects that are known there; weights do not count."""
+    stack = np.full((count, *grid.shape), np.nan, np.float16)  # half the memory; 1e-3 of the range
+    for n, (values, known, _) in enumerate(warped):
+        stack[n] = np.where(known[0].numpy() > 0, values[0].numpy(), np.nan)
+    rows = [np.nanmedian(stack[:, z].astype(np.float32), 0) for z in range(len(stack[0]))]
+    return torch.from_numpy(np.nan_to_num(np.stack(rows), nan=0.0))[None].float()
+
+
+def _move(grid: Grid, rigid: LinearTransform) -> Grid:
+    """The grid of an image that was moved rigidly: the values stay."""
+    d = grid.dimension
+    direction = rigid.matrix[:d, :d] @ np.reshape(grid.direction, (d, d))
+    origin = rigid(np.array([grid.origin]))[0]
+    return Grid(grid.size, grid.spacing, tuple(origin.tolist()), tuple(direction.ravel().tolist()))
+
+
+def _degrees(rotation: np.ndarray) -> float:
+    d = len(rotation)
+    cosine = (np.trace(rotation) - 1) / 2 if d == 3 else rotation[0, 0]
+    return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
+
+
+def _as_linear(field_: DisplacementField) -> LinearTransform:
+    """The linear transform that a field holds exactly."""
+    grid = field_.grid
+    corners = grid.corners()
+    moved = field_(corners)
+    rows = np.concatenate([corners, np.ones((len(corners), 1))], 1)
+    matrix = np.eye(grid.dimension + 1)
+    matrix[:-1] = np.linalg.lstsq(rows, moved, rcond=None)[0].T
+    return LinearTransform(matrix)
+
+
+def _save(field_: DisplacementField, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with write_whole(path) as draft, draft.open("wb") as file:
+        np.save(file, field_.vectors.float().numpy())
+
+
+def _load(path: Path, grid: Grid) -> DisplacementField:
+    return DisplacementField(torch.from_numpy(np.load(path)), grid)

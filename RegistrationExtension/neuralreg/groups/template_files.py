@@ -1,0 +1,86 @@
+"""The files of a template."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from neuralreg.geometry.image import Image
+from neuralreg.geometry.inverse import invert
+from neuralreg.geometry.warp import warp
+from neuralreg.groups.subjects import Subject
+from neuralreg.groups.template import Template
+from neuralreg.io.files import draft_folder
+from neuralreg.io.image_files import read_grid, read_labels, write_image
+from neuralreg.io.tables import format_table
+from neuralreg.io.transform_files import write_transform
+
+
+def write_template(
+    template: Template, subjects: Sequence[Subject], record: dict[str, Any], folder: Path
+) -> list[str]:
+    """Write a template, all transforms and tables; none of them before all are complete.
+
+    Args:
+        template: that was built.
+        subjects: of it.
+        record: plain values for result.json.
+        folder: that exists.
+
+    Returns:
+        The names of the files.
+
+    Raises:
+        UnwritableOutput: the disk is full or the folder closed.
+    """
+    with draft_folder(folder, last="result.json") as draft:
+        write_image(template.image, draft / "template.nii.gz")
+        for subject in subjects:
+            field = template.fields[subject.name]
+            write_transform(field, draft / f"{subject.name}_template_to_subject.nii.gz")
+            back = invert(field, grid=read_grid(subject.path))
+            write_transform(back, draft / f"{subject.name}_subject_to_template.nii.gz")
+        for name, image in label_maps(template, subjects).items():
+            write_image(image, draft / f"{name}.nii.gz")
+        rounds = [list(map(_cell, vars(line).values())) for line in template.rounds]
+        header = list(vars(template.rounds[0]))
+        (draft / "template.csv").write_text(format_table(header, rounds), "utf-8")
+        rows = [[s.name, str(s.path), f"{template.similarities[s.name]:.4f}"] for s in subjects]
+        table = format_table(("name", "image", "similarity"), rows)
+        (draft / "subjects.csv").write_text(table, "utf-8")
+        written = sorted([*(path.name for path in draft.iterdir()), "result.json"])
+        text = json.dumps({**record, "files": written}, indent=2) + "\n"
+        (draft / "result.json").write_text(text, "utf-8")
+    return written
+
+
+def _cell(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def label_maps(template: Template, subjects: Sequence[Subject]) -> dict[str, Image]:
+    """The most probable label at each voxel, and its probability; nothing without labels."""
+    labelled = [(one, read_labels(one.labels)) for one in subjects if one.labels is not None]
+    if not labelled:
+        return {}
+    grid = template.image.grid
+    names = sorted({int(n) for _, labels in labelled for n in torch.unique(labels.data.long())})
+    total = sum(subject.weight for subject, _ in labelled)
+    best = torch.full((1, *grid.shape), -1.0)
+    label = torch.zeros(1, *grid.shape, dtype=torch.int32)
+    for name in names:
+        share = torch.zeros(1, *grid.shape)
+        for subject, labels in labelled:
+            mask = Image((labels.data == name).float(), labels.grid)
+            outside = 1.0 if name == 0 else 0.0
+            share += (
+                subject.weight
+                * warp(mask, template.fields[subject.name], grid, outside=outside).data
+            )
+        better = share / total > best
+        best, label = torch.where(better, share / total, best), label.masked_fill(better, name)
+    return {"labels": Image(label, grid), "label_probability": Image(best, grid)}

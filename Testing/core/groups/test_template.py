@@ -1,0 +1,294 @@
+"""`neuralreg template`, `longitudinal` and `atlas-segment` on made groups of known shape."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from Testing.support.command_line import neuralreg
+from Testing.support.made_group import bent_body, write_group
+
+SIZE = 20
+BENDS = [(4.0, 0.0, -2.0), (-2.0, 3.0, 0.0), (-2.0, -3.0, 2.0)]  # of mean 0
+FEW = "--refine-steps", "6", "-q", "--json"
+
+
+def run(*arguments):
+    done = neuralreg(*arguments, *FEW)
+    assert done.exit_code == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def values_of(path):
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+
+
+@pytest.fixture(scope="module")
+def group(tmp_path_factory):
+    """Three images of known mean shape, with labels, and a table of them."""
+    folder = tmp_path_factory.mktemp("group")
+    paths = write_group(folder, BENDS, SIZE)
+    rows = ["name,image,labels"]
+    for n, (bend, path) in enumerate(zip(BENDS, paths, strict=True)):
+        sitk.WriteImage(bent_body(bend, SIZE, labels=True), str(folder / f"l{n}.nii.gz"))
+        rows.append(f"subject{n},{path.name},l{n}.nii.gz")
+    (folder / "group.csv").write_text("\n".join(rows))
+    return folder, paths
+
+
+@pytest.fixture(scope="module")
+def slices(tmp_path_factory):
+    """The same bodies in 2D."""
+    folder = tmp_path_factory.mktemp("slices")
+    paths = [folder / f"s{n}.nii.gz" for n in range(3)]
+    for n, (bend, path) in enumerate(zip(BENDS, paths, strict=True)):
+        sitk.WriteImage(bent_body(bend, 32, seed=n)[:, :, 16], str(path))
+    return paths
+
+
+@pytest.fixture(scope="module")
+def template(group, tmp_path_factory):
+    out = tmp_path_factory.mktemp("template") / "out"
+    facts = run("template", group[0] / "group.csv", "-o", out, "--rounds", "1")
+    return out, facts
+
+
+def test_the_template_has_the_mean_shape(template):
+    """Its labels overlap with those of the mean body more than any subject's do."""
+    out, facts = template
+    truth = sitk.GetArrayFromImage(bent_body((0, 0, 0), SIZE, labels=True))
+
+    def overlap(labels, name):
+        one, two = labels == name, truth == name
+        return 2 * (one & two).sum() / (one.sum() + two.sum())
+
+    made = values_of(out / "labels.nii.gz")
+    assert made.shape == truth.shape
+    subjects = [sitk.GetArrayFromImage(bent_body(b, SIZE, labels=True)) for b in BENDS]
+    for name in (1, 2, 3):
+        assert overlap(made, name) > np.mean([overlap(one, name) for one in subjects])
+        assert overlap(made, name) > 0.75
+    assert [line["kind"] for line in facts["rounds"]] == ["rigid", "affine", "deformable"]
+    similarity = [line["similarity"] for line in facts["rounds"]]
+    assert similarity == sorted(similarity)
+
+
+def test_both_directions_of_each_subject_are_inverse(template):
+    out, _ = template
+    points = np.random.default_rng(0).uniform(-20, 20, (30, 3)).tolist()
+    for n in range(3):
+        there, back = (
+            sitk.DisplacementFieldTransform(sitk.ReadImage(str(path), sitk.sitkVectorFloat64))
+            for path in (
+                out / f"subject{n}_template_to_subject.nii.gz",
+                out / f"subject{n}_subject_to_template.nii.gz",
+            )
+        )
+        again = [back.TransformPoint(there.TransformPoint(p)) for p in points]
+        assert np.abs(np.subtract(again, points)).max() < 0.3
+
+
+def test_the_template_is_the_mean_of_the_subjects_resampled_once(template, group):
+    out, _ = template
+    made = sitk.ReadImage(str(out / "template.nii.gz"))
+    total = 0
+    for n, path in enumerate(group[1]):
+        field = sitk.ReadImage(
+            str(out / f"subject{n}_template_to_subject.nii.gz"), sitk.sitkVectorFloat64
+        )
+        moved = sitk.Resample(
+            sitk.ReadImage(str(path)), made, sitk.DisplacementFieldTransform(field)
+        )
+        total = total + sitk.GetArrayFromImage(moved)
+    inside = sitk.GetArrayFromImage(made) > 0.3
+    ours = sitk.GetArrayFromImage(made)[inside]
+    assert np.corrcoef(ours, total[inside])[0, 1] > 0.999
+
+
+def test_tables_say_how_it_came_about(template):
+    out, facts = template
+    rounds = list(csv.DictReader((out / "template.csv").open()))
+    assert float(rounds[-1]["shape_change_mm"]) == pytest.approx(
+        facts["rounds"][-1]["shape_change_mm"], rel=1e-4
+    )
+    subjects = list(csv.DictReader((out / "subjects.csv").open()))
+    assert {row["name"] for row in subjects} == {"subject0", "subject1", "subject2"}
+    record = json.loads((out / "result.json").read_text())
+    assert len({one["sha256"] for one in record["inputs"]}) == 3
+    assert not (out / "registrations").exists()
+
+
+def test_the_order_of_the_subjects_does_not_matter(slices, tmp_path):
+    run("template", *slices, "-o", tmp_path / "a", "--rounds", "0")
+    run("template", *reversed(slices), "-o", tmp_path / "b", "--rounds", "0")
+    one, two = (values_of(tmp_path / name / "template.nii.gz") for name in "ab")
+    np.testing.assert_array_equal(one, two)
+
+
+def test_mirror_images_give_a_symmetric_template(tmp_path):
+    bend = (4.0, 2.0, -3.0)
+    for n, mirror in enumerate((False, True)):
+        image = bent_body(bend, SIZE, seed=n, mirror=mirror)
+        sitk.WriteImage(image, str(tmp_path / f"side{n}.nii.gz"))
+    sides = [tmp_path / f"side{n}.nii.gz" for n in range(2)]
+    run("template", *sides, "-o", tmp_path / "out", "--rounds", "0")
+    flip = sitk.ScaleTransform(3, (-1.0, 1.0, 1.0))  # in the world, where the sides are mirrored
+
+    def asymmetry(path):
+        image = sitk.ReadImage(str(path))
+        values, mirrored = map(sitk.GetArrayFromImage, (image, sitk.Resample(image, flip)))
+        inside = (slice(3, -3),) * 3
+        return np.abs(values - mirrored)[inside].mean() / values.std()
+
+    assert asymmetry(tmp_path / "out" / "template.nii.gz") < 0.3 * asymmetry(sides[0])
+
+
+def test_a_build_that_was_stopped_goes_on(slices, tmp_path, monkeypatch):
+    from neuralreg.groups import template as module
+
+    calls = []
+    real = module._Build._register
+
+    def stop_at_the_third(self, *arguments):
+        calls.append(arguments[1].name)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(self, *arguments)
+
+    monkeypatch.setattr(module._Build, "_register", stop_at_the_third)
+    ask = "template", *slices, "-o", tmp_path / "out", "--rounds", "0", "-q"
+    assert neuralreg(*ask).exit_code == 130
+    assert not (tmp_path / "out" / "template.nii.gz").exists()
+    assert neuralreg(*ask).exit_code == 0
+    assert len(calls) == 4  # the first two were kept
+    assert (tmp_path / "out" / "template.nii.gz").exists()
+
+
+def test_who_does_not_belong_to_the_group_is_named(slices, tmp_path):
+    mouse = bent_body((0, 0, 0), SIZE)[:, :, 10]
+    mouse.SetSpacing([0.3] * 2)
+    sitk.WriteImage(mouse, str(tmp_path / "mouse.nii.gz"))
+    shutil.copy(slices[0], tmp_path / "again.nii.gz")
+    extra = tmp_path / "mouse.nii.gz", tmp_path / "again.nii.gz"
+    facts = run("template", *slices, *extra, "-o", tmp_path / "out", "--rounds", "0")
+    words = " ".join(facts["warnings"])
+    assert "mouse shows a body of" in words
+    assert "is the same image as" in words
+    assert len(facts["similarities"]) == 3
+
+
+def test_images_of_two_dimensions_are_refused_as_a_whole(group, tmp_path):
+    sitk.WriteImage(bent_body((0, 0, 0), SIZE)[:, :, 8], str(tmp_path / "flat.nii.gz"))
+    done = neuralreg("template", *group[1], tmp_path / "flat.nii.gz", "-o", tmp_path / "out")
+    assert done.exit_code == 1
+    assert "flat.nii.gz in 2D" in " ".join(done.output.split())
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory):
+    """One body, and the same a year later with a larger first cavity, with labels of both."""
+    folder = tmp_path_factory.mktemp("scans")
+    first = bent_body((0, 0, 0), 36)
+    later = sitk.DisplacementFieldTransform(_growth(first))
+    sitk.WriteImage(first, str(folder / "first.nii.gz"))
+    sitk.WriteImage(sitk.Resample(first, later, sitk.sitkBSpline), str(folder / "later.nii.gz"))
+    return folder
+
+
+def _growth(image) -> sitk.Image:
+    """Where points of the later body were: nearer to the middle of the cavity, within 20 mm."""
+    index = np.indices(image.GetSize()[::-1])[::-1]
+    points = np.stack(
+        [o + s * i for o, s, i in zip(image.GetOrigin(), image.GetSpacing(), index, strict=True)],
+        -1,
+    )
+    away = points - np.array([9.0, -8.0, 0.0])
+    radius = np.linalg.norm(away, axis=-1, keepdims=True)
+    field = sitk.GetImageFromArray(-0.12 * away * np.exp(-((radius / 14) ** 4)), isVector=True)
+    field.CopyInformation(image)
+    return sitk.Cast(field, sitk.sitkVectorFloat64)
+
+
+def test_growth_is_found_where_it_is(scans, tmp_path):
+    pair = scans / "first.nii.gz", scans / "later.nii.gz"
+    done = neuralreg("longitudinal", *pair, "-o", tmp_path, "-q")
+    assert done.exit_code == 0, done.stderr
+    change = values_of(tmp_path / "first_to_later_change.nii.gz")
+    image = sitk.ReadImage(str(tmp_path / "template.nii.gz"))
+    z, y, x = np.indices(change.shape)
+    points = [
+        o + s * i for o, s, i in zip(image.GetOrigin(), image.GetSpacing(), (x, y, z), strict=True)
+    ]
+    near = sum((p - c) ** 2 for p, c in zip(points, (9.0, -8.0, 0.0), strict=True)) < 8**2
+    assert np.exp(change[near]).mean() == pytest.approx(1 / 0.88**3, rel=0.15)
+    far = sum((p - c) ** 2 for p, c in zip(points, (-12.0, 8.0, 0.0), strict=True)) < 8**2
+    assert np.exp(change[far]).mean() == pytest.approx(1, abs=0.03)
+
+
+@pytest.mark.parametrize("deformation", ["affine", "deformable"])
+def test_the_other_order_of_time_is_the_inverse_change(slices, tmp_path, deformation):
+    first, later = slices[:2]
+    options = "--deformation", deformation
+    run("longitudinal", first, later, "-o", tmp_path / "a", *options)
+    run("longitudinal", later, first, "-o", tmp_path / "b", *options)
+    change = values_of(tmp_path / "a" / "s0_to_s1_change.nii.gz")
+    back = values_of(tmp_path / "b" / "s1_to_s0_change.nii.gz")
+    assert np.abs(change).max() > 0.01
+    np.testing.assert_allclose(change, -back, atol=1e-3)
+
+
+def test_identical_scans_show_no_change(slices, tmp_path):
+    shutil.copy(slices[0], tmp_path / "second.nii.gz")
+    two = slices[0], tmp_path / "second.nii.gz"
+    run("longitudinal", *two, "-o", tmp_path / "out", "--deformation", "affine")
+    assert np.abs(values_of(tmp_path / "out" / "s0_to_second_change.nii.gz")).max() < 1e-6
+
+
+@pytest.fixture(scope="module")
+def segmented(group, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("atlas")
+    bend = (1.0, 2.0, 2.0)
+    sitk.WriteImage(bent_body(bend, SIZE, seed=9), str(folder / "image.nii.gz"))
+    truth = sitk.GetArrayFromImage(bent_body(bend, SIZE, labels=True))
+    facts = run(
+        "atlas-segment", folder / "image.nii.gz", "--atlases", group[0] / "group.csv",
+        "-o", folder / "out",
+    )  # fmt: skip
+    return folder / "out", facts, truth
+
+
+def test_an_image_gets_labels_of_atlases(segmented):
+    out, facts, truth = segmented
+    made = values_of(out / "labels.nii.gz")
+    assert set(np.unique(made)) == {0, 1, 2, 3}
+    for name in (1, 2, 3):
+        ours, theirs = made == name, truth == name
+        assert 2 * (ours & theirs).sum() / (ours.sum() + theirs.sum()) > 0.75
+    doubt = values_of(out / "uncertainty.nii.gz")
+    wrong = made != truth
+    assert doubt[wrong].mean() > 3 * doubt[~wrong].mean()
+    assert facts["used"] == 3
+
+
+def test_the_atlases_are_ranked_and_compared(segmented):
+    out, facts, _ = segmented
+    rows = list(csv.DictReader((out / "atlases.csv").open()))
+    similarity = [float(row["similarity"]) for row in rows]
+    assert similarity == sorted(similarity, reverse=True)
+    assert [row["name"] for row in rows] == facts["atlases"]
+    table = {row["label"]: row for row in csv.DictReader((out / "agreement.csv").open())}
+    volume = (values_of(out / "labels.nii.gz") == 2).sum() * 4.0**3 / 1000
+    assert float(table["2"]["milliliters"]) == pytest.approx(volume, rel=1e-4)
+
+
+def test_an_atlas_without_labels_is_refused(group, tmp_path):
+    (tmp_path / "t.csv").write_text("image\n" + "\n".join(map(str, group[1])))
+    done = neuralreg("atlas-segment", group[1][0], "--atlases", tmp_path / "t.csv", "-o", tmp_path)
+    assert done.exit_code == 1
+    assert "an atlas is an image and its labels" in " ".join(done.output.split())
