@@ -10,7 +10,6 @@ from neuralreg.groups.motion import Pose
 
 _WIDTH, _PANEL, _GAP, _LEFT, _RIGHT, _TOP = 720, 130, 34, 64, 70, 26
 _COLORS = ("#0072b2", "#d55e00", "#009e73")  # told apart by color-blind people; Okabe & Ito
-_TICKS = 3
 
 
 def plot_motion(poses: Sequence[Pose | None]) -> str:
@@ -54,7 +53,7 @@ def _panel(title: str, values: np.ndarray, names: str, top: int) -> list[str]:
         return top + _PANEL * (1 - (value - low) / (high - low))
 
     parts = [f'<text x="{_LEFT}" y="{top - 7}" font-weight="bold">{title}</text>']
-    for tick in np.linspace(low + room, high - room, _TICKS):
+    for tick in sorted({low + room, 0.0, high - room}):
         parts += [
             f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y(tick):.1f}" y2="{y(tick):.1f}" '
             'stroke="#ddd"/>',
