@@ -39,6 +39,7 @@ MATRICES = {
     "mrtrix": ("t.txt", "mrtrix", "mrregister matrix"),
     "lta-ras": ("t.lta", "freesurfer", ".lta, RAS"),
     "lta-voxels": ("t.lta", "freesurfer", ".lta, voxels"),
+    "minc": ("t.xfm", "minc", ".xfm"),
     "register.dat": ("register.dat", "freesurfer", "register.dat"),
 }
 WARPS = {  # file, family to read as, family and form that are written
@@ -169,6 +170,8 @@ def _numbers(path: Path) -> np.ndarray:
     text = path.read_text()
     if "1 4 4\n" in text:
         text = text.split("1 4 4\n")[1].split("src")[0]
+    if "Linear_Transform" in text:
+        text = text.split("Linear_Transform =")[1].split(";")[0]
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     numbers = np.array([float(word) for line in lines for word in line.split()]).reshape(-1, 4)
     return numbers if len(numbers) == 4 else np.vstack([numbers, [0, 0, 0, 1]])
@@ -177,7 +180,7 @@ def _numbers(path: Path) -> np.ndarray:
 def _apply_matrix(form: str, bench: Bench, numbers: np.ndarray) -> np.ndarray:
     """Where the numbers of a matrix file take the points, by the definition."""
     identity = foreign.matrix_of(form, bench.fixed, bench.moving, np.eye(4))
-    if form in ("fsl", "lta-ras"):  # numbers = inv(to_moving @ matrix @ from_fixed)
+    if form in ("fsl", "lta-ras", "minc"):  # numbers = inv(to_moving @ matrix @ from_fixed)
         world = _solve(form, bench, np.linalg.inv(numbers), np.linalg.inv(identity))
     else:
         world = _solve(form, bench, numbers, identity)
@@ -186,7 +189,7 @@ def _apply_matrix(form: str, bench: Bench, numbers: np.ndarray) -> np.ndarray:
 
 def _solve(form: str, bench: Bench, numbers: np.ndarray, identity: np.ndarray) -> np.ndarray:
     """The map in LPS mm of numbers that are linear in it: `numbers = L @ map @ R`."""
-    if form in ("niftyreg", "mrtrix", "lta-ras"):
+    if form in ("niftyreg", "mrtrix", "lta-ras", "minc"):
         return foreign.FLIP @ numbers @ foreign.FLIP
     own = bench.moving.fsl if form == "fsl" else bench.moving.cardinal
     left = own @ np.linalg.inv(foreign.FLIP @ bench.moving.affine)

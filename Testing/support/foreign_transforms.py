@@ -228,7 +228,7 @@ def matrix_of(form: str, fixed: Side, moving: Side, matrix: np.ndarray) -> np.nd
         return moving.cardinal @ voxels @ np.linalg.inv(fixed.cardinal)
     if form in ("niftyreg", "mrtrix"):
         return FLIP @ matrix @ FLIP
-    if form == "lta-ras":
+    if form in ("lta-ras", "minc"):
         return np.linalg.inv(FLIP @ matrix @ FLIP)
     if form == "lta-voxels":
         return np.linalg.inv(voxels)
@@ -266,6 +266,9 @@ def write_matrix(form: str, fixed: Side, moving: Side, matrix: np.ndarray, path:
                 f"mean      = 0.0 0.0 0.0\nsigma     = 1.0\n1 4 4\n{rows}"
                 f"src volume info\n{volume_info(moving)}dst volume info\n{volume_info(fixed)}"
                 "subject bert\nfscale 0.1\n")  # fmt: skip
+    elif form == "minc":
+        rows = "".join(" ".join(f"{v:.15g}" for v in row) + "\n" for row in numbers[:3])
+        rows = f"MNI Transform File\nTransform_Type = Linear;\nLinear_Transform =\n{rows[:-1]};\n"
     elif form == "register.dat":
         rows = f"bert\n1.0\n1.0\n0.15\n{rows}round\n"
     path.write_text(rows)

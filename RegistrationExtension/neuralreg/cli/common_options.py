@@ -35,16 +35,18 @@ Format = Annotated[
     typer.Option(
         "--from",
         help="The program of a transform file whose content does not decide: itk, elastix, fsl, "
-        "fsl-relative, fsl-absolute, freesurfer, afni, niftyreg, spm, mrtrix, mrtrix-deformation, "
-        "mrtrix-displacement, voxelmorph, learn2reg, x5. Of several files one for each, or one for "
-        "those that need it.",
+        "fsl-relative, fsl-absolute, freesurfer, minc, afni, niftyreg, spm, mrtrix, "
+        "mrtrix-deformation, mrtrix-displacement, voxelmorph, learn2reg, x5. Of several files one "
+        "for each, or one for those that need it.",
     ),
 ]
 FixedSide = Annotated[
-    Path | None, typer.Option("--fixed", help="The fixed image (reference, base, template).")
+    Path | None,
+    typer.Option("--fixed", "--fixed-series", help="The fixed image (reference, base, template)."),
 ]
 MovingSide = Annotated[
-    Path | None, typer.Option("--moving", help="The moving image (source, floating).")
+    Path | None,
+    typer.Option("--moving", "--moving-series", help="The moving image (source, floating)."),
 ]
 
 

@@ -148,7 +148,7 @@ def test_what_content_does_not_decide_is_asked_and_nothing_is_written(tmp_path, 
      ("t.mat", "fsl", "no ending of such a file of FSL"),
      ("t.doc", None, "no ending of a transform format"),
      ("t.nii", "voxelmorph", "read and not written"),
-     ("t.nii", "minc", "unknown format")],
+     ("t.nii", "brainvoyager", "unknown format")],
 )  # fmt: skip
 def test_what_cannot_be_written_is_said(tmp_path, sides, name, to, words):
     foreign.write_warp("spm", *sides, foreign.bent, tmp_path / "y_t.nii")

@@ -18,6 +18,7 @@ from neuralreg.io.transform_files import (
     write_transform,
 )
 
+from Testing.support.command_line import neuralreg
 from Testing.support.itk_points import transform_points
 
 IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
@@ -334,13 +335,54 @@ def test_a_kind_of_niftyreg_that_nobody_knows_is_refused(tmp_path):
         read_transform(tmp_path / "v.nii")
 
 
-def test_a_transform_of_minc_is_refused(tmp_path):
+MINC = """MNI Transform File
+% written by a register
+Transform_Type = Linear;
+Linear_Transform =
+ 0.99 0.05 0 4
+ -0.05 0.98 0.1 -6
+ 0 -0.1 1.02 8.5;
+"""
+
+
+def test_a_transform_of_minc_takes_ras_of_the_moving_image_to_the_fixed_one(tmp_path):
+    """ITK's own reader gives the numbers of the file; what they mean is MINC's."""
     path = tmp_path / "t.xfm"
-    path.write_text(
-        "MNI Transform File\n\nTransform_Type = Linear;\nLinear_Transform =\n"
-        " 1 0 0 6\n 0 1 0 3\n 0 0 1 9;\n"
-    )
-    with pytest.raises(InvalidTransform, match="MINC"):
+    path.write_text(MINC)
+    ours, numbers = read_itk_transform(path), sitk.ReadTransform(str(path))
+    flip = np.array([-1.0, -1.0, 1.0])
+    for point in np.random.default_rng(0).uniform(-80, 80, (10, 3)):
+        fixed = flip * numbers.TransformPoint((flip * point).tolist())
+        assert ours.TransformPoint(fixed.tolist()) == pytest.approx(point, abs=1e-6)
+
+
+def test_transforms_of_minc_in_a_row_and_inverted_are_joined(tmp_path):
+    path = tmp_path / "t.xfm"
+    path.write_text(MINC)
+    one = read_itk_transform(path)
+    second = MINC.split("\n", 2)[2].replace("= Linear;", "= Linear;\nInvert_Flag = True;")
+    path.write_text(MINC + second)
+    assert read_itk_transform(path).TransformPoint((5, 6, 7)) == pytest.approx((5, 6, 7), abs=1e-9)
+    done = neuralreg("convert", path, "-o", tmp_path / "again.xfm")
+    assert done.exit_code == 0, done.stderr
+    path.write_text(MINC)
+    assert neuralreg("convert", path, "-o", tmp_path / "b.xfm").exit_code == 0
+    again = read_itk_transform(tmp_path / "b.xfm")
+    assert again.TransformPoint((5, 6, 7)) == pytest.approx(one.TransformPoint((5, 6, 7)))
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "words"),
+    [
+        (("= Linear;", "= Grid_Transform;"), InvalidTransform, "the linear ones are read"),
+        ((" 8.5;", ";"), UnreadableFile, "incomplete file of MINC"),
+        (("Transform_Type", "Something"), UnreadableFile, "incomplete file of MINC"),
+    ],
+)
+def test_what_is_no_linear_transform_of_minc_is_refused(tmp_path, change, kind, words):
+    path = tmp_path / "t.xfm"
+    path.write_text(MINC.replace(*change))
+    with pytest.raises(kind, match=words):
         read_itk_transform(path)
 
 

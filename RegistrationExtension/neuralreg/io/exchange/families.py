@@ -110,6 +110,8 @@ FAMILIES = {
                            lambda path, sides, notes: fsl.read_fnirt(path, sides, absolute=True)),
     "freesurfer": Family("FreeSurfer", "source (moving) to destination (fixed)", "",
                          lambda path, sides, notes: freesurfer.read_freesurfer(path, sides)),
+    "minc": Family("MINC or FreeSurfer", "source (moving) to target (fixed), RAS mm", "",
+                   lambda path, sides, notes: freesurfer.read_xfm(path)),
     "afni": Family("AFNI", "base (fixed) to source (moving), LPS mm of the cardinal axes",
                    "base (fixed) to source (moving), LPS mm of the cardinal axes", _read_afni),
     "niftyreg": Family("NiftyReg", "reference (fixed) to floating (moving), RAS mm",
@@ -149,6 +151,9 @@ WRITERS = {
     "freesurfer": Writer(
         lambda m, path, sides, notes: freesurfer.write_lta(m, path, sides), None, (".lta",),
         use="mri_vol2vol --lta FILE --mov MOVING --targ FIXED --o OUT"),
+    "minc": Writer(
+        lambda m, path, sides, notes: freesurfer.write_xfm(m, path), None, (".xfm",),
+        on_fixed=False, use="mincresample -transformation FILE -like FIXED MOVING OUT"),
     "afni": Writer(
         afni.write_1d, afni.write_warp, (".1d",), use="3dAllineate -1Dmatrix_apply FILE -base "
         "FIXED -source MOVING -prefix OUT, or 3dNwarpApply -nwarp FILE -source MOVING"),
@@ -300,8 +305,8 @@ def format_of_suffix(path: Path) -> str:
         UnwritableOutput: the ending is that of none.
     """
     suffix = suffix_of(path)
-    only = {".lta": "freesurfer", ".1d": "afni", ".x5": "x5", ".mif": "mrtrix", ".npz": "learn2reg",
-            ".dcm": "dicom"}  # fmt: skip
+    only = {".lta": "freesurfer", ".xfm": "minc", ".1d": "afni", ".x5": "x5", ".mif": "mrtrix",
+            ".npz": "learn2reg", ".dcm": "dicom"}  # fmt: skip
     if suffix in only:
         return only[suffix]
     if suffix in (*IMAGE_SUFFIXES, ".h5", ".tfm", ".txt", ".mat"):

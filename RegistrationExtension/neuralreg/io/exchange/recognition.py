@@ -19,12 +19,8 @@ from neuralreg.io.formats.elastix import is_elastix
 from neuralreg.io.itk_images import WRITABLE as IMAGE_SUFFIXES
 
 WANTED = "a transform of ITK, ANTs, 3D Slicer, elastix, FSL, FreeSurfer, AFNI, NiftyReg, SPM, " \
-    "MRtrix, VoxelMorph, Learn2Reg or X5"  # fmt: skip
+    "MRtrix, MINC, VoxelMorph, Learn2Reg or X5"  # fmt: skip
 _REFUSED = {  # by ending or first word: what it is, and what to do
-    ".xfm": (
-        "a transform of MINC, in RAS mm",
-        "Convert it to an ITK transform (.tfm) in LPS mm: x and y change their sign.",
-    ),
     ".m3z": (
         "a deformation of FreeSurfer, which only its own programs read",
         "Convert it: mri_warp_convert --inm3z FILE --outitk field.nii.gz",
@@ -84,12 +80,14 @@ def _family_of_content(path: Path) -> str:
     if content.startswith(b"MATLAB 5.0"):
         return "spm"
     text = _decode(content)
-    if text.startswith("MNI Transform File"):
-        raise _refusal(path, ".xfm")
+    if freesurfer.is_xfm(text):
+        return "minc"
     if text.startswith("#Insight Transform File"):
         return "itk"
     if path.suffix.lower() != ".h5" and is_elastix(path):
         return "elastix"
+    if path.suffix.lower() == ".xfm":
+        return "minc"
     if freesurfer.is_lta(text) or freesurfer.is_register_dat(text) or path.suffix == ".lta":
         return "freesurfer"
     if afni.is_afni(text, path):
