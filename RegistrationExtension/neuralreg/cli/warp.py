@@ -55,10 +55,10 @@ def warp(
     as_json: AsJson = False,
 ) -> None:
     """Resample an image onto the fixed image's grid, all frames of a series."""
-    from neuralreg.cli.outputs import require_free
     from neuralreg.cli.terminal import print_result, warn
     from neuralreg.cli.transform_chain import field_of_chain
     from neuralreg.io.exchange.sides import Sides
+    from neuralreg.io.files import require_free
     from neuralreg.io.image_files import read_grid, read_series, write_series
     from neuralreg.io.resample import warp as warp_image
     from neuralreg.io.transform_chains import Link, read_chain

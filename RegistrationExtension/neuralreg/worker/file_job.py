@@ -1,4 +1,4 @@
-"""What `neuralreg register` does between reading files and writing the folder."""
+"""The registration of files: what happens between reading them and writing the folder."""
 
 from __future__ import annotations
 
@@ -16,14 +16,12 @@ from typing import Any, TypeVar
 import SimpleITK as sitk
 
 from neuralreg import __version__
-from neuralreg.cli.outputs import require_free
-from neuralreg.cli.terminal import columns
 from neuralreg.errors import InvalidOption, RegistrationError, UnwritableOutput
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import require_dimension
 from neuralreg.geometry.image import Image
 from neuralreg.io.exchange.sides import Sides
-from neuralreg.io.files import draft_folder
+from neuralreg.io.files import draft_folder, require_free
 from neuralreg.io.image_files import read_image, read_labels, write_image
 from neuralreg.io.itk_transforms import read_itk_transform
 from neuralreg.io.resample import warp, warp_labels
@@ -138,8 +136,8 @@ class Summary:
         }
         return {name: _without_nan(value) for name, value in facts.items()}
 
-    def in_words(self) -> str:
-        """A few lines for a person."""
+    def rows(self) -> list[tuple[str, str]]:
+        """A few lines for a person: names and values."""
         outcome = self.result.outcome
         rows = [
             (
@@ -156,7 +154,7 @@ class Summary:
         if self.dice_after:
             before, after = _mean(self.dice_before), _mean(self.dice_after)
             rows.insert(1, ("mean Dice", f"{before:.3f} before, {after:.3f} after"))
-        return columns(rows)
+        return rows
 
 
 def run(job: Job, folder: Path, progress: Progress, *, overwrite: bool = False) -> Summary:
