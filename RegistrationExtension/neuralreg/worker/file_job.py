@@ -157,7 +157,14 @@ class Summary:
         return rows
 
 
-def run(job: Job, folder: Path, progress: Progress, *, overwrite: bool = False) -> Summary:
+def run(
+    job: Job,
+    folder: Path,
+    progress: Progress,
+    *,
+    overwrite: bool = False,
+    pictures: Callable[[Images, RegistrationResult], None] | None = None,
+) -> Summary:
     """Register, and fill the folder: the transforms first, then what is made with them.
 
     Args:
@@ -165,6 +172,7 @@ def run(job: Job, folder: Path, progress: Progress, *, overwrite: bool = False) 
         folder: where the results go.
         progress: called with a fraction and a message.
         overwrite: whether results of another run, also of one that ended meanwhile, are replaced.
+        pictures: called with the images and the result while both are in memory.
 
     Returns:
         What is in the record; what could not be made beside the transforms is among its failures.
@@ -190,6 +198,8 @@ def run(job: Job, folder: Path, progress: Progress, *, overwrite: bool = False) 
     _write_transforms(result, folder, overwrite)
     made = _Derived(job, folder, [FIXED_TO_MOVING, MOVING_TO_FIXED], [])
     overlaps = made.fill(result, images)
+    if pictures is not None:
+        made.attempt("the pictures", partial(pictures, images, result))
     timings = {"reading": read - started, **result.timings}
     timings["writing"] = time.perf_counter() - registered
     notes = [*images.notes, *result.warnings, *made.failures]
@@ -259,7 +269,7 @@ class _Derived:
         if labels is None:
             return {}, {}
         warped = self._write(WARPED_SEG, lambda: warp_labels(labels, result.field, grid))
-        overlaps = self._attempt("the table of Dice", lambda: _overlaps(images, warped))
+        overlaps = self.attempt("the table of Dice", lambda: _overlaps(images, warped))
         return overlaps or ({}, {})
 
     def _write(self, name: str, make: Callable[[], Image]) -> Image | None:
@@ -269,9 +279,10 @@ class _Derived:
             self.written.append(name)
             return image
 
-        return self._attempt(name, write)
+        return self.attempt(name, write)
 
-    def _attempt(self, name: str, make: Callable[[], _Made]) -> _Made | None:
+    def attempt(self, name: str, make: Callable[[], _Made]) -> _Made | None:
+        """What is made; None, and a failure, where that goes wrong."""
         try:
             return make()
         except (RegistrationError, RuntimeError, ValueError, TypeError, MemoryError) as error:

@@ -1,0 +1,167 @@
+"""The job "register_files": one row of a study, as `neuralreg register` does it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from neuralreg.errors import InvalidOption, UnwritableOutput
+from neuralreg.geometry.field import DisplacementField
+from neuralreg.geometry.grid import Grid
+from neuralreg.geometry.image import Image
+from neuralreg.geometry.warp import warp
+from neuralreg.io.files import draft_folder
+from neuralreg.progress import Progress
+from neuralreg.registration.options import RegistrationOptions
+from neuralreg.registration.result import RegistrationResult
+from neuralreg.worker.file_job import FILES, Images, Job, Summary, run
+
+BEFORE, AFTER = "before.png", "after.png"
+_PIXELS = 96  # along the longer side of a thumbnail
+
+
+def register_files(arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Register two files into a folder.
+
+    Args:
+        arguments: inputs: paths by the names of `Job`; options: their record; initial_format;
+            folder: for the results, overwrite: whether it may hold some; thumbnails: a folder for
+            them, or None; review: whether the result is reviewed.
+        progress: called with a fraction and a message.
+
+    Returns:
+        seconds, memory_mb, failures in words, and verdict and risk of a review.
+
+    Raises:
+        RegistrationError: as `neuralreg.register` does.
+        UnwritableOutput: the folder holds results and may not.
+    """
+    start = time.perf_counter()
+    _reset_peak_memory()
+    folder = Path(arguments["folder"])
+    job = _job(arguments)
+    _require_own(folder, bool(arguments["overwrite"]))
+    pictures = Path(arguments["thumbnails"]) if arguments["thumbnails"] else None
+    summary = run(job, folder, progress, overwrite=True, pictures=_Pictures(pictures))
+    facts = {"failures": summary.failures, "verdict": "", "risk": None}
+    if arguments["review"]:
+        facts |= _review(job, summary)
+    return {**facts, "seconds": time.perf_counter() - start, "memory_mb": _peak_memory_mb()}
+
+
+def _job(arguments: Mapping[str, Any]) -> Job:
+    named = ("fixed", "moving", "fixed_seg", "moving_seg", "fixed_mask", "moving_mask", "initial")
+    inputs = {name: Path(path) for name, path in arguments["inputs"].items()}
+    options = RegistrationOptions.from_record(arguments["options"])
+    try:
+        files = {name: inputs.pop(name, None) for name in named}
+        return Job(**files, **inputs, options=options, initial_format=arguments["initial_format"])  # type: ignore[arg-type]
+    except TypeError as error:
+        raise InvalidOption("these are not the inputs of a registration", got=str(error)) from error
+
+
+def _require_own(folder: Path, overwrite: bool) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnwritableOutput(
+            f"{folder} cannot be made",
+            got=error.strerror or str(error),
+            remedy="Choose a folder that you may write to.",
+        ) from error
+    others = [name for name in FILES if (folder / name).exists()]
+    if others and not overwrite:
+        raise UnwritableOutput(
+            f"{folder} holds results that this study did not make",
+            got=others[0],
+            remedy="Move them away, or give the row another id.",
+        )
+
+
+class _Pictures:
+    """Makes the thumbnails while the images are in memory."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+
+    def __call__(self, images: Images, result: RegistrationResult) -> None:
+        if self._folder is None:
+            return
+        grid = _slice_grid(images.fixed.grid)
+        nowhere = DisplacementField.identity(grid.resize([min(n, 2) for n in grid.size]))
+        fixed, moving = images.fixed, images.moving
+        fields = {BEFORE: nowhere, AFTER: result.field}
+        parts = {name: _gray(warp(moving, field, grid)) for name, field in fields.items()}
+        base = _gray(warp(fixed, nowhere, grid))
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with draft_folder(self._folder, last=AFTER) as draft:
+            for name, gray in parts.items():
+                _save_overlay(base, gray, draft / name)
+
+
+def _slice_grid(grid: Grid) -> Grid:
+    """The middle slice across the axis that is stored last, with few samples."""
+    size = [float(n) for n in grid.size]
+    extent = [n * step for n, step in zip(size, grid.spacing, strict=True)]
+    scale = _PIXELS / max(extent[:2])
+    pixels = [max(1, round(length * scale)) for length in extent[:2]]
+    return grid.resize([*pixels, *([1] if grid.dimension == 3 else [])])
+
+
+def _gray(image: Image) -> Any:
+    """Values of the slice as 0 to 255, most of them between."""
+    import numpy as np
+
+    values = image.data[0].double().numpy().reshape(image.grid.shape[-2:])
+    low, high = np.nanpercentile(values, (1, 99))
+    scaled = (np.nan_to_num(values, nan=low) - low) / max(high - low, 1e-12)
+    return np.asarray(255 * np.clip(scaled, 0, 1), np.uint8)
+
+
+def _save_overlay(fixed: Any, moving: Any, path: Path) -> None:
+    """Both in one picture: gray where they agree, green and magenta where they do not."""
+    import numpy as np
+    from PIL import Image as Picture
+
+    Picture.fromarray(np.stack((moving, fixed, moving), -1)).save(path)
+
+
+def _review(job: Job, summary: Summary) -> dict[str, Any]:
+    from neuralreg.review.assess import assess
+    from neuralreg.review.workflow.worklist import risk_of
+    from neuralreg.worker.file_job import FIXED_TO_MOVING, MOVING_TO_FIXED
+
+    report = assess(
+        str(summary.folder / FIXED_TO_MOVING),
+        fixed=str(job.fixed),
+        moving=str(job.moving),
+        inverse=str(summary.folder / MOVING_TO_FIXED),
+        fixed_labels=job.fixed_seg and str(job.fixed_seg),
+        moving_labels=job.moving_seg and str(job.moving_seg),
+        mask=job.fixed_mask and str(job.fixed_mask),
+    )
+    return {"verdict": report.verdict, "risk": risk_of(report)}
+
+
+def _reset_peak_memory() -> None:
+    """Let the system measure anew, where it can."""
+    with suppress(OSError):  # only Linux has it, and a container may forbid it
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak_memory_mb() -> float | None:
+    """The most memory that this process held since it was reset, or since it began."""
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1 << 20) if sys.platform == "darwin" else peak / 1024
