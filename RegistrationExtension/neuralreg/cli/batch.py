@@ -18,9 +18,9 @@ from neuralreg.cli.register import register
 
 if TYPE_CHECKING:
     from neuralreg.registration.options import RegistrationOptions
-    from neuralreg.studies.study_check import Headers
-    from neuralreg.studies.study_plan import Plan
-    from neuralreg.studies.study_rows import Fault, StudyRow
+    from neuralreg.studies.execution.study_plan import Plan
+    from neuralreg.studies.table.study_check import Headers
+    from neuralreg.studies.table.study_rows import Fault, StudyRow
 
 _FILES = ("fixed_seg", "moving_seg", "fixed_mask", "moving_mask", "initial")
 _OWN = ("fixed", "moving", "output", "overwrite", "as_json", "quiet", *_FILES)
@@ -51,7 +51,7 @@ def with_registration_options(command: Callable[..., None]) -> Callable[..., Non
 def registration_options(given: Mapping[str, Any]) -> RegistrationOptions:
     """The options among the arguments of a command, by the names that `register` has for them."""
     from neuralreg.registration.options import RegistrationOptions
-    from neuralreg.studies.study_rows import option_value
+    from neuralreg.studies.table.study_rows import option_value
 
     record = dict(given)
     record["model_options"] = option_value("model_options", " ".join(record.pop("option") or []))
@@ -126,9 +126,9 @@ def run(
     from neuralreg.cli.batch_rows import Source, rows_and_faults
     from neuralreg.cli.terminal import show_progress, warn
     from neuralreg.errors import InvalidOption
-    from neuralreg.studies.row_records import StudyFolder
-    from neuralreg.studies.study_check import check_files
-    from neuralreg.studies.study_plan import Choice, parse_shard, plan_study
+    from neuralreg.studies.execution.row_records import StudyFolder
+    from neuralreg.studies.execution.study_plan import Choice, parse_shard, plan_study
+    from neuralreg.studies.table.study_check import check_files
 
     if retry not in (None, "failed"):
         raise InvalidOption("rows of one state can be tried again", got=retry, wanted="failed")
@@ -174,11 +174,11 @@ def _compute(
     quiet: bool,
 ) -> None:
     from neuralreg.cli.terminal import show_progress
-    from neuralreg.studies.row_execution import Settings
-    from neuralreg.studies.row_records import FAILED, RowRecord
-    from neuralreg.studies.study_leader import Interrupts
-    from neuralreg.studies.study_run import LocalChoice, StudyRun
-    from neuralreg.studies.study_summary import StudyFacts
+    from neuralreg.studies.accounts.study_summary import StudyFacts
+    from neuralreg.studies.execution.row_execution import Settings
+    from neuralreg.studies.execution.row_records import FAILED, RowRecord
+    from neuralreg.studies.execution.study_leader import Interrupts
+    from neuralreg.studies.execution.study_run import LocalChoice, StudyRun
 
     def say(message: str) -> None:
         if not quiet:
@@ -210,7 +210,7 @@ def _compute(
 
 
 def _show_end(study: Any, records: Any, failed: Any, as_json: bool) -> None:
-    from neuralreg.studies.study_summary import count_states
+    from neuralreg.studies.accounts.study_summary import count_states
 
     states = count_states(records)
     if as_json:
@@ -240,8 +240,8 @@ def _show_plan(
     options: RegistrationOptions,
     as_json: bool,
 ) -> None:
-    from neuralreg.studies.local_workers import worker_count
-    from neuralreg.studies.study_forecast import forecast_study
+    from neuralreg.studies.execution.local_workers import worker_count
+    from neuralreg.studies.table.study_forecast import forecast_study
 
     forecast = forecast_study(plan.compute, headers, plan.records.values())
     count = workers or worker_count(len(plan.compute), forecast.memory_mb, options.device)

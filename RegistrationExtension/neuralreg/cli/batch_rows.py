@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from neuralreg.registration.options import RegistrationOptions
-    from neuralreg.studies.pairings import StudyImage
-    from neuralreg.studies.study_rows import Fault, StudyRow
-    from neuralreg.studies.study_table import CellTable
+    from neuralreg.studies.table.pairings import StudyImage
+    from neuralreg.studies.table.study_rows import Fault, StudyRow
+    from neuralreg.studies.table.study_table import CellTable
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def rows_and_faults(
         InvalidOption: Arguments contradict each other.
         UnreadableFile: The table or the files cannot be read.
     """
-    from neuralreg.studies.study_table import rows_of
+    from neuralreg.studies.table.study_table import rows_of
 
     _require_one(source)
     table, notes = _table(source)
@@ -98,8 +98,8 @@ def _require_one(source: Source) -> None:
 
 def _table(source: Source) -> tuple[CellTable, list[str]]:
     from neuralreg.errors import UnreadableFile
-    from neuralreg.studies import pairings
-    from neuralreg.studies.study_table import read_cells
+    from neuralreg.studies.table import pairings
+    from neuralreg.studies.table.study_table import read_cells
 
     given = {name: text for name, text in source.given.items() if name != "initial_format"}
     if not source.pairs_images:
@@ -125,8 +125,8 @@ def _table(source: Source) -> tuple[CellTable, list[str]]:
 
 
 def _images(source: Source) -> list[StudyImage]:
-    from neuralreg.studies import pairings
-    from neuralreg.studies.study_table import read_cells
+    from neuralreg.studies.table import pairings
+    from neuralreg.studies.table.study_table import read_cells
 
     if source.bids is not None:
         patterns = {"image": source.moving or ""}

@@ -21,8 +21,8 @@ def status(
     Exit codes: 0 all done; 1 some failed, or are to be done; 2 no study.
     """
     from neuralreg.cli.terminal import columns
-    from neuralreg.studies.row_records import DONE
-    from neuralreg.studies.study_status import read_status
+    from neuralreg.studies.accounts.study_status import read_status
+    from neuralreg.studies.execution.row_records import DONE
 
     state = read_status(study)
     if as_json:

@@ -42,6 +42,7 @@ def register_files(arguments: Mapping[str, Any], progress: Progress) -> dict[str
     """
     start = time.perf_counter()
     _reset_peak_memory()
+    progress(0.0, "reading the images")
     folder = Path(arguments["folder"])
     job = _job(arguments)
     _require_own(folder, bool(arguments["overwrite"]))

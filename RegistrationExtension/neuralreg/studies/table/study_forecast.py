@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from neuralreg.geometry.grid import Grid
-from neuralreg.studies.row_records import DONE, RowRecord
-from neuralreg.studies.study_check import Headers
-from neuralreg.studies.study_rows import StudyRow
+from neuralreg.studies.execution.row_records import DONE, RowRecord
+from neuralreg.studies.table.study_check import Headers
+from neuralreg.studies.table.study_rows import StudyRow
 
 # The default engine on one thread of a current core (python -m benchmarks.studies --forecast).
 _START_S, _SECONDS_PER_MILLION = 3.0, 25.0

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from neuralreg.errors import UnreadableFile
-from neuralreg.studies.row_records import (
+from neuralreg.studies.accounts.study_summary import count_states
+from neuralreg.studies.execution.row_records import (
     DONE,
     FAILED,
     RUNNING,
@@ -16,7 +17,6 @@ from neuralreg.studies.row_records import (
     StudyFolder,
     read_record,
 )
-from neuralreg.studies.study_summary import count_states
 
 _MOST_NAMES = 10
 

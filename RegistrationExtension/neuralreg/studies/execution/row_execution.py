@@ -9,13 +9,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from neuralreg import errors
 from neuralreg.errors import Cancelled, RegistrationError, UnwritableOutput, WorkerFailed
 from neuralreg.progress import Progress
-from neuralreg.studies.row_locks import LockWatch, RowLock
-from neuralreg.studies.row_records import (
+from neuralreg.studies.execution.patience import Patience, Say
+from neuralreg.studies.execution.row_locks import LockWatch, RowLock
+from neuralreg.studies.execution.row_records import (
     DONE,
     FAILED,
     RUNNING,
@@ -28,7 +29,7 @@ from neuralreg.studies.row_records import (
     read_record,
     write_record,
 )
-from neuralreg.studies.study_rows import StudyRow
+from neuralreg.studies.table.study_rows import StudyRow
 
 RESULT = "result.json"  # as `review.workflow.provenance.RECORD`, which needs ITK
 LOCKED = "locked"  # by another run; the state of no record
@@ -57,10 +58,8 @@ _KINDS: dict[type[RegistrationError], str] = {
     errors.UnwritableOutput: "output",
     errors.WorkerFailed: "worker",
 }
+_STARTING = "starting"  # what a worker's client says until the job says something
 _KILLED = "the computing process was killed"
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 15.0
-_Value = TypeVar("_Value")
-Say = Callable[[str], None]
 
 
 class RowWorker(Protocol):
@@ -114,7 +113,7 @@ class RowTask:
 
     @property
     def inputs(self) -> tuple[Path, ...]:
-        """Files whose folders are waited for when they are gone."""
+        """Files that are waited for when they are gone."""
         return tuple(self.row.inputs.values()) if self.complete else ()
 
 
@@ -138,8 +137,8 @@ def compute_row(
         UnwritableOutput: the record cannot be written, for longer than patience lasts.
     """
     study, row = StudyFolder(task.study), task.row
-    patience = _Patience(task.settings.patience_s, stops, say)
-    lock = patience.attempt(lambda: _acquire(study, row, watch), study.path)
+    patience = Patience(task.settings.patience_s, stops, say)
+    lock = patience.attempt(lambda: _acquire(study, row, watch), study.record)
     if lock is None:
         return RowRecord(row.id, LOCKED, row.key)
     try:
@@ -147,7 +146,7 @@ def compute_row(
         if known is not None and known.state == DONE and is_current(row, known):
             return known
         record = _compute(task, known, worker, patience)
-        patience.attempt(lambda: write_record(study, record), study.path)
+        patience.attempt(lambda: write_record(study, record), study.record)
         return record
     finally:
         lock.release()
@@ -155,6 +154,8 @@ def compute_row(
 
 def _acquire(study: StudyFolder, row: StudyRow, watch: LockWatch) -> RowLock | None:
     folder = study.work(row.id)
+    if not study.record.exists():  # an empty folder is where a disk is mounted
+        raise UnwritableOutput(f"{study.path} is gone", got="no study.json in it")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return watch.acquire(folder / "lock")
@@ -165,13 +166,13 @@ def _acquire(study: StudyFolder, row: StudyRow, watch: LockWatch) -> RowLock | N
 
 
 def _compute(
-    task: RowTask, known: RowRecord | None, worker: RowWorker, patience: _Patience
+    task: RowTask, known: RowRecord | None, worker: RowWorker, patience: Patience
 ) -> RowRecord:
     study, row, begin = StudyFolder(task.study), task.row, _now()
     record = RowRecord(
         row.id, RUNNING, row.key, attempts=task.attempt, host=platform.node(), start=begin
     )
-    patience.attempt(lambda: write_record(study, record), study.path)
+    patience.attempt(lambda: write_record(study, record), study.record)
     before = {role: {"path": str(path)} for role, path in row.inputs.items()}
     try:
         before = patience.attempt(lambda: inputs_of(row), *task.inputs)
@@ -190,7 +191,7 @@ def _compute(
 
 
 def _attempt(
-    task: RowTask, known: RowRecord | None, worker: RowWorker, patience: _Patience
+    task: RowTask, known: RowRecord | None, worker: RowWorker, patience: Patience
 ) -> Mapping[str, Any]:
     """The job itself, again while the disk is full."""
     study, row, settings = StudyFolder(task.study), task.row, task.settings
@@ -205,12 +206,14 @@ def _attempt(
     }
 
     def once() -> Mapping[str, Any]:
-        begin = time.monotonic()
+        begin: list[float] = []
 
         def progress(fraction: float, message: str) -> None:
             if patience.stops():
                 raise Cancelled("the row was left")
-            took = time.monotonic() - begin
+            if message != _STARTING and not begin:
+                begin.append(time.monotonic())  # loading libraries is not the row's time
+            took = time.monotonic() - begin[0] if begin else 0.0
             if settings.timeout_s is not None and took > settings.timeout_s:
                 raise TimeLimit(
                     "the row took longer than it may",
@@ -228,7 +231,7 @@ def _attempt(
             arguments["overwrite"] = True  # what a full disk has cut off is our own
 
     try:
-        return patience.attempt(once_or_again, study.path, *task.inputs)
+        return patience.attempt(once_or_again, study.record, *task.inputs)
     finally:
         folder = study.results(row.id)
         if folder.is_dir() and not any(folder.iterdir()):
@@ -299,70 +302,3 @@ def failure_of(error: RegistrationError) -> Failure:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-class _Patience:
-    """Waits for a disk that is full and a folder that is gone, and says so."""
-
-    def __init__(self, patience_s: float, stops: Callable[[], bool], say: Say) -> None:
-        self._patience_s, self.stops, self._say = patience_s, stops, say
-
-    def attempt(self, work: Callable[[], _Value], *paths: Path) -> _Value:
-        """What the work gives, tried again while the system it needs may come back.
-
-        Args:
-            work: what is tried.
-            paths: what it needs; a file in a folder that exists is no reason to wait for it.
-        """
-        pause, begin = _FIRST_PAUSE_S, time.monotonic()
-        while True:
-            try:
-                return work()
-            except (UnwritableOutput, errors.UnreadableFile) as error:
-                waited = time.monotonic() - begin
-                if waited + pause > self._patience_s or not _may_come_back(error, paths):
-                    raise
-                self._say(f"waiting, trying again in {pause:.0f} s: {error}")
-            self._sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE_S)
-
-    def say_if_unwritable(self, write: Callable[[], None]) -> None:
-        """Write where that is possible at once; a row that is left is computed again anyway."""
-        try:
-            write()
-        except UnwritableOutput as error:
-            self._say(str(error))
-
-    def _sleep(self, seconds: float) -> None:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if self.stops():
-                raise Cancelled("the row was left while it waited")
-            time.sleep(min(0.2, max(0.0, end - time.monotonic())))
-
-
-def _may_come_back(error: RegistrationError, paths: tuple[Path, ...]) -> bool:
-    """A full disk may be cleared, a folder that is gone may be mounted again."""
-    if isinstance(error, UnwritableOutput):
-        text = str(error).lower()
-        return any(words in text for words in _PASSING) or not all(map(_folder_exists, paths))
-    return not all(map(_folder_exists, paths))
-
-
-_PASSING = (
-    "no space left",
-    "only a part of it could be stored",
-    "quota",
-    "stale file handle",
-    "input/output error",
-    "host is down",
-    "not connected",
-    "timed out",
-)
-
-
-def _folder_exists(path: Path) -> bool:
-    try:
-        return path.is_dir() or path.parent.is_dir()
-    except OSError:
-        return False

@@ -10,7 +10,7 @@ from itertools import combinations, pairwise
 from pathlib import Path
 
 from neuralreg.errors import InvalidOption, UnreadableFile
-from neuralreg.studies.study_table import CellTable
+from neuralreg.studies.table.study_table import CellTable
 
 IMAGES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".mgz", ".mgh", ".mnc")
 _ENTITY = re.compile(r"\{(\w+)\}")

@@ -8,16 +8,22 @@ from dataclasses import dataclass
 
 from neuralreg.errors import UnwritableOutput
 from neuralreg.progress import Progress
-from neuralreg.studies.local_workers import LocalWorkers, available_cores, worker_count
-from neuralreg.studies.row_execution import RowTask, Settings
-from neuralreg.studies.row_records import DONE, FAILED, RowRecord, StudyFolder
-from neuralreg.studies.study_forecast import USUAL_MB
-from neuralreg.studies.study_leader import Engine, Interrupts, Leader
-from neuralreg.studies.study_plan import Plan
-from neuralreg.studies.study_rows import StudyRow
-from neuralreg.studies.study_summary import Ledger, StudyFacts
+from neuralreg.studies.accounts.study_summary import Ledger, StudyFacts
+from neuralreg.studies.execution.local_workers import (
+    COMMAND,
+    Command,
+    LocalWorkers,
+    available_cores,
+    worker_count,
+)
+from neuralreg.studies.execution.patience import Patience, Say
+from neuralreg.studies.execution.row_execution import RowTask, Settings
+from neuralreg.studies.execution.row_records import DONE, FAILED, RowRecord, StudyFolder
+from neuralreg.studies.execution.study_leader import Engine, Interrupts, Leader
+from neuralreg.studies.execution.study_plan import Plan
+from neuralreg.studies.table.study_forecast import USUAL_MB
+from neuralreg.studies.table.study_rows import StudyRow
 
-Say = Callable[[str], None]
 Engines = Callable[[Plan, Say], AbstractContextManager[Engine]]
 
 
@@ -30,12 +36,14 @@ class LocalChoice:
         threads: of each; the cores divided by the workers unless given.
         device: of the options.
         memory_mb: that one worker is expected to need.
+        command: how to start a worker.
     """
 
     workers: int | None = None
     threads: int | None = None
     device: str = "auto"
     memory_mb: float = USUAL_MB
+    command: Command = COMMAND
 
     @contextmanager
     def engine(self, plan: Plan, say: Say) -> Iterator[Engine]:
@@ -43,7 +51,7 @@ class LocalChoice:
         count = self.workers or worker_count(len(plan.compute), self.memory_mb, self.device)
         threads = self.threads or max(1, available_cores() // count)
         say(f"{count} workers with {threads} threads each")
-        workers = LocalWorkers(count, threads, self.device, say)
+        workers = LocalWorkers(count, threads, self.device, say, self.command)
         try:
             yield workers
         finally:
@@ -92,7 +100,8 @@ class StudyRun:
         if plan.compute:
             with interrupts.installed(), self.engines(plan, self.say) as engine:
                 self._lead(engine, plan, ledger, interrupts)
-        return ledger.write()
+        patience = Patience(self.settings.patience_s, lambda: interrupts.stopping, self.say)
+        return patience.attempt(ledger.write, self.study.record)
 
     def _lead(self, engine: Engine, plan: Plan, ledger: Ledger, interrupts: Interrupts) -> None:
         states: list[str] = []

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from neuralreg.errors import InvalidOption
-from neuralreg.studies.row_records import (
+from neuralreg.studies.execution.row_records import (
     DONE,
     FAILED,
     WORK,
@@ -16,7 +16,7 @@ from neuralreg.studies.row_records import (
     is_current,
     read_record,
 )
-from neuralreg.studies.study_rows import StudyRow
+from neuralreg.studies.table.study_rows import StudyRow
 
 
 @dataclass(frozen=True)

@@ -16,16 +16,16 @@ from neuralreg.errors import RegistrationError, UnwritableOutput
 from neuralreg.io.files import lock_folder, write_whole
 from neuralreg.io.tables import format_table
 from neuralreg.registration.options import RegistrationOptions
-from neuralreg.studies.row_records import (
+from neuralreg.studies.accounts.study_page import study_page
+from neuralreg.studies.execution.row_records import (
     FAILED,
     WAITING,
     RowRecord,
     StudyFolder,
     read_record,
 )
-from neuralreg.studies.study_page import study_page
-from neuralreg.studies.study_plan import Plan
-from neuralreg.studies.study_rows import StudyRow, version_class
+from neuralreg.studies.execution.study_plan import Plan
+from neuralreg.studies.table.study_rows import StudyRow, version_class
 
 GONE = "gone"  # from the table; its results stay
 FACTS = ("id", "state", "reason", "seconds", "memory_mb", "host", "model", "warnings", "attempts")

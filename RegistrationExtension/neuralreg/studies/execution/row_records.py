@@ -10,7 +10,7 @@ from typing import Any
 
 from neuralreg.errors import UnreadableFile
 from neuralreg.io.files import require_existing, sha256_of, write_whole
-from neuralreg.studies.study_rows import StudyRow
+from neuralreg.studies.table.study_rows import StudyRow
 
 WORK = "_study"  # beside the folders of results; no id begins with an underscore
 WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"

@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from neuralreg.studies.row_execution import RowTask, compute_row
-from neuralreg.studies.row_locks import LockWatch
-from neuralreg.studies.row_records import RowRecord
-from neuralreg.studies.study_leader import RowOutcome, outcome_of
+from neuralreg.studies.execution.row_execution import RowTask, compute_row
+from neuralreg.studies.execution.row_locks import LockWatch
+from neuralreg.studies.execution.row_records import RowRecord
+from neuralreg.studies.execution.study_leader import RowOutcome, outcome_of
 from neuralreg.worker.client import Worker
 
 WARM_MB = 350.0  # that a worker holds already when it gets a row

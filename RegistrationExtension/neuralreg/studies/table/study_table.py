@@ -12,7 +12,7 @@ from neuralreg.errors import PackageMissing, UnreadableFile
 from neuralreg.io.files import suffix_of
 from neuralreg.io.tables import read_table, read_text
 from neuralreg.registration.options import RegistrationOptions
-from neuralreg.studies.study_rows import COLUMNS, Fault, StudyRow, doubled_rows, row_of
+from neuralreg.studies.table.study_rows import COLUMNS, Fault, StudyRow, doubled_rows, row_of
 
 JSON_LINES = (".jsonl", ".ndjson", ".jsonlines")
 

@@ -9,7 +9,7 @@ from neuralreg.errors import RegistrationError
 from neuralreg.geometry.grid import Grid
 from neuralreg.io.itk_images import open_grid
 from neuralreg.progress import Progress, silent
-from neuralreg.studies.study_rows import Fault, StudyRow
+from neuralreg.studies.table.study_rows import Fault, StudyRow
 
 Headers = dict[Path, Grid | str]  # what the header of a file says, or why it cannot be read
 _IMAGES = ("fixed", "moving", "fixed_seg", "moving_seg", "fixed_mask", "moving_mask")

@@ -8,8 +8,15 @@ from html import escape
 from typing import Any
 from urllib.parse import quote
 
-from neuralreg.studies.row_records import DONE, FAILED, RUNNING, WORK, RowRecord, StudyFolder
-from neuralreg.studies.study_rows import StudyRow
+from neuralreg.studies.execution.row_records import (
+    DONE,
+    FAILED,
+    RUNNING,
+    WORK,
+    RowRecord,
+    StudyFolder,
+)
+from neuralreg.studies.table.study_rows import StudyRow
 
 _BINS = 24
 _STATES = (DONE, FAILED, RUNNING, "waiting")

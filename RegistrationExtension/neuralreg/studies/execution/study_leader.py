@@ -13,11 +13,11 @@ from types import FrameType
 from typing import Any, Protocol
 
 from neuralreg.errors import Cancelled, RegistrationError, UnwritableOutput, WorkerFailed
-from neuralreg.studies.row_execution import LOCKED, RowTask, failure_of
-from neuralreg.studies.row_records import DONE, FAILED, RowRecord
+from neuralreg.studies.execution.row_execution import LOCKED, RowTask, failure_of
+from neuralreg.studies.execution.row_records import DONE, FAILED, RowRecord
 
 _STEP_S = 0.2
-_ASK_LOCKS_S = 3.0  # between looks at rows that another run has
+_ASK_LOCKS_S = 1.0  # between looks at rows that another run has
 _MOST_ATTEMPTS = {"memory": 3}  # a kill may come from outside; others are tried once more
 _USUAL_ATTEMPTS = 2
 
