@@ -18,7 +18,11 @@ from neuralreg.cli.register import register
 
 if TYPE_CHECKING:
     from neuralreg.registration.options import RegistrationOptions
+    from neuralreg.studies.accounts.study_summary import StudyFacts
+    from neuralreg.studies.execution.row_execution import Settings
+    from neuralreg.studies.execution.row_records import StudyFolder
     from neuralreg.studies.execution.study_plan import Plan
+    from neuralreg.studies.execution.study_run import Engines
     from neuralreg.studies.table.study_check import Headers
     from neuralreg.studies.table.study_rows import Fault, StudyRow
 
@@ -100,6 +104,18 @@ def run(
     ] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; as fits.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Of each worker; as fits.")] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Of Dask, tcp://HOST:PORT: its workers compute.")
+    ] = None,
+    scheduler_file: Annotated[
+        Path | None, typer.Option(help="The file that a scheduler of Dask wrote.")
+    ] = None,
+    cluster: Annotated[
+        str | None, typer.Option(help="slurm, sge, pbs, lsf or ssh: start workers there.")
+    ] = None,
+    cluster_options: Annotated[
+        Path | None, typer.Option(help="YAML with options of the cluster, and jobs or adapt.")
+    ] = None,
     retry: Annotated[str | None, typer.Option(help="failed: compute those again.")] = None,
     only: Annotated[list[str] | None, typer.Option(help="An id; repeatable.")] = None,
     limit: Annotated[int | None, typer.Option(min=0, help="At most so many rows.")] = None,
@@ -126,8 +142,11 @@ def run(
     from neuralreg.cli.batch_rows import Source, rows_and_faults
     from neuralreg.cli.terminal import show_progress, warn
     from neuralreg.errors import InvalidOption
+    from neuralreg.studies.accounts.study_summary import StudyFacts
+    from neuralreg.studies.execution.row_execution import Settings
     from neuralreg.studies.execution.row_records import StudyFolder
     from neuralreg.studies.execution.study_plan import Choice, parse_shard, plan_study
+    from neuralreg.studies.execution.study_run import LocalChoice
     from neuralreg.studies.table.study_check import check_files
 
     if retry not in (None, "failed"):
@@ -159,26 +178,54 @@ def run(
     if dry_run:
         _show_plan(plan, headers, workers, options, as_json)
         return
-    settings = {"timeout_s": timeout, "patience_s": patience, "review": with_review}
-    how = {"workers": workers, "threads": threads, "device": options.device}
-    _compute(study, plan, (source.in_words(), options), settings, how, as_json, quiet)
+    places = (scheduler, scheduler_file, cluster, cluster_options)
+    engines = _remote_engines(*places, threads)
+    if engines is None:
+        engines = LocalChoice(workers, threads, options.device).engine
+    facts = StudyFacts(source.in_words(), options)
+    _compute(study, plan, facts, Settings(timeout, patience, with_review), engines, as_json, quiet)
+
+
+def _remote_engines(
+    scheduler: str | None,
+    scheduler_file: Path | None,
+    cluster: str | None,
+    cluster_options: Path | None,
+    threads: int | None,
+) -> Any:
+    """What makes the workers of other machines; None for those of this one."""
+    from neuralreg.errors import InvalidOption
+
+    ways = [way for way in (scheduler, scheduler_file, cluster) if way is not None]
+    if len(ways) > 1:
+        raise InvalidOption(
+            "one scheduler computes", wanted="--scheduler, --scheduler-file or --cluster"
+        )
+    if cluster_options is not None and cluster is None:
+        raise InvalidOption("options of a cluster need one", wanted="--cluster as well")
+    if not ways:
+        return None
+    from neuralreg.studies.execution import dask_workers
+
+    if cluster is not None and cluster not in dask_workers.CLUSTERS:
+        raise InvalidOption("unknown cluster", got=cluster, wanted=", ".join(dask_workers.CLUSTERS))
+    options = dask_workers.read_cluster_options(cluster_options) if cluster_options else {}
+    return dask_workers.DaskChoice(scheduler, scheduler_file, cluster, options, threads).engine
 
 
 def _compute(
-    study: Any,
+    study: StudyFolder,
     plan: Plan,
-    about: tuple[str, RegistrationOptions],
-    settings: Mapping[str, Any],
-    how: Mapping[str, Any],
+    facts: StudyFacts,
+    settings: Settings,
+    engines: Engines,
     as_json: bool,
     quiet: bool,
 ) -> None:
     from neuralreg.cli.terminal import show_progress
-    from neuralreg.studies.accounts.study_summary import StudyFacts
-    from neuralreg.studies.execution.row_execution import Settings
     from neuralreg.studies.execution.row_records import FAILED, RowRecord
     from neuralreg.studies.execution.study_leader import Interrupts
-    from neuralreg.studies.execution.study_run import LocalChoice, StudyRun
+    from neuralreg.studies.execution.study_run import StudyRun
 
     def say(message: str) -> None:
         if not quiet:
@@ -194,11 +241,8 @@ def _compute(
     if plan.gone:
         say(f"no longer in the table, kept: {', '.join(plan.gone[:20])}")
     interrupts = Interrupts()
-    engines = LocalChoice(**how).engine
     with show_progress(quiet) as progress:
-        job = StudyRun(
-            study, StudyFacts(*about, how), Settings(**settings), engines, say, progress, report
-        )
+        job = StudyRun(study, facts, settings, engines, say, progress, report)
         records = job.work(plan, interrupts)
     wanted = {row.id for row in plan.wanted}
     failed = [record for record in records if record.id in wanted and record.state == FAILED]
@@ -209,7 +253,7 @@ def _compute(
         raise typer.Exit(SOME_FAILED)
 
 
-def _show_end(study: Any, records: Any, failed: Any, as_json: bool) -> None:
+def _show_end(study: StudyFolder, records: Any, failed: Any, as_json: bool) -> None:
     from neuralreg.studies.accounts.study_summary import count_states
 
     states = count_states(records)

@@ -6,7 +6,7 @@ import json
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -42,12 +42,10 @@ class StudyFacts:
     Attributes:
         source: the table, or what stood for it.
         options: common to all rows.
-        how: of the run, by name: workers, threads, scheduler, dashboard.
     """
 
     source: str
     options: RegistrationOptions
-    how: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Ledger:
@@ -71,11 +69,16 @@ class Ledger:
         self._rows, self._gone, self._outdated = plan.rows, plan.gone, plan.changed
         self._own = dict(plan.records)
         self._next, self._warned = 0.0, False
+        self._how: dict[str, Any] = {}
         self._start = datetime.now(UTC).isoformat(timespec="seconds")
 
     def keep(self, record: RowRecord) -> None:
         """Take the record of a row that is done with."""
         self._own[record.id] = record
+
+    def describe(self, facts: Mapping[str, Any]) -> None:
+        """Take what is known about the workers."""
+        self._how.update(facts)
 
     def refresh(self) -> None:
         """Write everything, unless that was done just now; a full disk is tried again later."""
@@ -139,7 +142,7 @@ class Ledger:
             "host": platform.node(),
             "start": self._start,
             "update": datetime.now(UTC).isoformat(timespec="seconds"),
-            **self._facts.how,
+            **self._how,
             "states": count_states(records),
             "gone": list(self._gone),
             "rows": {

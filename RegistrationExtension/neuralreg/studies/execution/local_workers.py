@@ -115,6 +115,7 @@ class LocalWorkers:
         command: Command = COMMAND,
     ) -> None:
         devices = [] if device == "cpu" else gpu_devices()
+        self.facts = {"workers": count, "threads": threads}
         self._say, self._watch = say, LockWatch()
         self._stops = threading.Event()
         self._ended: SimpleQueue[RowOutcome] = SimpleQueue()

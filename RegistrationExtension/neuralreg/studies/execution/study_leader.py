@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import FrameType
@@ -70,6 +70,10 @@ def outcome_of(task: RowTask, worker: str, future: Finished) -> RowOutcome:
 
 class Engine(Protocol):
     """What computes rows: processes of this machine, or of many."""
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What study.json says about it."""
 
     def capacity(self) -> int:
         """How many rows may be in work at once."""

@@ -109,11 +109,11 @@ def plan_study(study: StudyFolder, rows: Sequence[StudyRow], choice: Choice) -> 
             compute.append(row)
     if choice.limit is not None:
         compute = compute[: choice.limit]
-    gone = _gone(study, {row.id for row in rows})
+    gone = _ids_without_row(study, {row.id for row in rows})
     return Plan(tuple(rows), tuple(wanted), tuple(compute), current, changed, gone)
 
 
-def _gone(study: StudyFolder, rows: Collection[str]) -> tuple[str, ...]:
+def _ids_without_row(study: StudyFolder, rows: Collection[str]) -> tuple[str, ...]:
     folder = study.path / WORK / "rows"
     if not folder.is_dir():
         return ()

@@ -24,7 +24,7 @@ from neuralreg.studies.execution.study_plan import Plan
 from neuralreg.studies.table.study_forecast import USUAL_MB
 from neuralreg.studies.table.study_rows import StudyRow
 
-Engines = Callable[[Plan, Say], AbstractContextManager[Engine]]
+Engines = Callable[[Plan, StudyFolder, Say], AbstractContextManager[Engine]]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class LocalChoice:
     command: Command = COMMAND
 
     @contextmanager
-    def engine(self, plan: Plan, say: Say) -> Iterator[Engine]:
+    def engine(self, plan: Plan, study: StudyFolder, say: Say) -> Iterator[Engine]:
         """The workers, which end with the block."""
         count = self.workers or worker_count(len(plan.compute), self.memory_mb, self.device)
         threads = self.threads or max(1, available_cores() // count)
@@ -98,7 +98,8 @@ class StudyRun:
         ledger = Ledger(self.study, plan, self.facts, self.say)
         ledger.write()
         if plan.compute:
-            with interrupts.installed(), self.engines(plan, self.say) as engine:
+            with interrupts.installed(), self.engines(plan, self.study, self.say) as engine:
+                ledger.describe(engine.facts)
                 self._lead(engine, plan, ledger, interrupts)
         patience = Patience(self.settings.patience_s, lambda: interrupts.stopping, self.say)
         return patience.attempt(ledger.write, self.study.record)
