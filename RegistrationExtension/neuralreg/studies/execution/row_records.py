@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from neuralreg.errors import UnreadableFile
-from neuralreg.io.files import require_existing, sha256_of, write_whole
+from neuralreg.errors import UnreadableFile, UnwritableOutput
+from neuralreg.io.files import require_existing, sha256_of
 from neuralreg.studies.table.study_rows import StudyRow
 
 WORK = "_study"  # beside the folders of results; no id begins with an underscore
@@ -145,9 +147,17 @@ def write_record(study: StudyFolder, record: RowRecord) -> None:
     Raises:
         UnwritableOutput: The folder is closed, or the disk full.
     """
-    folder = study.work(record.id)
-    with write_whole(folder / "row.json") as draft:
+    path = study.work(record.id) / "row.json"
+    draft = path.with_name(f".{uuid.uuid4().hex}.json")  # a folder for it would cost more than it
+    try:
         draft.write_text(json.dumps(asdict(record), allow_nan=False), encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        with suppress(OSError):  # the disk may be gone with it
+            draft.unlink(missing_ok=True)
+        raise UnwritableOutput(
+            f"{path} cannot be written", got=error.strerror or str(error)
+        ) from error
 
 
 def inputs_of(row: StudyRow) -> dict[str, dict[str, Any]]:
