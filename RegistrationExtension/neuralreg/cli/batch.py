@@ -124,6 +124,9 @@ def run(
     patience: Annotated[
         float, typer.Option(help="Seconds to wait for a full disk or a folder that is gone.")
     ] = 600.0,
+    names: Annotated[
+        str, typer.Option(help="bids: results get the names of BIDS derivatives as well.")
+    ] = "plain",
     with_review: Annotated[
         bool, typer.Option("--review", help="Review each result; costs time.")
     ] = False,
@@ -151,6 +154,10 @@ def run(
 
     if retry not in (None, "failed"):
         raise InvalidOption("rows of one state can be tried again", got=retry, wanted="failed")
+    if names not in ("plain", "bids"):
+        raise InvalidOption(
+            "results have one of two kinds of names", got=names, wanted="plain, bids"
+        )
     if output is None and not (check or dry_run):
         raise InvalidOption("a study needs a folder", remedy="Name it: -o STUDY.")
     files = {"fixed_seg": fixed_seg, "moving_seg": moving_seg, "fixed_mask": fixed_mask}
@@ -183,7 +190,16 @@ def run(
     if engines is None:
         engines = LocalChoice(workers, threads, options.device).engine
     facts = StudyFacts(source.in_words(), options)
-    _compute(study, plan, facts, Settings(timeout, patience, with_review), engines, as_json, quiet)
+    _compute(
+        study,
+        plan,
+        facts,
+        Settings(timeout, patience, with_review),
+        engines,
+        names == "bids",
+        as_json,
+        quiet,
+    )
 
 
 def _remote_engines(
@@ -219,6 +235,7 @@ def _compute(
     facts: StudyFacts,
     settings: Settings,
     engines: Engines,
+    bids: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -242,7 +259,7 @@ def _compute(
         say(f"no longer in the table, kept: {', '.join(plan.gone[:20])}")
     interrupts = Interrupts()
     with show_progress(quiet) as progress:
-        job = StudyRun(study, facts, settings, engines, say, progress, report)
+        job = StudyRun(study, facts, settings, engines, say, progress, report, bids)
         records = job.work(plan, interrupts)
     wanted = {row.id for row in plan.wanted}
     failed = [record for record in records if record.id in wanted and record.state == FAILED]

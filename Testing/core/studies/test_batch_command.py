@@ -38,7 +38,17 @@ def study(tmp_path_factory):
         "one,f.nii.gz,m1.nii.gz,fs.nii.gz,ms.nii.gz\ntwo,f.nii.gz,m2.nii.gz,,\n"
         "damaged,bad.nii.gz,m2.nii.gz,,\n"
     )
-    command = ["batch", folder / "t.csv", "-o", folder / "study", "--workers", 1, "--review"]
+    command = [
+        "batch",
+        folder / "t.csv",
+        "-o",
+        folder / "study",
+        "--workers",
+        1,
+        "--review",
+        "--names",
+        "bids",
+    ]
     done = neuralreg(*command, *QUICK, "--quiet", "--json")
     return folder, done
 
@@ -130,3 +140,11 @@ def test_results_that_the_study_did_not_make_are_not_replaced(study, tmp_path):
     with pytest.raises(UnwritableOutput, match="did not make"):
         register_files({**job, "folder": tmp_path, "overwrite": False}, lambda *_: None)
     assert [path.read_text() for path in tmp_path.iterdir()] == ["somebody's"]
+
+
+def test_names_of_bids_lead_to_the_same_files(study):
+    folder, _ = study
+    named = folder / "study" / "sub-one" / "sub-one_from-m1_to-f_mode-image_xfm.nii.gz"
+    assert named.samefile(folder / "study" / "one" / "fixed_to_moving.nii.gz")
+    assert (folder / "study" / "dataset_description.json").exists()
+    assert not (folder / "study" / "sub-damaged").exists()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from neuralreg.errors import UnwritableOutput
 from neuralreg.progress import Progress
+from neuralreg.studies.accounts.bids_names import name_results, require_own_names, write_dataset
 from neuralreg.studies.accounts.study_summary import Ledger, StudyFacts
 from neuralreg.studies.execution.local_workers import (
     COMMAND,
@@ -70,6 +71,7 @@ class StudyRun:
         say: takes what a person should know.
         progress: called with the share of rows that are done with, and in words.
         report: takes the record of each row that is done with.
+        bids: whether results get names of BIDS derivatives as well.
     """
 
     study: StudyFolder
@@ -79,6 +81,7 @@ class StudyRun:
     say: Say
     progress: Progress
     report: Callable[[RowRecord], None]
+    bids: bool = False
 
     def work(self, plan: Plan, interrupts: Interrupts) -> list[RowRecord]:
         """Compute what is planned, and write the accounts.
@@ -89,6 +92,8 @@ class StudyRun:
         Raises:
             UnwritableOutput: The folder is closed.
         """
+        if self.bids:
+            require_own_names(plan.rows)
         try:
             self.study.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -101,8 +106,20 @@ class StudyRun:
             with interrupts.installed(), self.engines(plan, self.study, self.say) as engine:
                 ledger.describe(engine.facts)
                 self._lead(engine, plan, ledger, interrupts)
-        patience = Patience(self.settings.patience_s, lambda: interrupts.stopping, self.say)
-        return patience.attempt(ledger.write, self.study.record)
+        return self._patience(interrupts).attempt(
+            lambda: self._close(ledger, plan), self.study.record
+        )
+
+    def _patience(self, interrupts: Interrupts) -> Patience:
+        return Patience(self.settings.patience_s, lambda: interrupts.stopping, self.say)
+
+    def _close(self, ledger: Ledger, plan: Plan) -> list[RowRecord]:
+        records = ledger.write()
+        if self.bids:
+            write_dataset(self.study, plan.rows)
+            for row, record in zip(plan.rows, records, strict=True):
+                name_results(self.study, row, record)
+        return records
 
     def _lead(self, engine: Engine, plan: Plan, ledger: Ledger, interrupts: Interrupts) -> None:
         states: list[str] = []
