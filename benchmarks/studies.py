@@ -332,7 +332,7 @@ def faults(folder: Path, count: int = 200, bad: int = 20, kills: int = 10) -> di
             os.link(folder / "cut.nii.gz", folder / name)  # the others are missing
         lines.append(f"{'good' if kind is None else 'bad'}-{number},{fixed.name},{name}")
     (folder / "t.csv").write_text("\n".join(lines) + "\n")
-    with small_disk(folder / "disk", 48) as mounted:
+    with small_disk(folder / "disk", 300) as mounted:
         study = folder / "disk" / "study"
         leader = Leader(folder / "t.csv", study)
         saboteur = Saboteur(leader, folder / "disk" if mounted else None, kills)

@@ -142,7 +142,6 @@ def run(
     is. Ctrl-C waits for the rows in work, a second one does not.
     Exit codes: 0 all done; 1 some failed, or a file has a fault; 2 wrong use.
     """
-    from neuralreg.cli.batch_rows import Source, rows_and_faults
     from neuralreg.cli.terminal import show_progress, warn
     from neuralreg.errors import InvalidOption
     from neuralreg.studies.accounts.study_summary import StudyFacts
@@ -151,6 +150,7 @@ def run(
     from neuralreg.studies.execution.study_plan import Choice, parse_shard, plan_study
     from neuralreg.studies.execution.study_run import LocalChoice
     from neuralreg.studies.table.study_check import check_files
+    from neuralreg.studies.table.study_source import StudySource, rows_and_faults
 
     if retry not in (None, "failed"):
         raise InvalidOption("rows of one state can be tried again", got=retry, wanted="failed")
@@ -164,7 +164,7 @@ def run(
     files |= {"moving_mask": moving_mask, "initial": initial}
     files["initial_format"] = one_format(registration.pop("initial_format"))
     given = {name: text for name, text in files.items() if text is not None}
-    source = Source(table, bids, fixed, moving, given, all_to, all_pairs, consecutive)
+    source = StudySource(table, bids, fixed, moving, given, all_to, all_pairs, consecutive)
     options = registration_options(registration)
     rows, faults, notes = rows_and_faults(source, options)
     warn(notes)

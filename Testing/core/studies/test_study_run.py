@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,12 @@ from neuralreg.errors import UnreadableFile
 from neuralreg.studies.accounts.study_status import read_status
 from neuralreg.studies.execution.row_execution import Settings
 from neuralreg.studies.execution.row_locks import LockWatch
-from neuralreg.studies.execution.row_records import StudyFolder, read_record
+from neuralreg.studies.execution.row_records import (
+    Failure,
+    StudyFolder,
+    read_record,
+    write_record,
+)
 from neuralreg.studies.execution.study_plan import Choice
 
 from Testing.support.lead_study import lead
@@ -150,6 +156,21 @@ def test_a_changed_row_is_computed_again_and_a_touched_one_is_not(tmp_path):
     (tmp_path / "t.csv").write_text("id,fixed,moving,preset\ngood-2,good-2.f,good-2.m,cardiac\n")
     lead(table, study, 1)
     assert log_of(tmp_path)["good-2", "ends"] == 2
+
+
+def test_a_row_whose_leader_died_between_two_attempts_gets_the_second_one(tmp_path):
+    table, study = table_of(tmp_path, "diesonce-1", "refused-1"), StudyFolder(tmp_path / "study")
+    lead(table, study.path, 1, QUICK)
+    for name in ("diesonce-1", "refused-1"):
+        record = read_record(study, name)
+        failure = Failure("worker", "the computing process ended", "")
+        write_record(study, replace(record, state="failed", attempts=1, failure=failure))
+    before = log_of(tmp_path)
+    records, _ = lead(table, study.path, 1, QUICK)
+    assert [record.state for record in records] == ["done", "failed"]
+    begun = log_of(tmp_path) - before
+    assert (begun["diesonce-1", "begins"], begun["refused-1", "begins"]) == (1, 1)
+    assert records[1].attempts == 2
 
 
 def test_shards_are_parts_of_the_table_and_a_limit_counts(tmp_path):

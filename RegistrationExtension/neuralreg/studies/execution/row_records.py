@@ -15,6 +15,9 @@ from neuralreg.io.files import require_existing, sha256_of
 from neuralreg.studies.table.study_rows import StudyRow
 
 WORK = "_study"  # beside the folders of results; no id begins with an underscore
+# A kill may come from outside, so that it is tried twice more; anything else once.
+_MOST_ATTEMPTS = {"memory": 3}
+_USUAL_ATTEMPTS = 2
 WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"
 
 
@@ -158,6 +161,13 @@ def write_record(study: StudyFolder, record: RowRecord) -> None:
         raise UnwritableOutput(
             f"{path} cannot be written", got=error.strerror or str(error)
         ) from error
+
+
+def is_open(record: RowRecord) -> bool:
+    """Whether a row that failed gets another attempt without being asked for."""
+    if record.failure is None:
+        return False
+    return record.attempts < _MOST_ATTEMPTS.get(record.failure.kind, _USUAL_ATTEMPTS)
 
 
 def inputs_of(row: StudyRow) -> dict[str, dict[str, Any]]:

@@ -14,12 +14,10 @@ from typing import Any, Protocol
 
 from neuralreg.errors import Cancelled, RegistrationError, UnwritableOutput, WorkerFailed
 from neuralreg.studies.execution.row_execution import LOCKED, RowTask, failure_of
-from neuralreg.studies.execution.row_records import DONE, FAILED, RowRecord
+from neuralreg.studies.execution.row_records import DONE, FAILED, RowRecord, is_open
 
 _STEP_S = 0.2
 _ASK_LOCKS_S = 1.0  # between looks at rows that another run has
-_MOST_ATTEMPTS = {"memory": 3}  # a kill may come from outside; others are tried once more
-_USUAL_ATTEMPTS = 2
 
 
 @dataclass(frozen=True)
@@ -217,7 +215,7 @@ class Leader:
         """Whether a row that failed gets another attempt."""
         task, failure = outcome.task, record.failure
         assert failure is not None
-        if task.attempt >= _MOST_ATTEMPTS.get(failure.kind, _USUAL_ATTEMPTS):
+        if not is_open(record):
             return False
         again = _Waiting(replace(task, attempt=task.attempt + 1), outcome.worker)
         alone = failure.kind == "memory"

@@ -14,6 +14,7 @@ from neuralreg.studies.execution.row_records import (
     RowRecord,
     StudyFolder,
     is_current,
+    is_open,
     read_record,
 )
 from neuralreg.studies.table.study_rows import StudyRow
@@ -47,6 +48,7 @@ class Plan:
         records: what is known, by id.
         changed: earlier records of rows whose inputs or options changed since, by id.
         gone: ids that were computed once and are in the table no longer.
+        retry: whether attempts are counted anew.
     """
 
     rows: tuple[StudyRow, ...]
@@ -55,6 +57,12 @@ class Plan:
     records: Mapping[str, RowRecord]
     changed: Mapping[str, RowRecord]
     gone: tuple[str, ...]
+    retry: bool = False
+
+    def attempt(self, row: str) -> int:
+        """The number of a row's next attempt: a leader may have died between two."""
+        record = self.records.get(row)
+        return 1 if record is None or self.retry else record.attempts + 1
 
     def in_words(self) -> str:
         """How many rows are done, failed, changed, and to be computed."""
@@ -104,13 +112,13 @@ def plan_study(study: StudyFolder, rows: Sequence[StudyRow], choice: Choice) -> 
         elif record is not None and record.state in (DONE, FAILED):
             changed[row.id] = record
     for row in wanted:
-        state = current[row.id].state if row.id in current else ""
-        if state != DONE and (state != FAILED or choice.retry):
+        record = current.get(row.id)
+        if record is None or (record.state != DONE and (choice.retry or is_open(record))):
             compute.append(row)
     if choice.limit is not None:
         compute = compute[: choice.limit]
     gone = _ids_without_row(study, {row.id for row in rows})
-    return Plan(tuple(rows), tuple(wanted), tuple(compute), current, changed, gone)
+    return Plan(tuple(rows), tuple(wanted), tuple(compute), current, changed, gone, choice.retry)
 
 
 def _ids_without_row(study: StudyFolder, rows: Collection[str]) -> tuple[str, ...]:

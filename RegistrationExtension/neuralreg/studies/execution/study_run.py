@@ -135,8 +135,9 @@ class StudyRun:
             )
 
         leader = Leader(engine, keep, self.say, interrupts, ledger.refresh)
-        leader.work([self._task(row) for row in plan.compute])
+        leader.work([self._task(row, plan) for row in plan.compute])
 
-    def _task(self, row: StudyRow) -> RowTask:
+    def _task(self, row: StudyRow, plan: Plan) -> RowTask:
         complete = all(path.exists() for path in row.inputs.values())
-        return RowTask(self.study.path.absolute(), row, self.settings, complete=complete)
+        folder = self.study.path.absolute()
+        return RowTask(folder, row, self.settings, plan.attempt(row.id), complete)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from neuralreg.registration.options import RegistrationOptions
-    from neuralreg.studies.table.pairings import StudyImage
-    from neuralreg.studies.table.study_rows import Fault, StudyRow
-    from neuralreg.studies.table.study_table import CellTable
+from neuralreg.errors import InvalidOption, UnreadableFile
+from neuralreg.registration.options import RegistrationOptions
+from neuralreg.studies.table import pairings
+from neuralreg.studies.table.pairings import StudyImage
+from neuralreg.studies.table.study_rows import Fault, StudyRow
+from neuralreg.studies.table.study_table import CellTable, read_cells, rows_of
 
 
 @dataclass(frozen=True)
-class Source:
-    """What `neuralreg batch` was given for a table.
+class StudySource:
+    """What stands for the table of a study.
 
     Attributes:
         table: a table, or a folder of images.
@@ -27,14 +27,14 @@ class Source:
         all_pairs, consecutive: how single images are paired.
     """
 
-    table: Path | None
-    bids: Path | None
-    fixed: str | None
-    moving: str | None
-    given: Mapping[str, str]
-    all_to: Path | None
-    all_pairs: bool
-    consecutive: bool
+    table: Path | None = None
+    bids: Path | None = None
+    fixed: str | None = None
+    moving: str | None = None
+    given: Mapping[str, str] = field(default_factory=dict)
+    all_to: Path | None = None
+    all_pairs: bool = False
+    consecutive: bool = False
 
     def in_words(self) -> str:
         """Where the rows come from."""
@@ -49,7 +49,7 @@ class Source:
 
 
 def rows_and_faults(
-    source: Source, options: RegistrationOptions
+    source: StudySource, options: RegistrationOptions
 ) -> tuple[list[StudyRow], list[Fault], list[str]]:
     """The rows, what is wrong with the table, and what else a person should know.
 
@@ -61,8 +61,6 @@ def rows_and_faults(
         InvalidOption: Arguments contradict each other.
         UnreadableFile: The table or the files cannot be read.
     """
-    from neuralreg.studies.table.study_table import rows_of
-
     _require_one(source)
     table, notes = _table(source)
     common = {"initial_format": source.given.get("initial_format", "")}
@@ -76,9 +74,7 @@ def rows_and_faults(
     return rows, faults, notes
 
 
-def _require_one(source: Source) -> None:
-    from neuralreg.errors import InvalidOption
-
+def _require_one(source: StudySource) -> None:
     ways = [source.all_to is not None, source.all_pairs, source.consecutive]
     if sum(ways) > 1:
         raise InvalidOption(
@@ -96,11 +92,7 @@ def _require_one(source: Source) -> None:
         )
 
 
-def _table(source: Source) -> tuple[CellTable, list[str]]:
-    from neuralreg.errors import UnreadableFile
-    from neuralreg.studies.table import pairings
-    from neuralreg.studies.table.study_table import read_cells
-
+def _table(source: StudySource) -> tuple[CellTable, list[str]]:
     given = {name: text for name, text in source.given.items() if name != "initial_format"}
     if not source.pairs_images:
         if source.bids is not None:
@@ -124,10 +116,7 @@ def _table(source: Source) -> tuple[CellTable, list[str]]:
     return pair(images, path), []
 
 
-def _images(source: Source) -> list[StudyImage]:
-    from neuralreg.studies.table import pairings
-    from neuralreg.studies.table.study_table import read_cells
-
+def _images(source: StudySource) -> list[StudyImage]:
     if source.bids is not None:
         patterns = {"image": source.moving or ""}
         names = {"seg": "moving_seg", "mask": "moving_mask"}
