@@ -22,6 +22,8 @@ def register_files(arguments, progress):
     first = note(folder, "begins") == 1
     if what == "refused":
         raise InvalidImage("this is refused", where=folder.name, got="that", wanted="this")
+    if what in ("dies", "diesonce"):
+        (folder / ".writing-vm-1-x").mkdir(parents=True, exist_ok=True)  # a draft
     if what == "dies" or (what == "diesonce" and first):
         os.kill(os.getpid(), signal.SIGKILL)
     if what == "hungry" and first:

@@ -35,6 +35,7 @@ KINDS = {
     "predict": "neuralreg.worker.jobs:run_prediction",
     "brain_mask": "neuralreg.worker.jobs:run_brain_mask",
     "report": "neuralreg.worker.jobs:run_report",
+    "study_scene": "neuralreg.studies.execution.module_jobs:write_scene",
     "study_plan": "neuralreg.studies.execution.module_jobs:plan",
     "study_row": "neuralreg.studies.execution.module_jobs:compute",
     "study_accounts": "neuralreg.studies.execution.module_jobs:write_accounts",

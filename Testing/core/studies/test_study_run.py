@@ -132,9 +132,11 @@ def test_nothing_half_written_and_no_lock_stays(supervised):
 
 def test_the_same_command_again_computes_nothing_and_retry_only_what_failed(supervised):
     folder, _, _ = supervised
-    before = log_of(folder)
+    before, records = log_of(folder), list((folder / "study").rglob("row.json"))
+    times = [path.stat().st_mtime_ns for path in records]
     lead(folder / "t.csv", folder / "study", 1, QUICK)
     assert log_of(folder) == before
+    assert [path.stat().st_mtime_ns for path in records] == times
     lead(folder / "t.csv", folder / "study", 1, QUICK, Choice(retry=True, only=("refused-1",)))
     assert log_of(folder) - before == Counter({("refused-1", "begins"): 2})
 

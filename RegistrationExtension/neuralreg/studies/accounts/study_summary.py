@@ -13,7 +13,7 @@ from typing import Any
 
 from neuralreg import __version__
 from neuralreg.errors import RegistrationError, UnwritableOutput
-from neuralreg.io.files import lock_folder, write_whole
+from neuralreg.io.files import DRAFTS, lock_folder, remove_path, write_whole
 from neuralreg.io.tables import format_table
 from neuralreg.registration.options import RegistrationOptions
 from neuralreg.studies.accounts.study_page import study_page
@@ -113,6 +113,8 @@ class Ledger:
             ) from error
 
     def _write(self) -> list[RowRecord]:
+        for draft in self.study.path.glob(DRAFTS):  # of a leader that was killed: the lock is ours
+            remove_path(draft)
         records = [self._current(row) for row in self._rows]
         gone = [record for name in self._gone if (record := _readable(self.study, name))]
         decisions = read_decisions(self.study)

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from neuralreg.errors import InvalidOption, UnwritableOutput
+from neuralreg.io.files import write_whole
+from neuralreg.io.tables import format_table
 from neuralreg.progress import Progress
 from neuralreg.registration.options import RegistrationOptions
 from neuralreg.studies.accounts.study_summary import Ledger, StudyFacts
@@ -56,6 +58,38 @@ class _ThisProcess:
         return function_of(kind)(job, both)
 
 
+def write_scene(arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Write volumes that were handed over as files, and the table that brings all onto the first.
+
+    Args:
+        arguments: as of `neuralreg.worker.dataset_job.write_dataset`.
+        progress: called for each volume.
+
+    Returns:
+        table: its path.
+
+    Raises:
+        RegistrationError: as that function does.
+    """
+    from neuralreg.worker.dataset_job import write_dataset
+
+    write_dataset(arguments, progress)
+    fixed, *others = [(case["split"], case["name"]) for case in arguments["cases"]]
+    labels = all(case["layers"] is not None for case in arguments["cases"])
+
+    def files(case: tuple[str, str]) -> list[str]:
+        kinds = ("images", "labels") if labels else ("images",)
+        return [f"{case[0]}/{kind}/{case[1]}.nii.gz" for kind in kinds]
+
+    header = ["id", "fixed", "fixed_seg", "moving", "moving_seg"]
+    header = header if labels else ["id", "fixed", "moving"]
+    rows = [[case[1], *files(fixed), *files(case)] for case in others]
+    path = Path(arguments["folder"]) / "pairs.csv"
+    with write_whole(path) as draft:
+        draft.write_text(format_table(header, rows), encoding="utf-8", newline="")
+    return {"table": str(path)}
+
+
 def plan(arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """What a study has to do.
 
@@ -99,7 +133,8 @@ def compute(arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
         id, state and reason.
     """
     row = StudyRow.from_record(arguments["row"])
-    task = RowTask(Path(arguments["study"]).absolute(), row, Settings())
+    complete = all(path.exists() for path in row.inputs.values())
+    task = RowTask(Path(arguments["study"]).absolute(), row, Settings(), complete=complete)
 
     def say(message: str) -> None:
         progress(0.0, message)
@@ -198,5 +233,7 @@ def _record_loss(study: StudyFolder, row: StudyRow, reason: str) -> None:
     """A row whose worker was killed is recorded as `neuralreg batch` does it."""
     known = read_record(study, row.id) or RowRecord(row.id, key=row.key)
     failure = Failure("memory", reason, REMEDIES["memory"])
-    record = replace(known, state=FAILED, failure=failure, key=row.key, inputs=inputs_of(row))
+    record = replace(
+        known, state=FAILED, failure=failure, key=row.key, inputs=inputs_of(row, missing=True)
+    )
     write_record(study, record)

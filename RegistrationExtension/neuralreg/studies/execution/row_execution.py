@@ -6,6 +6,7 @@ import json
 import platform
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, Protocol
 
 from neuralreg import errors
 from neuralreg.errors import Cancelled, RegistrationError, UnwritableOutput, WorkerFailed
+from neuralreg.io.files import DRAFTS, remove_path
 from neuralreg.progress import Progress
 from neuralreg.studies.execution.patience import Patience, Say
 from neuralreg.studies.execution.row_locks import LockWatch, RowLock
@@ -142,6 +144,7 @@ def compute_row(
     if lock is None:
         return RowRecord(row.id, LOCKED, row.key)
     try:
+        _clear_drafts(study, row.id)
         known = read_record(study, row.id)
         if known is not None and known.state == DONE and is_current(row, known):
             return known
@@ -149,7 +152,16 @@ def compute_row(
         patience.attempt(lambda: write_record(study, record), study.record)
         return record
     finally:
+        _clear_drafts(study, row.id)
         lock.release()
+
+
+def _clear_drafts(study: StudyFolder, row: str) -> None:
+    """Remove what a killed process left: whoever holds the lock is the only one that writes."""
+    for folder in (study.results(row), study.work(row)):
+        for draft in [*folder.glob(DRAFTS), *folder.glob(".*.json")]:
+            with suppress(OSError):  # a disk that is gone is said elsewhere
+                remove_path(draft)
 
 
 def _acquire(study: StudyFolder, row: StudyRow, watch: LockWatch) -> RowLock | None:
@@ -173,7 +185,7 @@ def _compute(
         row.id, RUNNING, row.key, attempts=task.attempt, host=platform.node(), start=begin
     )
     patience.attempt(lambda: write_record(study, record), study.record)
-    before = {role: {"path": str(path)} for role, path in row.inputs.items()}
+    before = inputs_of(row, missing=True)
     try:
         before = patience.attempt(lambda: inputs_of(row), *task.inputs)
         facts = _attempt(task, known, worker, patience)

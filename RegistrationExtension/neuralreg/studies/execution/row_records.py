@@ -170,16 +170,22 @@ def is_open(record: RowRecord) -> bool:
     return record.attempts < _MOST_ATTEMPTS.get(record.failure.kind, _USUAL_ATTEMPTS)
 
 
-def inputs_of(row: StudyRow) -> dict[str, dict[str, Any]]:
+def inputs_of(row: StudyRow, *, missing: bool = False) -> dict[str, dict[str, Any]]:
     """Size and time of each input, which tell without reading it whether it may have changed.
 
+    Args:
+        row: what is asked for.
+        missing: whether a file may be missing, which then has neither.
+
     Raises:
-        UnreadableFile: An input is missing.
+        UnreadableFile: An input is missing and may not.
     """
-    facts = {}
+    facts: dict[str, dict[str, Any]] = {}
     for role, path in row.inputs.items():
-        size, mtime = _size_and_time(path)
-        facts[role] = {"path": str(path), "size": size, "mtime_ns": mtime}
+        facts[role] = {"path": str(path)}
+        if path.exists() or not missing:
+            size, mtime = _size_and_time(path)
+            facts[role] |= {"size": size, "mtime_ns": mtime}
     return facts
 
 
