@@ -225,7 +225,7 @@ class BatchPanel:
             (row["id"], states.get(row["state"], row["state"]), row["reason"])
             for row in self.study.rows
         ]
-        if [each[:2] for each in texts] != self._shown():
+        if [each[:2] for each in texts] != self._tableTexts():
             Tables.fill(table, [each[:2] for each in texts])
             if 0 <= chosen < len(texts):
                 table.selectRow(chosen)
@@ -233,7 +233,7 @@ class BatchPanel:
             table.item(number, 1).setToolTip(reason or state)
             table.item(number, 0).setToolTip(reason or name)
 
-    def _shown(self) -> list[tuple[str, str]]:
+    def _tableTexts(self) -> list[tuple[str, str]]:
         table = self.ui.batchRowsTable
         numbers = range(table.rowCount)
         return [(table.item(n, 0).text(), table.item(n, 1).text()) for n in numbers]

@@ -266,7 +266,7 @@ def test_a_full_disk_is_waited_for_and_said(tmp_path, monkeypatch):
 
     def say(text):
         said.append(text)
-        if "workers with" in text:
+        if "threads of each" in text:
             vanish.run()
             thread.start()
 

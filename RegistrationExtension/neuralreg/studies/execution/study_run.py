@@ -51,7 +51,7 @@ class LocalChoice:
         """The workers, which end with the block."""
         count = self.workers or worker_count(len(plan.compute), self.memory_mb, self.device)
         threads = self.threads or max(1, available_cores() // count)
-        say(f"{count} workers with {threads} threads each")
+        say(f"workers: {count}, threads of each: {threads}")
         workers = LocalWorkers(count, threads, self.device, say, self.command)
         try:
             yield workers

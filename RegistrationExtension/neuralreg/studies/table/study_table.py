@@ -159,14 +159,14 @@ def rows_of(
     folder = table.path.absolute().parent
     rows = []
     for line, cells in table.rows:
-        row, wrong = row_of({**given, **_filled(cells)}, line, folder, common)
+        row, wrong = row_of({**given, **_without_blanks(cells)}, line, folder, common)
         faults += wrong
         if row is not None:
             rows.append(row)
     return rows, faults + doubled_rows(rows)
 
 
-def _filled(cells: Mapping[str, Any]) -> dict[str, Any]:
+def _without_blanks(cells: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in cells.items() if name and value not in ("", None)}
 
 
