@@ -26,19 +26,20 @@ if TYPE_CHECKING:
     from neuralreg.studies.table.study_check import Headers
     from neuralreg.studies.table.study_rows import Fault, StudyRow
 
-_FILES = ("fixed_seg", "moving_seg", "fixed_mask", "moving_mask", "initial")
-_OWN = ("fixed", "moving", "output", "overwrite", "as_json", "quiet", *_FILES)
 _MOST_FAULTS = 100  # that are listed on a terminal
 SOME_FAILED, WRONG_USE = 1, 2
 
 
 def _registration_parameters() -> list[inspect.Parameter]:
-    """The options of `neuralreg register` that are no files."""
+    """The options of `neuralreg register` that a row may have, too, and that are no files."""
+    from neuralreg.studies.table.study_rows import OPTION_COLUMNS
+
     parameters = inspect.signature(register, eval_str=True).parameters.values()
     return [
         parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
         for parameter in parameters
-        if parameter.name not in _OWN
+        if parameter.name in (*OPTION_COLUMNS, "initial_format")
+        and "Path" not in str(parameter.annotation)
     ]
 
 

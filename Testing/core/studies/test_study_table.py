@@ -23,6 +23,7 @@ from neuralreg.studies.table.study_table import read_cells, rows_of
 
 from Testing.support.command_line import facts_of, neuralreg
 from Testing.support.image_files import save_image
+from Testing.support.programs import run_python
 
 USUAL = RegistrationOptions()
 CELLS = [
@@ -102,17 +103,20 @@ def test_every_option_and_every_file_of_a_registration_has_a_column():
 
     assert {option.name for option in fields(RegistrationOptions)} <= set(COLUMNS)
     files = {part.name for part in fields(Job)} - {"options", "initial_format"}
-    assert files == set(ROLES)
+    steer = {"fixed_landmarks", "moving_landmarks"}  # by what the options hold of them
+    assert files - steer == set(ROLES)
 
 
 def test_every_option_of_register_is_one_of_batch_and_reaches_the_rows():
     import inspect
+    from dataclasses import fields
 
     from neuralreg.cli.batch import registration_options, run
-    from neuralreg.cli.register import register
 
-    theirs = set(inspect.signature(register).parameters) - {"overwrite"}
-    assert theirs <= set(inspect.signature(run).parameters)
+    spelled = {"model_options": "option", "linear": "prealign", "refinement": "refine"}
+    options = {option.name for option in fields(RegistrationOptions)} - {"landmarks"}  # files
+    names = {spelled.get(name, name) for name in options}
+    assert names <= set(inspect.signature(run).parameters)
     given = {"model": "convex", "option": ["a=1"], "refine": "mind", "refine_steps": 2}
     options = registration_options({**given, "prealign": "none", "device": "cpu"})
     mind = FieldRefinement("mind", 2)
@@ -306,3 +310,9 @@ def test_wrong_use_ends_with_2_and_one_sentence_and_writes_nothing(tmp_path, mon
     assert done.exit_code == 2
     assert len(done.stderr.strip().splitlines()) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
+
+
+def test_whoever_leads_a_study_loads_neither_torch_nor_dask():
+    heavy = "{'torch', 'dask', 'distributed', 'openpyxl'} & set(sys.modules)"
+    code = "import sys, neuralreg.studies.execution.study_run, neuralreg.cli.main"
+    assert run_python(f"{code}; print({heavy})").strip() == "set()"
