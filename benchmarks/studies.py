@@ -160,7 +160,7 @@ def dask_workers(folder: Path, count: int, **variables: str) -> Iterator[Path]:
     processes = [
         subprocess.Popen(
             [sys.executable, "-m", f"distributed.cli.{name}", *words],
-            env=environment(**variables),
+            env=environment(DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED="False", **variables),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
@@ -188,6 +188,7 @@ def engine(
         "jobs a second": round(rate, 1),
         "of linear": round(rate * seconds / workers, 3),
         "memory of the leader, MB": round(peak_mb()),
+        "other programs on the cores": round(max(0.0, os.getloadavg()[0] - 2), 1),
     }
 
 
