@@ -175,6 +175,15 @@ def test_a_row_whose_leader_died_between_two_attempts_gets_the_second_one(tmp_pa
     assert records[1].attempts == 2
 
 
+def test_a_worklist_that_somebody_broke_is_said_and_stops_nothing(tmp_path):
+    table, said = table_of(tmp_path, "good-1"), []
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "worklist.csv").write_text("no,columns\n")
+    records, _ = lead(table, tmp_path / "study", 1, say=said.append)
+    assert [record.state for record in records] == ["done"]
+    assert sum("worklist.csv has no column 'transform'" in text for text in said) == 1
+
+
 def test_shards_are_parts_of_the_table_and_a_limit_counts(tmp_path):
     table, study = table_of(tmp_path, *(f"good-{n}" for n in range(5))), tmp_path / "study"
     lead(table, study, 1, choice=Choice(shard=(2, 2)))

@@ -69,6 +69,7 @@ class Ledger:
         self._rows, self._gone, self._outdated = plan.rows, plan.gone, plan.changed
         self._own = dict(plan.records)
         self._next, self._warned = 0.0, False
+        self._doubted = False
         self._how: dict[str, Any] = {}
         self._start = datetime.now(UTC).isoformat(timespec="seconds")
 
@@ -117,13 +118,25 @@ class Ledger:
             remove_path(draft)
         records = [self._current(row) for row in self._rows]
         gone = [record for name in self._gone if (record := _readable(self.study, name))]
-        decisions = read_decisions(self.study)
+        decisions = self._decisions()
         text = format_summary(self._rows, records, gone, decisions)
         _replace(self.study.table, text)
         _replace(self.study.failures, format_failures(self._rows, records))
         _replace(self.study.record, json.dumps(self._record(records), indent=1) + "\n")
         _replace(self.study.page, study_page(self.study, self._rows, records, decisions))
         return records
+
+    def _decisions(self) -> dict[str, dict[str, Any]]:
+        """What reviews said; a worklist that somebody broke stops no study, and is said once."""
+        try:
+            decisions = read_decisions(self.study)
+        except RegistrationError as error:
+            if not self._doubted:
+                self._say(f"the worklist is left out of the accounts: {error}")
+            self._doubted = True
+            return {}
+        self._doubted = False
+        return decisions
 
     def _current(self, row: StudyRow) -> RowRecord:
         """What is known now; another run may have the row."""

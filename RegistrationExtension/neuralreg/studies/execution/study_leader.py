@@ -171,11 +171,11 @@ class Leader:
     def _heed_interrupts(self) -> None:
         if self._interrupts.stopping and not self._stopped:
             self._stopped = True
-            self._say(f"stopping at once; {self._active} rows are left as they were")
+            self._say(f"stopping at once; rows that are left as they were: {self._active}")
             self._engine.stop()
         elif self._interrupts.draining and not self._said_draining and not self._stopped:
             self._said_draining = True
-            self._say(f"stopping after {self._active} rows in work; again to stop at once")
+            self._say(f"stopping after the rows in work ({self._active}); again to stop at once")
 
     def _hand_out(self) -> None:
         if self._interrupts.draining:
