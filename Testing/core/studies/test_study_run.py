@@ -284,6 +284,14 @@ def test_a_full_disk_is_waited_for_and_said(tmp_path, monkeypatch):
     assert any("trying again" in text for text in said)
 
 
+def test_a_disk_that_is_full_after_the_transforms_is_waited_for_too(tmp_path):
+    table, said = table_of(tmp_path, "fullonce-1"), []
+    (record,), _ = lead(table, tmp_path / "study", 1, QUICK, say=said.append)
+    assert (record.state, record.attempts) == ("done", 1)
+    assert log_of(tmp_path)["fullonce-1", "ends"] == 2
+    assert any("No space left on device" in text and "trying again" in text for text in said)
+
+
 def test_a_lock_of_a_process_that_has_ended_is_taken_over_and_a_living_one_is_not(tmp_path):
     code = f"""
 from pathlib import Path; from neuralreg.studies.execution.row_locks import LockWatch

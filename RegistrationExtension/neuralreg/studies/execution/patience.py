@@ -74,12 +74,16 @@ class Patience:
             time.sleep(min(0.2, max(0.0, end - time.monotonic())))
 
 
+def is_passing(words: str) -> bool:
+    """Whether words of the system are of what may pass, such as a full disk."""
+    return any(each in words.lower() for each in _PASSING)
+
+
 def _may_come_back(error: RegistrationError, paths: tuple[Path, ...]) -> bool:
     """A full disk may be cleared, a folder that is gone may be mounted again."""
     if not all(map(_exists, paths)):
         return True
-    text = str(error).lower()
-    return isinstance(error, UnwritableOutput) and any(words in text for words in _PASSING)
+    return isinstance(error, UnwritableOutput) and is_passing(str(error))
 
 
 def _exists(path: Path) -> bool:

@@ -16,7 +16,7 @@ from neuralreg import errors
 from neuralreg.errors import Cancelled, RegistrationError, UnwritableOutput, WorkerFailed
 from neuralreg.io.files import DRAFTS, remove_path
 from neuralreg.progress import Progress
-from neuralreg.studies.execution.patience import Patience, Say
+from neuralreg.studies.execution.patience import Patience, Say, is_passing
 from neuralreg.studies.execution.row_locks import LockWatch, RowLock
 from neuralreg.studies.execution.row_records import (
     DONE,
@@ -234,6 +234,9 @@ def _attempt(
                 )
 
         facts: Mapping[str, Any] = worker.run(settings.kind, dict(arguments), progress)
+        cut_off = [reason for reason in facts["failures"] if is_passing(reason)]
+        if cut_off:  # the disk was full when the transforms were written already
+            raise UnwritableOutput(cut_off[0])
         return facts
 
     def once_or_again() -> Mapping[str, Any]:
