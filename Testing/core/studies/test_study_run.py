@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -323,6 +324,12 @@ def test_a_lock_of_another_machine_expires_when_nobody_touches_it(tmp_path):
     assert watch.acquire(path) is None  # it was touched 0.2 s ago
     time.sleep(0.2)
     assert watch.acquire(path) is not None
+
+
+def test_a_lock_of_another_container_with_this_machine_s_name_is_not_taken_at_once(tmp_path):
+    owner = {"token": "1", "host": platform.node(), "pid": 2**22 + 1, "space": "another"}
+    (tmp_path / "lock").write_text(json.dumps(owner))
+    assert LockWatch().acquire(tmp_path / "lock") is None
 
 
 def test_a_record_that_is_none_is_refused_with_what_to_do(tmp_path):

@@ -112,7 +112,7 @@ class LockWatch:
         except FileNotFoundError:
             return True
         owner = _owner(path)
-        if owner.get("host") == platform.node() and not _lives(owner):
+        if _is_of_this_machine(owner) and not _lives(owner):
             return True
         sign = (owner.get("token"), touch)
         known = self._first_seen.get(path)
@@ -125,7 +125,7 @@ class LockWatch:
 def _create(path: Path, token: str) -> bool:
     """Whether the file was made just now: only one of several processes can."""
     owner = {"token": token, "host": platform.node(), "pid": os.getpid()}
-    owner["born"] = _birth(os.getpid())
+    owner |= {"born": _birth(os.getpid()), "space": _process_space()}
     try:
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
     except FileExistsError:
@@ -147,6 +147,19 @@ def _owner(path: Path) -> dict[str, object]:
     except (OSError, ValueError):
         return {}
     return owner if isinstance(owner, dict) else {}
+
+
+def _is_of_this_machine(owner: dict[str, object]) -> bool:
+    """Whether this process would see the owner: containers may share the name of a machine."""
+    return owner.get("host") == platform.node() and owner.get("space") == _process_space()
+
+
+def _process_space() -> str:
+    """What tells processes of one container from those of another; "" where there are none."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
 
 
 def _lives(owner: dict[str, object]) -> bool:
