@@ -39,7 +39,14 @@ def register_files(arguments, progress):
     note(folder, "ends")
     full = "warped.nii.gz could not be made (it cannot be written to: got No space left on device)"
     failures = [full] if what == "fullonce" and first else []
-    return {"failures": failures, "seconds": SECONDS, "memory_mb": 1.0, "verdict": "", "risk": None}
+    return {
+        "failures": failures,
+        "seconds": SECONDS,
+        "memory_mb": 1.0,
+        "verdict": "",
+        "risk": None,
+        "numbers": {},
+    }
 
 
 def note(folder, word):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -15,12 +16,14 @@ from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.warp import warp
 from neuralreg.io.files import draft_folder
+from neuralreg.io.landmark_files import Pairs, read_pairs
 from neuralreg.progress import Progress
 from neuralreg.registration.options import RegistrationOptions
 from neuralreg.registration.result import RegistrationResult
 from neuralreg.worker.file_job import FILES, Images, Job, Summary, run
 
 BEFORE, AFTER = "before.png", "after.png"
+_LANDMARKS = ("landmarks_fixed", "landmarks_moving")
 _PIXELS = 96  # along the longer side of a thumbnail
 
 
@@ -28,13 +31,13 @@ def register_files(arguments: Mapping[str, Any], progress: Progress) -> dict[str
     """Register two files into a folder.
 
     Args:
-        arguments: inputs: paths by the names of `Job`; options: their record; initial_format;
-            folder: for the results, overwrite: whether it may hold some; thumbnails: a folder for
-            them, or None; review: whether the result is reviewed.
+        arguments: inputs: paths by the names of `Job`, and landmarks that measure; options: their
+            record; initial_format; folder: for the results, overwrite: whether it may hold some;
+            thumbnails: a folder for them, or None; review: whether the result is reviewed.
         progress: called with a fraction and a message.
 
     Returns:
-        seconds, memory_mb, failures in words, and verdict and risk of a review.
+        seconds, memory_mb, failures in words, numbers, and verdict and risk of a review.
 
     Raises:
         RegistrationError: as `neuralreg.register` does.
@@ -44,11 +47,12 @@ def register_files(arguments: Mapping[str, Any], progress: Progress) -> dict[str
     _reset_peak_memory()
     progress(0.0, "reading the images")
     folder = Path(arguments["folder"])
-    job = _job(arguments)
+    job, points = _job(arguments), _points(arguments["inputs"])
     _require_own(folder, bool(arguments["overwrite"]))
     pictures = Path(arguments["thumbnails"]) if arguments["thumbnails"] else None
     summary = run(job, folder, progress, overwrite=True, pictures=_Pictures(pictures))
-    facts = {"failures": summary.failures, "verdict": "", "risk": None}
+    facts: dict[str, Any] = {"failures": summary.failures, "verdict": "", "risk": None}
+    facts["numbers"] = {} if points is None else _errors_mm(points, summary.result)
     if arguments["review"]:
         facts |= _review(job, summary)
     return {**facts, "seconds": time.perf_counter() - start, "memory_mb": _peak_memory_mb()}
@@ -56,13 +60,35 @@ def register_files(arguments: Mapping[str, Any], progress: Progress) -> dict[str
 
 def _job(arguments: Mapping[str, Any]) -> Job:
     named = ("fixed", "moving", "fixed_seg", "moving_seg", "fixed_mask", "moving_mask", "initial")
-    inputs = {name: Path(path) for name, path in arguments["inputs"].items()}
+    inputs = {
+        name: Path(path) for name, path in arguments["inputs"].items() if name not in _LANDMARKS
+    }
     options = RegistrationOptions.from_record(arguments["options"])
     try:
         files = {name: inputs.pop(name, None) for name in named}
         return Job(**files, **inputs, options=options, initial_format=arguments["initial_format"])  # type: ignore[arg-type]
     except TypeError as error:
         raise InvalidOption("these are not the inputs of a registration", got=str(error)) from error
+
+
+def _points(inputs: Mapping[str, str]) -> Pairs | None:
+    """The landmarks that measure the result; read before anything is computed."""
+    if not set(_LANDMARKS) <= set(inputs):
+        return None
+    return read_pairs(*(inputs[name] for name in _LANDMARKS))
+
+
+def _errors_mm(points: Pairs, result: RegistrationResult) -> dict[str, float]:
+    """How far landmarks are from their partners, before and after the registration."""
+    transform = result.fixed_to_moving
+    pairs = list(zip(points.fixed, points.moving, strict=True))
+    before = [math.dist(fixed, moving) for fixed, moving in pairs]
+    after = [math.dist(transform.TransformPoint(fixed), moving) for fixed, moving in pairs]
+    return {
+        "landmark_error_mean_before_mm": sum(before) / len(before),
+        "landmark_error_mean_mm": sum(after) / len(after),
+        "landmark_error_max_mm": max(after),
+    }
 
 
 def _require_own(folder: Path, overwrite: bool) -> None:

@@ -33,10 +33,13 @@ def study(tmp_path_factory):
         save_image(np.roll(image, shift, 2), folder / f"m{shift}.nii.gz")
     save_image(np.roll(inside, 1, 2).astype(np.uint8), folder / "ms.nii.gz")
     (folder / "bad.nii.gz").write_bytes((folder / "f.nii.gz").read_bytes()[:300])
+    points = np.array([[-2.0, 28, 25], [0, 30, 22], [2, 26, 27]])  # within the body, LPS mm
+    for name, shift in (("pf", 0.0), ("pm", 2.0)):
+        np.savetxt(folder / f"{name}.csv", points + [shift, 0, 0], delimiter=",")
     (folder / "t.csv").write_text(
-        "id,fixed,moving,fixed_seg,moving_seg\n"
-        "one,f.nii.gz,m1.nii.gz,fs.nii.gz,ms.nii.gz\ntwo,f.nii.gz,m2.nii.gz,,\n"
-        "damaged,bad.nii.gz,m2.nii.gz,,\n"
+        "id,fixed,moving,fixed_seg,moving_seg,landmarks_fixed,landmarks_moving\n"
+        "one,f.nii.gz,m1.nii.gz,fs.nii.gz,ms.nii.gz,pf.csv,pm.csv\ntwo,f.nii.gz,m2.nii.gz,,,,\n"
+        "damaged,bad.nii.gz,m2.nii.gz,,,,\n"
     )
     command = [
         "batch",
@@ -85,6 +88,9 @@ def test_the_table_has_time_memory_numbers_and_the_verdict(study):
     assert 0 < float(one["seconds"]) < 60
     assert 100 < float(one["memory_mb"]) < 5000
     assert float(one["dice_after"]) > float(one["dice_before"])
+    assert float(one["landmark_error_mean_before_mm"]) == pytest.approx(2.0)
+    assert float(one["landmark_error_mean_mm"]) < 1.0
+    assert rows["two"]["landmark_error_mean_mm"] == ""
     assert one["verdict"] in ("pass", "attention", "fail")
     assert rows["damaged"]["state"] == "failed"
     assert "bad.nii.gz is truncated or damaged" in rows["damaged"]["reason"]

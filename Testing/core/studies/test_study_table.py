@@ -142,6 +142,10 @@ def test_every_option_of_register_is_one_of_batch_and_reaches_the_rows():
             "row 3, column moving: asks for the same as row 2 (a)",
         ),
         (
+            [["id", "fixed", "moving", "landmarks_fixed"], ["a", "f", "m", "p.csv"]],
+            "row 2, column landmarks_moving: is empty; landmarks are pairs",
+        ),
+        (
             [["id", "fixed", "moving"], ["../x", "f", "m"]],
             "row 2, column id: '../x' names a folder and must not hold '/'",
         ),

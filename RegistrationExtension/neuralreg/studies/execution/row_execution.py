@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from neuralreg import errors
 from neuralreg.errors import Cancelled, RegistrationError, UnwritableOutput, WorkerFailed
-from neuralreg.io.files import DRAFTS, remove_path
+from neuralreg.io.files import DRAFTS, remove_path, sha256_of
 from neuralreg.progress import Progress
 from neuralreg.studies.execution.patience import Patience, Say, is_passing
 from neuralreg.studies.execution.row_locks import LockWatch, RowLock
@@ -261,8 +261,9 @@ def _outcome(
 ) -> dict[str, Any]:
     """What goes into the record of a row that was computed."""
     result = _read_result(study.results(row.id) / RESULT)
+    known = {role: about["sha256"] for role, about in result["inputs"].items()}
     inputs = {
-        role: {**about, "sha256": result["inputs"][role]["sha256"]}
+        role: {**about, "sha256": known.get(role) or sha256_of(Path(about["path"]))}
         for role, about in before.items()
     }
     failures = list(facts["failures"])
@@ -274,7 +275,7 @@ def _outcome(
         "memory_mb": facts["memory_mb"],
         "model": result["model"],
         "warnings": tuple(result["warnings"]),
-        "numbers": numbers_of(result),
+        "numbers": {**numbers_of(result), **facts["numbers"]},
         "verdict": facts["verdict"],
         "risk": facts["risk"],
         "failure": failure,

@@ -16,11 +16,13 @@ from neuralreg.io.files import path_from
 from neuralreg.registration.options import NAMES, RegistrationOptions, parse_refinement
 
 ROLES = ("fixed", "moving", "fixed_seg", "moving_seg", "fixed_mask", "moving_mask", "initial")
+# Points that measure a result and have no part in it.
+MEASURES = ("landmarks_fixed", "landmarks_moving")
 REQUIRED = ("fixed", "moving")
 # How `neuralreg register` spells options that have another name in Python.
 _SPELLINGS = {"prealign": "linear", "option": "model_options", "options": "model_options"}
 OPTION_COLUMNS = (*NAMES, *_SPELLINGS, "refine", "refine_steps")
-COLUMNS = ("id", *ROLES, "initial_format", *OPTION_COLUMNS)
+COLUMNS = ("id", *ROLES, *MEASURES, "initial_format", *OPTION_COLUMNS)
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _USUAL = {
     option.name: getattr(RegistrationOptions(), option.name)
@@ -125,7 +127,7 @@ def row_of(
     if identifier and (reason := _objection(identifier)):
         faults.append(Fault(reason, line, "id"))
     inputs = {}
-    for role in ROLES:
+    for role in (*ROLES, *MEASURES):
         if role in cells:
             inputs[role] = path_from(folder, str(Path(str(cells[role])).expanduser())).absolute()
     options = common
@@ -139,6 +141,9 @@ def row_of(
         faults.append(
             Fault("steps of a refinement need one: fill the column refine", line, "refine_steps")
         )
+    for role, other in (MEASURES, MEASURES[::-1]):
+        if role in cells and other not in cells:
+            faults.append(Fault("is empty; landmarks are pairs", line, other))
     if faults:
         return None, faults
     form = cells.get("initial_format")
