@@ -163,7 +163,7 @@ def run(
     progress: Progress,
     *,
     overwrite: bool = False,
-    pictures: Callable[[Images, RegistrationResult], None] | None = None,
+    more: Mapping[str, Callable[[Images, RegistrationResult], None]] | None = None,
 ) -> Summary:
     """Register, and fill the folder: the transforms first, then what is made with them.
 
@@ -172,7 +172,7 @@ def run(
         folder: where the results go.
         progress: called with a fraction and a message.
         overwrite: whether results of another run, also of one that ended meanwhile, are replaced.
-        pictures: called with the images and the result while both are in memory.
+        more: by what it makes, called with the images and the result while both are in memory.
 
     Returns:
         What is in the record; what could not be made beside the transforms is among its failures.
@@ -198,8 +198,8 @@ def run(
     _write_transforms(result, folder, overwrite)
     made = _Derived(job, folder, [FIXED_TO_MOVING, MOVING_TO_FIXED], [])
     overlaps = made.fill(result, images)
-    if pictures is not None:
-        made.attempt("the pictures", partial(pictures, images, result))
+    for name, make in (more or {}).items():
+        made.attempt(name, partial(make, images, result))
     timings = {"reading": read - started, **result.timings}
     timings["writing"] = time.perf_counter() - registered
     notes = [*images.notes, *result.warnings, *made.failures]

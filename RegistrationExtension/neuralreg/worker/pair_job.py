@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from neuralreg.errors import InvalidOption, UnwritableOutput
+from neuralreg.errors import InvalidImage, InvalidOption, RegistrationError, UnwritableOutput
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
-from neuralreg.geometry.warp import warp
-from neuralreg.io.files import draft_folder
+from neuralreg.geometry.warp import warp, warp_labels
+from neuralreg.io.files import draft_folder, suffix_of
+from neuralreg.io.image_files import read_image, read_labels, write_image
 from neuralreg.io.landmark_files import Pairs, read_pairs
 from neuralreg.progress import Progress
 from neuralreg.registration.options import RegistrationOptions
@@ -31,7 +32,8 @@ def register_files(arguments: Mapping[str, Any], progress: Progress) -> dict[str
     """Register two files into a folder.
 
     Args:
-        arguments: inputs: paths by the names of `Job`, and landmarks that measure; options: their
+        arguments: inputs: paths by the names of `Job`, landmarks that measure, and what is
+            brought along; options: their
             record; initial_format; folder: for the results, overwrite: whether it may hold some;
             thumbnails: a folder for them, or None; review: whether the result is reviewed.
         progress: called with a fraction and a message.
@@ -50,7 +52,11 @@ def register_files(arguments: Mapping[str, Any], progress: Progress) -> dict[str
     job, points = _job(arguments), _points(arguments["inputs"])
     _require_own(folder, bool(arguments["overwrite"]))
     pictures = Path(arguments["thumbnails"]) if arguments["thumbnails"] else None
-    summary = run(job, folder, progress, overwrite=True, pictures=_Pictures(pictures))
+    more: dict[str, Callable[[Images, RegistrationResult], None]] = {
+        "the pictures": _Pictures(pictures),
+        "what was to be brought along": _BringAlong(folder, arguments["inputs"]),
+    }
+    summary = run(job, folder, progress, overwrite=True, more=more)
     facts: dict[str, Any] = {"failures": summary.failures, "verdict": "", "risk": None}
     facts["numbers"] = {} if points is None else _errors_mm(points, summary.result)
     if arguments["review"]:
@@ -61,7 +67,9 @@ def register_files(arguments: Mapping[str, Any], progress: Progress) -> dict[str
 def _job(arguments: Mapping[str, Any]) -> Job:
     named = ("fixed", "moving", "fixed_seg", "moving_seg", "fixed_mask", "moving_mask", "initial")
     inputs = {
-        name: Path(path) for name, path in arguments["inputs"].items() if name not in _LANDMARKS
+        name: Path(path)
+        for name, path in arguments["inputs"].items()
+        if name not in _LANDMARKS and not name.startswith("bring")
     }
     options = RegistrationOptions.from_record(arguments["options"])
     try:
@@ -128,6 +136,41 @@ class _Pictures:
         with draft_folder(self._folder, last=AFTER) as draft:
             for name, gray in parts.items():
                 _save_overlay(base, gray, draft / name)
+
+
+class _BringAlong:
+    """Resamples further files of the moving side onto the fixed image, beside the results."""
+
+    def __init__(self, folder: Path, inputs: Mapping[str, str]) -> None:
+        self._folder = folder
+        self._files = {role: Path(path) for role, path in inputs.items() if role[:5] == "bring"}
+
+    def __call__(self, images: Images, result: RegistrationResult) -> None:
+        grid, reasons, names = images.fixed.grid, [], set[str]()
+        for role, path in self._files.items():
+            name = _free_name(path, names)
+            try:
+                if role.startswith("bring_labels"):
+                    image = warp_labels(read_labels(path), result.field, grid)
+                else:
+                    image = warp(read_image(path), result.field, grid)
+                write_image(image, self._folder / name)
+            except RegistrationError as error:  # the others are brought nevertheless
+                reasons.append(str(error))
+        if reasons:
+            raise InvalidImage("; ".join(reasons))
+
+
+def _free_name(path: Path, names: set[str]) -> str:
+    """A name for a resampled file, which no other one has."""
+    suffix = suffix_of(path)
+    stem = path.name[: -len(suffix)] if suffix else path.name
+    name, number = f"{stem}_warped.nii.gz", 1
+    while name in names:
+        number += 1
+        name = f"{stem}_warped_{number}.nii.gz"
+    names.add(name)
+    return name
 
 
 def _slice_grid(grid: Grid) -> Grid:

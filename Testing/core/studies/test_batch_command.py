@@ -8,6 +8,7 @@ import re
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from neuralreg.errors import UnwritableOutput
 from neuralreg.worker.pair_job import register_files
 from PIL import Image
@@ -37,9 +38,10 @@ def study(tmp_path_factory):
     for name, shift in (("pf", 0.0), ("pm", 2.0)):
         np.savetxt(folder / f"{name}.csv", points + [shift, 0, 0], delimiter=",")
     (folder / "t.csv").write_text(
-        "id,fixed,moving,fixed_seg,moving_seg,landmarks_fixed,landmarks_moving\n"
-        "one,f.nii.gz,m1.nii.gz,fs.nii.gz,ms.nii.gz,pf.csv,pm.csv\ntwo,f.nii.gz,m2.nii.gz,,,,\n"
-        "damaged,bad.nii.gz,m2.nii.gz,,,,\n"
+        "id,fixed,moving,fixed_seg,moving_seg,landmarks_fixed,landmarks_moving,bring_labels\n"
+        "one,f.nii.gz,m1.nii.gz,fs.nii.gz,ms.nii.gz,pf.csv,pm.csv,\n"
+        "two,f.nii.gz,m2.nii.gz,,,,,ms.nii.gz\n"
+        "damaged,bad.nii.gz,m2.nii.gz,,,,,\n"
     )
     command = [
         "batch",
@@ -154,3 +156,24 @@ def test_names_of_bids_lead_to_the_same_files(study):
     assert named.samefile(folder / "study" / "one" / "fixed_to_moving.nii.gz")
     assert (folder / "study" / "dataset_description.json").exists()
     assert not (folder / "study" / "sub-damaged").exists()
+
+
+def test_further_files_come_along_and_one_that_is_damaged_does_not_stop_the_others(study, tmp_path):
+    folder, _ = study
+    brought = folder / "study" / "two" / "ms_warped.nii.gz"
+    assert set(np.unique(sitk.GetArrayFromImage(sitk.ReadImage(str(brought))))) == {0, 1}
+    inputs = {
+        "fixed": "f",
+        "moving": "m1",
+        "bring 1": "bad",
+        "bring 2": "m1",
+        "bring_labels 1": "ms",
+    }
+    job = {"inputs": {role: folder / f"{name}.nii.gz" for role, name in inputs.items()}}
+    job |= {"options": {"linear": "none"}, "initial_format": None, "thumbnails": None}
+    job |= {"review": False, "folder": tmp_path, "overwrite": False}
+    facts = register_files(job, lambda *_: None)
+    (failure,) = facts["failures"]
+    assert "bad.nii.gz is truncated" in failure
+    assert (tmp_path / "m1_warped.nii.gz").exists()
+    assert (tmp_path / "ms_warped.nii.gz").exists()

@@ -18,11 +18,13 @@ from neuralreg.registration.options import NAMES, RegistrationOptions, parse_ref
 ROLES = ("fixed", "moving", "fixed_seg", "moving_seg", "fixed_mask", "moving_mask", "initial")
 # Points that measure a result and have no part in it.
 MEASURES = ("landmarks_fixed", "landmarks_moving")
+# Further files of the moving side, several in a cell: images, and label maps.
+BRING = ("bring", "bring_labels")
 REQUIRED = ("fixed", "moving")
 # How `neuralreg register` spells options that have another name in Python.
 _SPELLINGS = {"prealign": "linear", "option": "model_options", "options": "model_options"}
 OPTION_COLUMNS = (*NAMES, *_SPELLINGS, "refine", "refine_steps")
-COLUMNS = ("id", *ROLES, *MEASURES, "initial_format", *OPTION_COLUMNS)
+COLUMNS = ("id", *ROLES, *MEASURES, *BRING, "initial_format", *OPTION_COLUMNS)
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _USUAL = {
     option.name: getattr(RegistrationOptions(), option.name)
@@ -129,7 +131,8 @@ def row_of(
     inputs = {}
     for role in (*ROLES, *MEASURES):
         if role in cells:
-            inputs[role] = path_from(folder, str(Path(str(cells[role])).expanduser())).absolute()
+            inputs[role] = _path(cells[role], folder)
+    inputs |= _further_files(cells, folder)
     options = common
     for name in OPTION_COLUMNS:
         if name in cells and name != "refine_steps":
@@ -148,6 +151,21 @@ def row_of(
         return None, faults
     form = cells.get("initial_format")
     return StudyRow(identifier, inputs, options, None if form is None else str(form), line), []
+
+
+def _further_files(cells: Mapping[str, Any], folder: Path) -> dict[str, Path]:
+    """The files of the columns `bring` and `bring_labels`, each in a role of its own."""
+    files = {}
+    for name in BRING:
+        cell = cells.get(name, "")
+        names = cell if isinstance(cell, list) else str(cell).split(";")
+        for number, each in enumerate((str(n).strip() for n in names if str(n).strip()), start=1):
+            files[f"{name} {number}"] = _path(each, folder)
+    return files
+
+
+def _path(cell: object, folder: Path) -> Path:
+    return path_from(folder, str(Path(str(cell)).expanduser())).absolute()
 
 
 def _objection(identifier: str) -> str:
