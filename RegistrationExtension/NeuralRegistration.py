@@ -79,6 +79,7 @@ class NeuralRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin
     reviewPanel = property(lambda self: self.panels.review)
     trainPanel = property(lambda self: self.panels.train)
     modelsPanel = property(lambda self: self.panels.models)
+    batchPanel = property(lambda self: self.panels.batch)
     tabs = property(lambda self: self.panels.tabs)
     resourcePath = NeuralRegistration.resourcePath
 

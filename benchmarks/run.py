@@ -17,6 +17,7 @@ EVERYWHERE = (
     "faults",
     "robustness",
     "hostile",
+    "studies",
 )
 WITH_SHARED_DATA = ("speed", "accuracy", "review_agreement")
 

@@ -24,6 +24,7 @@ class Panels:
             ("review", _("Review")),
             ("train", _("Train")),
             ("models", _("Models")),
+            ("batch", _("Batch")),
         ):
             page = self._pages[name] = qt.QWidget()
             layout = qt.QVBoxLayout(page)
@@ -44,6 +45,13 @@ class Panels:
         from NeuralRegistrationLib.Models.Panel import ModelsPanel
 
         return self._panel("models", lambda: ModelsPanel(onChanged=self._modelsChanged))
+
+    @property
+    def batch(self):
+        """The Batch panel."""
+        from NeuralRegistrationLib.Batch.Panel import BatchPanel
+
+        return self._panel("batch", lambda: BatchPanel(onReview=self.openWorklist))
 
     def _modelsChanged(self) -> None:
         self.register.models.reload()
@@ -73,6 +81,8 @@ class Panels:
         page = self.tabs.currentWidget()
         if page is self._pages["models"]:
             self.models.widget.show()
+        if page is self._pages["batch"]:
+            self.batch.widget.show()
         for name in ("review", "train"):
             if page is self._pages[name]:
                 getattr(self, name).open()
@@ -88,6 +98,11 @@ class Panels:
         """Go to the Review panel, for this transform."""
         self.tabs.setCurrentWidget(self._pages["review"])
         self.review.open(transformNode)
+
+    def openWorklist(self, path) -> None:
+        """Go to the Review panel, with the worklist in a file."""
+        self.tabs.setCurrentWidget(self._pages["review"])
+        self.review.worklist.openFile(path)
 
     def useModel(self, name: str) -> None:
         """Go to the Register panel, with a model that is in the list now."""

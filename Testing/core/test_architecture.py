@@ -26,8 +26,8 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("composition", "registration"),
     ("groups", "review", "training"),
     ("worker",),
-    ("cli",),
-    ("__main__", "__init__"),
+    ("studies",),
+    ("cli", "__init__"),
 )
 LEVEL = {part: level for level, parts in enumerate(ORDER) for part in parts}
 HOSTS = {"slicer", "qt", "ctk", "vtk", "PythonQt", "mrml", "NeuralRegistrationLib"}
@@ -36,7 +36,8 @@ LONGEST = 400  # lines
 
 def part_of(path: Path) -> str:
     """The part of the core that a file belongs to: a package, or a file beside the packages."""
-    return path.relative_to(CORE).parts[0].removesuffix(".py")
+    part = path.relative_to(CORE).parts[0].removesuffix(".py")
+    return "cli" if part == "__main__" else part  # `python -m neuralreg` is the command line
 
 
 def running(tree: ast.AST) -> Iterator[ast.AST]:

@@ -211,7 +211,7 @@ def a_small_set(tmp_path):
 
 
 OF_SLICER = {"PyTorch", "Neural Registration", "Sample Data", "HeadTwoScans", "Segment Editor", "X"}
-TABS = {"Register", "Review", "Train", "Models"}
+TABS = {"Register", "Review", "Train", "Models", "Batch"}
 
 
 @pytest.mark.parametrize("page", ["tutorial.md", "tutorial-brains.md"])

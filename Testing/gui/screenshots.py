@@ -148,6 +148,37 @@ def states() -> Iterator[tuple[str, object]]:
     panel.cleanup()
 
 
+def studies() -> Iterator[tuple[str, object]]:
+    """The Batch panel: as it opens, and after a study in which one pair failed."""
+    import NeuralRegistration
+
+    scene = HeadlessScene()
+    panel = NeuralRegistration.NeuralRegistrationWidget()
+    panel.tabs.currentIndex = 4
+    batch, ui = panel.batchPanel, panel.batchPanel.ui
+    yield "batch fresh", panel.parent
+    folder = Path(tempfile.gettempdir(), "heads")
+    folder.mkdir()
+    try:
+        list(write_bodies(folder))
+        images = sorted((folder / "train" / "images").iterdir())
+        rows = [f"visit {n},{images[0]},{image},none" for n, image in enumerate(images[1:4], 1)]
+        rows += [f"visit 4,{images[0]},{folder / 'moved elsewhere.nii.gz'},none"]
+        Path(folder, "visits.csv").write_text("\n".join(["id,fixed,moving,prealign", *rows]))
+        ui.batchTableEdit.text = str(folder / "visits.csv")
+        ui.batchFolderEdit.text = str(folder / "study")
+        ui.batchStartButton.click()
+        wait(lambda: batch.study.count("done") == 1)
+        yield "batch running", panel.parent
+        wait(lambda: batch.study.ended)
+        ui.batchRowsTable.selectRow(0)
+        yield "batch done", panel.parent
+    finally:
+        panel.cleanup()
+        shutil.rmtree(folder)
+    scene.scene.Clear(True)
+
+
 def trainings() -> Iterator[tuple[str, object]]:
     """The Train panel: as it opens, filled in, while a network learns, and after that."""
     import NeuralRegistration
@@ -307,7 +338,7 @@ def main() -> None:
     """Write the pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("screenshots"))
-    parser.add_argument("--only", choices=("train",), help="only the panel of this name")
+    parser.add_argument("--only", choices=("train", "batch"), help="only the panel of this name")
     options = parser.parse_args()
     folder = options.output
     folder.mkdir(parents=True, exist_ok=True)
@@ -316,7 +347,8 @@ def main() -> None:
     for style, dark, letters, widths in PASSES:
         slicer.app.setPalette(palette(dark))
         set_letters(letters)
-        shown = trainings() if options.only else chain(states(), trainings())
+        only = {"train": trainings, "batch": studies}.get(options.only)
+        shown = only() if only else chain(states(), trainings(), studies())
         for state, window in shown:
             for width, pixels in widths.items():
                 for _ in range(3):  # what wraps asks for its height after it got its width

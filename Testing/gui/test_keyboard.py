@@ -11,7 +11,7 @@ SMALL = 8  # pixels: a check box is lower than its neighbors
 def shown_panel(a_panel, name):
     """A panel with everything open that it can show, high enough for all of it."""
     panel = getattr(a_panel, f"{name}Panel")
-    a_panel.tabs.setCurrentIndex(("register", "review", "train", "models").index(name))
+    a_panel.tabs.setCurrentIndex(("register", "review", "train", "models", "batch").index(name))
     if name == "register":
         models = panel.ui.modelSelector
         models.setCurrentIndex(models.findData("conditional_lapirn.oasis_lite"))
@@ -42,7 +42,7 @@ def tab_order(top):
     return order
 
 
-@pytest.mark.parametrize("name", ["register", "review", "train", "models"])
+@pytest.mark.parametrize("name", ["register", "review", "train", "models", "batch"])
 def test_tab_follows_the_eye(a_panel, a_pair, name):
     """Down the rows, and from left to right in each."""
     from PySide6 import QtCore
@@ -86,7 +86,7 @@ def test_no_panel_is_wider_than_slicer_s_column_however_large_the_letters(
     former = the_application.font()
     set_letters(factor)
     try:
-        for name in ("register", "review", "train", "models"):
+        for name in ("register", "review", "train", "models", "batch"):
             shown_panel(a_panel, name)
         assert a_panel.parent.minimumSizeHint().width() <= NARROW
     finally:

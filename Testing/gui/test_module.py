@@ -41,6 +41,7 @@ def test_there_is_a_tab_for_each_panel_and_no_empty_one(a_panel):
         "Review",
         "Train",
         "Models",
+        "Batch",
     ]
 
 

@@ -115,7 +115,9 @@ def test_no_name_is_used_twice():
 def test_every_parameter_has_exactly_one_control_or_is_connected_by_hand(the_application):
     from NeuralRegistrationLib.Register.Parameters import RegisterParameters
 
-    tied = [property_of(w, "SlicerParameterName") for w in named(FILES[1]).values()]
+    tied = [
+        property_of(w, "SlicerParameterName") for w in named(FOLDER / "RegisterPanel.ui").values()
+    ]
     tied = [name for name in tied if name]
     by_hand = {"model", "modelOptions", "bringAlong"} | {
         f"{side}Mask{what}" for side in ("fixed", "moving") for what in ("", "Segment")

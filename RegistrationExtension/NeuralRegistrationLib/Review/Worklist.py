@@ -51,9 +51,13 @@ class ReviewWorklist:
         path = qt.QFileDialog.getOpenFileName(
             self._widget, _("Worklist"), str(Path.home()), "*.csv"
         )
+        self.openFile(Path(path) if path else None)
+
+    def openFile(self, path: Path | None) -> None:
+        """Take the cases from a CSV; those of the scene for None."""
         self._source.leave()
         try:
-            self._source = FileCases(Path(path)) if path else SceneCases()
+            self._source = FileCases(path) if path else SceneCases()
         except RegistrationError as error:
             self._onSay(str(error))
             return

@@ -14,7 +14,8 @@ from slicer.i18n import tr as _
 
 from NeuralRegistrationLib import Dependencies
 from NeuralRegistrationLib.Models import ModelList
-from NeuralRegistrationLib.Train import Command, RunFolder, RunList, SceneData
+from NeuralRegistrationLib.Scene import SceneData
+from NeuralRegistrationLib.Train import Command, RunFolder, RunList
 from NeuralRegistrationLib.Train.CheckView import CheckView
 from NeuralRegistrationLib.Train.Method import TrainMethod
 from NeuralRegistrationLib.Train.Parameters import Source, trainParameters

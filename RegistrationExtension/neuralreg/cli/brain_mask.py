@@ -19,8 +19,8 @@ def brain_mask(
     quiet: Quiet = False,
 ) -> None:
     """Carry a template's brain mask over to a head, for models that want brains without skull."""
-    from neuralreg.cli.outputs import require_free
     from neuralreg.cli.terminal import print_result, show_progress, warn
+    from neuralreg.io.files import require_free
     from neuralreg.io.image_files import read_image, write_image
     from neuralreg.registration.brain_mask import brain_mask as find_brain
 

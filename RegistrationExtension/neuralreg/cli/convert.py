@@ -52,10 +52,10 @@ def convert(
     formats (FSL, register.dat, fields in voxels) only make sense with the images: --fixed and
     --moving. With both, the images are also used to check what came out.
     """
-    from neuralreg.cli.outputs import require_free
     from neuralreg.cli.terminal import print_result, warn
     from neuralreg.io.exchange.families import FAMILIES, WRITERS, format_of_suffix, writer_name
     from neuralreg.io.exchange.sides import Sides
+    from neuralreg.io.files import require_free
     from neuralreg.io.formats.elastix import field_beside
     from neuralreg.io.transform_chains import Link, invert, join, read_chain, write_content
 

@@ -22,9 +22,9 @@ def convert_config(
     as_json: AsJson = False,
 ) -> None:
     """Translate a configuration of DeepReg, and say what is not the same."""
-    from neuralreg.cli.outputs import require_free
     from neuralreg.cli.terminal import print_result
     from neuralreg.cli.train import require_training
+    from neuralreg.io.files import require_free
 
     require_training()
     from neuralreg.training.config.convert import convert

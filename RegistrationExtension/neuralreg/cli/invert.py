@@ -43,8 +43,8 @@ def invert(
     as_json: AsJson = False,
 ) -> None:
     """Write the transform that takes the points back."""
-    from neuralreg.cli.outputs import require_free
     from neuralreg.cli.terminal import print_result, warn
+    from neuralreg.io.files import require_free
     from neuralreg.io.image_files import read_grid
     from neuralreg.io.transform_files import read_transform
 

@@ -47,9 +47,9 @@ def jacobian(
     """
     import numpy as np
 
-    from neuralreg.cli.outputs import require_free
     from neuralreg.cli.terminal import print_result, warn
     from neuralreg.io.exchange.sides import Sides
+    from neuralreg.io.files import require_free
     from neuralreg.io.itk_images import write_itk_image
     from neuralreg.io.volume import to_image
     from neuralreg.review.geometry.deformation import Deformation

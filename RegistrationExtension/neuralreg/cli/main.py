@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from neuralreg import __version__, errors
 from neuralreg.cli.atlas_segment import atlas_segment
+from neuralreg.cli.batch import batch
 from neuralreg.cli.brain_mask import brain_mask
 from neuralreg.cli.convert import convert
 from neuralreg.cli.convert_config import convert_config
@@ -49,12 +50,13 @@ _CODES: dict[type[errors.RegistrationError], int] = {
     errors.Cancelled: INTERRUPTED,
 }
 NOT_REVIEWED = 2
-_REVIEWS = ("review", "rerun", "worklist")
+_REVIEWS = ("review", "rerun", "worklist", "batch")
 _EXIT_CODES = (
     "Exit codes: 0 done; 1 an input cannot be used, or not everything could be made of it; 2 wrong "
     "usage; 3 the model, its weights, the device or enough memory is missing; 4 the output cannot "
     "be written; 130 stopped by Ctrl-C. "
     "Of review, rerun and worklist: 0 nothing needs attention; 1 something does; 2 not possible. "
+    "Of batch: 0 all rows done; 1 some failed; 2 not possible. "
     "Files are written completely or not at all."
 )
 
@@ -131,6 +133,7 @@ app.command("convert-config")(convert_config)
 for name in ("visualise", "visualize", "vis"):
     app.command(name, hidden=name != "visualise")(visualize)
 app.add_typer(models, name="models")
+app.add_typer(batch, name="batch")
 
 
 def _show_version(show: bool) -> None:

@@ -7,21 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from neuralreg.errors import UnwritableOutput
-
-
-def require_free(path: Path, overwrite: bool, inputs: Iterable[Path | None] = ()) -> None:
-    """Raise UnwritableOutput when there is a file that must not be replaced.
-
-    Args:
-        path: of the file to write.
-        overwrite: whether another file may be replaced.
-        inputs: of the command, None for those not given; they are never replaced.
-    """
-    from neuralreg.io.files import require_no_input
-
-    require_no_input(path, (each for each in inputs if each is not None))
-    if path.exists() and not overwrite:
-        raise UnwritableOutput(f"{path} exists", remedy="Choose another name or --overwrite.")
+from neuralreg.io.files import draft_folder, require_free
 
 
 def require_folder(
@@ -33,8 +19,6 @@ def require_folder(
         UnwritableOutput: when it cannot be written to, holds one of the files already, or one of
             them is an input.
     """
-    from neuralreg.io.files import draft_folder
-
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -65,10 +65,10 @@ def register(
     The transforms are written first; when something after them fails, they stay, and the exit code
     is 1.
     """
-    from neuralreg.cli.file_job import FILES, Job, parse_numbers, run
     from neuralreg.cli.outputs import folder_for
-    from neuralreg.cli.terminal import print_result, show_progress, warn
+    from neuralreg.cli.terminal import columns, print_result, show_progress, warn
     from neuralreg.registration.options import RegistrationOptions, parse_refinement
+    from neuralreg.worker.file_job import FILES, Job, parse_numbers, run
 
     options = RegistrationOptions().replace(
         model=model,
@@ -87,6 +87,6 @@ def register(
     with folder_for(FILES, output, overwrite, inputs), show_progress(quiet) as progress:
         summary = run(job, output, progress, overwrite=overwrite)
     warn(summary.warnings)
-    print_result(summary.facts(), as_json, summary.in_words)
+    print_result(summary.facts(), as_json, lambda: columns(summary.rows()))
     if summary.failures:
         raise typer.Exit(1)

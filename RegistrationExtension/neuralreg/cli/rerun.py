@@ -12,7 +12,7 @@ from neuralreg.cli.common_options import AsJson, Overwrite, Quiet
 from neuralreg.errors import InvalidOption, UnreadableFile
 
 if TYPE_CHECKING:
-    from neuralreg.cli.file_job import Job
+    from neuralreg.worker.file_job import Job
 
 
 def rerun(
@@ -36,9 +36,9 @@ def rerun(
     import tempfile
     from contextlib import nullcontext
 
-    from neuralreg.cli.file_job import FILES, run
     from neuralreg.cli.outputs import folder_for
     from neuralreg.cli.terminal import print_result, show_progress, warn
+    from neuralreg.worker.file_job import FILES, run
 
     facts, folder = registration_in(record)
     job = job_of(facts, folder)
@@ -91,10 +91,10 @@ def job_of(facts: dict[str, Any], folder: Path) -> Job:
     """
     from dataclasses import fields
 
-    from neuralreg.cli.file_job import Job
     from neuralreg.io.files import require_existing, sha256_of
     from neuralreg.registration.options import RegistrationOptions
     from neuralreg.review.workflow.provenance import locate_input
+    from neuralreg.worker.file_job import Job
 
     paths = {}
     for name, about in facts["inputs"].items():
@@ -124,8 +124,8 @@ def _difference(
     """The largest distance between where both transforms take points, in mm; None when unknown."""
     import numpy as np
 
-    from neuralreg.cli.file_job import FIXED_TO_MOVING
     from neuralreg.review.geometry.deformation import Deformation
+    from neuralreg.worker.file_job import FIXED_TO_MOVING
 
     if again["transform_sha256"] == facts["transform_sha256"]:
         return 0.0

@@ -63,8 +63,8 @@ def review(
     alone can tell. Exit codes: 0 nothing needs attention, 1 something does, 2 it could not be
     reviewed.
     """
-    from neuralreg.cli.outputs import require_free
     from neuralreg.cli.terminal import print_result, show_progress, warn
+    from neuralreg.io.files import require_free
     from neuralreg.progress import stage
     from neuralreg.review.assess import review as run_review
     from neuralreg.review.limits import read_profile

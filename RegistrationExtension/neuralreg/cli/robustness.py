@@ -27,8 +27,8 @@ def robustness(
     Where it is large the images did not decide. Where it is small the results may still be wrong
     together: the map ranks locations by doubt and measures no accuracy.
     """
-    from neuralreg.cli.outputs import require_free
     from neuralreg.cli.terminal import print_result, show_progress, warn
+    from neuralreg.io.files import require_free
     from neuralreg.io.image_files import read_image
     from neuralreg.review.workflow.robustness import Perturbation, write_spread
     from neuralreg.review.workflow.robustness import robustness as run_robustness

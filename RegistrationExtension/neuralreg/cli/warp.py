@@ -72,10 +72,10 @@ def warp(
     as_json: AsJson = False,
 ) -> None:
     """Bring images, labels, landmarks, meshes or streamlines from the moving to the fixed image."""
-    from neuralreg.cli.outputs import require_free
     from neuralreg.cli.terminal import print_result, warn
     from neuralreg.cli.transform_chain import field_of_chain
     from neuralreg.io.exchange.sides import Sides
+    from neuralreg.io.files import require_free
     from neuralreg.io.formats.seg_nrrd import is_segmentation
     from neuralreg.io.image_files import read_grid, read_series, write_series
     from neuralreg.io.point_sets.point_files import is_point_file, require_writable

@@ -212,6 +212,19 @@ def require_no_input(path: Path, inputs: Iterable[Path]) -> None:
                     )
 
 
+def require_free(path: Path, overwrite: bool, inputs: Iterable[Path | None] = ()) -> None:
+    """Raise UnwritableOutput when there is a file that must not be replaced.
+
+    Args:
+        path: of the file to write.
+        overwrite: whether another file may be replaced.
+        inputs: of the command, None for those not given; they are never replaced.
+    """
+    require_no_input(path, (each for each in inputs if each is not None))
+    if path.exists() and not overwrite:
+        raise UnwritableOutput(f"{path} exists", remedy="Choose another name or --overwrite.")
+
+
 def _with_values(path: Path) -> list[Path]:
     """A file, and where its format keeps the values in a file of their own."""
     return [path, *(path.with_suffix(end) for end in VALUES.get(suffix_of(path), ()))]

@@ -23,6 +23,7 @@ Function = Callable[[Mapping[str, Any], Progress], object]
 
 KINDS = {
     "register": "neuralreg.worker.jobs:run_registration",
+    "register_files": "neuralreg.worker.pair_job:register_files",
     "review": "neuralreg.worker.jobs:run_review",
     "robustness": "neuralreg.worker.jobs:run_robustness",
     "download": "neuralreg.worker.jobs:run_download",
@@ -34,6 +35,11 @@ KINDS = {
     "predict": "neuralreg.worker.jobs:run_prediction",
     "brain_mask": "neuralreg.worker.jobs:run_brain_mask",
     "report": "neuralreg.worker.jobs:run_report",
+    "study_scene": "neuralreg.studies.execution.module_jobs:write_scene",
+    "study_plan": "neuralreg.studies.execution.module_jobs:plan",
+    "study_row": "neuralreg.studies.execution.module_jobs:compute",
+    "study_accounts": "neuralreg.studies.execution.module_jobs:write_accounts",
+    "study_worklist": "neuralreg.studies.execution.module_jobs:write_worklist",
 }
 
 

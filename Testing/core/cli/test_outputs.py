@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from neuralreg.cli import file_job
-from neuralreg.cli.outputs import require_free
 from neuralreg.errors import UnwritableOutput
+from neuralreg.io.files import require_free
+from neuralreg.worker import file_job
 
 from Testing.support.command_line import neuralreg
 

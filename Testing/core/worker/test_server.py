@@ -23,13 +23,13 @@ from neuralreg.errors import (
     WeightsUnavailable,
     WorkerFailed,
 )
+from neuralreg.worker.client import Worker
 from neuralreg.worker.messages import RegisterJob, Voxels
 from neuralreg.worker.processes import environment, tree
 
 from Testing.support.paths import ROOT, TEST_DATA
 from Testing.support.phantom import CUBE, seen
 from Testing.support.programs import all_end
-from Testing.support.worker_client import Worker
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are tested")
 
@@ -233,7 +233,7 @@ def test_a_launcher_that_greets_is_no_garbage():
 def test_a_worker_whose_owner_dies_ends_with_its_children_and_his_files(temporary):
     owner = f"""
 import os, signal, sys
-from Testing.support.worker_client import Worker
+from neuralreg.worker.client import Worker
 worker = Worker({ODD!r})
 def die(fraction, stage):
     if stage == "waiting":

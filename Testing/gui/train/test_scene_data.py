@@ -14,7 +14,7 @@ from Testing.support.review_scene import a_segmentation
 
 @pytest.fixture
 def scene_data(the_application):
-    from NeuralRegistrationLib.Train import SceneData
+    from NeuralRegistrationLib.Scene import SceneData
 
     return SceneData
 

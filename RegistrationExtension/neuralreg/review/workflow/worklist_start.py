@@ -28,13 +28,19 @@ def entries_in(folder: Path) -> list[Entry]:
         UnreadableFile: There is none.
     """
     folder = folder.resolve()
-    entries = [_entry_of(record, folder) for record in sorted(folder.rglob(RECORD))]
+    entries = [entry_of(record, folder) for record in sorted(folder.rglob(RECORD))]
     if not entries:
         raise UnreadableFile(f"{folder} holds no results", wanted=f"folders with a {RECORD}")
     return entries
 
 
-def _entry_of(record: Path, folder: Path) -> Entry:
+def entry_of(record: Path, folder: Path) -> Entry:
+    """The entry of one result.
+
+    Args:
+        record: of `neuralreg register`.
+        folder: its name is relative to this one.
+    """
     name = record.parent.relative_to(folder).as_posix()
     entry = Entry(
         case=folder.name if name == "." else name,

@@ -1,4 +1,4 @@
-"""A worker for programs without an event loop: the tests drive the real process with it.
+"""A worker for programs without an event loop: studies and tests drive the process with it.
 
 with Worker() as worker:
     result = worker.run("register", RegisterJob(fixed="fixed.nii.gz", moving="moving.nii.gz"))
@@ -40,8 +40,10 @@ _STEP_S = 0.2  # how often a progress is asked, at least: it may want to cancel
 class Worker:
     """A process that is started with the first job, kept warm, and replaced when it dies.
 
-    command: how to start one. silent_s: without a sign of life for so long, it hangs.
-    environ: of the process, that of this one unless given.
+    Args:
+        command: how to start one.
+        silent_s: without a sign of life for so long, it hangs.
+        environ: variables of the process, those of this one unless given.
     """
 
     def __init__(
@@ -76,8 +78,13 @@ class Worker:
     def run(self, kind: str, job: object, progress: Progress = silent) -> Any:
         """What the job gives; its arrays are memory maps of files that are gone from the folder.
 
-        progress: may raise, as `Cancelled`; the process is then ended, and the error goes on.
-        Raises RegistrationError: the job's own, or WorkerFailed.
+        Args:
+            kind: of the job, see `neuralreg.worker.jobs`.
+            job: its record, or its arguments by name.
+            progress: may raise, as `Cancelled`; the process is then ended, and the error goes on.
+
+        Raises:
+            RegistrationError: the job's own, or WorkerFailed.
         """
         name = next(self._ids)
         with tempfile.TemporaryDirectory(

@@ -1,4 +1,4 @@
-"""What `neuralreg register` does between reading files and writing the folder."""
+"""The registration of files: what happens between reading them and writing the folder."""
 
 from __future__ import annotations
 
@@ -16,14 +16,12 @@ from typing import Any, TypeVar
 import SimpleITK as sitk
 
 from neuralreg import __version__
-from neuralreg.cli.outputs import require_free
-from neuralreg.cli.terminal import columns
 from neuralreg.errors import InvalidOption, RegistrationError, UnwritableOutput
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import require_dimension
 from neuralreg.geometry.image import Image
 from neuralreg.io.exchange.sides import Sides
-from neuralreg.io.files import draft_folder
+from neuralreg.io.files import draft_folder, require_free
 from neuralreg.io.image_files import read_image, read_labels, write_image
 from neuralreg.io.itk_transforms import read_itk_transform
 from neuralreg.io.resample import warp, warp_labels
@@ -138,8 +136,8 @@ class Summary:
         }
         return {name: _without_nan(value) for name, value in facts.items()}
 
-    def in_words(self) -> str:
-        """A few lines for a person."""
+    def rows(self) -> list[tuple[str, str]]:
+        """A few lines for a person: names and values."""
         outcome = self.result.outcome
         rows = [
             (
@@ -156,10 +154,17 @@ class Summary:
         if self.dice_after:
             before, after = _mean(self.dice_before), _mean(self.dice_after)
             rows.insert(1, ("mean Dice", f"{before:.3f} before, {after:.3f} after"))
-        return columns(rows)
+        return rows
 
 
-def run(job: Job, folder: Path, progress: Progress, *, overwrite: bool = False) -> Summary:
+def run(
+    job: Job,
+    folder: Path,
+    progress: Progress,
+    *,
+    overwrite: bool = False,
+    more: Mapping[str, Callable[[Images, RegistrationResult], None]] | None = None,
+) -> Summary:
     """Register, and fill the folder: the transforms first, then what is made with them.
 
     Args:
@@ -167,6 +172,7 @@ def run(job: Job, folder: Path, progress: Progress, *, overwrite: bool = False) 
         folder: where the results go.
         progress: called with a fraction and a message.
         overwrite: whether results of another run, also of one that ended meanwhile, are replaced.
+        more: by what it makes, called with the images and the result while both are in memory.
 
     Returns:
         What is in the record; what could not be made beside the transforms is among its failures.
@@ -192,6 +198,8 @@ def run(job: Job, folder: Path, progress: Progress, *, overwrite: bool = False) 
     _write_transforms(result, folder, overwrite)
     made = _Derived(job, folder, [FIXED_TO_MOVING, MOVING_TO_FIXED], [])
     overlaps = made.fill(result, images)
+    for name, make in (more or {}).items():
+        made.attempt(name, partial(make, images, result))
     timings = {"reading": read - started, **result.timings}
     timings["writing"] = time.perf_counter() - registered
     notes = [*images.notes, *result.warnings, *made.failures]
@@ -261,7 +269,7 @@ class _Derived:
         if labels is None:
             return {}, {}
         warped = self._write(WARPED_SEG, lambda: warp_labels(labels, result.field, grid))
-        overlaps = self._attempt("the table of Dice", lambda: _overlaps(images, warped))
+        overlaps = self.attempt("the table of Dice", lambda: _overlaps(images, warped))
         return overlaps or ({}, {})
 
     def _write(self, name: str, make: Callable[[], Image]) -> Image | None:
@@ -271,9 +279,10 @@ class _Derived:
             self.written.append(name)
             return image
 
-        return self._attempt(name, write)
+        return self.attempt(name, write)
 
-    def _attempt(self, name: str, make: Callable[[], _Made]) -> _Made | None:
+    def attempt(self, name: str, make: Callable[[], _Made]) -> _Made | None:
+        """What is made; None, and a failure, where that goes wrong."""
         try:
             return make()
         except (RegistrationError, RuntimeError, ValueError, TypeError, MemoryError) as error:

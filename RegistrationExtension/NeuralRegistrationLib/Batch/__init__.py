@@ -1,0 +1,1 @@
+"""The Batch panel: many pairs, one after the other."""

@@ -1,0 +1,1 @@
+"""Many pairs: tables of them, worked through, resumed and accounted for."""

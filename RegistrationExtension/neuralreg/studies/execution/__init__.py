@@ -1,0 +1,1 @@
+"""How the rows of a study are computed: workers, locks, records, and who leads them."""

@@ -1,0 +1,239 @@
+"""A study in the worker of Slicer's module: each step is a job of its own, between those of others.
+
+The files are those of `neuralreg batch`: either of both goes on with what the other began.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from neuralreg.errors import InvalidOption, UnwritableOutput
+from neuralreg.io.files import write_whole
+from neuralreg.io.tables import format_table
+from neuralreg.progress import Progress
+from neuralreg.registration.options import RegistrationOptions
+from neuralreg.studies.accounts.study_summary import Ledger, StudyFacts
+from neuralreg.studies.execution.row_execution import (
+    LOCKED,
+    REMEDIES,
+    RowTask,
+    Settings,
+    compute_row,
+)
+from neuralreg.studies.execution.row_locks import LockWatch
+from neuralreg.studies.execution.row_records import (
+    FAILED,
+    WAITING,
+    Failure,
+    RowRecord,
+    StudyFolder,
+    inputs_of,
+    read_record,
+    write_record,
+)
+from neuralreg.studies.execution.study_plan import Choice, Plan, plan_study
+from neuralreg.studies.table.study_rows import StudyRow
+from neuralreg.studies.table.study_source import StudySource, rows_and_faults
+from neuralreg.worker.jobs import function_of
+
+_PATHS = ("table", "bids", "all_to")
+_watch = LockWatch()
+
+
+class _ThisProcess:
+    """Does the job of a row at once, and reports on it to the window."""
+
+    def __init__(self, report: Progress) -> None:
+        self._report = report
+
+    def run(self, kind: str, job: object, progress: Progress) -> Any:
+        def both(fraction: float, message: str) -> None:
+            progress(fraction, message)
+            self._report(fraction, message)
+
+        assert isinstance(job, Mapping)
+        return function_of(kind)(job, both)
+
+
+def write_scene(arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Write volumes that were handed over as files, and the table that brings all onto the first.
+
+    Args:
+        arguments: as of `neuralreg.worker.dataset_job.write_dataset`.
+        progress: called for each volume.
+
+    Returns:
+        table: its path.
+
+    Raises:
+        RegistrationError: as that function does.
+    """
+    from neuralreg.worker.dataset_job import write_dataset
+
+    write_dataset(arguments, progress)
+    fixed, *others = [(case["split"], case["name"]) for case in arguments["cases"]]
+    labels = all(case["layers"] is not None for case in arguments["cases"])
+
+    def files(case: tuple[str, str]) -> list[str]:
+        kinds = ("images", "labels") if labels else ("images",)
+        return [f"{case[0]}/{kind}/{case[1]}.nii.gz" for kind in kinds]
+
+    header = ["id", "fixed", "fixed_seg", "moving", "moving_seg"]
+    header = header if labels else ["id", "fixed", "moving"]
+    rows = [[case[1], *files(fixed), *files(case)] for case in others]
+    path = Path(arguments["folder"]) / "pairs.csv"
+    with write_whole(path) as draft:
+        draft.write_text(format_table(header, rows), encoding="utf-8", newline="")
+    return {"table": str(path)}
+
+
+def plan(arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """What a study has to do.
+
+    Args:
+        arguments: study: its folder; source: fields of `StudySource`; options: a record of those
+            common to all rows; retry: whether what failed is computed again.
+        progress: called once.
+
+    Returns:
+        rows: id, state and reason of each; compute: records of those to be computed; notes.
+
+    Raises:
+        InvalidOption: the table has faults.
+        UnwritableOutput: the folder cannot be made.
+    """
+    progress(0.0, "reading the table")
+    study, plan, notes, source = _plan(arguments)
+    try:
+        study.path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnwritableOutput(
+            f"{study.path} cannot be made", got=error.strerror or str(error)
+        ) from error
+    _ledger(study, plan, source, _options(arguments)).write()
+    compute = {row.id for row in plan.compute}
+    return {
+        "rows": [_state(row, plan, compute) for row in plan.rows],
+        "compute": [row.to_record() for row in plan.compute],
+        "notes": [*notes, *(f"{name} is no longer among the pairs" for name in plan.gone)],
+    }
+
+
+def compute(arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Compute a row.
+
+    Args:
+        arguments: study: the folder; row: a record of `StudyRow`.
+        progress: called with a fraction and a message.
+
+    Returns:
+        id, state and reason.
+    """
+    row = StudyRow.from_record(arguments["row"])
+    complete = all(path.exists() for path in row.inputs.values())
+    task = RowTask(Path(arguments["study"]).absolute(), row, Settings(), complete=complete)
+
+    def say(message: str) -> None:
+        progress(0.0, message)
+
+    record = compute_row(task, _ThisProcess(progress), lambda: False, say, _watch)
+    if record.state == LOCKED:
+        return {"id": row.id, "state": LOCKED, "reason": "another run has it"}
+    return _words(record)
+
+
+def write_accounts(arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Write the accounts of a study, and why rows were lost with their worker.
+
+    Args:
+        arguments: as of `plan`; lost: reasons by id of rows whose worker ended.
+        progress: called once.
+
+    Returns:
+        table: the path of study.csv.
+    """
+    progress(0.0, "writing the accounts")
+    study, plan, _, source = _plan(arguments)
+    by_id = {row.id: row for row in plan.rows}
+    for name, reason in arguments.get("lost", {}).items():
+        if name in by_id:
+            _record_loss(study, by_id[name], reason)
+    _ledger(study, _plan(arguments)[1], source, _options(arguments)).write()
+    return {"table": str(study.table)}
+
+
+def write_worklist(arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Write the review's worklist of a study; decisions in it are kept.
+
+    Args:
+        arguments: study: the folder.
+        progress: called once.
+
+    Returns:
+        worklist: its path.
+
+    Raises:
+        UnreadableFile: nothing is done yet.
+    """
+    from neuralreg.review.workflow.worklist import WorklistFile, read_worklist
+    from neuralreg.review.workflow.worklist_start import entries_in, resume
+
+    progress(0.0, "listing the results")
+    folder = Path(arguments["study"])
+    target = folder / "worklist.csv"
+    known = read_worklist(target) if target.is_file() else []
+    entries = resume(entries_in(folder), known, lambda entry: "")
+    WorklistFile(target, known).write(entries)
+    return {"worklist": str(target)}
+
+
+def _plan(arguments: Mapping[str, Any]) -> tuple[StudyFolder, Plan, list[str], StudySource]:
+    given = dict(arguments["source"])
+    paths = {name: Path(given[name]) for name in _PATHS if given.get(name)}
+    source = StudySource(**{**given, **paths})
+    rows, faults, notes = rows_and_faults(source, _options(arguments))
+    if faults:
+        more = f"; and {len(faults) - 3} more" if len(faults) > 3 else ""
+        raise InvalidOption(
+            "the table has faults",
+            where=str(source.table or source.bids),
+            got="; ".join(fault.in_words() for fault in faults[:3]) + more,
+        )
+    study = StudyFolder(Path(arguments["study"]))
+    plan = plan_study(study, rows, Choice(retry=bool(arguments.get("retry"))))
+    return study, plan, notes, source
+
+
+def _options(arguments: Mapping[str, Any]) -> RegistrationOptions:
+    return RegistrationOptions.from_record(arguments.get("options") or {})
+
+
+def _ledger(
+    study: StudyFolder, plan: Plan, source: StudySource, options: RegistrationOptions
+) -> Ledger:
+    return Ledger(study, plan, StudyFacts(source.in_words(), options), lambda message: None)
+
+
+def _state(row: StudyRow, plan: Plan, compute: set[str]) -> dict[str, str]:
+    record = plan.records.get(row.id)
+    if record is None or row.id in compute:
+        return {"id": row.id, "state": WAITING, "reason": ""}
+    return _words(record)
+
+
+def _words(record: RowRecord) -> dict[str, str]:
+    reason = record.failure.reason if record.failure else "; ".join(record.warnings)
+    return {"id": record.id, "state": record.state, "reason": reason}
+
+
+def _record_loss(study: StudyFolder, row: StudyRow, reason: str) -> None:
+    """A row whose worker was killed is recorded as `neuralreg batch` does it."""
+    known = read_record(study, row.id) or RowRecord(row.id, key=row.key)
+    failure = Failure("memory", reason, REMEDIES["memory"])
+    record = replace(
+        known, state=FAILED, failure=failure, key=row.key, inputs=inputs_of(row, missing=True)
+    )
+    write_record(study, record)

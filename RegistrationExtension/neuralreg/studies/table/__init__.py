@@ -1,0 +1,1 @@
+"""What a study consists of: rows of a table, checked before anything is computed."""
