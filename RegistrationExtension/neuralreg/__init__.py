@@ -42,6 +42,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors; a test compar
     from neuralreg.registration.brain_mask import brain_mask as brain_mask
     from neuralreg.registration.engine import refine as refine
     from neuralreg.registration.engine import register as register
+    from neuralreg.registration.guides.landmark_guide import LandmarkGuide as LandmarkGuide
     from neuralreg.registration.options import FieldRefinement as FieldRefinement
     from neuralreg.registration.options import LinearAlignment as LinearAlignment
     from neuralreg.registration.options import RegistrationOptions as RegistrationOptions
@@ -77,6 +78,7 @@ _HOMES = {
     "Remark": "geometry.remarks",
     "RemarkKind": "geometry.remarks",
     "brain_mask": "registration.brain_mask",
+    "LandmarkGuide": "registration.guides.landmark_guide",
     "register_model": "zoo.registry",
     "register_architecture": "zoo.registry",
     "RegistrationOptions": "registration.options",

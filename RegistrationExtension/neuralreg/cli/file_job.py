@@ -53,6 +53,7 @@ class Job:
         fixed, moving, fixed_seg, moving_seg, fixed_mask, moving_mask, initial: files.
         options: everything else.
         initial_format: the program of that transform, where content does not decide.
+        fixed_landmarks, moving_landmarks: files that the options' landmarks are from.
     """
 
     fixed: Path
@@ -64,6 +65,8 @@ class Job:
     initial: Path | None
     options: RegistrationOptions
     initial_format: str | None = None
+    fixed_landmarks: Path | None = None
+    moving_landmarks: Path | None = None
 
     def inputs(self) -> dict[str, Path]:
         """The files that were given, by the names of their options."""

@@ -74,8 +74,12 @@ def _job(transform: Path, fixed: Path | None, moving: Path | None, model: str | 
 
 def _exchange_sides(job: Job, start: Path | None) -> Job:
     """The same job with both sides exchanged, without segmentations."""
+    guide = job.options.landmarks
     return replace(
         job,
+        options=job.options.replace(landmarks=guide and guide.exchange_sides()),
+        fixed_landmarks=job.moving_landmarks,
+        moving_landmarks=job.fixed_landmarks,
         fixed=job.moving,
         moving=job.fixed,
         fixed_mask=job.moving_mask,

@@ -108,7 +108,7 @@ def register(
             masks, more = mask_heads(images, masks, options.device, stage(progress, 0.0, 0.5))
             notes += more
             progress = stage(progress, 0.5, 1.0)
-        inputs = Inputs.prepare(*images, *masks, device)
+        inputs = Inputs.prepare(*images, *masks, device, options.landmarks)
         inputs.notes[:0] = notes
         return _Registration(inputs, options, Timer(progress)).run(start)
 
@@ -184,6 +184,8 @@ class _Registration:
         with self.timer.stage("pre-alignment", 0.0, 0.3) as part:
             initial, how = initial_alignment(self.inputs, start, self.options.linear, part)
         attempt = self._first_sound(models, initial)
+        if attempt.both.landmarks is not None:
+            self.inputs.notes.extend(attempt.both.landmarks.notes())
         identity = LinearTransform.identity(self.inputs.fixed.grid.dimension)
         return RegistrationResult(
             field=attempt.both.field.to("cpu"),
@@ -270,7 +272,7 @@ class _Registration:
         self, attempt: _Attempt, choice: ModelChoice, alignment: dict[str, object]
     ) -> dict[str, object]:
         options, deformation = self.options, attempt.deformation
-        record = deformation.refined
+        record, landmarks = deformation.refined, attempt.both.landmarks
         return {
             "version": __version__,
             "torch": torch.__version__,
@@ -283,6 +285,7 @@ class _Registration:
             "refinement": refinement_record(attempt.refinement),
             "refined": asdict(record) if record else None,
             "pre-alignment": alignment,
+            "landmarks": None if landmarks is None else landmarks.as_record(),
             "smoothed against folding": deformation.smoothed_share,
         }
 

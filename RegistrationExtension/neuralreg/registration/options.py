@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from neuralreg.errors import InvalidOption
+from neuralreg.registration.guides.landmark_guide import LandmarkGuide
 
 if TYPE_CHECKING:
     from neuralreg.zoo.loaded_network import RegistrationNetwork
@@ -160,6 +161,7 @@ class RegistrationOptions:
         device: "auto", "cpu", "cuda" or "cuda:1".
         precision: of a network.
         full_resolution: compute the field on the fixed image's own grid.
+        landmarks: pairs of points that steer the alignment and the refinement of a field.
 
     Raises:
         InvalidOption: for a value that is not among the choices.
@@ -174,6 +176,7 @@ class RegistrationOptions:
     device: str = "auto"
     precision: Precision = "float32"
     full_resolution: bool = False
+    landmarks: LandmarkGuide | None = None
 
     def __post_init__(self) -> None:
         if self.linear not in list(LinearAlignment):
@@ -194,6 +197,12 @@ class RegistrationOptions:
                 "unknown kind of refinement",
                 got=repr(self.refinement),
                 wanted="FieldRefinement(...), WeightRefinement(...) or None",
+            )
+        if self.landmarks is not None and not isinstance(self.landmarks, LandmarkGuide):
+            raise InvalidOption(
+                "landmarks that steer are a LandmarkGuide",
+                got=repr(self.landmarks)[:80],
+                wanted='LandmarkGuide.read("fixed.mrk.json", "moving.mrk.json") or None',
             )
 
     def replace(self, **changes: Any) -> RegistrationOptions:
@@ -220,6 +229,7 @@ class RegistrationOptions:
             "model_options": dict(self.model_options),
             "linear": self.linear.value,
             "refinement": refinement_record(self.refinement),
+            "landmarks": None if self.landmarks is None else self.landmarks.as_record(),
         }
 
     @classmethod
@@ -235,6 +245,8 @@ class RegistrationOptions:
             values["refinement"] = parse_refinement(values.pop("refine"), steps)
         if isinstance(values.get("refinement"), Mapping):
             values["refinement"] = _read_refinement(values["refinement"])
+        if isinstance(values.get("landmarks"), Mapping):
+            values["landmarks"] = LandmarkGuide.from_record(values["landmarks"])
         if isinstance(values.get("linear"), str):
             values["linear"] = values["linear"].lower()
         return cls().replace(**values)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from neuralreg.errors import InvalidImage, InvalidTransform
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.typing import Array
+from neuralreg.registration.guides.landmark_guide import LandmarkGuide
 from neuralreg.registration.options import (
     USUAL,
     FieldRefinement,
@@ -224,6 +225,7 @@ RECORDS = {
         Outcome,
         FieldRefinement,
         WeightRefinement,
+        LandmarkGuide,
         RegistrationOptions,
         RegisterJob,
         Registration,

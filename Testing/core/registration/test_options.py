@@ -13,6 +13,7 @@ import torch
 from neuralreg.errors import InvalidOption
 from neuralreg.registration import engine
 from neuralreg.registration.engine import register
+from neuralreg.registration.guides.landmark_guide import LandmarkGuide
 from neuralreg.registration.options import (
     NAMES,
     PRESETS,
@@ -36,6 +37,7 @@ CHANGED = RegistrationOptions(
     device="cpu",
     precision="bfloat16",
     full_resolution=True,
+    landmarks=LandmarkGuide(((1, 2, 3),), ((4, 5, 6),), ("A",), weight=0.5, tolerance_mm=3.0),
 )
 
 
@@ -103,6 +105,7 @@ def test_two_models_are_refused():
         {"precision": "float8"},
         {"refinement": "lncc"},
         {"model_options": 3},
+        {"landmarks": [[1, 2, 3]]},
     ],
 )
 def test_values_that_are_no_choice_are_refused(wrong):
@@ -179,7 +182,11 @@ def test_every_option_reaches_the_engine_from_the_command_line(tmp_path, monkeyp
 
     jobs = []
     monkeypatch.setattr(file_job, "run", lambda job, *_, **_more: jobs.append(job) or 1 / 0)
-    arguments = """register f.nii m.nii --model convex --option reach=0.3 --prealign none --preset
+    (tmp_path / "f.csv").write_text("name,x,y,z\nA,1,2,3\n")
+    (tmp_path / "m.csv").write_text("name,x,y,z\nA,4,5,6\n")
+    arguments = f"""register f.nii m.nii --landmarks {tmp_path}/f.csv {tmp_path}/m.csv
+        --landmark-weight 0.5 --landmark-tolerance-mm 3 --model convex
+        --option reach=0.3 --prealign none --preset
         cardiac --refine weights:lncc --refine-steps 3 --extract-brain --device cpu
         --precision bfloat16 --full-resolution --quiet"""
     neuralreg(*arguments.split(), "-o", str(tmp_path / "out"))
