@@ -10,6 +10,7 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 
 from neuralreg import __version__
+from neuralreg.errors import UnreadableFile
 from neuralreg.geometry.typing import Array
 from neuralreg.io.exchange.sides import Sides
 from neuralreg.io.landmark_files import Pairs, read_pairs
@@ -23,7 +24,7 @@ from neuralreg.review.geometry.deformation import Deformation, ResultData, Trans
 from neuralreg.review.geometry.volumes import ImageLike, labels_of, volume_of
 from neuralreg.review.limits import Profile, read_profile
 from neuralreg.review.measures.segment_overlap import overlaps
-from neuralreg.review.measures.target_registration_error import landmark_errors
+from neuralreg.review.measures.target_registration_error import independent_pairs, landmark_errors
 from neuralreg.review.report_model import (
     Detail,
     Finding,
@@ -35,6 +36,7 @@ from neuralreg.review.report_model import (
     SegmentOverlap,
     worst_of,
 )
+from neuralreg.review.workflow.provenance import registration_of
 
 _USUAL_MM = 3.0  # where a profile has no limit to compare locations with
 _BINS = 60
@@ -123,10 +125,10 @@ def case_of(
     if isinstance(landmarks, str | Path):
         landmarks = read_pairs(landmarks)
     if landmarks is not None:
-        landmarks = landmarks.finite()
+        landmarks = independent_pairs(landmarks.finite(), _provenance(transform, notes))
         notes.extend(landmarks.notes)
         if not landmarks.names:
-            notes.append("not measured: no pairs of landmarks in what was given")
+            notes.append("not measured: no pairs of landmarks that could prove anything")
     inverse, own_inverse = inputs.get("inverse"), inputs.get("own_inverse", False)
     if inverse is None and isinstance(transform, ResultData):
         inverse, own_inverse = transform.inverse_field, True
@@ -145,6 +147,18 @@ def case_of(
         own_inverse=own_inverse,
         notes=notes,
     )
+
+
+def _provenance(transform: TransformLike, notes: list[str]) -> Mapping[str, Any]:
+    """How the transform came about: that of a result, or of the record beside a file."""
+    if not isinstance(transform, str | Path):
+        provenance: Mapping[str, Any] = getattr(transform, "provenance", {})
+        return provenance
+    try:
+        return (registration_of(Path(transform)) or {}).get("provenance") or {}
+    except UnreadableFile as error:
+        notes.append(f"whether landmarks steered the registration is not known: {error}")
+        return {}
 
 
 def _read(
