@@ -114,6 +114,8 @@ def a_pair_with_landmarks(folder, odd_pairs):
     for side, where in (("fixed", points), ("moving", points + shift)):
         names = tuple("ABCDE")
         write_landmarks(Landmarks(names, tuple(map(tuple, where.tolist()))), f"{side}.mrk.json")
+    for file, place in (("places", (5.0, 4.0, 3.0)), ("partners", (8.0, 6.0, 4.0))):
+        write_landmarks(Landmarks(("A",), (place,)), f"{file}.csv")
 
 
 INPUTS = {  # pages that begin with other files than most
@@ -160,6 +162,10 @@ def landmarks_steered(names):
     points = phantom.landmarks(3, 50, seed=3)
     moved = names["result"].field(points)
     assert np.linalg.norm(moved - points - [3, -2, 1], axis=1).mean() < 0.7
+    place = np.array([[5.0, 4.0, 3.0]])
+    assert np.linalg.norm(names["corrected"].field(place) - [8, 6, 4]) < 0.3
+    record = yaml.safe_load(Path("again/result.json").read_text())
+    assert record["repair"]["corrections"] == []
 
 
 CHECKS = {

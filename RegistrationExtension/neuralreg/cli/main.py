@@ -24,6 +24,7 @@ from neuralreg.cli.jacobian import jacobian
 from neuralreg.cli.models import models
 from neuralreg.cli.predict import predict
 from neuralreg.cli.register import register
+from neuralreg.cli.repair import repair
 from neuralreg.cli.rerun import rerun
 from neuralreg.cli.review import review
 from neuralreg.cli.robustness import robustness
@@ -107,6 +108,7 @@ _COMMANDS = (
     info,
     review,
     rerun,
+    repair,
     worklist,
     robustness,
     train,

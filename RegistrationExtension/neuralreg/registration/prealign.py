@@ -34,6 +34,7 @@ _FINE = Level(128**3, 30000, 30, 0.004)
 _AFFINE = (Level(32**3, 3000, 40, 0.02), Level(64**3, 12000, 40, 0.01), _FINE)
 _KEPT = 4  # starts that are followed beyond the screening
 _TURNED_MARGIN = 2.0  # patients lie as their header says, unless the images say so this clearly
+_LANDMARK_MARGIN = 1.1  # where images find the way as well, they find it as without landmarks
 _AFFINE_GAIN = 1.002  # an affine that explains no more than this is noise
 
 
@@ -50,6 +51,13 @@ class StartKind(StrEnum):
     def is_turned(self) -> bool:
         """Whether the moving image is turned by 90 degrees or more there."""
         return self is StartKind.TURNED_BODY
+
+    @property
+    def margin(self) -> float:
+        """How many times as much a search from there must explain as one from elsewhere."""
+        if self is StartKind.LANDMARKS:
+            return _LANDMARK_MARGIN
+        return _TURNED_MARGIN if self.is_turned else 1.0
 
 
 @dataclass(frozen=True)
@@ -121,13 +129,13 @@ def prealign(
 
 
 def _winner(values: Tensor, kinds: list[StartKind]) -> int:
-    """The best start; a turned one only when it is better by a clear margin."""
+    """The best start; a turned one, or that of landmarks, only when it is clearly better."""
     return int(_discount(values, kinds).argmax())
 
 
 def _discount(values: Tensor, kinds: list[StartKind]) -> Tensor:
-    """The values of starts, those of turned ones less what they must be better by."""
-    margins = torch.tensor([_TURNED_MARGIN if kind.is_turned else 1.0 for kind in kinds])
+    """The values of starts, less what they must be better by."""
+    margins = torch.tensor([kind.margin for kind in kinds])
     return torch.where(values > 0, values / margins, values * margins)
 
 

@@ -15,6 +15,7 @@ from neuralreg.geometry.typing import Array
 from neuralreg.io.exchange.sides import Sides
 from neuralreg.io.landmark_files import Pairs, read_pairs
 from neuralreg.progress import Progress, silent
+from neuralreg.registration.corrections.correction import Correction, in_words
 from neuralreg.review.case import Case
 from neuralreg.review.findings import measurements, worst_places
 from neuralreg.review.findings.detectors import suspicions
@@ -121,11 +122,13 @@ def case_of(
     def read_labels(source: ImageLike | None, role: str) -> Any:
         return None if source is None else labels_of(source, role, notes)
 
+    provenance = _provenance(transform, notes)
+    notes += _corrected_by_hand(provenance)
     landmarks = inputs.get("landmarks")
     if isinstance(landmarks, str | Path):
         landmarks = read_pairs(landmarks)
     if landmarks is not None:
-        landmarks = independent_pairs(landmarks.finite(), _provenance(transform, notes))
+        landmarks = independent_pairs(landmarks.finite(), provenance)
         notes.extend(landmarks.notes)
         if not landmarks.names:
             notes.append("not measured: no pairs of landmarks that could prove anything")
@@ -147,6 +150,12 @@ def case_of(
         own_inverse=own_inverse,
         notes=notes,
     )
+
+
+def _corrected_by_hand(provenance: Mapping[str, Any]) -> list[str]:
+    """That a result was corrected, where and by whom, in words; nothing for one that was not."""
+    corrections = [Correction.from_record(each) for each in provenance.get("corrections", ())]
+    return [in_words(corrections)] if corrections else []
 
 
 def _provenance(transform: TransformLike, notes: list[str]) -> Mapping[str, Any]:

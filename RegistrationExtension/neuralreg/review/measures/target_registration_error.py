@@ -50,12 +50,14 @@ def independent_pairs(pairs: Pairs, provenance: Mapping[str, Any]) -> Pairs:
 
     Args:
         pairs: Landmarks in both images.
-        provenance: Of the registration; its "landmarks" are the points that steered it.
+        provenance: Of the registration; its "landmarks" are the points that steered it, its
+            "corrections" those that it was corrected at by hand.
 
     Returns:
         The other pairs, with a note that names those left out.
     """
-    steering = (provenance.get("landmarks") or {}).get("fixed", ())
+    sources = [provenance.get("landmarks") or {}, *provenance.get("corrections", ())]
+    steering = [point for source in sources for point in source.get("fixed", ())]
     chosen = [
         n for n, point in enumerate(pairs.fixed) if not any(_same(point, s) for s in steering)
     ]
