@@ -20,7 +20,7 @@ CENTER = np.array([15.0, -10.0, 5.0])
 SHIFT = np.array([5.0, -5.0, 3.9])  # 8 mm
 CORNERS = np.array([[9, 9, 9], [-9, -9, 9], [9, -9, -9], [-9, 9, -9]])
 RADIUS = 20.0
-SAMPLED_MM = 0.2  # by which samples of 3 mm miss a smooth field between them
+SAMPLED_MM = 0.3  # by which samples of 3 mm miss a smooth field between them
 
 
 def ball(count: int, radius: float, seed: int = 0) -> np.ndarray:

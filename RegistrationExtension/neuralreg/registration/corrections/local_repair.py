@@ -11,13 +11,11 @@ import torch
 from torch import Tensor
 
 from neuralreg.errors import InvalidOption, InvalidTransform
-from neuralreg.geometry.field import DisplacementField
+from neuralreg.geometry.field import DisplacementField, compose
 from neuralreg.geometry.grid import Grid, Matrix
-from neuralreg.geometry.sampling import change_index, index_grid
 from neuralreg.io.arguments import ImageLike, as_image
 from neuralreg.registration.corrections.correction import Correction, in_words
 from neuralreg.registration.corrections.local_velocity import (
-    LocalVelocity,
     Lock,
     velocity_through,
 )
@@ -137,9 +135,8 @@ def apply_corrections(
     freedom = None if lock is None else _freedom(lock, field.grid, float(radii.min()))
     velocity = velocity_through(points, targets, radii, names, freedom)
     with torch.no_grad():
-        single = velocity.in_single_precision()
-        corrected, change = _correct_forward(field, single)
-        backward = _correct_backward(inverse, single)
+        corrected, change = _correct_forward(field, velocity.flow_field())
+        backward = compose(inverse, velocity.flow_field(backwards=True))
     _require_no_folds(field, corrected, change, names)
     return CorrectedFields(
         corrected.to(device),
@@ -151,47 +148,30 @@ def apply_corrections(
 
 
 def _correct_forward(
-    field: DisplacementField, velocity: LocalVelocity
+    field: DisplacementField, flow: DisplacementField
 ) -> tuple[DisplacementField, Tensor]:
     """The flow, then the field; and the size of the change (z, y, x) in mm."""
-    points, moving = _points_within(velocity, field.grid)
-    landed = field(velocity.flow(points.float()).double().numpy())
+    grid = field.grid
+    reach = grid.indices_at(flow.grid.corners())
+    low = np.clip(np.floor(reach.min(0)), 0, grid.size).astype(int)
+    high = np.clip(np.ceil(reach.max(0)) + 1, low, grid.size).astype(int)
+    change = torch.zeros_like(field.vectors[0])
+    if (high == low).any():
+        return field, change
+    part = Grid(
+        tuple((high - low).tolist()),
+        grid.spacing,
+        tuple(grid.points_at(low.astype(float)).tolist()),
+        grid.direction,
+    )
+    box = (slice(None), *(slice(a, b) for a, b in zip(low[::-1], high[::-1], strict=True)))
+    first = flow.resample(part)
+    old = field.vectors[box]
+    new = torch.where((first.vectors != 0).any(0), compose(first, field).vectors, old)
     vectors = field.vectors.clone()
-    new = torch.from_numpy(landed - points.numpy()).T.to(vectors)
-    change = torch.zeros_like(vectors[0])
-    change[moving] = torch.linalg.vector_norm(new - vectors[:, moving], dim=0)
-    vectors[:, moving] = new
-    return DisplacementField(vectors, field.grid), change
-
-
-def _points_within(velocity: LocalVelocity, grid: Grid) -> tuple[Tensor, Tensor]:
-    """Points (m, d) in LPS mm of the samples that may move, and where they are (z, y, x), bool."""
-    d = grid.dimension
-    near = torch.zeros(grid.shape, dtype=torch.bool)
-    half = np.linalg.norm(grid.world_to_index[:d, :d], axis=1)
-    for center, radius in zip(velocity.centers.numpy(), velocity.radii.tolist(), strict=True):
-        middle, reach = grid.indices_at(center.astype(float)), 2 * radius * half
-        low = np.clip(np.floor(middle - reach), 0, grid.size).astype(int)[::-1]
-        high = np.clip(np.ceil(middle + reach) + 1, 0, grid.size).astype(int)[::-1]
-        near[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] = True
-    index = near.nonzero().flip(1).double().numpy()
-    points = torch.from_numpy(grid.points_at(index))
-    moving = velocity.reaches(points.float()) if len(points) else torch.zeros(0, dtype=torch.bool)
-    near[near.clone()] = moving
-    return points[moving], near
-
-
-def _correct_backward(inverse: DisplacementField, velocity: LocalVelocity) -> DisplacementField:
-    """The inverse field, then the flow backwards."""
-    grid, d = inverse.grid, inverse.grid.dimension
-    index = index_grid(grid.shape, like=inverse.vectors)
-    start = change_index(index, grid.index_to_world).view(-1, d)
-    vectors = inverse.vectors.clone().reshape(d, -1)
-    landed = start + vectors.T
-    moving = velocity.reaches(landed)
-    back = velocity.flow(landed[moving], backwards=True)
-    vectors[:, moving] = (back - start[moving]).T
-    return DisplacementField(vectors.view(inverse.vectors.shape), grid)
+    vectors[box] = new
+    change[box[1:]] = torch.linalg.vector_norm(new - old, dim=0)
+    return DisplacementField(vectors, grid), change
 
 
 def _freedom(lock: ImageLike, grid: Grid, radius: float) -> Lock:
@@ -240,10 +220,17 @@ def _require_no_folds(
         return
     low, high = (at.min(0).values - 2).clamp(min=0), at.max(0).values + 3
     box = (slice(None), *(slice(a, b) for a, b in zip(low.tolist(), high.tolist(), strict=True)))
-    folds = least_determinant(after.to_voxels()[box]) <= 0
-    if bool((folds & (least_determinant(before.to_voxels()[box]) > 0)).any()):
+    folds = _folds_in(after, box)
+    if bool(folds.any()) and bool((folds & ~_folds_in(before, box)).any()):
         raise InvalidTransform(
             "the corrected field would fold",
             got=f"folds near {', '.join(names)}",
             remedy="Give a larger radius, or pairs that change less from one to the next.",
         )
+
+
+def _folds_in(field: DisplacementField, box: tuple[slice, ...]) -> Tensor:
+    """Where a part of a field folds, (z, y, x), bool."""
+    part = field.vectors[box]
+    to_index = torch.as_tensor(field.grid.world_to_index[: len(part), : len(part)]).to(part)
+    return least_determinant((to_index @ part.flatten(1)).view(part.shape)) <= 0

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from neuralreg.errors import InvalidOption
+from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid, Matrix
-from neuralreg.geometry.sampling import sample_points
+from neuralreg.geometry.sampling import change_index, index_grid, sample_points
 
 _PLATEAU = 0.5  # of the radius: up to here the neighborhood moves as its point does
 _REACH = 2.0  # radii, where the change ends
@@ -19,6 +20,7 @@ _STEPS = 4  # of the flow, of fourth order
 _ROUNDS = 60
 _MET_MM = 0.01
 _CHUNK = 1 << 17  # points at once
+_SAMPLES_PER_RADIUS = 10  # of a flow: linear between them, it is a few micrometers off
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,11 +59,6 @@ class LocalVelocity:
     radii: Tensor
     shifts: Tensor
     lock: Lock | None = None
-
-    def in_single_precision(self) -> LocalVelocity:
-        """The same velocity for many points, exact to a micrometer or so."""
-        numbers = (self.centers.float(), self.radii.float(), self.shifts.float())
-        return LocalVelocity(*numbers, self.lock)
 
     def __call__(self, points: Tensor) -> Tensor:
         """The velocity (m, d) at points (m, d)."""
@@ -104,8 +101,26 @@ class LocalVelocity:
             left -= group
         return groups
 
-    def reaches(self, points: Tensor) -> Tensor:
-        """Which of the points (m, d) may move: (m,), bool."""
+    def flow_field(self, *, backwards: bool = False) -> DisplacementField:
+        """The flow on a grid of its own that holds all that moves; its border does not move."""
+        step = float(self.radii.min()) / _SAMPLES_PER_RADIUS
+        reach = (_REACH * self.radii[:, None]).numpy()
+        low = (self.centers.numpy() - reach).min(0) - step
+        high = (self.centers.numpy() + reach).max(0) + step
+        d = len(low)
+        size = tuple((np.ceil((high - low) / step).astype(int) + 1).tolist())
+        grid = Grid(size, (step,) * d, tuple(low.tolist()), tuple(np.eye(d).ravel().tolist()))
+        index = index_grid(grid.shape, like=self.centers.float())
+        points = change_index(index, grid.index_to_world).view(-1, d)
+        single = LocalVelocity(
+            self.centers.float(), self.radii.float(), self.shifts.float(), self.lock
+        )
+        moving = single._reaches(points)
+        vectors = torch.zeros_like(points)
+        vectors[moving] = single.flow(points[moving], backwards=backwards) - points[moving]
+        return DisplacementField(vectors.T.reshape(d, *grid.shape).contiguous(), grid)
+
+    def _reaches(self, points: Tensor) -> Tensor:
         parts = [
             (torch.cdist(part, self.centers) < _REACH * self.radii).any(1)
             for part in torch.split(points, _CHUNK)
