@@ -188,6 +188,8 @@ def run(job: Job, folder: Path, progress: Progress, *, overwrite: bool = False) 
         initial=initial_of(job, images.notes, images.fixed.grid.dimension),
         fixed_mask=images.fixed_mask,
         moving_mask=images.moving_mask,
+        fixed_labels=images.fixed_seg if job.options.label_weight else None,
+        moving_labels=images.moving_seg if job.options.label_weight else None,
         progress=stage(progress, 0.02, 0.9),
     )
     registered = time.perf_counter()

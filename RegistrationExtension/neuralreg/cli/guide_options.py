@@ -24,3 +24,8 @@ LandmarkWeight = Annotated[
 LandmarkTolerance = Annotated[
     float, typer.Option(help="How exactly the landmarks are placed; closer ones do not pull.")
 ]
+DriveLabels = Annotated[
+    bool,
+    typer.Option("--drive-labels", help="Labels of the same value in both label maps pull."),
+]
+LabelWeight = Annotated[float, typer.Option(help="Of labels that drive, beside the images.")]

@@ -9,6 +9,8 @@ import typer
 
 from neuralreg.cli.common_options import AsJson, Device, Format, Overwrite, Quiet, one_format
 from neuralreg.cli.guide_options import (
+    DriveLabels,
+    LabelWeight,
     LandmarkFrame,
     Landmarks,
     LandmarkTolerance,
@@ -60,6 +62,8 @@ def register(
     landmark_frame: LandmarkFrame = "LPS",
     landmark_weight: LandmarkWeight = 1.0,
     landmark_tolerance_mm: LandmarkTolerance = 2.0,
+    drive_labels: DriveLabels = False,
+    label_weight: LabelWeight = 1.0,
     full_resolution: Annotated[
         bool, typer.Option("--full-resolution", help="Fields on the images' own grids.")
     ] = False,
@@ -98,6 +102,7 @@ def register(
         precision=precision,
         full_resolution=full_resolution,
         landmarks=guide,
+        label_weight=label_weight if drive_labels else 0.0,
     )
     images = (fixed, moving, fixed_seg, moving_seg, fixed_mask, moving_mask)
     job = Job(*images, initial, options, one_format(initial_format), *(landmarks or ()))

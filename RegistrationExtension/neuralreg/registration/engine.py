@@ -14,6 +14,7 @@ from neuralreg.geometry.field import DisplacementField, compose
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.io.arguments import ImageLike, TransformLike, as_image, as_itk_transform
 from neuralreg.progress import Progress, Timer, silent, stage
+from neuralreg.registration.guides.label_inputs import add_labels
 from neuralreg.registration.image_checks import Inputs, require_dimension
 from neuralreg.registration.instance_optimization import require_fitting
 from neuralreg.registration.model_choice import (
@@ -63,6 +64,8 @@ def register(
     initial: TransformLike | None = None,
     fixed_mask: ImageLike | None = None,
     moving_mask: ImageLike | None = None,
+    fixed_labels: ImageLike | None = None,
+    moving_labels: ImageLike | None = None,
     progress: Progress = silent,
     **changes: Any,
 ) -> RegistrationResult:
@@ -76,6 +79,7 @@ def register(
         initial: where to begin, fixed to moving: a transform file, an ITK transform, or a field or
             linear transform of this package; nothing is aligned before it.
         fixed_mask, moving_mask: above 0 where the images count, on any grid that overlaps theirs.
+        fixed_labels, moving_labels: label maps that drive, with a label_weight above 0.
         progress: called with a fraction and a message; raise `Cancelled` in it to stop.
         **changes: fields of RegistrationOptions by name, such as model="convex", preset="brain MR",
             linear="rigid", refinement=FieldRefinement(steps=10) or extract_brain=True.
@@ -110,6 +114,7 @@ def register(
             progress = stage(progress, 0.5, 1.0)
         inputs = Inputs.prepare(*images, *masks, device, options.landmarks)
         inputs.notes[:0] = notes
+        inputs = add_labels(inputs, fixed_labels, moving_labels, options.label_weight)
         return _Registration(inputs, options, Timer(progress)).run(start)
 
 
@@ -286,6 +291,7 @@ class _Registration:
             "refined": asdict(record) if record else None,
             "pre-alignment": alignment,
             "landmarks": None if landmarks is None else landmarks.as_record(),
+            "labels": self.inputs.labels.labels if self.inputs.labels else None,
             "smoothed against folding": deformation.smoothed_share,
         }
 

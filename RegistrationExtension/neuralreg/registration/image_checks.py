@@ -15,6 +15,7 @@ from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.geometry.sampling import between, change_index, index_grid, sample, slabs
+from neuralreg.registration.guides.label_maps import LabelPair
 from neuralreg.registration.guides.landmark_checks import check_landmarks
 from neuralreg.registration.guides.landmark_guide import LandmarkGuide
 from neuralreg.registration.linear_search import agreement
@@ -49,6 +50,7 @@ class Inputs:
         notes: a sentence for each repair.
         unit: both images' intensities between their robust extremes as 0..1, (1, z, y, x).
         landmarks: pairs that steer, None without.
+        labels: of both images where they drive, None without.
     """
 
     fixed: Image
@@ -58,6 +60,12 @@ class Inputs:
     notes: list[str]
     unit: tuple[Tensor, Tensor]
     landmarks: LandmarkGuide | None = None
+    labels: LabelPair | None = None
+
+    @property
+    def centers(self) -> LandmarkGuide | None:
+        """The middles of the labels, where these drive."""
+        return None if self.labels is None else self.labels.centers()
 
     @classmethod
     def prepare(

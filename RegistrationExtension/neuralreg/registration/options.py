@@ -162,6 +162,8 @@ class RegistrationOptions:
         precision: of a network.
         full_resolution: compute the field on the fixed image's own grid.
         landmarks: pairs of points that steer the alignment and the refinement of a field.
+        label_weight: of the labels of both images beside their intensities; 1 is usual, with 0
+            labels do not drive.
 
     Raises:
         InvalidOption: for a value that is not among the choices.
@@ -177,6 +179,7 @@ class RegistrationOptions:
     precision: Precision = "float32"
     full_resolution: bool = False
     landmarks: LandmarkGuide | None = None
+    label_weight: float = 0.0
 
     def __post_init__(self) -> None:
         if self.linear not in list(LinearAlignment):
@@ -203,6 +206,10 @@ class RegistrationOptions:
                 "landmarks that steer are a LandmarkGuide",
                 got=repr(self.landmarks)[:80],
                 wanted='LandmarkGuide.read("fixed.mrk.json", "moving.mrk.json") or None',
+            )
+        if not 0 <= self.label_weight < float("inf"):
+            raise InvalidOption(
+                "the weight of labels is a number", got=f"{self.label_weight}", wanted=">= 0"
             )
 
     def replace(self, **changes: Any) -> RegistrationOptions:

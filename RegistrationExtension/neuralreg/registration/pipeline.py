@@ -32,7 +32,7 @@ from neuralreg.geometry.linear import LinearTransform
 from neuralreg.measures.jacobian import folding_percent, jacobian_determinant
 from neuralreg.progress import Progress, Timer, stage
 from neuralreg.registration.compositional_steps import follow_at_full_resolution
-from neuralreg.registration.guides.landmark_cost import landmark_cost
+from neuralreg.registration.guides.guide_costs import GuideCosts
 from neuralreg.registration.guides.landmark_residuals import LandmarkResiduals, landmark_residuals
 from neuralreg.registration.guides.landmark_start import landmark_start
 from neuralreg.registration.image_checks import Inputs
@@ -139,7 +139,7 @@ def initial_alignment(
     if start is not None:
         return _from_itk(start, inputs.fixed), {"start": "given"}
     grids = inputs.fixed.grid, inputs.moving.grid
-    landmarks = landmark_start(inputs.landmarks, *grids, how, inputs.notes)
+    landmarks = landmark_start(inputs.landmarks or inputs.centers, *grids, how, inputs.notes)
     alignment = prealign(
         inputs.fixed,
         inputs.moving,
@@ -183,8 +183,8 @@ def deform(
         with timer.stage("prediction", 0.8, 0.85), torch.no_grad():
             first = predict_field(network, inputs, initial, options)
         return Deformation(first.field, first.smoothed_share, first.maps, fit)
-    if refinement is None and inputs.landmarks:
-        refinement = FieldRefinement(steps=0)  # bends by the landmarks alone
+    if refinement is None and (inputs.landmarks or inputs.labels):
+        refinement = FieldRefinement(steps=0)  # bends by the guides alone
     end = 0.6 if refinement else 0.85
     with timer.stage("prediction", 0.3, end), torch.no_grad():
         first = predict_field(network, inputs, initial, options)
@@ -306,8 +306,8 @@ def refine_guess(
     Within one modality the field then follows the images to their full resolution.
     """
     velocity = Velocity(guess.to_voxels())
-    landmarks = landmark_cost(inputs.landmarks, initial, pair.grid, velocity.step)
-    record = refine_velocity(pair, velocity, refinement, stage(progress, 0.0, 0.7), landmarks)
+    guides = GuideCosts.of(inputs.landmarks, inputs.labels, initial, pair.grid, velocity)
+    record = refine_velocity(pair, velocity, refinement, stage(progress, 0.0, 0.7), guides)
     if record.kept == "linear":
         before, after = record.information[:2]
         inputs.notes.append(

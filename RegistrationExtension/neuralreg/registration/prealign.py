@@ -35,6 +35,7 @@ _AFFINE = (Level(32**3, 3000, 40, 0.02), Level(64**3, 12000, 40, 0.01), _FINE)
 _KEPT = 4  # starts that are followed beyond the screening
 _TURNED_MARGIN = 2.0  # patients lie as their header says, unless the images say so this clearly
 _LANDMARK_MARGIN = 1.1  # where images find the way as well, they find it as without landmarks
+_LANDMARK_BONUS = 0.05  # nats, that noise at a few thousand points reaches: there landmarks decide
 _AFFINE_GAIN = 1.002  # an affine that explains no more than this is noise
 
 
@@ -136,7 +137,8 @@ def _winner(values: Tensor, kinds: list[StartKind]) -> int:
 def _discount(values: Tensor, kinds: list[StartKind]) -> Tensor:
     """The values of starts, less what they must be better by."""
     margins = torch.tensor([kind.margin for kind in kinds])
-    return torch.where(values > 0, values / margins, values * margins)
+    bonus = [_LANDMARK_BONUS if kind is StartKind.LANDMARKS else 0.0 for kind in kinds]
+    return torch.where(values > 0, values / margins, values * margins) + torch.tensor(bonus)
 
 
 def right_turns(d: int) -> list[Matrix]:
@@ -196,7 +198,10 @@ class _Search:
         self, guess: LinearCandidates, level: Level, *, affine: bool = False
     ) -> tuple[LinearCandidates, Tensor]:
         """The best transforms on the way of gradient ascent, and their objectives (b,)."""
-        return maximize(*self.sides(level), guess, level, affine=affine, landmarks=self.pull)
+        pull = self.pull
+        if pull is not None and level is _FINE:
+            pull = pull.for_last_steps()
+        return maximize(*self.sides(level), guess, level, affine=affine, landmarks=pull)
 
     def sides(self, level: Level) -> tuple[SampledImage, SampledImage]:
         """Both images at one resolution."""

@@ -17,7 +17,7 @@ from neuralreg.measures.correlation_cost import LocalCorrelation
 from neuralreg.measures.mind import mind_ssc
 from neuralreg.progress import Progress, stage
 from neuralreg.registration.adam import descend
-from neuralreg.registration.guides.landmark_cost import LandmarkCost
+from neuralreg.registration.guides.guide_costs import NO_GUIDES, GuideCosts
 from neuralreg.registration.linear_search import agreement
 from neuralreg.registration.options import FieldRefinement
 from neuralreg.registration.working_grid import WorkingPair, equalize, quantiles
@@ -240,7 +240,7 @@ def refine_velocity(
     velocity: Velocity,
     options: FieldRefinement,
     progress: Progress,
-    landmarks: LandmarkCost | None = None,
+    guides: GuideCosts = NO_GUIDES,
 ) -> RefinementRecord:
     """Moves the velocity, a first guess, until both images agree; changes it in place.
 
@@ -250,7 +250,7 @@ def refine_velocity(
     as well, and the better end is kept. Landmarks bend the guess and the alignment first, pull
     together with the images, and count in what is judged.
     """
-    judge = _Judge(pair, landmarks)
+    judge = _Judge(pair, guides)
     linear = Velocity(velocity.points.new_zeros(len(velocity.points), *velocity.shape))
     misled = judge(velocity) < judge(linear)
     rest = "landmarks" if judge.bend(linear) else "linear"
@@ -292,7 +292,7 @@ def _follow(
     for n, name in enumerate(names):
         part = stage(progress, n / len(names), (n + 1) / len(names))
         if name == "mind":
-            improve(velocity, judge.with_landmarks(mind_cost(pair)), _MIND, options, part)
+            improve(velocity, judge.with_guides(mind_cost(pair)), _MIND, options, part)
         else:
             _follow_lncc(judge, velocity, options, part)
         information.append(judge(velocity))
@@ -308,7 +308,7 @@ def _follow_lncc(
     judge: _Judge, velocity: Velocity, options: FieldRefinement, progress: Progress
 ) -> None:
     for factor, part in ((2, (0.0, 0.2)), (1, (0.2, 1.0))):
-        cost = judge.with_landmarks(lncc_cost(judge.pair, factor))
+        cost = judge.with_guides(lncc_cost(judge.pair, factor))
         improve(velocity, cost, _LNCC, options, stage(progress, *part))
 
 
@@ -326,8 +326,8 @@ def worthwhile(before: float, after: float, valid: Tensor) -> bool:
 class _Judge:
     """Looks at the pair through a velocity with eyes that no cost has."""
 
-    def __init__(self, pair: WorkingPair, landmarks: LandmarkCost | None = None) -> None:
-        self.pair, self.landmarks = pair, landmarks
+    def __init__(self, pair: WorkingPair, guides: GuideCosts) -> None:
+        self.pair, self.guides = pair, guides
         self.fixed, self.moving = (equalize(v, pair.body) for v in (pair.fixed, pair.moving))
         self.index = index_grid(tuple(pair.valid.shape), like=pair.fixed)
 
@@ -337,27 +337,28 @@ class _Judge:
 
     @torch.no_grad()
     def __call__(self, velocity: Velocity) -> float:
-        """Mutual information in nats over what both images show, less what landmarks cost."""
+        """Mutual information in nats over what both images show, less what guides cost."""
         information = agreement(self.fixed, self._warp(velocity), self.pair.valid)
-        return information - (self.landmarks.nats(velocity) if self.landmarks else 0.0)
+        return information - self.guides.nats(velocity)
 
+    @torch.no_grad()
     def bend(self, velocity: Velocity) -> bool:
-        """Bends a velocity by the landmarks where that is worth it, and says whether it was."""
-        if self.landmarks is None:
+        """Bends a velocity by the guides where that is worth it, and says whether it was."""
+        if not self.guides.costs():
             return False
         points, before = velocity.points, self(velocity)
-        self.landmarks.bend(velocity)
+        self.guides.bend(velocity)
         if self(velocity) > before:
             return True
         velocity.points = points
         return False
 
-    def with_landmarks(self, cost: Cost) -> Cost:
-        """The cost of images and landmarks together."""
-        landmarks = self.landmarks
-        if landmarks is None:
+    def with_guides(self, cost: Cost) -> Cost:
+        """The cost of the images and of all guides together."""
+        costs: list[Cost] = [cost, *self.guides.costs()]
+        if len(costs) == 1:
             return cost
-        return lambda displacement: cost(displacement) + landmarks(displacement)
+        return lambda displacement: torch.stack([each(displacement) for each in costs]).sum()
 
     @torch.no_grad()
     def displacement_rms(self, velocity: Velocity) -> float:

@@ -78,7 +78,7 @@ def test_an_anatomy_brings_its_refinement(panel_parameters, parameters):
 
 def test_every_option_can_be_set_in_the_panel(panel_parameters, parameters):
     """All but the brains of heads, which the panel finds as masks that one can look at, and the
-    landmarks, which are nodes of the scene."""
+    landmarks and labels, which are nodes of the scene."""
     p = panel_parameters
     parameters.model, parameters.modelOptions = "other", '{"smoothness": 0.5}'
     parameters.prealign, parameters.preset = p.Prealign("rigid"), p.Preset("lung CT")
@@ -88,7 +88,7 @@ def test_every_option_can_be_set_in_the_panel(panel_parameters, parameters):
     found = p.optionsOf(parameters)
     for option in dataclasses.fields(RegistrationOptions):
         same = getattr(found, option.name) == getattr(RegistrationOptions(), option.name)
-        assert same == (option.name in ("extract_brain", "landmarks")), option.name
+        assert same == (option.name in ("extract_brain", "landmarks", "label_weight")), option.name
     assert found.refinement == FieldRefinement("mind", 7, 2.5)
     parameters.fitWeights = True
     assert p.optionsOf(parameters).refinement == WeightRefinement("mind", 7, 2.5)
