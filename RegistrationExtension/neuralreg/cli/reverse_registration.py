@@ -74,10 +74,9 @@ def _job(transform: Path, fixed: Path | None, moving: Path | None, model: str | 
 
 def _exchange_sides(job: Job, start: Path | None) -> Job:
     """The same job with both sides exchanged; segmentations only where they drive."""
-    guide = job.options.landmarks
     return replace(
         job,
-        options=job.options.replace(landmarks=guide and guide.exchange_sides()),
+        options=job.options.exchange_sides(),
         fixed_landmarks=job.moving_landmarks,
         moving_landmarks=job.fixed_landmarks,
         fixed=job.moving,

@@ -227,6 +227,10 @@ class RegistrationOptions:
                 )
         return dataclasses.replace(self, **changes)
 
+    def exchange_sides(self) -> RegistrationOptions:
+        """The options of the registration of the fixed onto the moving image."""
+        return self.replace(landmarks=self.landmarks and self.landmarks.exchange_sides())
+
     def as_record(self) -> dict[str, Any]:
         """Plain values by name, ready for JSON; `from_record` reads them."""
         model = self.model if isinstance(self.model, str) else self.model.card.name
