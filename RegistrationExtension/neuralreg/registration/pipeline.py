@@ -139,7 +139,7 @@ def initial_alignment(
     if start is not None:
         return _from_itk(start, inputs.fixed), {"start": "given"}
     grids = inputs.fixed.grid, inputs.moving.grid
-    landmarks = landmark_start(inputs.landmarks or inputs.centers, *grids, how, inputs.notes)
+    landmarks = landmark_start(inputs.landmarks, inputs.centers, grids, how, inputs.notes)
     alignment = prealign(
         inputs.fixed,
         inputs.moving,

@@ -223,7 +223,7 @@ def test_landmarks_steer_and_a_record_repeats_them(pair, tmp_path):
                       files[0], "--moving-landmarks", files[1], "--json")  # fmt: skip
     report = json.loads(proof.stdout)
     assert report["landmarks"] is None
-    assert any("prove nothing about it" in note for note in report["notes"])
+    assert any("proves nothing about it" in note for note in report["notes"])
 
 
 def test_landmarks_that_are_wrong_leave_no_results(pair, tmp_path):

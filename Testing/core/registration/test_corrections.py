@@ -153,7 +153,7 @@ def test_a_record_keeps_a_correction_and_words_say_by_whom(directions):
     pair = correction(field, CENTER, names=("tip",)).landmarks
     one = Correction(pair, 20.0, by="Ada", time="2026-01-01T00:00:00+00:00")
     assert Correction.from_record(one.as_record()) == one
-    assert "by hand by Ada at 1 points: tip" in in_words([one])
+    assert "by hand by Ada at 1 point: tip" in in_words([one])
     with pytest.raises(InvalidOption, match="no record"):
         Correction.from_record({"fixed": []})
     with pytest.raises(InvalidOption, match="radius"):

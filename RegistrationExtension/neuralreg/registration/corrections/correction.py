@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from neuralreg.errors import InvalidOption
-from neuralreg.registration.guides.landmark_guide import LandmarkGuide
+from neuralreg.registration.guides.landmark_guide import LandmarkGuide, count_of, list_names
 
 BY_HAND = "the result was corrected by hand"
 
@@ -69,4 +69,5 @@ def in_words(corrections: Sequence[Correction]) -> str:
     names = [name for each in corrections for name in each.landmarks.names]
     people = sorted({each.by for each in corrections if each.by})
     by = f" by {', '.join(people)}" if people else ""
-    return f"{BY_HAND}{by} at {len(names)} points: {', '.join(names)}; these prove nothing about it"
+    where = f"{count_of(len(names), 'point')}: {list_names(names)}"
+    return f"{BY_HAND}{by} at {where}; these prove nothing about it"

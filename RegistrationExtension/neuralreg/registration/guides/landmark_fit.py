@@ -207,7 +207,7 @@ def _require_no_mirror(
     )
     if straight > max(_MIRROR_GAIN * crossed, 3 * tolerance_mm):
         raise InvalidOption(
-            "the landmarks of one side are a mirror image of the other",
+            "the landmarks, or the middles of labels, of one side are a mirror image of the other",
             got=f"{straight:.3g} mm apart after the best rotation, {crossed:.3g} mm after a "
             "reflection",
             remedy="Check left and right, and the sign of each coordinate, of both sides.",

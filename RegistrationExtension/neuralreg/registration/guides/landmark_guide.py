@@ -166,6 +166,11 @@ def mirror_point(point: Point) -> Point:
     return (-point[0], -point[1], *point[2:])
 
 
+def count_of(number: int, thing: str) -> str:
+    """A number of things for a sentence: "1 pair", "2 pairs"."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def list_names(names: Sequence[str]) -> str:
     """Names for a sentence, a long list cut short."""
     more = len(names) - _MOST_NAMED

@@ -9,7 +9,7 @@ import numpy as np
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.registration.guides.landmark_checks import sides
-from neuralreg.registration.guides.landmark_guide import LandmarkGuide, Point, list_names
+from neuralreg.registration.guides.landmark_guide import LandmarkGuide, Point, count_of, list_names
 
 _ROUNDING_MM = 0.1  # by which a change of their mean distance counts as one
 
@@ -87,7 +87,7 @@ class LandmarkResiduals:
     def notes(self) -> list[str]:
         """What the pairs say about the result, in words."""
         words = (
-            f"{len(self.names)} pairs of landmarks steered the result and are no proof of it: "
+            f"{count_of(len(self.names), 'pair')} of landmarks steered the result, no proof of it: "
             f"{np.mean(self.initial_mm):.3g} mm apart on average before, "
             f"{np.mean(self.final_mm):.3g} mm after"
         )

@@ -26,17 +26,30 @@ _UNDETERMINED = {
 
 
 def landmark_start(
-    guide: LandmarkGuide | None, fixed: Grid, moving: Grid, how: LinearAlignment, notes: list[str]
+    guide: LandmarkGuide | None,
+    middles: LandmarkGuide | None,
+    grids: tuple[Grid, Grid],
+    how: LinearAlignment,
+    notes: list[str],
 ) -> LandmarkStart | None:
-    """The start of a search; None without landmarks or search. What is doubtful joins the notes.
+    """The start of a search; None without pairs or search.
+
+    Args:
+        guide: landmarks; what is doubtful about them joins the notes.
+        middles: of labels, taken where there are no landmarks.
+        grids: of both images.
+        how: how far the search may go.
+        notes: of the registration.
 
     Raises:
         InvalidOption: the pairs fit only mirrored.
     """
-    if guide is None or how is LinearAlignment.NONE:
+    pairs = guide or middles
+    if pairs is None or how is LinearAlignment.NONE:
         return None
-    start = LandmarkStart.of(guide, fixed, moving, how)
-    notes.extend(start.doubts(how))
+    start = LandmarkStart.of(pairs, *grids, how)
+    if guide is not None:
+        notes.extend(start.doubts(how))
     return start
 
 

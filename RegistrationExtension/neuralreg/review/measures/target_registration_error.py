@@ -12,7 +12,7 @@ from neuralreg.errors import InvalidOption
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.typing import Array
 from neuralreg.io.landmark_files import Landmarks, Pairs
-from neuralreg.registration.guides.landmark_guide import list_names
+from neuralreg.registration.guides.landmark_guide import count_of, list_names
 from neuralreg.review.geometry.deformation import Deformation
 from neuralreg.review.report_model import LandmarkErrors
 
@@ -65,8 +65,8 @@ def independent_pairs(pairs: Pairs, provenance: Mapping[str, Any]) -> Pairs:
         return pairs
     left_out = [name for n, name in enumerate(pairs.names) if n not in set(chosen)]
     note = (
-        f"{len(left_out)} pairs of landmarks steered the registration and prove nothing about it; "
-        f"they were left out: {list_names(left_out)}"
+        f"{count_of(len(left_out), 'pair')} of landmarks steered the registration, which proves "
+        f"nothing about it, and did not count: {list_names(left_out)}"
     )
     return Pairs(
         tuple(pairs.names[n] for n in chosen),

@@ -14,7 +14,7 @@ def test_pairs_that_steered_are_left_out_and_named():
     others = independent_pairs(PAIRS, steering)
     assert others.names == ("A", "C")
     np.testing.assert_array_equal(others.fixed, [[1, 2, 3], [7, 8, 9]])
-    assert others.notes[-1].startswith("1 pairs of landmarks steered")
+    assert others.notes[-1].startswith("1 pair of landmarks steered")
     assert others.notes[-1].endswith(": B")
 
 
