@@ -109,6 +109,14 @@ def test_a_pair_that_contradicts_the_others_is_left_out_and_named():
     assert "E" not in note.split(":")[1].split(";")[0].replace("F", "")
 
 
+@pytest.mark.parametrize("count", [3, 5, 6, 12])
+def test_pairs_of_anatomy_that_bends_contradict_nothing(count):
+    points = landmarks(3, count, seed=4)
+    bent = FAR(points + 3 * np.sin(points[:, ::-1] / 12))
+    fit = fit_landmarks(points, bent, tolerance_mm=1.0, affine=False)
+    assert fit.inliers.all()
+
+
 def test_a_mirror_image_is_refused_and_never_made_by_a_reflection():
     points = landmarks(3, 8)
     with pytest.raises(InvalidOption, match="mirror image"):

@@ -16,8 +16,9 @@ from neuralreg.geometry.linear import LinearTransform
 Fit = Callable[[Matrix, Matrix], LinearTransform]
 _FLAT = 0.05  # of the widest spread: less does not determine a direction
 _TRIALS = 400  # triples that robust fits begin with
-_FEWEST_ROBUST = 5  # of fewer pairs none can be called an outlier
+_FEWEST_ROBUST = 6  # of fewer pairs none can be called an outlier
 _OUTLIER = 3 * 1.4826  # medians of the residual: three standard deviations
+_BENDING = 0.2  # of the spread of the points: how far anatomy bends without contradiction
 _MIRROR_GAIN = 3.0  # times the residual of a mirrored fit: sides were exchanged
 _BETTER = 0.9  # of the error at pairs left out: what a more flexible fit must reach
 
@@ -66,7 +67,7 @@ def fit_landmarks(
     One point gives a translation, points on a line the smallest rotation that turns it, others a
     rigid transform (Kabsch 1976, doi:10.1107/S0567739476001873). Similarity (Umeyama 1991,
     doi:10.1109/34.88573) and affine are taken where they predict pairs that were left out better.
-    Of five pairs and more, those far from what most agree on are left out (least median of squares,
+    Of six pairs and more, those far from what most agree on are left out (least median of squares,
     Rousseeuw 1984, doi:10.1080/01621459.1984.10477105).
 
     Args:
@@ -145,17 +146,17 @@ def _agreeing(fixed: Matrix, moving: Matrix, tolerance_mm: float) -> Matrix:
     everyone = np.ones(len(fixed), bool)
     if len(fixed) < _FEWEST_ROBUST:
         return everyone
-    best, least = everyone, np.inf
-    d = fixed.shape[1]
+    best, least, d = everyone, np.inf, fixed.shape[1]
+    spread = float(np.linalg.norm(fixed - fixed.mean(0), axis=1).mean())
     for triple in _triples(len(fixed), d):
         if spread_of(fixed[triple]) in (Spread.POINT, *[Spread.LINE] * (d == 3)):
             continue
         linear = rigid_fit(fixed[triple], moving[triple])
         residuals = np.linalg.norm(linear(fixed) - moving, axis=1)
-        median = float(np.median(residuals))
+        median = float(np.median(np.delete(residuals, triple)))  # of those it was not fitted to
         if median < least:
             least = median
-            best = residuals <= max(_OUTLIER * median, 2 * tolerance_mm)
+            best = residuals <= max(_OUTLIER * median, 3 * tolerance_mm, _BENDING * spread)
     return best
 
 
