@@ -99,3 +99,12 @@ def test_every_choice_has_a_text_of_its_own(panel_parameters):
         texts = [item.label() for item in getattr(panel_parameters, name)]
         assert len(set(texts)) == len(texts)
         assert all(texts)
+
+
+def test_lists_of_points_reach_the_registration(panel_parameters, parameters, a_scene):
+    for side in ("fixed", "moving"):
+        node = a_scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", side)
+        setattr(parameters, f"{side}Landmarks", node)
+        assert panel_parameters.settingsOf(parameters)[f"{side}Landmarks"] is node
+    panel_parameters.restoreDefaults(parameters)
+    assert panel_parameters.settingsOf(parameters)["movingLandmarks"] is None
