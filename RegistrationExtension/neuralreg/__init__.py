@@ -40,8 +40,10 @@ if TYPE_CHECKING:  # the same names for type checkers and editors; a test compar
     from neuralreg.io.transform_files import read_transform as read_transform
     from neuralreg.io.transform_files import write_transform as write_transform
     from neuralreg.registration.brain_mask import brain_mask as brain_mask
+    from neuralreg.registration.corrections.local_repair import repair as repair
     from neuralreg.registration.engine import refine as refine
     from neuralreg.registration.engine import register as register
+    from neuralreg.registration.guides.landmark_guide import LandmarkGuide as LandmarkGuide
     from neuralreg.registration.options import FieldRefinement as FieldRefinement
     from neuralreg.registration.options import LinearAlignment as LinearAlignment
     from neuralreg.registration.options import RegistrationOptions as RegistrationOptions
@@ -72,11 +74,13 @@ _HOMES = {
     "read_transform": "io.transform_files",
     "write_transform": "io.transform_files",
     "register": "registration.engine",
+    "repair": "registration.corrections.local_repair",
     "refine": "registration.engine",
     "assess": "review.assess",
     "Remark": "geometry.remarks",
     "RemarkKind": "geometry.remarks",
     "brain_mask": "registration.brain_mask",
+    "LandmarkGuide": "registration.guides.landmark_guide",
     "register_model": "zoo.registry",
     "register_architecture": "zoo.registry",
     "RegistrationOptions": "registration.options",

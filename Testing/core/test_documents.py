@@ -14,6 +14,7 @@ import torch
 import yaml
 from neuralreg import models
 from neuralreg.io.files import sha256_of
+from neuralreg.io.landmark_files import Landmarks, write_landmarks
 from neuralreg.training.config.part_registry import BACKBONES, LOSSES
 from neuralreg.training.data.toy_datasets import make_shapes
 from neuralreg.zoo import registry as zoo_registry
@@ -105,11 +106,28 @@ def files_of_other_programs(folder, odd_pairs):
     assert done.exit_code == 0, done.stderr
 
 
+def a_pair_with_landmarks(folder, odd_pairs):
+    shift = np.array([3.0, -2.0, 1.0])
+    neuralreg.write_image(phantom.seen(phantom.CUBE), "fixed.nii.gz")
+    moving = phantom.seen(phantom.CUBE, lambda points: points - shift, seed=1)
+    neuralreg.write_image(moving, "moving.nii.gz")
+    points = phantom.landmarks(3, 5)
+    for side, where in (("fixed", points), ("moving", points + shift)):
+        names = tuple("ABCDE")
+        write_landmarks(Landmarks(names, tuple(map(tuple, where.tolist()))), f"{side}.mrk.json")
+    for side, image in (("fixed", phantom.seen(phantom.CUBE)), ("moving", moving)):
+        labels = neuralreg.Image((image.data > 40).to(torch.uint8), image.grid)
+        neuralreg.write_image(labels, f"{side}_seg.nii.gz")
+    for file, place in (("places", (5.0, 4.0, 3.0)), ("partners", (8.0, 6.0, 4.0))):
+        write_landmarks(Landmarks(("A",), (place,)), f"{file}.csv")
+
+
 INPUTS = {  # pages that begin with other files than most
     "training.md": lambda folder, odd_pairs: None,
     "own-models.md": lambda folder, odd_pairs: None,
     "tutorial-python.md": two_heads,
     "transforms.md": files_of_other_programs,
+    "guides.md": a_pair_with_landmarks,
 }
 
 
@@ -144,7 +162,18 @@ def a_transform_and_its_review_are_written(names):
     assert Path("run/model.json").is_file()
 
 
+def landmarks_steered(names):
+    points = phantom.landmarks(3, 50, seed=3)
+    moved = names["result"].field(points)
+    assert np.linalg.norm(moved - points - [3, -2, 1], axis=1).mean() < 0.7
+    place = np.array([[5.0, 4.0, 3.0]])
+    assert np.linalg.norm(names["corrected"].field(place) - [8, 6, 4]) < 0.3
+    record = yaml.safe_load(Path("again/result.json").read_text())
+    assert record["repair"]["corrections"] == []
+
+
 CHECKS = {
+    "guides.md": landmarks_steered,
     "own-models.md": disks_are_registered_by_name,
     "tutorial-python.md": heads_agree_with_itk,
     "training.md": the_page_on_training_runs_once_more,

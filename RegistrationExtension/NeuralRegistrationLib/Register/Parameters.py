@@ -104,6 +104,8 @@ class RegisterParameters:
     fixedMaskSegment: str = ""
     movingMask: slicer.vtkMRMLNode
     movingMaskSegment: str = ""
+    fixedLandmarks: slicer.vtkMRMLMarkupsFiducialNode
+    movingLandmarks: slicer.vtkMRMLMarkupsFiducialNode
     ownRefinement: bool = False
     similarity: Similarity = Similarity.AUTO
     steps: Annotated[int, WithinRange(0, 200)] = FieldRefinement.steps
@@ -121,6 +123,8 @@ ADVANCED = (
     "fixedMaskSegment",
     "movingMask",
     "movingMaskSegment",
+    "fixedLandmarks",
+    "movingLandmarks",
     "modelOptions",
     "ownRefinement",
     "steps",
@@ -173,6 +177,8 @@ def settingsOf(parameters) -> dict:
         "fixedMaskSegments": _segments(parameters.fixedMask, parameters.fixedMaskSegment),
         "movingMask": parameters.movingMask,
         "movingMaskSegments": _segments(parameters.movingMask, parameters.movingMaskSegment),
+        "fixedLandmarks": parameters.fixedLandmarks,
+        "movingLandmarks": parameters.movingLandmarks,
         "inverse": parameters.inverse,
         "outputTransform": parameters.outputTransform,
         "outputVolume": parameters.outputVolume,

@@ -55,6 +55,12 @@ def read(node) -> Record | None:
     return Record(options, nodes, record.get("segments", {}))
 
 
+def steeringPoints(node) -> list[tuple[float, ...]]:
+    """Landmarks of the fixed image that steered the registration of a transform, LPS mm."""
+    landmarks = json.loads(node.GetAttribute(RECORD) or "{}").get("landmarks") or {}
+    return [tuple(point) for point in landmarks.get("fixed", ())]
+
+
 def isForComparison(node) -> bool:
     """Whether a transform was only registered to be compared with one of the other direction."""
     return OTHER_WAY in json.loads(node.GetAttribute(RECORD) or "{}")

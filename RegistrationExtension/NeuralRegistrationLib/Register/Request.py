@@ -12,6 +12,7 @@ from neuralreg.registration.options import USUAL, RegistrationOptions
 from neuralreg.worker.messages import RegisterJob, rows_of
 from neuralreg.worker.serialization import Steps
 
+from NeuralRegistrationLib.Register.Landmarks import landmarkGuide
 from NeuralRegistrationLib.Scene import NodeChecks, Segmentations, Transforms, Volumes
 from NeuralRegistrationLib.Scene.Fingerprint import fingerprint
 
@@ -24,6 +25,7 @@ class Settings:
     moving side that are to observe the transform. fixedMask, movingMask: label map or segmentation
     nodes; ...Segments: ids or names of the segments that count, all unless given.
     initialTransform: a transform node that would carry the moving volume about onto the fixed one.
+    fixedLandmarks, movingLandmarks: lists of points that steer, paired by name, else by order.
     outputTransform, outputVolume: nodes to fill instead of making new ones. inverse: also make a
     transform node for the other direction. warpedVolume: whether the moving volume is wanted on the
     fixed grid.
@@ -39,6 +41,8 @@ class Settings:
     movingMask: object | None = None
     movingMaskSegments: tuple[str, ...] | None = None
     initialTransform: object | None = None
+    fixedLandmarks: object | None = None
+    movingLandmarks: object | None = None
     outputTransform: object | None = None
     outputVolume: object | None = None
     inverse: bool = False
@@ -54,6 +58,8 @@ _WANTED = {
     "fixedMask": NodeChecks.MASK,
     "movingMask": NodeChecks.MASK,
     "initialTransform": NodeChecks.TRANSFORM,
+    "fixedLandmarks": NodeChecks.POINTS,
+    "movingLandmarks": NodeChecks.POINTS,
     "outputTransform": NodeChecks.TRANSFORM,
     "outputVolume": NodeChecks.VOLUME,
 }
@@ -79,6 +85,9 @@ class Request:
         self.settings = _settings({name: named[name] for name in NAMES if name in named})
         changes = {name: value for name, value in named.items() if name not in NAMES}
         self.options = _applyChanges(options, changes)
+        lists = self.settings.fixedLandmarks, self.settings.movingLandmarks
+        if guide := landmarkGuide(*lists, fixedNode, movingNode):
+            self.options = self.options.replace(landmarks=guide)
         for node in (fixedNode, movingNode, *self.settings.volumes):
             Volumes.contentOf(node)
         self._requireMovingSide()

@@ -104,7 +104,7 @@ def _reverseJob(subject: Subject, record) -> Steps:
         fixed_mask=masks[0],
         moving_mask=masks[1],
         initial=start,
-        options=record.options,
+        options=record.options.exchange_sides(),
         warped=False,
         inverse=False,
     )

@@ -39,7 +39,7 @@ def _registration_parameters() -> list[inspect.Parameter]:
     return [
         parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
         for parameter in parameters
-        if parameter.name in (*OPTION_COLUMNS, "initial_format")
+        if parameter.name in (*OPTION_COLUMNS, "initial_format", "drive_labels")
         and "Path" not in str(parameter.annotation)
     ]
 
@@ -60,6 +60,8 @@ def registration_options(given: Mapping[str, Any]) -> RegistrationOptions:
     from neuralreg.studies.table.study_rows import option_value
 
     record = dict(given)
+    if not record.pop("drive_labels"):
+        record["label_weight"] = 0.0
     record["model_options"] = option_value("model_options", " ".join(record.pop("option") or []))
     return RegistrationOptions.from_record(record)
 

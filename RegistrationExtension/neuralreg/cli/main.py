@@ -27,6 +27,7 @@ from neuralreg.cli.longitudinal import longitudinal
 from neuralreg.cli.models import models
 from neuralreg.cli.predict import predict
 from neuralreg.cli.register import register
+from neuralreg.cli.repair import repair
 from neuralreg.cli.rerun import rerun
 from neuralreg.cli.review import review
 from neuralreg.cli.robustness import robustness
@@ -113,6 +114,7 @@ _COMMANDS = (
     info,
     review,
     rerun,
+    repair,
     worklist,
     robustness,
     train,

@@ -8,6 +8,14 @@ from typing import Annotated
 import typer
 
 from neuralreg.cli.common_options import AsJson, Device, Format, Overwrite, Quiet, one_format
+from neuralreg.cli.guide_options import (
+    DriveLabels,
+    LabelWeight,
+    LandmarkFrame,
+    Landmarks,
+    LandmarkTolerance,
+    LandmarkWeight,
+)
 
 FilePath = Annotated[Path, typer.Argument(help="An image file or a folder with a DICOM series.")]
 Given = Path | None
@@ -50,6 +58,12 @@ def register(
     precision: Annotated[
         str, typer.Option(help="Of a network: float32, bfloat16 or float16.")
     ] = "float32",
+    landmarks: Landmarks = None,
+    landmark_frame: LandmarkFrame = "LPS",
+    landmark_weight: LandmarkWeight = 1.0,
+    landmark_tolerance_mm: LandmarkTolerance = 2.0,
+    drive_labels: DriveLabels = False,
+    label_weight: LabelWeight = 1.0,
     full_resolution: Annotated[
         bool, typer.Option("--full-resolution", help="Fields on the images' own grids.")
     ] = False,
@@ -67,9 +81,16 @@ def register(
     """
     from neuralreg.cli.outputs import folder_for
     from neuralreg.cli.terminal import columns, print_result, show_progress, warn
+    from neuralreg.registration.guides.landmark_guide import LandmarkGuide
     from neuralreg.registration.options import RegistrationOptions, parse_refinement
     from neuralreg.worker.file_job import FILES, Job, parse_numbers, run
 
+    guide = landmarks and LandmarkGuide.read(
+        *landmarks,
+        frame=landmark_frame,
+        weight=landmark_weight,
+        tolerance_mm=landmark_tolerance_mm,
+    )
     options = RegistrationOptions().replace(
         model=model,
         model_options=parse_numbers(option or []),
@@ -80,9 +101,11 @@ def register(
         device=device,
         precision=precision,
         full_resolution=full_resolution,
+        landmarks=guide,
+        label_weight=label_weight if drive_labels else 0.0,
     )
     images = (fixed, moving, fixed_seg, moving_seg, fixed_mask, moving_mask)
-    job = Job(*images, initial, options, one_format(initial_format))
+    job = Job(*images, initial, options, one_format(initial_format), *(landmarks or ()))
     inputs = job.inputs().values()
     with folder_for(FILES, output, overwrite, inputs), show_progress(quiet) as progress:
         summary = run(job, output, progress, overwrite=overwrite)

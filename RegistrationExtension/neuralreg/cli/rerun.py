@@ -37,6 +37,7 @@ def rerun(
     from contextlib import nullcontext
 
     from neuralreg.cli.outputs import folder_for
+    from neuralreg.cli.repair_job import repeat_corrected
     from neuralreg.cli.terminal import print_result, show_progress, warn
     from neuralreg.worker.file_job import FILES, run
 
@@ -47,10 +48,13 @@ def rerun(
         inputs = [*job.inputs().values(), record]
         context = folder_for(FILES, output, overwrite, inputs) if output else nullcontext()
         with context, show_progress(quiet) as progress:
-            again = run(job, target, progress, overwrite=overwrite)
-        gap_mm = _difference(again.facts(), facts, target, folder)
+            if facts.get("repair"):
+                again = repeat_corrected(job, facts, folder, target, progress, overwrite)
+            else:
+                again = run(job, target, progress, overwrite=overwrite).facts()
+        gap_mm = _difference(again, facts, target, folder)
     same = gap_mm is not None and gap_mm <= tolerance_mm
-    changed = _changes(again.facts(), facts)
+    changed = _changes(again, facts)
     warn(changed)
     result = {"same": same, "largest_difference_mm": gap_mm, "changed": changed}
     print_result(result, as_json, lambda: _in_words(gap_mm, same))

@@ -73,15 +73,18 @@ def _job(transform: Path, fixed: Path | None, moving: Path | None, model: str | 
 
 
 def _exchange_sides(job: Job, start: Path | None) -> Job:
-    """The same job with both sides exchanged, without segmentations."""
+    """The same job with both sides exchanged; segmentations only where they drive."""
     return replace(
         job,
+        options=job.options.exchange_sides(),
+        fixed_landmarks=job.moving_landmarks,
+        moving_landmarks=job.fixed_landmarks,
         fixed=job.moving,
         moving=job.fixed,
         fixed_mask=job.moving_mask,
         moving_mask=job.fixed_mask,
-        fixed_seg=None,
-        moving_seg=None,
+        fixed_seg=job.moving_seg if job.options.label_weight else None,
+        moving_seg=job.fixed_seg if job.options.label_weight else None,
         initial=start,
         initial_format=None,
     )

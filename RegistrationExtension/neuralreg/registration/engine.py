@@ -14,6 +14,7 @@ from neuralreg.geometry.field import DisplacementField, compose
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.io.arguments import ImageLike, TransformLike, as_image, as_itk_transform
 from neuralreg.progress import Progress, Timer, silent, stage
+from neuralreg.registration.guides.label_inputs import add_labels
 from neuralreg.registration.image_checks import Inputs, require_dimension
 from neuralreg.registration.instance_optimization import require_fitting
 from neuralreg.registration.model_choice import (
@@ -63,6 +64,8 @@ def register(
     initial: TransformLike | None = None,
     fixed_mask: ImageLike | None = None,
     moving_mask: ImageLike | None = None,
+    fixed_labels: ImageLike | None = None,
+    moving_labels: ImageLike | None = None,
     progress: Progress = silent,
     **changes: Any,
 ) -> RegistrationResult:
@@ -76,6 +79,7 @@ def register(
         initial: where to begin, fixed to moving: a transform file, an ITK transform, or a field or
             linear transform of this package; nothing is aligned before it.
         fixed_mask, moving_mask: above 0 where the images count, on any grid that overlaps theirs.
+        fixed_labels, moving_labels: label maps that drive, with a label_weight above 0.
         progress: called with a fraction and a message; raise `Cancelled` in it to stop.
         **changes: fields of RegistrationOptions by name, such as model="convex", preset="brain MR",
             linear="rigid", refinement=FieldRefinement(steps=10) or extract_brain=True.
@@ -108,8 +112,9 @@ def register(
             masks, more = mask_heads(images, masks, options.device, stage(progress, 0.0, 0.5))
             notes += more
             progress = stage(progress, 0.5, 1.0)
-        inputs = Inputs.prepare(*images, *masks, device)
+        inputs = Inputs.prepare(*images, *masks, device, options.landmarks)
         inputs.notes[:0] = notes
+        inputs = add_labels(inputs, fixed_labels, moving_labels, options.label_weight)
         return _Registration(inputs, options, Timer(progress)).run(start)
 
 
@@ -184,6 +189,8 @@ class _Registration:
         with self.timer.stage("pre-alignment", 0.0, 0.3) as part:
             initial, how = initial_alignment(self.inputs, start, self.options.linear, part)
         attempt = self._first_sound(models, initial)
+        if attempt.both.landmarks is not None:
+            self.inputs.notes.extend(attempt.both.landmarks.notes())
         identity = LinearTransform.identity(self.inputs.fixed.grid.dimension)
         return RegistrationResult(
             field=attempt.both.field.to("cpu"),
@@ -270,7 +277,7 @@ class _Registration:
         self, attempt: _Attempt, choice: ModelChoice, alignment: dict[str, object]
     ) -> dict[str, object]:
         options, deformation = self.options, attempt.deformation
-        record = deformation.refined
+        record, landmarks = deformation.refined, attempt.both.landmarks
         return {
             "version": __version__,
             "torch": torch.__version__,
@@ -283,6 +290,8 @@ class _Registration:
             "refinement": refinement_record(attempt.refinement),
             "refined": asdict(record) if record else None,
             "pre-alignment": alignment,
+            "landmarks": None if landmarks is None else landmarks.as_record(),
+            "labels": self.inputs.labels.labels if self.inputs.labels else None,
             "smoothed against folding": deformation.smoothed_share,
         }
 

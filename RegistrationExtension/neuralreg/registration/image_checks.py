@@ -15,6 +15,9 @@ from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.geometry.sampling import between, change_index, index_grid, sample, slabs
+from neuralreg.registration.guides.label_maps import LabelPair
+from neuralreg.registration.guides.landmark_checks import check_landmarks
+from neuralreg.registration.guides.landmark_guide import LandmarkGuide
 from neuralreg.registration.linear_search import agreement
 from neuralreg.registration.working_grid import (
     InitialTransform,
@@ -46,6 +49,8 @@ class Inputs:
         fixed_mask, moving_mask: 0 and 1 on the grids of their images.
         notes: a sentence for each repair.
         unit: both images' intensities between their robust extremes as 0..1, (1, z, y, x).
+        landmarks: pairs that steer, None without.
+        labels: of both images where they drive, None without.
     """
 
     fixed: Image
@@ -54,6 +59,13 @@ class Inputs:
     moving_mask: Image | None
     notes: list[str]
     unit: tuple[Tensor, Tensor]
+    landmarks: LandmarkGuide | None = None
+    labels: LabelPair | None = None
+
+    @property
+    def centers(self) -> LandmarkGuide | None:
+        """The middles of the labels, where these drive."""
+        return None if self.labels is None else self.labels.centers()
 
     @classmethod
     def prepare(
@@ -63,14 +75,18 @@ class Inputs:
         fixed_mask: Image | None,
         moving_mask: Image | None,
         device: torch.device,
+        landmarks: LandmarkGuide | None = None,
     ) -> Inputs:
         """The inputs of a registration; the images given are not changed.
 
         Raises:
             InvalidImage: for what cannot be registered.
+            InvalidOption: for landmarks that do not belong to the images.
         """
         require_same_dimension(fixed, moving)
         notes: list[str] = []
+        if landmarks is not None:
+            notes += check_landmarks(landmarks, fixed.grid, moving.grid)
         images, masks, unit = [], [], []
         for image, mask, role in ((fixed, fixed_mask, "fixed"), (moving, moving_mask, "moving")):
             checked, repairs = prepare(image, f"{role} image")
@@ -83,7 +99,8 @@ class Inputs:
             images.append(checked)
             masks.append(mask)
             unit.append(unit_intensities(checked))
-        return cls(images[0], images[1], masks[0], masks[1], notes, (unit[0], unit[1]))
+        both = (unit[0], unit[1])
+        return cls(images[0], images[1], masks[0], masks[1], notes, both, landmarks)
 
     def working_pair(self, initial: InitialTransform, most_samples: int | None) -> WorkingPair:
         """Both images on the work grid, the moving one after the initial transform."""

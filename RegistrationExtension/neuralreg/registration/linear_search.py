@@ -14,6 +14,7 @@ from neuralreg.geometry.image import Image
 from neuralreg.geometry.sampling import index_to_normalized, normalized_edges, sample_points
 from neuralreg.geometry.smoothing import gaussian
 from neuralreg.registration.adam import descend
+from neuralreg.registration.guides.landmark_pull import LandmarkPull
 from neuralreg.registration.working_grid import resample_to, work_grid
 
 _BINS = 32
@@ -227,9 +228,32 @@ class LinearCandidates:
         """Some of the transforms."""
         return LinearCandidates(self.base[rows], self.theta[rows], self.radius)
 
+    def join(self, more: LinearCandidates) -> LinearCandidates:
+        """These transforms and more, of the same radius."""
+        base, theta = (self.base, more.base), (self.theta, more.theta)
+        return LinearCandidates(torch.cat(base), torch.cat(theta), self.radius)
 
-def objective(fixed: SampledImage, moving: SampledImage, guess: LinearCandidates) -> Tensor:
+    @classmethod
+    def of(cls, linear: Matrix, shift: Matrix, radius: float, like: Tensor) -> LinearCandidates:
+        """One transform: a linear part (d, d) without reflection, and its shift in mm (d,)."""
+        d = len(linear)
+        u, s, vt = np.linalg.svd(linear)
+        half = np.triu_indices(d)
+        stretch = (u * np.log(s)) @ u.T  # linear = exp(stretch) (u vt)
+        theta = np.concatenate([np.zeros(cls.turns(d)), stretch[half], shift / radius])
+        base, row = (torch.from_numpy(v[None].copy()).to(like) for v in (u @ vt, theta))
+        return cls(base, row, radius)
+
+
+def objective(
+    fixed: SampledImage,
+    moving: SampledImage,
+    guess: LinearCandidates,
+    landmarks: LandmarkPull | None = None,
+) -> Tensor:
     """Mutual information (b,) at the points of both images, less a cost of stretching.
+
+    Where there are landmarks, also less what their distances cost.
 
     Taking the points of both sides keeps the transform from shrinking one image into a corner of
     the other.
@@ -244,7 +268,8 @@ def objective(fixed: SampledImage, moving: SampledImage, guess: LinearCandidates
         torch.cat([moving_values, moving.at_points.expand(b, -1)], 1),
         torch.cat([in_moving, in_fixed], 1),
     )
-    return information - _STRETCH_PRIOR * guess.stretching()
+    value = information - _STRETCH_PRIOR * guess.stretching()
+    return value if landmarks is None else value - landmarks.cost(linear, shift)
 
 
 def maximize(
@@ -254,6 +279,7 @@ def maximize(
     level: Level,
     *,
     affine: bool,
+    landmarks: LandmarkPull | None = None,
 ) -> tuple[LinearCandidates, Tensor]:
     """The best transforms on the way of gradient ascent, and their objectives (b,)."""
     d = fixed.grid.dimension
@@ -265,7 +291,8 @@ def maximize(
 
     def loss(change: Tensor) -> Tensor:
         theta = guess.theta + change * changeable
-        return -objective(fixed, moving, LinearCandidates(guess.base, theta, guess.radius))
+        candidates = LinearCandidates(guess.base, theta, guess.radius)
+        return -objective(fixed, moving, candidates, landmarks)
 
     def keep(_: int, change: Tensor, losses: Tensor) -> None:
         better = -losses > best

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from neuralreg.errors import InvalidOption
+from neuralreg.registration.guides.landmark_guide import LandmarkGuide
 
 if TYPE_CHECKING:
     from neuralreg.zoo.loaded_network import RegistrationNetwork
@@ -160,6 +161,9 @@ class RegistrationOptions:
         device: "auto", "cpu", "cuda" or "cuda:1".
         precision: of a network.
         full_resolution: compute the field on the fixed image's own grid.
+        landmarks: pairs of points that steer the alignment and the refinement of a field.
+        label_weight: of the labels of both images beside their intensities; 1 is usual, with 0
+            labels do not drive.
 
     Raises:
         InvalidOption: for a value that is not among the choices.
@@ -174,6 +178,8 @@ class RegistrationOptions:
     device: str = "auto"
     precision: Precision = "float32"
     full_resolution: bool = False
+    landmarks: LandmarkGuide | None = None
+    label_weight: float = 0.0
 
     def __post_init__(self) -> None:
         if self.linear not in list(LinearAlignment):
@@ -195,6 +201,16 @@ class RegistrationOptions:
                 got=repr(self.refinement),
                 wanted="FieldRefinement(...), WeightRefinement(...) or None",
             )
+        if self.landmarks is not None and not isinstance(self.landmarks, LandmarkGuide):
+            raise InvalidOption(
+                "landmarks that steer are a LandmarkGuide",
+                got=repr(self.landmarks)[:80],
+                wanted='LandmarkGuide.read("fixed.mrk.json", "moving.mrk.json") or None',
+            )
+        if not 0 <= self.label_weight < float("inf"):
+            raise InvalidOption(
+                "the weight of labels is a number", got=f"{self.label_weight}", wanted=">= 0"
+            )
 
     def replace(self, **changes: Any) -> RegistrationOptions:
         """The options with some of them changed.
@@ -211,6 +227,10 @@ class RegistrationOptions:
                 )
         return dataclasses.replace(self, **changes)
 
+    def exchange_sides(self) -> RegistrationOptions:
+        """The options of the registration of the fixed onto the moving image."""
+        return self.replace(landmarks=self.landmarks and self.landmarks.exchange_sides())
+
     def as_record(self) -> dict[str, Any]:
         """Plain values by name, ready for JSON; `from_record` reads them."""
         model = self.model if isinstance(self.model, str) else self.model.card.name
@@ -220,6 +240,7 @@ class RegistrationOptions:
             "model_options": dict(self.model_options),
             "linear": self.linear.value,
             "refinement": refinement_record(self.refinement),
+            "landmarks": None if self.landmarks is None else self.landmarks.as_record(),
         }
 
     @classmethod
@@ -235,6 +256,8 @@ class RegistrationOptions:
             values["refinement"] = parse_refinement(values.pop("refine"), steps)
         if isinstance(values.get("refinement"), Mapping):
             values["refinement"] = _read_refinement(values["refinement"])
+        if isinstance(values.get("landmarks"), Mapping):
+            values["landmarks"] = LandmarkGuide.from_record(values["landmarks"])
         if isinstance(values.get("linear"), str):
             values["linear"] = values["linear"].lower()
         return cls().replace(**values)

@@ -32,12 +32,11 @@ from neuralreg.geometry.linear import LinearTransform
 from neuralreg.measures.jacobian import folding_percent, jacobian_determinant
 from neuralreg.progress import Progress, Timer, stage
 from neuralreg.registration.compositional_steps import follow_at_full_resolution
+from neuralreg.registration.guides.guide_costs import GuideCosts
+from neuralreg.registration.guides.landmark_residuals import LandmarkResiduals, landmark_residuals
+from neuralreg.registration.guides.landmark_start import landmark_start
 from neuralreg.registration.image_checks import Inputs
-from neuralreg.registration.instance_optimization import (
-    NetworkPair,
-    WeightFit,
-    optimize_weights,
-)
+from neuralreg.registration.instance_optimization import NetworkPair, WeightFit, optimize_weights
 from neuralreg.registration.options import (
     FieldRefinement,
     LinearAlignment,
@@ -103,18 +102,22 @@ class BothDirections:
         field: fixed to moving, mm.
         inverse: moving to fixed, mm.
         outcome: measured on both.
+        landmarks: how far pairs that steered are apart; None without.
     """
 
     field: DisplacementField
     inverse: DisplacementField
     outcome: Outcome
+    landmarks: LandmarkResiduals | None = None
 
     def failed_checks(self) -> str | None:
         """What the result's own checks have against it, in words; None when it passes."""
         before, after = self.outcome.similarity_linear, self.outcome.similarity_final
         if unknown := self.outcome.not_measured():
             return "could not be measured: " + ", ".join(n.replace("_", " ") for n in unknown)
-        if after < before - _ROUNDING:
+        if self.landmarks and (failure := self.landmarks.failure()):
+            return failure
+        if after < before - _ROUNDING and not (self.landmarks and self.landmarks.gained):
             return (
                 "the images agree less than after the linear alignment: "
                 f"{self.outcome.similarity} {before:.3f} before, {after:.3f} after"
@@ -135,12 +138,15 @@ def initial_alignment(
     """
     if start is not None:
         return _from_itk(start, inputs.fixed), {"start": "given"}
+    grids = inputs.fixed.grid, inputs.moving.grid
+    landmarks = landmark_start(inputs.landmarks, inputs.centers, grids, how, inputs.notes)
     alignment = prealign(
         inputs.fixed,
         inputs.moving,
         how,
         fixed_mask=inputs.fixed_mask,
         moving_mask=inputs.moving_mask,
+        landmarks=landmarks,
         progress=progress,
     )
     if alignment.start.is_turned:
@@ -177,6 +183,8 @@ def deform(
         with timer.stage("prediction", 0.8, 0.85), torch.no_grad():
             first = predict_field(network, inputs, initial, options)
         return Deformation(first.field, first.smoothed_share, first.maps, fit)
+    if refinement is None and (inputs.landmarks or inputs.labels):
+        refinement = FieldRefinement(steps=0)  # bends by the guides alone
     end = 0.6 if refinement else 0.85
     with timer.stage("prediction", 0.3, end), torch.no_grad():
         first = predict_field(network, inputs, initial, options)
@@ -298,7 +306,8 @@ def refine_guess(
     Within one modality the field then follows the images to their full resolution.
     """
     velocity = Velocity(guess.to_voxels())
-    record = refine_velocity(pair, velocity, refinement, stage(progress, 0.0, 0.7))
+    guides = GuideCosts.of(inputs.landmarks, inputs.labels, initial, pair.grid, velocity)
+    record = refine_velocity(pair, velocity, refinement, stage(progress, 0.0, 0.7), guides)
     if record.kept == "linear":
         before, after = record.information[:2]
         inputs.notes.append(
@@ -329,8 +338,9 @@ def compose_both_directions(
         added = added.resample(add_margin(inputs.fixed.grid))
     field, inverse = compose(added, initial), invert_chain(added, initial, inputs.moving.grid)
     similarities = inputs.similarities(initial, field)
+    outcome = measure_outcome(field, inverse, inputs.fixed, added, similarities)
     return BothDirections(
-        field, inverse, measure_outcome(field, inverse, inputs.fixed, added, similarities)
+        field, inverse, outcome, landmark_residuals(inputs.landmarks, initial, field)
     )
 
 

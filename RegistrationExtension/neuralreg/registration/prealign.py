@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from itertools import permutations, product
 
 import numpy as np
@@ -14,6 +15,9 @@ from neuralreg.geometry.grid import Grid, Matrix
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.progress import Progress, silent
+from neuralreg.registration.guides.landmark_fit import LandmarkFit
+from neuralreg.registration.guides.landmark_pull import LandmarkPull
+from neuralreg.registration.guides.landmark_start import LandmarkStart
 from neuralreg.registration.linear_search import (
     Level,
     LinearCandidates,
@@ -30,6 +34,8 @@ _FINE = Level(128**3, 30000, 30, 0.004)
 _AFFINE = (Level(32**3, 3000, 40, 0.02), Level(64**3, 12000, 40, 0.01), _FINE)
 _KEPT = 4  # starts that are followed beyond the screening
 _TURNED_MARGIN = 2.0  # patients lie as their header says, unless the images say so this clearly
+_LANDMARK_MARGIN = 1.1  # where images find the way as well, they find it as without landmarks
+_LANDMARK_BONUS = 0.05  # nats, that noise at a few thousand points reaches: there landmarks decide
 _AFFINE_GAIN = 1.002  # an affine that explains no more than this is noise
 
 
@@ -40,11 +46,19 @@ class StartKind(StrEnum):
     FIELD_OF_VIEW = "field of view"
     BODY = "body"
     TURNED_BODY = "turned body"
+    LANDMARKS = "landmarks"
 
     @property
     def is_turned(self) -> bool:
         """Whether the moving image is turned by 90 degrees or more there."""
         return self is StartKind.TURNED_BODY
+
+    @property
+    def margin(self) -> float:
+        """How many times as much a search from there must explain as one from elsewhere."""
+        if self is StartKind.LANDMARKS:
+            return _LANDMARK_MARGIN
+        return _TURNED_MARGIN if self.is_turned else 1.0
 
 
 @dataclass(frozen=True)
@@ -54,7 +68,8 @@ class Alignment:
     Attributes:
         start: where the best search began.
         kind: what is left of what was asked for.
-        information: mutual information in nats times overlap, before and after.
+        information: mutual information in nats times overlap, before and after, less what
+            landmarks cost that are apart.
     """
 
     linear: LinearTransform
@@ -70,6 +85,7 @@ def prealign(
     *,
     fixed_mask: Image | None = None,
     moving_mask: Image | None = None,
+    landmarks: LandmarkStart | None = None,
     nearby: bool = False,
     progress: Progress = silent,
 ) -> Alignment:
@@ -82,12 +98,13 @@ def prealign(
     modalities and does not reward lost overlap. A turned start must explain twice as much as any
     other. The affine is a rotation times a positive stretch, so it cannot become a reflection.
 
-    Points are drawn inside the masks (1 inside), which are on the grids of their images. Of images
-    that lie `nearby`, such as the frames of a series, only the headers are a start.
+    Points are drawn inside the masks (1 inside), which are on the grids of their images.
+    Landmarks are one more start, and count in the metric of all. Of images that lie `nearby`, such
+    as the frames of a series, only the headers are a start.
     """
-    search = _Search.of(fixed, moving, fixed_mask, moving_mask)
+    search = _Search.of(fixed, moving, fixed_mask, moving_mask, landmarks)
     header = search.start([StartKind.HEADER])
-    before = float(objective(*search.sides(_RIGID[0]), header))
+    before = float(search.objective(header))
     if how is LinearAlignment.NONE:
         return Alignment(search.transform(header), StartKind.HEADER, how, (before, before))
     if nearby:
@@ -95,39 +112,38 @@ def prealign(
     else:
         starts, kinds = search.screen(search.all_starts())
     progress(0.2, "looking for the best start")
-    sides = search.sides(_RIGID[0])
     if how is LinearAlignment.CENTER:
         return search.center(before)
-    guess, reached = maximize(*sides, starts, _RIGID[0], affine=False)
+    guess, reached = search.maximize(starts, _RIGID[0])
     win = _winner(reached, kinds)
     guess = guess.select(torch.tensor([win]))
     for level in _RIGID[1:]:
-        guess, _ = maximize(*search.sides(level), guess, level, affine=False)
+        guess, _ = search.maximize(guess, level)
     progress(0.4, "rigid alignment")
     kind = LinearAlignment.RIGID
-    fine = search.sides(_FINE)
-    guess, rigid = maximize(*fine, guess, _FINE, affine=False)
+    guess, rigid = search.maximize(guess, _FINE)
     if how is not LinearAlignment.RIGID:
         affine_guess = guess
         for level in _AFFINE:
-            at = fine if level is _FINE else search.sides(level)
-            affine_guess, affine = maximize(*at, affine_guess, level, affine=True)
+            affine_guess, affine = search.maximize(affine_guess, level, affine=True)
             progress(0.6, "affine alignment")
         if how is LinearAlignment.AFFINE or float(affine) > _AFFINE_GAIN * float(rigid):
             guess, kind = affine_guess, LinearAlignment.AFFINE
-    after = float(objective(*sides, guess))
+    after = float(search.objective(guess))
     progress(1.0, "aligned")
     return Alignment(search.transform(guess), kinds[win], kind, (before, after))
 
 
 def _winner(values: Tensor, kinds: list[StartKind]) -> int:
-    """The best start; a turned one only when it is better by a clear margin."""
-    return int((values / _margins(kinds)).argmax())
+    """The best start; a turned one, or that of landmarks, only when it is clearly better."""
+    return int(_discount(values, kinds).argmax())
 
 
-def _margins(kinds: list[StartKind]) -> Tensor:
-    """By how much each start must be better than others."""
-    return torch.tensor([_TURNED_MARGIN if kind.is_turned else 1.0 for kind in kinds])
+def _discount(values: Tensor, kinds: list[StartKind]) -> Tensor:
+    """The values of starts, less what they must be better by."""
+    margins = torch.tensor([kind.margin for kind in kinds])
+    bonus = [_LANDMARK_BONUS if kind is StartKind.LANDMARKS else 0.0 for kind in kinds]
+    return torch.where(values > 0, values / margins, values * margins) + torch.tensor(bonus)
 
 
 def right_turns(d: int) -> list[Matrix]:
@@ -147,11 +163,17 @@ class _Search:
     weights: tuple[Image, Image]  # the bodies
     centers: tuple[Matrix, Matrix]  # of the bodies, LPS mm
     radius: float  # of the fixed body, mm
+    landmarks: LandmarkStart | None = None
     drawn: dict[tuple[int, int], tuple[SampledImage, SampledImage]] = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, fixed: Image, moving: Image, fixed_mask: Image | None, moving_mask: Image | None
+        cls,
+        fixed: Image,
+        moving: Image,
+        fixed_mask: Image | None,
+        moving_mask: Image | None,
+        landmarks: LandmarkStart | None,
     ) -> _Search:
         images, weights, centers, clouds = [], [], [], []
         for image, mask in ((fixed, fixed_mask), (moving, moving_mask)):
@@ -163,9 +185,28 @@ class _Search:
             centers.append(cloud.mean(0))
             clouds.append(cloud)
         radius = float(np.sqrt(((clouds[0] - centers[0]) ** 2).sum(1).mean()))
-        return cls(
-            (images[0], images[1]), (weights[0], weights[1]), (centers[0], centers[1]), radius
-        )
+        pairs = (images[0], images[1]), (weights[0], weights[1]), (centers[0], centers[1])
+        return cls(*pairs, radius, landmarks)
+
+    @cached_property
+    def pull(self) -> LandmarkPull | None:
+        """What the landmarks add to the objective."""
+        if self.landmarks is None:
+            return None
+        return self.landmarks.pull(self.centers, self.radius, self.images[0].data)
+
+    def objective(self, guess: LinearCandidates) -> Tensor:
+        """The objectives (b,) at the resolution that starts are compared at."""
+        return objective(*self.sides(_RIGID[0]), guess, self.pull)
+
+    def maximize(
+        self, guess: LinearCandidates, level: Level, *, affine: bool = False
+    ) -> tuple[LinearCandidates, Tensor]:
+        """The best transforms on the way of gradient ascent, and their objectives (b,)."""
+        pull = self.pull
+        if pull is not None and level is _FINE:
+            pull = pull.for_last_steps()
+        return maximize(*self.sides(level), guess, level, affine=affine, landmarks=pull)
 
     def sides(self, level: Level) -> tuple[SampledImage, SampledImage]:
         """Both images at one resolution."""
@@ -211,15 +252,24 @@ class _Search:
             StartKind.BODY,
             *[StartKind.TURNED_BODY] * len(turned),
         ]
-        return self.start(kinds, [np.eye(d)] * 3 + turned), kinds
+        starts = self.start(kinds, [np.eye(d)] * 3 + turned)
+        if self.landmarks is None:
+            return starts, kinds
+        return starts.join(self._landmark_start(self.landmarks.fit)), [*kinds, StartKind.LANDMARKS]
+
+    def _landmark_start(self, fit: LandmarkFit) -> LinearCandidates:
+        shift = fit.linear(self.centers[0]) - self.centers[1]
+        return LinearCandidates.of(
+            fit.linear.matrix[:-1, :-1], shift, self.radius, self.images[0].data
+        )
 
     def screen(
         self, candidates: tuple[LinearCandidates, list[StartKind]]
     ) -> tuple[LinearCandidates, list[StartKind]]:
         """The few best starts after some steps at a low resolution, the header always with them."""
         guess, kinds = candidates
-        guess, reached = maximize(*self.sides(_SCREEN), guess, _SCREEN, affine=False)
-        order = (reached / _margins(kinds)).argsort(descending=True).tolist()
+        guess, reached = self.maximize(guess, _SCREEN)
+        order = _discount(reached, kinds).argsort(descending=True).tolist()
         rows = [0, *[i for i in order if i != 0][: _KEPT - 1]]
         return guess.select(torch.tensor(rows)), [kinds[i] for i in rows]
 
@@ -227,7 +277,10 @@ class _Search:
         """The better of laying the fields of view or the bodies over each other."""
         kinds = [StartKind.FIELD_OF_VIEW, StartKind.BODY]
         guess = self.start(kinds)
-        reached = objective(*self.sides(_RIGID[0]), guess)
+        if self.landmarks is not None:
+            kinds.append(StartKind.LANDMARKS)
+            guess = guess.join(self._landmark_start(self.landmarks.translation()))
+        reached = self.objective(guess)
         win = int(reached.argmax())
         linear = self.transform(guess.select(torch.tensor([win])))
         return Alignment(linear, kinds[win], LinearAlignment.CENTER, (before, float(reached[win])))

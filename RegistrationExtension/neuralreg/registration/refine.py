@@ -17,6 +17,7 @@ from neuralreg.measures.correlation_cost import LocalCorrelation
 from neuralreg.measures.mind import mind_ssc
 from neuralreg.progress import Progress, stage
 from neuralreg.registration.adam import descend
+from neuralreg.registration.guides.guide_costs import NO_GUIDES, GuideCosts
 from neuralreg.registration.linear_search import agreement
 from neuralreg.registration.options import FieldRefinement
 from neuralreg.registration.working_grid import WorkingPair, equalize, quantiles
@@ -211,9 +212,10 @@ class RefinementRecord:
 
     Attributes:
         used: similarities that were followed.
-        kept: "linear" when no deformation explained the images better, else the last similarity
-            whose deformation did, or "full resolution".
-        information: mutual information of the images in nats before, and after each similarity.
+        kept: "linear" when no deformation explained the images better, "landmarks" when only that
+            of landmarks did, else the last similarity whose deformation did, or "full resolution".
+        information: mutual information of the images in nats before, and after each similarity,
+            less what landmarks cost that are apart.
         full_resolution: the same measured there before and after its steps; None without them.
         start: "guess", or "linear" where the guess misled and the linear alignment led further.
     """
@@ -225,25 +227,40 @@ class RefinementRecord:
     start: str = "guess"
 
 
+class _Rest(NamedTuple):
+    """What is kept where nothing better comes out: the alignment, or that bent by landmarks."""
+
+    points: Tensor  # of the velocity
+    value: float  # to the judge, nats
+    name: str  # for the record
+
+
 def refine_velocity(
-    pair: WorkingPair, velocity: Velocity, options: FieldRefinement, progress: Progress
+    pair: WorkingPair,
+    velocity: Velocity,
+    options: FieldRefinement,
+    progress: Progress,
+    guides: GuideCosts = NO_GUIDES,
 ) -> RefinementRecord:
     """Moves the velocity, a first guess, until both images agree; changes it in place.
 
     A guess that makes the images agree less than the linear alignment alone may lead into a wrong
     optimum: a search that does not find what the fixed image cuts off pulls the rest towards it.
     Within one modality, where mutual information can say so, the linear alignment is then refined
-    as well, and the better end is kept.
+    as well, and the better end is kept. Landmarks bend the guess and the alignment first, pull
+    together with the images, and count in what is judged.
     """
-    judge = _Judge(pair)
+    judge = _Judge(pair, guides)
     linear = Velocity(velocity.points.new_zeros(len(velocity.points), *velocity.shape))
-    before = judge(linear)
-    misled = judge(velocity) < before
+    misled = judge(velocity) < judge(linear)
+    rest = "landmarks" if judge.bend(linear) else "linear"
+    judge.bend(velocity)
     part = stage(progress, 0.0, 0.5 if misled else 1.0)
-    record = _follow(judge, velocity, before, options, part)
+    start = _Rest(linear.points, judge(linear), rest)
+    record = _follow(judge, velocity, start, options, part)
     if not misled or record.kept != "lncc":
         return record
-    again = _follow(judge, linear, before, options, stage(progress, 0.5, 1.0))
+    again = _follow(judge, linear, start, options, stage(progress, 0.5, 1.0))
     if again.kept != "lncc" or again.information[-1] <= record.information[-1]:
         return record
     velocity.points = linear.points
@@ -253,11 +270,11 @@ def refine_velocity(
 def _follow(
     judge: _Judge,
     velocity: Velocity,
-    before: float,
+    rest: _Rest,
     options: FieldRefinement,
     progress: Progress,
 ) -> RefinementRecord:
-    """Moves the velocity from where it is; before: mutual information without it.
+    """Moves the velocity from where it is; rest: what stays where that is not worth it.
 
     With the similarity "auto" each stage must show that it is worth its deformation to a judge
     that it does not optimize: mutual information must rise, and after LNCC the images must look
@@ -269,15 +286,15 @@ def _follow(
     pair = judge.pair
     auto = options.similarity == "auto"
     names = ("mind", "lncc") if auto else (options.similarity,)
-    information = [before]
+    information = [rest.value]
     far = judge.displacement_rms(velocity) > _FAR
-    outcome, best, points = "linear", before, torch.zeros_like(velocity.points)
+    outcome, best, points = rest.name, rest.value, rest.points
     for n, name in enumerate(names):
         part = stage(progress, n / len(names), (n + 1) / len(names))
         if name == "mind":
-            improve(velocity, mind_cost(pair), _MIND, options, part)
+            improve(velocity, judge.with_guides(mind_cost(pair)), _MIND, options, part)
         else:
-            _follow_lncc(pair, velocity, options, part)
+            _follow_lncc(judge, velocity, options, part)
         information.append(judge(velocity))
         worth = worthwhile(best, information[-1], pair.valid)
         worth = worth or far if name == "mind" else worth and judge.alike(velocity)
@@ -288,10 +305,10 @@ def _follow(
 
 
 def _follow_lncc(
-    pair: WorkingPair, velocity: Velocity, options: FieldRefinement, progress: Progress
+    judge: _Judge, velocity: Velocity, options: FieldRefinement, progress: Progress
 ) -> None:
     for factor, part in ((2, (0.0, 0.2)), (1, (0.2, 1.0))):
-        cost = lncc_cost(pair, factor)
+        cost = judge.with_guides(lncc_cost(judge.pair, factor))
         improve(velocity, cost, _LNCC, options, stage(progress, *part))
 
 
@@ -309,8 +326,8 @@ def worthwhile(before: float, after: float, valid: Tensor) -> bool:
 class _Judge:
     """Looks at the pair through a velocity with eyes that no cost has."""
 
-    def __init__(self, pair: WorkingPair) -> None:
-        self.pair = pair
+    def __init__(self, pair: WorkingPair, guides: GuideCosts) -> None:
+        self.pair, self.guides = pair, guides
         self.fixed, self.moving = (equalize(v, pair.body) for v in (pair.fixed, pair.moving))
         self.index = index_grid(tuple(pair.valid.shape), like=pair.fixed)
 
@@ -320,8 +337,28 @@ class _Judge:
 
     @torch.no_grad()
     def __call__(self, velocity: Velocity) -> float:
-        """Mutual information in nats over what both images show."""
-        return agreement(self.fixed, self._warp(velocity), self.pair.valid)
+        """Mutual information in nats over what both images show, less what guides cost."""
+        information = agreement(self.fixed, self._warp(velocity), self.pair.valid)
+        return information - self.guides.nats(velocity)
+
+    @torch.no_grad()
+    def bend(self, velocity: Velocity) -> bool:
+        """Bends a velocity by the guides where that is worth it, and says whether it was."""
+        if not self.guides.costs():
+            return False
+        points, before = velocity.points, self(velocity)
+        self.guides.bend(velocity)
+        if self(velocity) > before:
+            return True
+        velocity.points = points
+        return False
+
+    def with_guides(self, cost: Cost) -> Cost:
+        """The cost of the images and of all guides together."""
+        costs: list[Cost] = [cost, *self.guides.costs()]
+        if len(costs) == 1:
+            return cost
+        return lambda displacement: torch.stack([each(displacement) for each in costs]).sum()
 
     @torch.no_grad()
     def displacement_rms(self, velocity: Velocity) -> float:

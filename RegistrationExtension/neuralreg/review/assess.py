@@ -10,10 +10,12 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 
 from neuralreg import __version__
+from neuralreg.errors import UnreadableFile
 from neuralreg.geometry.typing import Array
 from neuralreg.io.exchange.sides import Sides
 from neuralreg.io.landmark_files import Pairs, read_pairs
 from neuralreg.progress import Progress, silent
+from neuralreg.registration.corrections.correction import Correction, in_words
 from neuralreg.review.case import Case
 from neuralreg.review.findings import measurements, worst_places
 from neuralreg.review.findings.detectors import suspicions
@@ -23,7 +25,7 @@ from neuralreg.review.geometry.deformation import Deformation, ResultData, Trans
 from neuralreg.review.geometry.volumes import ImageLike, labels_of, volume_of
 from neuralreg.review.limits import Profile, read_profile
 from neuralreg.review.measures.segment_overlap import overlaps
-from neuralreg.review.measures.target_registration_error import landmark_errors
+from neuralreg.review.measures.target_registration_error import independent_pairs, landmark_errors
 from neuralreg.review.report_model import (
     Detail,
     Finding,
@@ -35,6 +37,7 @@ from neuralreg.review.report_model import (
     SegmentOverlap,
     worst_of,
 )
+from neuralreg.review.workflow.provenance import registration_of
 
 _USUAL_MM = 3.0  # where a profile has no limit to compare locations with
 _BINS = 60
@@ -119,14 +122,16 @@ def case_of(
     def read_labels(source: ImageLike | None, role: str) -> Any:
         return None if source is None else labels_of(source, role, notes)
 
+    provenance = _provenance(transform, notes)
+    notes += _corrected_by_hand(provenance)
     landmarks = inputs.get("landmarks")
     if isinstance(landmarks, str | Path):
         landmarks = read_pairs(landmarks)
     if landmarks is not None:
-        landmarks = landmarks.finite()
+        landmarks = independent_pairs(landmarks.finite(), provenance)
         notes.extend(landmarks.notes)
         if not landmarks.names:
-            notes.append("not measured: no pairs of landmarks in what was given")
+            notes.append("not measured: no pairs of landmarks that could prove anything")
     inverse, own_inverse = inputs.get("inverse"), inputs.get("own_inverse", False)
     if inverse is None and isinstance(transform, ResultData):
         inverse, own_inverse = transform.inverse_field, True
@@ -145,6 +150,24 @@ def case_of(
         own_inverse=own_inverse,
         notes=notes,
     )
+
+
+def _corrected_by_hand(provenance: Mapping[str, Any]) -> list[str]:
+    """That a result was corrected, where and by whom, in words; nothing for one that was not."""
+    corrections = [Correction.from_record(each) for each in provenance.get("corrections", ())]
+    return [in_words(corrections)] if corrections else []
+
+
+def _provenance(transform: TransformLike, notes: list[str]) -> Mapping[str, Any]:
+    """How the transform came about: that of a result, or of the record beside a file."""
+    if not isinstance(transform, str | Path):
+        provenance: Mapping[str, Any] = getattr(transform, "provenance", {})
+        return provenance
+    try:
+        return (registration_of(Path(transform)) or {}).get("provenance") or {}
+    except UnreadableFile as error:
+        notes.append(f"whether landmarks steered the registration is not known: {error}")
+        return {}
 
 
 def _read(

@@ -51,6 +51,7 @@ class Job:
         fixed, moving, fixed_seg, moving_seg, fixed_mask, moving_mask, initial: files.
         options: everything else.
         initial_format: the program of that transform, where content does not decide.
+        fixed_landmarks, moving_landmarks: files that the options' landmarks are from.
     """
 
     fixed: Path
@@ -62,6 +63,8 @@ class Job:
     initial: Path | None
     options: RegistrationOptions
     initial_format: str | None = None
+    fixed_landmarks: Path | None = None
+    moving_landmarks: Path | None = None
 
     def inputs(self) -> dict[str, Path]:
         """The files that were given, by the names of their options."""
@@ -191,6 +194,8 @@ def run(
         initial=initial_of(job, images.notes, images.fixed.grid.dimension),
         fixed_mask=images.fixed_mask,
         moving_mask=images.moving_mask,
+        fixed_labels=images.fixed_seg if job.options.label_weight else None,
+        moving_labels=images.moving_seg if job.options.label_weight else None,
         progress=stage(progress, 0.02, 0.9),
     )
     registered = time.perf_counter()

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from neuralreg.errors import InvalidImage, InvalidTransform
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.typing import Array
+from neuralreg.registration.guides.landmark_guide import LandmarkGuide
 from neuralreg.registration.options import (
     USUAL,
     FieldRefinement,
@@ -174,6 +175,7 @@ class ReviewJob:
         names: of the structures, by the value as text.
         mask: on the fixed side.
         fixed_points, moving_points, point_names: pairs of landmarks in one order, LPS mm.
+        steering_points: those in the fixed image that steered the registration, LPS mm.
         inverse: moving to fixed, like `transform`.
         own_inverse: whether the inverse was computed from the transform instead of by a
             registration of its own.
@@ -194,6 +196,7 @@ class ReviewJob:
     fixed_points: tuple[tuple[float, ...], ...] = ()
     moving_points: tuple[tuple[float, ...], ...] = ()
     point_names: tuple[str, ...] = ()
+    steering_points: tuple[tuple[float, ...], ...] = ()
     inverse: Field | tuple[tuple[float, ...], ...] | str | None = None
     own_inverse: bool = False
     profile: str | None = None
@@ -224,6 +227,7 @@ RECORDS = {
         Outcome,
         FieldRefinement,
         WeightRefinement,
+        LandmarkGuide,
         RegistrationOptions,
         RegisterJob,
         Registration,

@@ -15,6 +15,7 @@ from neuralreg.progress import Progress, silent
 from neuralreg.review.assess import case_of, review
 from neuralreg.review.geometry.deformation import Deformation, place_on_grid, round_to_bytes
 from neuralreg.review.limits import read_profile
+from neuralreg.review.measures.target_registration_error import independent_pairs
 from neuralreg.review.report.maps import maps_of
 from neuralreg.worker.messages import (
     Field,
@@ -104,4 +105,5 @@ def _pairs(job: ReviewJob) -> Pairs | None:
             got=f"{len(job.fixed_points)} fixed and {len(job.moving_points)} moving ones",
         )
     names = job.point_names or tuple(str(n + 1) for n in range(len(job.fixed_points)))
-    return Pairs(names, job.fixed_points, job.moving_points)
+    pairs = Pairs(names, job.fixed_points, job.moving_points)
+    return independent_pairs(pairs, {"landmarks": {"fixed": job.steering_points}})

@@ -198,3 +198,40 @@ def test_for_programs_an_error_is_json_too(tmp_path):
     done = neuralreg_process("info", "--json", tmp_path / "absent.nii.gz")
     assert done.returncode == 1
     assert json.loads(done.stdout)["error"]["kind"] == "UnreadableFile"
+
+
+def test_landmarks_steer_and_a_record_repeats_them(pair, tmp_path):
+    at = {"A": (20, 28, 30), "B": (40, 20, 30), "C": (30, 40, 25)}
+    lines = [f"{name},{x},{y},{z}" for name, (x, y, z) in at.items()]
+    moved = [f"{name},{x + 4},{y},{z}" for name, (x, y, z) in at.items()]
+    for side, rows in (("f", lines), ("m", moved[::-1])):
+        (tmp_path / f"{side}.csv").write_text("\n".join(["name,x,y,z", *rows]))
+    files = tmp_path / "f.csv", tmp_path / "m.csv"
+    images = pair / "fixed.nii.gz", pair / "moving.nii.gz"
+    done = neuralreg("register", *images, "--landmarks", *files, "-o", tmp_path / "out",
+                     "--model", "convex", "--refine", "mind", "--refine-steps", 3)  # fmt: skip
+    assert done.exit_code == 0, done.stderr
+    assert "3 pairs of landmarks steered the result" in done.stderr
+    record = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert record["options"]["landmarks"]["names"] == ["A", "B", "C"]
+    digest = hashlib.sha256((tmp_path / "m.csv").read_bytes()).hexdigest()
+    assert record["inputs"]["moving_landmarks"]["sha256"] == digest
+    assert max(record["provenance"]["landmarks"]["final_mm"]) < 2
+    again = neuralreg("rerun", tmp_path / "out", "--json")
+    assert again.exit_code == 0, again.stderr
+    proof = neuralreg("review", tmp_path / "out" / "fixed_to_moving.nii.gz", "--landmarks",
+                      files[0], "--moving-landmarks", files[1], "--json")  # fmt: skip
+    report = json.loads(proof.stdout)
+    assert report["landmarks"] is None
+    assert any("proves nothing about it" in note for note in report["notes"])
+
+
+def test_landmarks_that_are_wrong_leave_no_results(pair, tmp_path):
+    (tmp_path / "f.csv").write_text("name,x,y,z\nA,20,28,30\nB,500,20,30\n")
+    (tmp_path / "m.csv").write_text("name,x,y,z\nA,20,28,30\nB,40,20,30\n")
+    images = pair / "fixed.nii.gz", pair / "moving.nii.gz"
+    done = neuralreg("register", *images, "--landmarks", tmp_path / "f.csv", tmp_path / "m.csv",
+                     "-o", tmp_path / "out")  # fmt: skip
+    assert done.exit_code == 1
+    assert "outside of the fixed image: got B" in done.stderr
+    assert not (tmp_path / "out").exists()

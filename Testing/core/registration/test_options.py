@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import torch
 from neuralreg.errors import InvalidOption
+from neuralreg.geometry.image import Image
 from neuralreg.registration import engine
 from neuralreg.registration.engine import register
+from neuralreg.registration.guides.landmark_guide import LandmarkGuide
 from neuralreg.registration.options import (
     NAMES,
     PRESETS,
@@ -36,6 +38,8 @@ CHANGED = RegistrationOptions(
     device="cpu",
     precision="bfloat16",
     full_resolution=True,
+    landmarks=LandmarkGuide(((1, 2, 3),), ((4, 5, 6),), ("A",), weight=0.5, tolerance_mm=3.0),
+    label_weight=0.7,
 )
 
 
@@ -55,8 +59,12 @@ def options_of(monkeypatch):
 
     def ask(*given, **changes):
         fixed = seen(SQUARE)
+        masks = {"fixed_mask": fixed, "moving_mask": fixed}
+        driven = changes.get("label_weight") or CHANGED in given
+        map_of = Image((fixed.data > 40).byte(), fixed.grid)
+        labels = {"fixed_labels": map_of, "moving_labels": map_of} if driven else {}
         with pytest.raises(Stopped):
-            register(fixed, fixed, *given, fixed_mask=fixed, moving_mask=fixed, **changes)
+            register(fixed, fixed, *given, **masks, **labels, **changes)
         return options.pop()
 
     return ask
@@ -103,6 +111,9 @@ def test_two_models_are_refused():
         {"precision": "float8"},
         {"refinement": "lncc"},
         {"model_options": 3},
+        {"landmarks": [[1, 2, 3]]},
+        {"label_weight": -1.0},
+        {"label_weight": float("nan")},
     ],
 )
 def test_values_that_are_no_choice_are_refused(wrong):
@@ -179,7 +190,11 @@ def test_every_option_reaches_the_engine_from_the_command_line(tmp_path, monkeyp
 
     jobs = []
     monkeypatch.setattr(file_job, "run", lambda job, *_, **_more: jobs.append(job) or 1 / 0)
-    arguments = """register f.nii m.nii --model convex --option reach=0.3 --prealign none --preset
+    (tmp_path / "f.csv").write_text("name,x,y,z\nA,1,2,3\n")
+    (tmp_path / "m.csv").write_text("name,x,y,z\nA,4,5,6\n")
+    arguments = f"""register f.nii m.nii --landmarks {tmp_path}/f.csv {tmp_path}/m.csv
+        --landmark-weight 0.5 --landmark-tolerance-mm 3 --drive-labels
+        --label-weight 0.7 --model convex --option reach=0.3 --prealign none --preset
         cardiac --refine weights:lncc --refine-steps 3 --extract-brain --device cpu
         --precision bfloat16 --full-resolution --quiet"""
     neuralreg(*arguments.split(), "-o", str(tmp_path / "out"))

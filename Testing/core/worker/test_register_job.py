@@ -20,6 +20,7 @@ from neuralreg.geometry.slicer_interpolation import (
     resample_for_linear_readers,
 )
 from neuralreg.io.itk import image_to_itk, to_itk
+from neuralreg.registration.guides.landmark_guide import LandmarkGuide
 from neuralreg.registration.options import (
     FieldRefinement,
     LinearAlignment,
@@ -182,6 +183,8 @@ CHANGED = RegistrationOptions(
     device="cpu",
     precision="bfloat16",
     full_resolution=True,
+    landmarks=LandmarkGuide(((1, 2, 3),), ((4, 5, 6),), ("A",), weight=0.5, tolerance_mm=3.0),
+    label_weight=0.7,
 )
 
 

@@ -77,7 +77,8 @@ def test_an_anatomy_brings_its_refinement(panel_parameters, parameters):
 
 
 def test_every_option_can_be_set_in_the_panel(panel_parameters, parameters):
-    """All but the brains of heads, which the panel finds as masks that one can look at."""
+    """All but the brains of heads, which the panel finds as masks that one can look at, and the
+    landmarks and labels, which are nodes of the scene."""
     p = panel_parameters
     parameters.model, parameters.modelOptions = "other", '{"smoothness": 0.5}'
     parameters.prealign, parameters.preset = p.Prealign("rigid"), p.Preset("lung CT")
@@ -87,7 +88,7 @@ def test_every_option_can_be_set_in_the_panel(panel_parameters, parameters):
     found = p.optionsOf(parameters)
     for option in dataclasses.fields(RegistrationOptions):
         same = getattr(found, option.name) == getattr(RegistrationOptions(), option.name)
-        assert same == (option.name == "extract_brain"), option.name
+        assert same == (option.name in ("extract_brain", "landmarks", "label_weight")), option.name
     assert found.refinement == FieldRefinement("mind", 7, 2.5)
     parameters.fitWeights = True
     assert p.optionsOf(parameters).refinement == WeightRefinement("mind", 7, 2.5)
@@ -98,3 +99,12 @@ def test_every_choice_has_a_text_of_its_own(panel_parameters):
         texts = [item.label() for item in getattr(panel_parameters, name)]
         assert len(set(texts)) == len(texts)
         assert all(texts)
+
+
+def test_lists_of_points_reach_the_registration(panel_parameters, parameters, a_scene):
+    for side in ("fixed", "moving"):
+        node = a_scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", side)
+        setattr(parameters, f"{side}Landmarks", node)
+        assert panel_parameters.settingsOf(parameters)[f"{side}Landmarks"] is node
+    panel_parameters.restoreDefaults(parameters)
+    assert panel_parameters.settingsOf(parameters)["movingLandmarks"] is None

@@ -15,6 +15,8 @@ SINGLE = {
     "outputTransform": "transform",
     "fixedMask": "segmentation",
     "movingMask": "segmentation",
+    "fixedLandmarks": "points",
+    "movingLandmarks": "points",
 }
 REVIEW = {
     "fixedVolume": "volume",

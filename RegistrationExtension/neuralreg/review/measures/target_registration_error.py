@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -10,8 +12,11 @@ from neuralreg.errors import InvalidOption
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.typing import Array
 from neuralreg.io.landmark_files import Landmarks, Pairs
+from neuralreg.registration.guides.landmark_guide import count_of, list_names
 from neuralreg.review.geometry.deformation import Deformation
 from neuralreg.review.report_model import LandmarkErrors
+
+_SAME_MM = 0.05
 
 
 def landmark_errors(pairs: Pairs, deformation: Deformation, moving: Grid | None) -> LandmarkErrors:
@@ -38,6 +43,42 @@ def landmark_errors(pairs: Pairs, deformation: Deformation, moving: Grid | None)
         after_mm=tuple(np.linalg.norm(gap, axis=1).tolist()),
         after_voxels=tuple(np.linalg.norm(gap @ turn.T, axis=1).tolist()),
     )
+
+
+def independent_pairs(pairs: Pairs, provenance: Mapping[str, Any]) -> Pairs:
+    """The pairs that did not steer the registration: those that did are no proof of it.
+
+    Args:
+        pairs: Landmarks in both images.
+        provenance: Of the registration; its "landmarks" are the points that steered it, its
+            "corrections" those that it was corrected at by hand.
+
+    Returns:
+        The other pairs, with a note that names those left out.
+    """
+    sources = [provenance.get("landmarks") or {}, *provenance.get("corrections", ())]
+    steering = [point for source in sources for point in source.get("fixed", ())]
+    chosen = [
+        n for n, point in enumerate(pairs.fixed) if not any(_same(point, s) for s in steering)
+    ]
+    if len(chosen) == len(pairs.names):
+        return pairs
+    left_out = [name for n, name in enumerate(pairs.names) if n not in set(chosen)]
+    note = (
+        f"{count_of(len(left_out), 'pair')} of landmarks steered the registration, which proves "
+        f"nothing about it, and did not count: {list_names(left_out)}"
+    )
+    return Pairs(
+        tuple(pairs.names[n] for n in chosen),
+        tuple(pairs.fixed[n] for n in chosen),
+        tuple(pairs.moving[n] for n in chosen),
+        (*pairs.notes, note),
+    )
+
+
+def _same(one: Sequence[float], two: Sequence[float]) -> bool:
+    """Whether two points are one; files of landmarks may round them."""
+    return math.dist(one[: len(two)], two[: len(one)]) < _SAME_MM
 
 
 def _coordinates(points: Sequence[Sequence[float]], d: int) -> Array:

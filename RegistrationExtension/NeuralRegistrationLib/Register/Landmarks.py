@@ -1,0 +1,44 @@
+"""Lists of points in the scene as landmarks that steer."""
+
+from __future__ import annotations
+
+import numpy as np
+from neuralreg.errors import InvalidOption
+from neuralreg.io.landmark_files import Landmarks, Pairs
+from neuralreg.registration.guides.landmark_guide import LandmarkGuide
+
+from NeuralRegistrationLib.Scene import Geometry, Transforms
+
+
+def landmarkGuide(fixedNode, movingNode, fixedVolume, movingVolume) -> LandmarkGuide | None:
+    """The points of two nodes as pairs in LPS mm; None without nodes.
+
+    What an earlier result carries counts at its own place. Raises InvalidOption for one node alone,
+    and for points without a partner.
+    """
+    if fixedNode is None and movingNode is None:
+        return None
+    if fixedNode is None or movingNode is None:
+        raise InvalidOption(
+            "landmarks that steer are on both images",
+            got=f"only {(fixedNode or movingNode).GetName()}",
+            remedy="Choose the list of points of the other image, too.",
+        )
+    sides = (fixedNode, fixedVolume), (movingNode, movingVolume)
+    try:
+        return LandmarkGuide.of(Pairs.of(*(_landmarks(node, volume) for node, volume in sides)))
+    except InvalidOption as error:
+        raise error.at(f"{fixedNode.GetName()}, {movingNode.GetName()}") from error
+
+
+def _landmarks(node, volume) -> Landmarks:
+    moves = Geometry.between(node.GetParentTransformNode(), Transforms.carriedBy(node, volume))
+    names, points = [], []
+    for n in range(node.GetNumberOfControlPoints()):
+        names.append(node.GetNthControlPointLabel(n))
+        isDefined = node.GetNthControlPointPositionStatus(n) == node.PositionDefined
+        point = np.zeros(3)
+        node.GetNthControlPointPosition(n, point)
+        lps = Geometry.flip(np.array(moves.TransformPoint(point)))
+        points.append(tuple(lps.tolist()) if isDefined else None)
+    return Landmarks(tuple(names), tuple(points))

@@ -1,0 +1,1 @@
+"""What steers a registration beside its images: landmarks that a person has placed on both."""

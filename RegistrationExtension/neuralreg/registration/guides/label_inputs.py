@@ -1,0 +1,54 @@
+"""Label maps as they are given, made ready to drive a registration."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from neuralreg.errors import InvalidOption
+from neuralreg.geometry.grid import Grid
+from neuralreg.geometry.image import Image
+from neuralreg.io.arguments import ImageLike, as_labels
+from neuralreg.registration.guides.label_maps import LabelPair
+from neuralreg.registration.guides.landmark_guide import list_names
+from neuralreg.registration.image_checks import Inputs, overlap
+
+
+def add_labels(
+    inputs: Inputs, fixed: ImageLike | None, moving: ImageLike | None, weight: float
+) -> Inputs:
+    """The inputs, with label maps that drive where there are some.
+
+    Raises:
+        InvalidOption: label maps without a weight, or a weight without label maps.
+        InvalidImage: label maps that do not belong to the images or to each other.
+    """
+    if fixed is None and moving is None and not weight:
+        return inputs
+    if fixed is None or moving is None or not weight:
+        raise InvalidOption(
+            "labels that drive need a label map of both images and a weight",
+            got=f"fixed labels: {_yes_or_no(fixed)}, moving labels: {_yes_or_no(moving)}, "
+            f"weight {weight:g}",
+            remedy="Give both (--fixed-seg, --moving-seg) with --drive-labels, in Python "
+            "fixed_labels, moving_labels and label_weight=1; or none of them.",
+        )
+    maps = [
+        _checked(as_labels(given, f"{role} label map"), image.grid, f"{role} label map")
+        for given, image, role in (
+            (fixed, inputs.fixed, "fixed"),
+            (moving, inputs.moving, "moving"),
+        )
+    ]
+    pair = LabelPair.of(maps[0], maps[1], weight, inputs.notes)
+    names = list_names([str(label) for label in pair.labels])
+    inputs.notes.append(f"labels drove the result, and their overlap is no proof of it: {names}")
+    return replace(inputs, labels=pair)
+
+
+def _checked(labels: Image, grid: Grid, role: str) -> Image:
+    overlap(labels, grid, role)
+    return labels
+
+
+def _yes_or_no(given: ImageLike | None) -> str:
+    return "no" if given is None else "yes"
