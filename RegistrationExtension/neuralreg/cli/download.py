@@ -54,7 +54,7 @@ def download(
 def _is_model(name: str) -> bool:
     from neuralreg.zoo.registry import list_models
 
-    return name in {card.name for card in list_models()}
+    return name in {card.name for card in list_models(task=None)}
 
 
 def _weights(name: str, progress: Progress) -> str:

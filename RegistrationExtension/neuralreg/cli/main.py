@@ -23,7 +23,7 @@ from neuralreg.cli.invert import invert
 from neuralreg.cli.jacobian import jacobian
 from neuralreg.cli.models import models
 from neuralreg.cli.predict import predict
-from neuralreg.cli.register import register
+from neuralreg.cli.register import RegisterCommand, register
 from neuralreg.cli.rerun import rerun
 from neuralreg.cli.review import review
 from neuralreg.cli.robustness import robustness
@@ -99,7 +99,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 _COMMANDS = (
-    register,
     warp,
     invert,
     convert,
@@ -116,6 +115,7 @@ _COMMANDS = (
     download,
     worker,
 )
+app.command(cls=RegisterCommand)(register)
 for command in _COMMANDS:
     app.command()(command)
 app.command("brain-mask")(brain_mask)

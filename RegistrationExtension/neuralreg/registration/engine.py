@@ -105,7 +105,8 @@ def register(
         if options.extract_brain:
             from neuralreg.registration.brain_mask import mask_heads
 
-            masks, more = mask_heads(images, masks, options.device, stage(progress, 0.0, 0.5))
+            part, how = stage(progress, 0.0, 0.5), str(options.extract_brain)
+            masks, more = mask_heads(images, masks, how, options.device, part)
             notes += more
             progress = stage(progress, 0.5, 1.0)
         inputs = Inputs.prepare(*images, *masks, device)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from neuralreg.zoo.loaded_network import RegistrationNetwork
 
 Similarity = Literal["auto", "mind", "lncc"]
+BRAIN_MODELS = ("auto", "mindgrab", "template")  # of masks for heads
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
@@ -156,7 +157,8 @@ class RegistrationOptions:
         preset: settings of the training-free engine by the name of what is registered.
         refinement: replaces the preset's; after a network, nothing is refined unless it is given.
             With WeightRefinement, "auto" takes only networks whose weights can be fitted.
-        extract_brain: find the brain of heads that have no mask first, see `brain_mask`.
+        extract_brain: find the brain of heads that have no mask first, by a model that `brain_mask`
+            knows: "auto" (or True), "mindgrab" or "template".
         device: "auto", "cpu", "cuda" or "cuda:1".
         precision: of a network.
         full_resolution: compute the field on the fixed image's own grid.
@@ -170,7 +172,7 @@ class RegistrationOptions:
     linear: LinearAlignment = LinearAlignment.AUTO
     preset: str = "generic"
     refinement: Refinement | None = None
-    extract_brain: bool = False
+    extract_brain: bool | str = False
     device: str = "auto"
     precision: Precision = "float32"
     full_resolution: bool = False
@@ -183,6 +185,11 @@ class RegistrationOptions:
             raise _unknown("preset", self.preset, list(PRESETS))
         if self.precision not in get_args(Precision):
             raise _unknown("precision", self.precision, get_args(Precision))
+        if self.extract_brain not in (True, False, *BRAIN_MODELS):
+            what = "model for brain masks (extract_brain)"
+            raise _unknown(what, self.extract_brain, BRAIN_MODELS)
+        if self.extract_brain is True:
+            object.__setattr__(self, "extract_brain", "auto")
         if not isinstance(self.model_options, Mapping):
             raise InvalidOption(
                 "the options of a model are numbers by name",
