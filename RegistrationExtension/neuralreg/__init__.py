@@ -39,6 +39,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors; a test compar
     from neuralreg.io.resample import warp_labels as warp_labels
     from neuralreg.io.transform_files import read_transform as read_transform
     from neuralreg.io.transform_files import write_transform as write_transform
+    from neuralreg.registration.brain.structures import label_brain as label_brain
     from neuralreg.registration.brain_mask import brain_mask as brain_mask
     from neuralreg.registration.engine import refine as refine
     from neuralreg.registration.engine import register as register
@@ -77,6 +78,7 @@ _HOMES = {
     "Remark": "geometry.remarks",
     "RemarkKind": "geometry.remarks",
     "brain_mask": "registration.brain_mask",
+    "label_brain": "registration.brain.structures",
     "register_model": "zoo.registry",
     "register_architecture": "zoo.registry",
     "RegistrationOptions": "registration.options",

@@ -21,6 +21,7 @@ from neuralreg.cli.evaluate import evaluate
 from neuralreg.cli.info import info
 from neuralreg.cli.invert import invert
 from neuralreg.cli.jacobian import jacobian
+from neuralreg.cli.label import label
 from neuralreg.cli.models import models
 from neuralreg.cli.predict import predict
 from neuralreg.cli.register import RegisterCommand, register
@@ -119,6 +120,7 @@ app.command(cls=RegisterCommand)(register)
 for command in _COMMANDS:
     app.command()(command)
 app.command("brain-mask")(brain_mask)
+app.command()(label)
 app.command("convert-config")(convert_config)
 for name in ("visualise", "visualize", "vis"):
     app.command(name, hidden=name != "visualise")(visualize)

@@ -183,8 +183,8 @@ def box_of(inside: NDArray[np.bool_], margin: int) -> tuple[slice, slice, slice]
 
 
 def resample_to_image(
-    values: Array, grid: Grid, image: Grid, outside: float, *, nearest: bool = False
-) -> Array:
+    values: NDArray[Any], grid: Grid, image: Grid, outside: float, *, nearest: bool = False
+) -> NDArray[Any]:
     """Values of a network's grid at the voxels of an image.
 
     Args:
@@ -198,7 +198,9 @@ def resample_to_image(
         (z, y, x) on the image's grid.
     """
     source = image_to_itk(Image(torch.from_numpy(np.ascontiguousarray(values))[None], grid))
-    resampled: Array = sitk.GetArrayFromImage(_resample(source, image, outside, nearest=nearest))
+    resampled: NDArray[Any] = sitk.GetArrayFromImage(
+        _resample(source, image, outside, nearest=nearest)
+    )
     return resampled
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from neuralreg.devices import choose_device, free_memory, own_modes
@@ -14,7 +16,7 @@ from neuralreg.errors import InvalidImage, OutOfMemory, convert_memory_errors
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
 from neuralreg.progress import Progress, stage
-from neuralreg.registration.brain.conform import Array, ConformedImage
+from neuralreg.registration.brain.conform import ConformedImage
 from neuralreg.zoo.card import ModelCard
 from neuralreg.zoo.registry import load_labeler
 
@@ -31,11 +33,11 @@ class LabeledBox:
     """What a network makes of the box around a head.
 
     Attributes:
-        values: of each voxel, (z, y, x).
+        values: of each voxel, (z, y, x): scores, or labels.
         grid: of the values.
     """
 
-    values: Array
+    values: NDArray[Any]
     grid: Grid
 
 
