@@ -71,6 +71,10 @@ def register(
     ] = None,
     initial_format: Format = None,
     prealign: Annotated[str, typer.Option(help="auto, none, center, rigid or affine.")] = "auto",
+    start: Annotated[
+        str,
+        typer.Option(help="Of the alignment: auto, search, or labels: structures of two heads."),
+    ] = "auto",
     device: Device = "auto",
     precision: Annotated[
         str, typer.Option(help="Of a network: float32, bfloat16 or float16.")
@@ -99,6 +103,7 @@ def register(
         model=model,
         model_options=parse_numbers(option or []),
         linear=prealign,
+        start=start,
         preset=preset,
         refinement=parse_refinement(refine, refine_steps),
         extract_brain=extract_brain or False,

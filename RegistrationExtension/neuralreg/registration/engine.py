@@ -183,7 +183,7 @@ class _Registration:
         run_options(card, self.options.model_options)
         self._load(models[0])
         with self.timer.stage("pre-alignment", 0.0, 0.3) as part:
-            initial, how = initial_alignment(self.inputs, start, self.options.linear, part)
+            initial, how = initial_alignment(self.inputs, start, self.options, part)
         attempt = self._first_sound(models, initial)
         identity = LinearTransform.identity(self.inputs.fixed.grid.dimension)
         return RegistrationResult(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Similarity = Literal["auto", "mind", "lncc"]
 BRAIN_MODELS = ("auto", "mindgrab", "template")  # of masks for heads
+STARTS = ("auto", "search", "labels")  # of the linear alignment
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
@@ -154,6 +155,10 @@ class RegistrationOptions:
             next one.
         model_options: of the model, by the names on its card, such as {"smoothness": 0.3}.
         linear: how far the alignment before the deformation may go.
+        start: where the linear alignment begins: "search" compares headers, centers and turns by
+            the images; "labels" takes the structures that a network finds in two heads (T1, weights
+            on this machine); "auto" searches, and has both heads labeled where their headers
+            disagree with what the search has found, if the weights are there.
         preset: settings of the training-free engine by the name of what is registered.
         refinement: replaces the preset's; after a network, nothing is refined unless it is given.
             With WeightRefinement, "auto" takes only networks whose weights can be fitted.
@@ -170,6 +175,7 @@ class RegistrationOptions:
     model: str | RegistrationNetwork = "auto"
     model_options: Mapping[str, float] = field(default_factory=dict)
     linear: LinearAlignment = LinearAlignment.AUTO
+    start: str = "auto"
     preset: str = "generic"
     refinement: Refinement | None = None
     extract_brain: bool | str = False
@@ -181,6 +187,15 @@ class RegistrationOptions:
         if self.linear not in list(LinearAlignment):
             raise _unknown("linear alignment (prealign)", self.linear, list(LinearAlignment))
         object.__setattr__(self, "linear", LinearAlignment(self.linear))
+        if self.start not in STARTS:
+            raise _unknown("start of the linear alignment", self.start, STARTS)
+        unsearched = (LinearAlignment.NONE, LinearAlignment.CENTER)
+        if self.start == "labels" and self.linear in unsearched:
+            raise InvalidOption(
+                "a start from labels is the beginning of a rigid or affine alignment",
+                got=f"linear alignment (prealign) {self.linear.value}",
+                wanted="auto, rigid or affine",
+            )
         if self.preset not in PRESETS:
             raise _unknown("preset", self.preset, list(PRESETS))
         if self.precision not in get_args(Precision):

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neuralreg.errors import InvalidOption
 from neuralreg.geometry.field import DisplacementField, compose
 from neuralreg.geometry.grid import Grid, require_dimension
 from neuralreg.geometry.image import Image
@@ -31,6 +32,7 @@ from neuralreg.geometry.inverse import inverse_error, invert
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.measures.jacobian import folding_percent, jacobian_determinant
 from neuralreg.progress import Progress, Timer, stage
+from neuralreg.registration.brain.label_start import label_proposal
 from neuralreg.registration.compositional_steps import follow_at_full_resolution
 from neuralreg.registration.image_checks import Inputs
 from neuralreg.registration.instance_optimization import (
@@ -40,8 +42,8 @@ from neuralreg.registration.instance_optimization import (
 )
 from neuralreg.registration.options import (
     FieldRefinement,
-    LinearAlignment,
     Refinement,
+    RegistrationOptions,
     WeightRefinement,
 )
 from neuralreg.registration.prealign import prealign
@@ -125,22 +127,29 @@ class BothDirections:
 
 
 def initial_alignment(
-    inputs: Inputs, start: sitk.Transform | None, how: LinearAlignment, progress: Progress
+    inputs: Inputs, start: sitk.Transform | None, options: RegistrationOptions, progress: Progress
 ) -> tuple[InitialTransform, dict[str, object]]:
     """What comes before the deformation, and plain values on how it came about.
 
     Args:
+        inputs: both images.
         start: taken as it is, unless None.
-        how: how far the search for a linear transform may go.
+        options: say how far the search for a linear transform may go, and where it begins.
+        progress: gets a fraction and a message.
     """
     if start is not None:
+        if options.start == "labels":
+            raise InvalidOption("a registration has one start", got="an initial one and labels")
         return _from_itk(start, inputs.fixed), {"start": "given"}
+    how = options.linear
     alignment = prealign(
         inputs.fixed,
         inputs.moving,
         how,
         fixed_mask=inputs.fixed_mask,
         moving_mask=inputs.moving_mask,
+        propose=label_proposal(inputs, options, stage(progress, 0.2, 0.4)),
+        only_proposed=options.start == "labels",
         progress=progress,
     )
     if alignment.start.is_turned:

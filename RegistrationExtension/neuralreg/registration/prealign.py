@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import permutations, product
@@ -24,12 +25,15 @@ from neuralreg.registration.linear_search import (
 from neuralreg.registration.options import LinearAlignment
 from neuralreg.registration.working_grid import equalize, foreground, unit_intensities
 
+Propose = Callable[[list[Matrix]], LinearTransform | None]
+
 _SCREEN = Level(24**3, 1500, 12, 0.06)
 _RIGID = (Level(32**3, 3000, 40, 0.04), Level(64**3, 12000, 30, 0.015))
 _FINE = Level(128**3, 30000, 30, 0.004)
 _AFFINE = (Level(32**3, 3000, 40, 0.02), Level(64**3, 12000, 40, 0.01), _FINE)
 _KEPT = 4  # starts that are followed beyond the screening
 _TURNED_MARGIN = 2.0  # patients lie as their header says, unless the images say so this clearly
+_SAME_TRACE = 1 + 2 * np.cos(np.radians(30))  # of rotations by less than that apart
 _AFFINE_GAIN = 1.002  # an affine that explains no more than this is noise
 
 
@@ -40,6 +44,7 @@ class StartKind(StrEnum):
     FIELD_OF_VIEW = "field of view"
     BODY = "body"
     TURNED_BODY = "turned body"
+    LABELS = "labels"
 
     @property
     def is_turned(self) -> bool:
@@ -70,6 +75,8 @@ def prealign(
     *,
     fixed_mask: Image | None = None,
     moving_mask: Image | None = None,
+    propose: Propose | None = None,
+    only_proposed: bool = False,
     progress: Progress = silent,
 ) -> Alignment:
     """The linear transform, fixed to moving, that maximizes their mutual information.
@@ -82,6 +89,15 @@ def prealign(
     other. The affine is a rotation times a positive stretch, so it cannot become a reflection.
 
     Points are drawn inside the masks (1 inside), which are on the grids of their images.
+
+    Args:
+        fixed, moving: prepared images.
+        how: how far to go.
+        fixed_mask, moving_mask: 0 and 1 on the grids of their images.
+        propose: gives one more start for guesses of how the moving image is turned, or None; it is
+            asked only where the images contradict the headers, and judged as the others are.
+        only_proposed: begins with that start alone.
+        progress: gets a fraction and a message.
     """
     search = _Search.of(fixed, moving, fixed_mask, moving_mask)
     header = search.start([StartKind.HEADER])
@@ -95,6 +111,13 @@ def prealign(
         return search.center(before)
     guess, reached = maximize(*sides, starts, _RIGID[0], affine=False)
     win = _winner(reached, kinds)
+    if propose is not None and (only_proposed or kinds[win] is not StartKind.HEADER):
+        proposal = propose(_rotations(guess, win))
+        if proposal is not None:
+            more, value = maximize(*sides, search.start_at(proposal), _RIGID[0], affine=False)
+            guess, kinds = guess.append(more), [*kinds, StartKind.LABELS]
+            reached = torch.cat([reached, value])
+            win = len(kinds) - 1 if only_proposed else _winner(reached, kinds)
     guess = guess.select(torch.tensor([win]))
     for level in _RIGID[1:]:
         guess, _ = maximize(*search.sides(level), guess, level, affine=False)
@@ -113,6 +136,17 @@ def prealign(
     after = float(objective(*sides, guess))
     progress(1.0, "aligned")
     return Alignment(search.transform(guess), kinds[win], kind, (before, after))
+
+
+def _rotations(guess: LinearCandidates, win: int) -> list[Matrix]:
+    """How the moving image may be turned: not at all, as the best start says, as others say."""
+    turns = [matrix.double().cpu().numpy() for matrix in guess.matrices()]
+    ordered = [turns[win], np.eye(len(turns[win])), *turns]
+    different: list[Matrix] = []
+    for turn in ordered:
+        if all(np.trace(turn.T @ other) < _SAME_TRACE for other in different):
+            different.append(turn)
+    return different
 
 
 def _winner(values: Tensor, kinds: list[StartKind]) -> int:
@@ -195,6 +229,16 @@ class _Search:
         shifts = np.stack([self._shift(name) for name in kinds]) / self.radius
         theta[:, -d:] = torch.from_numpy(shifts)
         return LinearCandidates(torch.from_numpy(base).to(like), theta.to(like), self.radius)
+
+    def start_at(self, transform: LinearTransform) -> LinearCandidates:
+        """One start at a rigid transform, fixed to moving."""
+        d = transform.dimension
+        like = self.images[0].data
+        theta = torch.zeros(1, LinearCandidates.size(d))
+        shift = (transform(self.centers[0]) - self.centers[1]) / self.radius
+        theta[:, -d:] = torch.from_numpy(shift)
+        base = torch.from_numpy(transform.matrix[None, :d, :d]).to(like)
+        return LinearCandidates(base, theta.to(like), self.radius)
 
     def all_starts(self) -> tuple[LinearCandidates, list[StartKind]]:
         """Every start, and its kind."""

@@ -77,7 +77,7 @@ def test_an_anatomy_brings_its_refinement(panel_parameters, parameters):
 
 
 def test_every_option_can_be_set_in_the_panel(panel_parameters, parameters):
-    """All but the brains of heads, which the panel finds as masks that one can look at."""
+    """All but the brains of heads, which the panel finds as masks to look at, and the start."""
     p = panel_parameters
     parameters.model, parameters.modelOptions = "other", '{"smoothness": 0.5}'
     parameters.prealign, parameters.preset = p.Prealign("rigid"), p.Preset("lung CT")
@@ -87,7 +87,7 @@ def test_every_option_can_be_set_in_the_panel(panel_parameters, parameters):
     found = p.optionsOf(parameters)
     for option in dataclasses.fields(RegistrationOptions):
         same = getattr(found, option.name) == getattr(RegistrationOptions(), option.name)
-        assert same == (option.name == "extract_brain"), option.name
+        assert same == (option.name in ("extract_brain", "start")), option.name
     assert found.refinement == FieldRefinement("mind", 7, 2.5)
     parameters.fitWeights = True
     assert p.optionsOf(parameters).refinement == WeightRefinement("mind", 7, 2.5)

@@ -28,6 +28,7 @@ _HEAD = 0.2  # of the scaled intensities
 _COARSE_MM = 4.0  # to look where the head is
 _MOST_MM_BELOW_THE_TOP = 220.0  # of a head with its chin; what lies further down is neck
 _BRIGHT_TAIL = 0.999
+_BYTE = 255.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +68,8 @@ class ConformedImage:
         if not array.max() > 0:
             raise InvalidImage("the image is constant", got=f"the value {low:g} everywhere")
         offset, width, clip = _RULES[card.input.intensity](array)
+        if card.input.intensity == "bright_tail" and _spans_bytes(values.data):
+            width = _BYTE
 
         def scale(numbers: Array) -> Array:
             scaled = (numbers - offset) / width
@@ -128,6 +131,11 @@ def _shift_to_head(image: Image, axes: Array, middle: Array, size: Array) -> Arr
     fits = (low >= -half) & (high <= half)
     shift: Array = np.where(fits, 0.0, np.rint((low + high) / 2))
     return shift
+
+
+def _spans_bytes(values: Tensor) -> bool:
+    """Whether an image was scaled to the range of bytes before: its tail is clipped already."""
+    return float(values.max()) == _BYTE and bool((values == values.round()).all())
 
 
 def _quantiles(low: float, high: float) -> Callable[[Array], tuple[float, float]]:

@@ -71,6 +71,14 @@ def test_one_bright_vessel_does_not_darken_a_brain_to_be_labeled():
     assert np.median(values[values > 0.1]) > 0.7
 
 
+def test_an_image_of_bytes_that_was_scaled_before_stays_as_it_is():
+    grid = Grid((40, 40, 40), (4, 4, 4), (-78, -78, -78), UPRIGHT)
+    image = Image(ball(grid, (0, 0, 0), 75).data.round(), grid)
+    image.data[0, 20, 20, 20] = 255
+    values = ConformedImage.of(image, model_card("subcortical18")).values
+    assert np.median(values[values > 0.1]) == pytest.approx(100 / 255, abs=0.02)
+
+
 def test_the_box_of_a_head_leaves_out_what_does_not_hang_together_with_it():
     grid = Grid((50, 50, 50), (4, 4, 4), (-98, -98, -98), UPRIGHT)
     image = ball(grid, (10, 0, -6), 60)
