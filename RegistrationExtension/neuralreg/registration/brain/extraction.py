@@ -7,6 +7,7 @@ checked: volume, share of undecided voxels, connectedness, and what the field of
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from neuralreg.errors import InvalidImage
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
 from neuralreg.measures.modality import looks_like_ct
-from neuralreg.progress import Progress, silent
+from neuralreg.progress import Progress, silent, stage
 from neuralreg.registration.brain.conform import largest_component, resample_to_image
 from neuralreg.registration.brain.labeling import label_box, require_head
 from neuralreg.registration.image_checks import prepare
@@ -113,7 +114,9 @@ def extract_brain(
 ) -> NetworkMask:
     """Where the brain is in an image of a human head, by mindgrab.
 
-    An image whose skull was removed already needs no network: its mask is what it shows.
+    An image whose skull was removed already needs no network: its mask is what it shows. Where the
+    network is unsure of the box around the head, which happens without much skull, it looks once
+    more with the background counted in, and the surer mask is taken.
 
     Args:
         image: in 3D, of any MR contrast.
@@ -133,15 +136,13 @@ def extract_brain(
         return NetworkMask(_content_mask(checked), None, tuple(notes))
     if looks_like_ct(checked.data):
         notes.append(f"the {role} looks like a CT, for which mindgrab was not tried")
-    scores = label_box(
-        checked,
-        model_card(MINDGRAB),
-        lambda logits: logits[:, 1:] - logits[:, :1],
-        cache=cache,
-        device=device,
-        progress=progress,
-    )
-    mask, figures = mask_of_scores(scores.values, scores.grid, image.grid)
+    look = partial(_look, checked, cache=cache, device=device)
+    mask, figures = look(False, progress=stage(progress, 0.0, 0.5))
+    low, high = _LITERS_AT_ALL
+    if figures.undecided_share > _UNDECIDED_SHARE[0] and low <= figures.liters <= high:
+        second = look(True, progress=stage(progress, 0.5, 1.0))
+        if second[1].undecided_share < figures.undecided_share:
+            mask, figures = second
     if refusals := figures.refusals():
         raise InvalidImage(
             f"the {role} does not look like a human head: the network always draws a brain",
@@ -152,6 +153,27 @@ def extract_brain(
         )
     progress(1.0, "brain mask")
     return NetworkMask(mask, figures, (*notes, *figures.warnings()))
+
+
+def _look(
+    image: Image,
+    with_background: bool,
+    *,
+    cache: Path | None,
+    device: str,
+    progress: Progress,
+) -> tuple[Image, MaskFigures]:
+    """The mask of the box around a head, alone or with the background as part of the image."""
+    scores = label_box(
+        image,
+        model_card(MINDGRAB),
+        lambda logits: logits[:, 1:] - logits[:, :1],
+        cache=cache,
+        device=device,
+        progress=progress,
+        with_background=with_background,
+    )
+    return mask_of_scores(scores.values, scores.grid, image.grid)
 
 
 def mask_of_scores(

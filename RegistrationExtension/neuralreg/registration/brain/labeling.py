@@ -21,8 +21,9 @@ from neuralreg.zoo.card import ModelCard
 from neuralreg.zoo.registry import load_labeler
 
 _MARGIN = 8  # voxels around the head
-_NORMALIZED_MARGIN = 4  # where the background is continued
+_NORMALIZED_MARGIN = 4  # air beside it changes what such a network makes of the head
 _BASE_BYTES = 400_000_000  # of the program and the image
+_FEATURES = 1.4  # times the features of a layer: these, and the slices that are convolved
 _THICKEST_MM = 6.0
 _SMALLEST_HEAD_MM = 100.0
 _WANTED = "one 3D image of a human head"
@@ -50,6 +51,7 @@ def label_box(
     device: str,
     progress: Progress,
     like: Grid | None = None,
+    with_background: bool = False,
 ) -> LabeledBox:
     """Run the network of a card on the box around a head.
 
@@ -61,6 +63,8 @@ def label_box(
         device: as `register` takes it.
         progress: called after each layer.
         like: as for `ConformedImage.of`.
+        with_background: counts what lies outside of the box as background where the network
+            normalizes, see `MeshNet.forward`.
 
     Raises:
         OutOfMemory: the forecast says that the memory does not suffice.
@@ -71,10 +75,9 @@ def label_box(
         network = load_labeler(card, cache, device)
         progress(0.0, "bringing the image to 1 mm")
         head = ConformedImage.of(image, card, like)
-        normalizes = network.normalize
-        box = head.head_box(_NORMALIZED_MARGIN if normalizes else _MARGIN)
+        box = head.head_box(_NORMALIZED_MARGIN if network.normalize else _MARGIN)
         values, grid, voxels = head.tensor(box), head.part(box), head.grid.count
-        background = head.background if normalizes else None
+        background = head.background if with_background else None
         del head
         if chosen.type == "cpu":
             _require_memory(card, grid)
@@ -84,7 +87,8 @@ def label_box(
 
 
 def _require_memory(card: ModelCard, grid: Grid) -> None:
-    needed = _BASE_BYTES + 2 * int(card.arguments["channels"]) * 4 * grid.count
+    features = int(card.arguments["channels"]) * 4 * grid.count
+    needed = int(_BASE_BYTES + _FEATURES * features)
     free = free_memory()
     if free is not None and needed > free:
         raise OutOfMemory(
