@@ -28,8 +28,8 @@ from neuralreg.measures.jacobian import jacobian_determinant
 from neuralreg.measures.overlap import dice
 from neuralreg.progress import silent
 from neuralreg.registration.image_checks import Inputs
-from neuralreg.registration.options import LinearAlignment
-from neuralreg.registration.pipeline import initial_alignment
+from neuralreg.registration.initial_alignment import initial_alignment
+from neuralreg.registration.options import RegistrationOptions
 from scipy import ndimage
 from scipy.interpolate import RBFInterpolator
 from scipy.spatial.transform import Rotation
@@ -120,7 +120,7 @@ def starts() -> Rows:
 
 def _linear(fixed: Image, moving: Image, steering: neuralreg.LandmarkGuide | None) -> Any:
     inputs = Inputs.prepare(fixed, moving, None, None, choose_device("cpu"), steering)
-    return initial_alignment(inputs, None, LinearAlignment.AUTO, silent)
+    return initial_alignment(inputs, None, RegistrationOptions(), silent)
 
 
 def multimodal() -> Rows:

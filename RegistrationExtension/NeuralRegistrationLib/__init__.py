@@ -24,6 +24,7 @@ _HOMES = {
     "register": "Register.Logic",
     "review": "Review.Jobs",
     "findBrain": "Register.BrainMask",
+    "labelBrain": "Register.BrainLabels",
     "Subject": "Review.Request",
     "LandmarkPairs": "Review.Landmarks.LandmarkPairs",
     "HeadlessScene": "Scene.Headless",

@@ -39,7 +39,8 @@ if TYPE_CHECKING:  # the same names for type checkers and editors; a test compar
     from neuralreg.io.resample import warp_labels as warp_labels
     from neuralreg.io.transform_files import read_transform as read_transform
     from neuralreg.io.transform_files import write_transform as write_transform
-    from neuralreg.registration.brain_mask import brain_mask as brain_mask
+    from neuralreg.registration.brain.brain_mask import brain_mask as brain_mask
+    from neuralreg.registration.brain.structures import label_brain as label_brain
     from neuralreg.registration.corrections.local_repair import repair as repair
     from neuralreg.registration.engine import refine as refine
     from neuralreg.registration.engine import register as register
@@ -79,8 +80,9 @@ _HOMES = {
     "assess": "review.assess",
     "Remark": "geometry.remarks",
     "RemarkKind": "geometry.remarks",
-    "brain_mask": "registration.brain_mask",
+    "brain_mask": "registration.brain.brain_mask",
     "LandmarkGuide": "registration.guides.landmark_guide",
+    "label_brain": "registration.brain.structures",
     "register_model": "zoo.registry",
     "register_architecture": "zoo.registry",
     "RegistrationOptions": "registration.options",

@@ -25,6 +25,7 @@ CHANGED = RegistrationOptions(
     model="other",
     model_options={"smoothness": 0.2},
     linear=LinearAlignment.NONE,
+    start="search",
     preset="cardiac",
     refinement=FieldRefinement("lncc", 3, 2.0, 0.5),
     extract_brain=True,

@@ -11,8 +11,8 @@ from NeuralRegistrationLib import Dependencies
 _MEGABYTE = 1e6
 
 
-def cards() -> list:
-    """The cards of all models, those first that need no download.
+def cards(task: str | None = "registration") -> list:
+    """The cards of the models for a task (None: for any), those first that need no download.
 
     Empty as long as the packages that read cards are missing.
     """
@@ -20,7 +20,9 @@ def cards() -> list:
         return []
     from neuralreg.zoo.registry import list_models
 
-    return sorted(list_models(), key=lambda card: (not isAvailable(card), card.title.lower()))
+    return sorted(
+        list_models(task=task), key=lambda card: (not isAvailable(card), card.title.lower())
+    )
 
 
 def isAvailable(card) -> bool:

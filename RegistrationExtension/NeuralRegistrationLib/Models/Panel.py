@@ -50,7 +50,7 @@ class ModelsPanel:
 
     def reload(self) -> None:
         """Read the cards again."""
-        self._cards = ModelList.cards()
+        self._cards = ModelList.cards(task=None)
         modalities = sorted({m for card in self._cards for m in card.modalities} - {"any"})
         anatomies = sorted({a for card in self._cards for a in card.anatomies} - {"any"})
         self._fill(self.ui.modalityFilter, _("All images"), modalities)
@@ -199,7 +199,7 @@ class ModelsPanel:
         if job.state == "done":
             self._say(_outcome(job).format(title=title))
             if job.kind == "own_model":
-                self._cards = ModelList.cards()
+                self._cards = ModelList.cards(task=None)
         elif job.state == "cancelled":
             self._say(_("{title}: cancelled.").format(title=title))
         else:

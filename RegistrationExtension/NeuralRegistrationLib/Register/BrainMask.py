@@ -2,7 +2,7 @@
 
     from NeuralRegistrationLib.Register.BrainMask import findBrain
 
-    found = findBrain(getNode("MRHead"))
+    found = findBrain(getNode("MRHead"), model="mindgrab")
     print(found.liters, found.warnings)
 
 `found.revert()` takes the segmentation away again.
@@ -40,17 +40,19 @@ class FoundBrain:
 def findBrain(
     volumeNode,
     *,
+    model: str = "auto",
     device: str = "auto",
     wait: bool = True,
     onDone: Callable | None = None,
     onProgress: Callable | None = None,
 ):
-    """Carry a template's brain mask over to a volume of a head.
+    """Find the brain in a volume of a head, by a network or by registering a template to it.
 
+    model: "mindgrab", "template", or "auto": the network where its weights are on this computer.
     wait=True gives a `FoundBrain` or raises RegistrationError; wait=False, in Slicer only, gives a
     `Jobs.Job` at once. onProgress, onDone: called with the job.
     """
-    request = _Request(volumeNode, device)
+    request = _MaskRequest(volumeNode, model=model, device=device)
     return runJob(
         KIND,
         request.job(),
@@ -63,32 +65,38 @@ def findBrain(
     )
 
 
-class _Request:
-    """A volume, and what it held when its brain was asked for."""
+class HeadRequest:
+    """A volume, and what it held when something was asked about its brain.
 
-    def __init__(self, volumeNode, device: str) -> None:
+    arguments: of the job, besides the volume.
+    """
+
+    def __init__(self, volumeNode, **arguments) -> None:
         NodeChecks.requireKind(volumeNode, "the image of a head", NodeChecks.VOLUME)
         Volumes.contentOf(volumeNode)
-        self.volume, self.device, self.scene = volumeNode, device, volumeNode.GetScene()
+        self.volume, self.scene = volumeNode, volumeNode.GetScene()
+        self._arguments = arguments
         self._seen = fingerprint(volumeNode)
 
     def job(self) -> Steps:
         """The arguments for the core, in short steps."""
         self.requireInput()
         head = yield from Volumes.contentOf(self.volume).record()
-        return {"head": head, "device": self.device}
+        return {"head": head, **self._arguments}
 
     def requireInput(self) -> None:
         """Raises InputsChanged when the volume was deleted, changed or moved meanwhile."""
         isGone = self.volume.GetScene() is not self.scene
         if isGone or fingerprint(self.volume) != self._seen:
             raise InputsChanged(
-                "the brain mask was dropped: it no longer fits the volume",
+                "what was found of the brain was dropped: it no longer fits the volume",
                 where=self.volume.GetName(),
                 got="it was deleted" if isGone else "its voxels or its place were changed",
                 remedy="Find the brain again.",
             )
 
+
+class _MaskRequest(HeadRequest):
     def deliver(self, brain) -> Steps:
         """Put the mask beside the volume; gives a FoundBrain."""
         grid, changes = brain["grid"], Revert.Changes(self.scene)

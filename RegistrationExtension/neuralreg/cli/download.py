@@ -54,7 +54,7 @@ def download(
 def _is_model(name: str) -> bool:
     from neuralreg.zoo.registry import list_models
 
-    return name in {card.name for card in list_models()}
+    return name in {card.name for card in list_models(task=None)}
 
 
 def _weights(name: str, progress: Progress) -> str:
@@ -86,7 +86,7 @@ def _example(name: str, folder: Path, progress: Progress) -> str:
 def _template(folder: Path, progress: Progress) -> str:
     import shutil
 
-    from neuralreg.registration.brain_mask import TEMPLATE
+    from neuralreg.registration.brain.brain_mask import TEMPLATE
     from neuralreg.zoo.weights import fetch_file
 
     for name, weights in TEMPLATE.items():

@@ -56,7 +56,7 @@ def _facts(file: Path, sides: Sides, source: str | None, notes: list[str]) -> Fa
         facts_of_segmentation,
         is_record,
     )
-    from neuralreg.io.formats.seg_nrrd import is_segmentation
+    from neuralreg.io.formats.segmentations import is_segmentation
     from neuralreg.io.image_files import image_of_volume
     from neuralreg.io.itk_images import open_volume
     from neuralreg.io.point_sets.point_files import is_point_file

@@ -82,7 +82,7 @@ def facts_of_points(file: Path, notes: list[str]) -> Facts:
 def facts_of_segmentation(file: Path) -> Facts:
     """The segments of a .seg.nrrd, with the layer and label of each."""
     from neuralreg.geometry.grid import Grid
-    from neuralreg.io.formats.seg_nrrd import read_segmentation
+    from neuralreg.io.formats.segmentations import read_segmentation
 
     given = read_segmentation(file)
     numbers = sorted(

@@ -23,10 +23,11 @@ from neuralreg.cli.evaluate import evaluate
 from neuralreg.cli.info import info
 from neuralreg.cli.invert import invert
 from neuralreg.cli.jacobian import jacobian
+from neuralreg.cli.label import label
 from neuralreg.cli.longitudinal import longitudinal
 from neuralreg.cli.models import models
 from neuralreg.cli.predict import predict
-from neuralreg.cli.register import register
+from neuralreg.cli.register import RegisterCommand, register
 from neuralreg.cli.repair import repair
 from neuralreg.cli.rerun import rerun
 from neuralreg.cli.review import review
@@ -106,7 +107,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 _COMMANDS = (
-    register,
     warp,
     invert,
     convert,
@@ -127,10 +127,12 @@ _COMMANDS = (
     longitudinal,
     sequence,
 )
+app.command(cls=RegisterCommand)(register)
 for command in _COMMANDS:
     app.command()(command)
 app.command("brain-mask")(brain_mask)
 app.command("atlas-segment")(atlas_segment)
+app.command()(label)
 app.command("convert-config")(convert_config)
 for name in ("visualise", "visualize", "vis"):
     app.command(name, hidden=name != "visualise")(visualize)

@@ -29,14 +29,19 @@ def list_(
     available: Annotated[
         bool, typer.Option("--available", help="Only models that run without a download.")
     ] = False,
+    task: Annotated[
+        str, typer.Option(help="registration, brain mask, labels or all.")
+    ] = "registration",
     as_json: AsJson = False,
 ) -> None:
     """List the models that there are."""
     from neuralreg.cli.terminal import columns, print_result, warn
+    from neuralreg.zoo.card import task_of
     from neuralreg.zoo.registry import broken_cards, list_models
     from neuralreg.zoo.weights import is_available
 
-    cards = list_models(modality=modality, anatomy=anatomy, available=available)
+    wanted = None if task == "all" else task_of(task)
+    cards = list_models(modality=modality, anatomy=anatomy, available=available, task=wanted)
     facts = {"models": [_plain(card) for card in cards]}
     rows = [
         (card.name, f"{'here  ' if is_available(card) else 'to get'} {card.title}")
@@ -111,7 +116,7 @@ def import_(
         trusted = trust_code or ()
         ready = [import_card(path, name=name, overwrite=overwrite, trusted=trusted)]
     else:
-        ready, others = import_weights(path, list_models())
+        ready, others = import_weights(path, list_models(task=None))
     files = {card.name: path_of(card) for card in ready}
     facts = {
         "models": {name: file and str(file) for name, file in files.items()},
@@ -132,7 +137,7 @@ def verify(
     from neuralreg.zoo.registry import list_models, model_card
     from neuralreg.zoo.weights import verify as state_of
 
-    cards = [model_card(name) for name in names] if names else list_models()
+    cards = [model_card(name) for name in names] if names else list_models(task=None)
     states = {card.name: state_of(card) for card in cards}
     print_result({"models": states}, as_json, lambda: columns(list(states.items())))
 

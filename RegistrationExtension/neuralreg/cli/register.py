@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from neuralreg.cli.common_options import AsJson, Device, Format, Overwrite, Quiet, one_format
 from neuralreg.cli.guide_options import (
@@ -16,9 +17,28 @@ from neuralreg.cli.guide_options import (
     LandmarkTolerance,
     LandmarkWeight,
 )
+from neuralreg.registration.options import BRAIN_MODELS
 
 FilePath = Annotated[Path, typer.Argument(help="An image file or a folder with a DICOM series.")]
 Given = Path | None
+_BRAIN = "--extract-brain"
+
+
+class RegisterCommand(TyperCommand):
+    """Takes `--extract-brain` with and without the name of a model, as typer's options cannot."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The arguments, with the automatic choice where no model follows."""
+        complete: list[str] = []
+        for n, word in enumerate(args):
+            if n and args[n - 1] == _BRAIN and word in BRAIN_MODELS:
+                continue
+            if word == _BRAIN:
+                following = args[n + 1 : n + 2]
+                name = following[0] if following and following[0] in BRAIN_MODELS else "auto"
+                word = f"{_BRAIN}={name}"
+            complete.append(word)
+        return super().parse_args(ctx, complete)
 
 
 def register(
@@ -32,8 +52,13 @@ def register(
         list[str] | None, typer.Option(help="name=number, an option of the model; repeatable.")
     ] = None,
     extract_brain: Annotated[
-        bool, typer.Option("--extract-brain", help="Make brain masks of heads, see brain-mask.")
-    ] = False,
+        str | None,
+        typer.Option(
+            _BRAIN,
+            metavar="[auto|mindgrab|template]",
+            help="Make brain masks of heads first, see brain-mask; auto without a name.",
+        ),
+    ] = None,
     refine: Annotated[
         str | None,
         typer.Option(
@@ -54,6 +79,10 @@ def register(
     ] = None,
     initial_format: Format = None,
     prealign: Annotated[str, typer.Option(help="auto, none, center, rigid or affine.")] = "auto",
+    start: Annotated[
+        str,
+        typer.Option(help="Of the alignment: auto, search, or labels: structures of two heads."),
+    ] = "auto",
     device: Device = "auto",
     precision: Annotated[
         str, typer.Option(help="Of a network: float32, bfloat16 or float16.")
@@ -95,9 +124,10 @@ def register(
         model=model,
         model_options=parse_numbers(option or []),
         linear=prealign,
+        start=start,
         preset=preset,
         refinement=parse_refinement(refine, refine_steps),
-        extract_brain=extract_brain,
+        extract_brain=extract_brain or False,
         device=device,
         precision=precision,
         full_resolution=full_resolution,

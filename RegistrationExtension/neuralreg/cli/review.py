@@ -45,6 +45,13 @@ def review(
     moving_landmarks: Annotated[
         File, typer.Option(help="Their partners in the moving image (.mrk.json, .fcsv, CSV).")
     ] = None,
+    label_check: Annotated[
+        bool,
+        typer.Option(
+            "--label-check",
+            help="Have a network label both brains (T1), and show how their structures agree.",
+        ),
+    ] = False,
     mask: Annotated[File, typer.Option(help="Region that counts, on the fixed image.")] = None,
     profile: Annotated[File, typer.Option(help="Limits to use instead of TG-132's.")] = None,
     report: Annotated[
@@ -63,10 +70,12 @@ def review(
     alone can tell. Exit codes: 0 nothing needs attention, 1 something does, 2 it could not be
     reviewed.
     """
+    from neuralreg.cli.network_labels import check_labels
     from neuralreg.cli.terminal import print_result, show_progress, warn
     from neuralreg.io.files import require_free
     from neuralreg.progress import stage
     from neuralreg.review.assess import review as run_review
+    from neuralreg.review.findings.label_check import add_finding
     from neuralreg.review.limits import read_profile
     from neuralreg.review.report.formats import FORMATS
 
@@ -92,7 +101,12 @@ def review(
     limits = read_profile(profile)
     case, facts = _case(files, consistency, model, quiet)
     with show_progress(quiet) as progress:
-        result = run_review(case, limits, stage(progress, 0.05, 0.8 if report else 1.0))
+        part = stage(progress, 0.05, 0.8 if report else 1.0)
+        if label_check:
+            finding = check_labels(fixed, moving, case.deformation, stage(part, 0.0, 0.7))
+            result = add_finding(run_review(case, limits, stage(part, 0.7, 1.0)), finding)
+        else:
+            result = run_review(case, limits, part)
         if report is not None:
             _write(result, case, report, subject, {**_provenance(files), **facts})
     warn(list(result.notes))

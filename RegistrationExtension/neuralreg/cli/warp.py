@@ -76,7 +76,7 @@ def warp(
     from neuralreg.cli.transform_chain import field_of_chain
     from neuralreg.io.exchange.sides import Sides
     from neuralreg.io.files import require_free
-    from neuralreg.io.formats.seg_nrrd import is_segmentation
+    from neuralreg.io.formats.segmentations import is_segmentation
     from neuralreg.io.image_files import read_grid, read_series, write_series
     from neuralreg.io.point_sets.point_files import is_point_file, require_writable
     from neuralreg.io.resample import warp as warp_image
@@ -150,7 +150,7 @@ def _warp_points(
 
 def _warp_segments(file: Path, field: DisplacementField, output: Path, grid: Grid) -> int:
     """Each layer by nearest voxels; how many there are."""
-    from neuralreg.io.formats.seg_nrrd import read_segmentation, write_segmentation
+    from neuralreg.io.formats.segmentations import read_segmentation, write_layers
     from neuralreg.io.itk import image_from_itk, image_to_itk
     from neuralreg.io.resample import warp_labels
 
@@ -158,7 +158,7 @@ def _warp_segments(file: Path, field: DisplacementField, output: Path, grid: Gri
     layers = [image_from_itk(layer) for layer in given.layers]
     require_same_axes(file, layers[0].grid, grid)
     moved = [image_to_itk(warp_labels(layer, field, grid)) for layer in layers]
-    write_segmentation(moved, given.metadata, output)
+    write_layers(moved, given.metadata, output)
     return len(moved)
 
 

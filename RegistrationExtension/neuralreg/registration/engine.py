@@ -16,6 +16,7 @@ from neuralreg.io.arguments import ImageLike, TransformLike, as_image, as_itk_tr
 from neuralreg.progress import Progress, Timer, silent, stage
 from neuralreg.registration.guides.label_inputs import add_labels
 from neuralreg.registration.image_checks import Inputs, require_dimension
+from neuralreg.registration.initial_alignment import initial_alignment
 from neuralreg.registration.instance_optimization import require_fitting
 from neuralreg.registration.model_choice import (
     ChoiceReason,
@@ -38,7 +39,6 @@ from neuralreg.registration.pipeline import (
     Deformation,
     compose_both_directions,
     deform,
-    initial_alignment,
     refine_field,
     searches,
 )
@@ -107,9 +107,10 @@ def register(
         axes = images[0].grid.dimension
         start = None if initial is None else as_itk_transform(initial, axes, fixed, moving)
         if options.extract_brain:
-            from neuralreg.registration.brain_mask import mask_heads
+            from neuralreg.registration.brain.brain_mask import mask_heads
 
-            masks, more = mask_heads(images, masks, options.device, stage(progress, 0.0, 0.5))
+            part, how = stage(progress, 0.0, 0.5), str(options.extract_brain)
+            masks, more = mask_heads(images, masks, how, options.device, part)
             notes += more
             progress = stage(progress, 0.5, 1.0)
         inputs = Inputs.prepare(*images, *masks, device, options.landmarks)
@@ -187,7 +188,7 @@ class _Registration:
         run_options(card, self.options.model_options)
         self._load(models[0])
         with self.timer.stage("pre-alignment", 0.0, 0.3) as part:
-            initial, how = initial_alignment(self.inputs, start, self.options.linear, part)
+            initial, how = initial_alignment(self.inputs, start, self.options, part)
         attempt = self._first_sound(models, initial)
         if attempt.both.landmarks is not None:
             self.inputs.notes.extend(attempt.both.landmarks.notes())

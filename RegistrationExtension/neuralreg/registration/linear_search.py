@@ -224,6 +224,11 @@ class LinearCandidates:
         d = self.base.shape[-1]
         return self.theta[:, self.turns(d) : -d].square().sum(1)
 
+    def append(self, other: LinearCandidates) -> LinearCandidates:
+        """These transforms and others, about the same centers."""
+        base, theta = torch.cat([self.base, other.base]), torch.cat([self.theta, other.theta])
+        return LinearCandidates(base, theta, self.radius)
+
     def select(self, rows: Tensor) -> LinearCandidates:
         """Some of the transforms."""
         return LinearCandidates(self.base[rows], self.theta[rows], self.radius)

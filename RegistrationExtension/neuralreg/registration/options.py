@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from neuralreg.zoo.loaded_network import RegistrationNetwork
 
 Similarity = Literal["auto", "mind", "lncc"]
+BRAIN_MODELS = ("auto", "mindgrab", "template")  # of masks for heads
+STARTS = ("auto", "search", "labels")  # of the linear alignment
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
@@ -154,10 +156,15 @@ class RegistrationOptions:
             next one.
         model_options: of the model, by the names on its card, such as {"smoothness": 0.3}.
         linear: how far the alignment before the deformation may go.
+        start: where the linear alignment begins: "search" compares headers, centers and turns by
+            the images; "labels" takes the structures that a network finds in two heads (T1, weights
+            on this machine); "auto" searches, and has both heads labeled where their headers
+            disagree with what the search has found, if the weights are there.
         preset: settings of the training-free engine by the name of what is registered.
         refinement: replaces the preset's; after a network, nothing is refined unless it is given.
             With WeightRefinement, "auto" takes only networks whose weights can be fitted.
-        extract_brain: find the brain of heads that have no mask first, see `brain_mask`.
+        extract_brain: find the brain of heads that have no mask first, by a model that `brain_mask`
+            knows: "auto" (or True), "mindgrab" or "template".
         device: "auto", "cpu", "cuda" or "cuda:1".
         precision: of a network.
         full_resolution: compute the field on the fixed image's own grid.
@@ -172,9 +179,10 @@ class RegistrationOptions:
     model: str | RegistrationNetwork = "auto"
     model_options: Mapping[str, float] = field(default_factory=dict)
     linear: LinearAlignment = LinearAlignment.AUTO
+    start: str = "auto"
     preset: str = "generic"
     refinement: Refinement | None = None
-    extract_brain: bool = False
+    extract_brain: bool | str = False
     device: str = "auto"
     precision: Precision = "float32"
     full_resolution: bool = False
@@ -185,10 +193,24 @@ class RegistrationOptions:
         if self.linear not in list(LinearAlignment):
             raise _unknown("linear alignment (prealign)", self.linear, list(LinearAlignment))
         object.__setattr__(self, "linear", LinearAlignment(self.linear))
+        if self.start not in STARTS:
+            raise _unknown("start of the linear alignment", self.start, STARTS)
+        unsearched = (LinearAlignment.NONE, LinearAlignment.CENTER)
+        if self.start == "labels" and self.linear in unsearched:
+            raise InvalidOption(
+                "a start from labels is the beginning of a rigid or affine alignment",
+                got=f"linear alignment (prealign) {self.linear.value}",
+                wanted="auto, rigid or affine",
+            )
         if self.preset not in PRESETS:
             raise _unknown("preset", self.preset, list(PRESETS))
         if self.precision not in get_args(Precision):
             raise _unknown("precision", self.precision, get_args(Precision))
+        if self.extract_brain not in (True, False, *BRAIN_MODELS):
+            what = "model for brain masks (extract_brain)"
+            raise _unknown(what, self.extract_brain, BRAIN_MODELS)
+        if self.extract_brain is True:
+            object.__setattr__(self, "extract_brain", "auto")
         if not isinstance(self.model_options, Mapping):
             raise InvalidOption(
                 "the options of a model are numbers by name",

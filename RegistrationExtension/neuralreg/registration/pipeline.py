@@ -2,7 +2,7 @@
 
 1. `Inputs.prepare` checks and repairs the images (image_checks.py).
 2. `choose_model` takes a network or the training-free search (model_choice.py).
-3. `initial_alignment` finds what comes before the deformation.
+3. `initial_alignment` finds what comes before the deformation (initial_alignment.py).
 4. `predict_field` asks a network for the deformation, `predict` the search for a first guess.
 5. `refine_velocity` follows the images from there, `integrate_without_folds` makes the
    displacement field.
@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from neuralreg.geometry.field import DisplacementField, compose
-from neuralreg.geometry.grid import Grid, require_dimension
+from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.inverse import inverse_error, invert
 from neuralreg.geometry.linear import LinearTransform
@@ -34,16 +34,13 @@ from neuralreg.progress import Progress, Timer, stage
 from neuralreg.registration.compositional_steps import follow_at_full_resolution
 from neuralreg.registration.guides.guide_costs import GuideCosts
 from neuralreg.registration.guides.landmark_residuals import LandmarkResiduals, landmark_residuals
-from neuralreg.registration.guides.landmark_start import landmark_start
 from neuralreg.registration.image_checks import Inputs
 from neuralreg.registration.instance_optimization import NetworkPair, WeightFit, optimize_weights
 from neuralreg.registration.options import (
     FieldRefinement,
-    LinearAlignment,
     Refinement,
     WeightRefinement,
 )
-from neuralreg.registration.prealign import prealign
 from neuralreg.registration.preprocess import network_pair
 from neuralreg.registration.refine import RefinementRecord, Velocity, refine_velocity
 from neuralreg.registration.result import Outcome
@@ -63,7 +60,7 @@ from neuralreg.registration.working_grid import (
 from neuralreg.zoo.loaded_network import MappingNetwork, RegistrationNetwork, field_of, run_options
 
 if TYPE_CHECKING:
-    import SimpleITK as sitk
+    pass
 
 _ROUNDING = 1e-4  # nats by which resampling alone changes mutual information
 _INVERSE_TOLERANCE_MM = 0.05
@@ -125,43 +122,6 @@ class BothDirections:
         if self.outcome.folding_percent_body > 0:
             return f"{self.outcome.folding_percent_body:.2g} % of the body is folded"
         return None
-
-
-def initial_alignment(
-    inputs: Inputs, start: sitk.Transform | None, how: LinearAlignment, progress: Progress
-) -> tuple[InitialTransform, dict[str, object]]:
-    """What comes before the deformation, and plain values on how it came about.
-
-    Args:
-        start: taken as it is, unless None.
-        how: how far the search for a linear transform may go.
-    """
-    if start is not None:
-        return _from_itk(start, inputs.fixed), {"start": "given"}
-    grids = inputs.fixed.grid, inputs.moving.grid
-    landmarks = landmark_start(inputs.landmarks, inputs.centers, grids, how, inputs.notes)
-    alignment = prealign(
-        inputs.fixed,
-        inputs.moving,
-        how,
-        fixed_mask=inputs.fixed_mask,
-        moving_mask=inputs.moving_mask,
-        landmarks=landmarks,
-        progress=progress,
-    )
-    if alignment.start.is_turned:
-        inputs.notes.append("the moving image was turned by 90 degrees or more: check the result")
-    return alignment.linear, {"start": alignment.start.value, "kind": alignment.kind.value}
-
-
-def _from_itk(start: sitk.Transform, fixed: Image) -> InitialTransform:
-    from neuralreg.io.itk import from_itk, linear_from_itk
-
-    require_dimension(start.GetDimension(), fixed.grid.dimension)
-    if start.IsLinear():
-        return linear_from_itk(start)
-    field = from_itk(start, add_margin(fixed.grid))
-    return DisplacementField(field.vectors.to(fixed.data), field.grid)
 
 
 def deform(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -28,6 +29,8 @@ from neuralreg.registration.linear_search import (
 from neuralreg.registration.options import LinearAlignment
 from neuralreg.registration.working_grid import equalize, foreground, unit_intensities
 
+Propose = Callable[[list[Matrix]], LinearTransform | None]
+
 _SCREEN = Level(24**3, 1500, 12, 0.06)
 _RIGID = (Level(32**3, 3000, 40, 0.04), Level(64**3, 12000, 30, 0.015))
 _FINE = Level(128**3, 30000, 30, 0.004)
@@ -36,6 +39,7 @@ _KEPT = 4  # starts that are followed beyond the screening
 _TURNED_MARGIN = 2.0  # patients lie as their header says, unless the images say so this clearly
 _LANDMARK_MARGIN = 1.1  # where images find the way as well, they find it as without landmarks
 _LANDMARK_BONUS = 0.05  # nats, that noise at a few thousand points reaches: there landmarks decide
+_SAME_TRACE = 1 + 2 * np.cos(np.radians(30))  # of rotations by less than that apart
 _AFFINE_GAIN = 1.002  # an affine that explains no more than this is noise
 
 
@@ -47,6 +51,7 @@ class StartKind(StrEnum):
     BODY = "body"
     TURNED_BODY = "turned body"
     LANDMARKS = "landmarks"
+    LABELS = "labels"
 
     @property
     def is_turned(self) -> bool:
@@ -87,6 +92,8 @@ def prealign(
     moving_mask: Image | None = None,
     landmarks: LandmarkStart | None = None,
     nearby: bool = False,
+    propose: Propose | None = None,
+    only_proposed: bool = False,
     progress: Progress = silent,
 ) -> Alignment:
     """The linear transform, fixed to moving, that maximizes their mutual information.
@@ -98,9 +105,16 @@ def prealign(
     modalities and does not reward lost overlap. A turned start must explain twice as much as any
     other. The affine is a rotation times a positive stretch, so it cannot become a reflection.
 
-    Points are drawn inside the masks (1 inside), which are on the grids of their images.
-    Landmarks are one more start, and count in the metric of all. Of images that lie `nearby`, such
-    as the frames of a series, only the headers are a start.
+    Args:
+        fixed, moving: prepared images.
+        how: how far to go.
+        fixed_mask, moving_mask: 0 and 1 on the grids of their images; points are drawn inside.
+        landmarks: one more start, and a part of the metric of all.
+        nearby: whether the images lie as the frames of a series do: only the headers are a start.
+        propose: gives one more start for guesses of how the moving image is turned, or None; it is
+            asked only where the images contradict the headers, and judged as the others are.
+        only_proposed: begins with that start alone.
+        progress: gets a fraction and a message.
     """
     search = _Search.of(fixed, moving, fixed_mask, moving_mask, landmarks)
     header = search.start([StartKind.HEADER])
@@ -116,6 +130,13 @@ def prealign(
         return search.center(before)
     guess, reached = search.maximize(starts, _RIGID[0])
     win = _winner(reached, kinds)
+    if propose is not None and (only_proposed or kinds[win] is not StartKind.HEADER):
+        proposal = propose(_rotations(guess, win))
+        if proposal is not None:
+            more, value = search.maximize(search.start_at(proposal), _RIGID[0])
+            guess, kinds = guess.append(more), [*kinds, StartKind.LABELS]
+            reached = torch.cat([reached, value])
+            win = len(kinds) - 1 if only_proposed else _winner(reached, kinds)
     guess = guess.select(torch.tensor([win]))
     for level in _RIGID[1:]:
         guess, _ = search.maximize(guess, level)
@@ -132,6 +153,17 @@ def prealign(
     after = float(search.objective(guess))
     progress(1.0, "aligned")
     return Alignment(search.transform(guess), kinds[win], kind, (before, after))
+
+
+def _rotations(guess: LinearCandidates, win: int) -> list[Matrix]:
+    """How the moving image may be turned: not at all, as the best start says, as others say."""
+    turns = [matrix.double().cpu().numpy() for matrix in guess.matrices()]
+    ordered = [turns[win], np.eye(len(turns[win])), *turns]
+    different: list[Matrix] = []
+    for turn in ordered:
+        if all(np.trace(turn.T @ other) < _SAME_TRACE for other in different):
+            different.append(turn)
+    return different
 
 
 def _winner(values: Tensor, kinds: list[StartKind]) -> int:
@@ -241,6 +273,16 @@ class _Search:
         shifts = np.stack([self._shift(name) for name in kinds]) / self.radius
         theta[:, -d:] = torch.from_numpy(shifts)
         return LinearCandidates(torch.from_numpy(base).to(like), theta.to(like), self.radius)
+
+    def start_at(self, transform: LinearTransform) -> LinearCandidates:
+        """One start at a rigid transform, fixed to moving."""
+        d = transform.dimension
+        like = self.images[0].data
+        theta = torch.zeros(1, LinearCandidates.size(d))
+        shift = (transform(self.centers[0]) - self.centers[1]) / self.radius
+        theta[:, -d:] = torch.from_numpy(shift)
+        base = torch.from_numpy(transform.matrix[None, :d, :d]).to(like)
+        return LinearCandidates(base, theta.to(like), self.radius)
 
     def all_starts(self) -> tuple[LinearCandidates, list[StartKind]]:
         """Every start, and its kind."""

@@ -34,6 +34,7 @@ KINDS = {
     "runs": "neuralreg.worker.jobs:run_list_of_runs",
     "predict": "neuralreg.worker.jobs:run_prediction",
     "brain_mask": "neuralreg.worker.jobs:run_brain_mask",
+    "brain_labels": "neuralreg.worker.jobs:run_brain_labels",
     "report": "neuralreg.worker.jobs:run_report",
     "study_scene": "neuralreg.studies.execution.module_jobs:write_scene",
     "study_plan": "neuralreg.studies.execution.module_jobs:plan",
@@ -93,18 +94,42 @@ def _options(arguments: Mapping[str, Any]) -> RegistrationOptions:
 def run_brain_mask(arguments: Mapping[str, Any], progress: Progress) -> object:
     """Where the brain is in a head: the mask (z, y, x), 1 inside, and its grid.
 
-    head: what was handed over, or an image file. device: of the template's registration.
+    head: what was handed over, or an image file. model, device: as `brain_mask` takes them.
     """
-    from neuralreg.registration.brain_mask import brain_mask
+    from neuralreg.registration.brain.brain_mask import brain_mask
     from neuralreg.worker.shared_images import image_of, voxels_of
 
     progress(0.0, "reading the image")
     head = image_of(voxels_of(arguments["head"]))
-    brain = brain_mask(head, device=arguments.get("device", "auto"), progress=progress)
+    how = {name: arguments[name] for name in ("model", "device") if name in arguments}
+    brain = brain_mask(head, **how, progress=progress)
     return {
         "mask": brain.mask.data[0].byte().numpy(),
         "grid": brain.mask.grid,
         "liters": brain.liters,
+        "warnings": brain.warnings,
+    }
+
+
+def run_brain_labels(arguments: Mapping[str, Any], progress: Progress) -> object:
+    """The structures of a brain: labels (z, y, x), their grid, and a row for each structure.
+
+    head: what was handed over, or an image file. model, sides, device: as `label_brain` takes them.
+    """
+    from neuralreg.registration.brain.structures import label_brain
+    from neuralreg.worker.shared_images import image_of, voxels_of
+
+    progress(0.0, "reading the image")
+    head = image_of(voxels_of(arguments["head"]))
+    how = {name: arguments[name] for name in ("model", "sides", "device") if name in arguments}
+    brain = label_brain(head, **how, progress=progress)
+    return {
+        "labels": brain.labels.data[0].numpy(),
+        "grid": brain.labels.grid,
+        "structures": [
+            {**row, "color": segment.color}
+            for row, segment in zip(brain.table(), brain.segments, strict=True)
+        ],
         "warnings": brain.warnings,
     }
 

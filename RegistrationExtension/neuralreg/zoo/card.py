@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from neuralreg.errors import InvalidOption
 
 Similarity = Literal["auto", "mind", "lncc", "ncc", "ssd"]
 TRAINED = "neuralreg_trained"  # the architecture of what `neuralreg train` exports
 _STATES = ("state_dict", "safetensors")
 _FIELDS = ("voxel", "normalized", "unit_map")
+Task = Literal["registration", "brain mask", "labels"]
+
+
+def task_of(name: str) -> Task:
+    """The task of that name.
+
+    Args:
+        name: as on cards.
+
+    Raises:
+        InvalidOption: there is none.
+    """
+    for task in get_args(Task):
+        if name == task:
+            known: Task = task
+            return known
+    raise InvalidOption("unknown task", got=f"'{name}'", wanted=" or ".join(get_args(Task)))
 
 
 class FrozenRecord(BaseModel):
@@ -26,7 +45,8 @@ class Input(FrozenRecord):
         space: "fixed", the field of view of the fixed image in cubic voxels, as many as
             `most_samples` allows; "whole", that field of view in `shape` samples, whatever their
             spacing; "placed", a grid of `shape` and `spacing_mm` whose sample `center` is at the
-            center of mass of the fixed intensities.
+            center of mass of the fixed intensities; "centered", such a grid whose middle is at the
+            middle of the image, for networks that label one image.
         most_samples: of a "fixed" grid, in all.
         shape: samples of a "whole" or "placed" grid.
         spacing_mm: of a "placed" grid.
@@ -38,26 +58,33 @@ class Input(FrozenRecord):
         orientation: where the axes of the array lead to, such as "LIA"; that of the fixed image if
             absent.
         intensity: how values are scaled to the model's range, see
-            `neuralreg.registration.preprocess`.
+            `neuralreg.registration.preprocess`; of a "centered" grid
+            `neuralreg.registration.brain.conform`.
         content: "brain" for heads whose skull was removed, "any" for everything.
         channels: number of images of one person that are given as the channels of one image.
     """
 
     dimensions: tuple[Literal[2, 3], ...]
-    space: Literal["fixed", "whole", "placed"] = "fixed"
+    space: Literal["fixed", "whole", "placed", "centered"] = "fixed"
     most_samples: int | None = Field(None, ge=512)
     shape: tuple[int, ...] | None = None
     spacing_mm: float | None = Field(None, gt=0)
     center: tuple[float, ...] | None = None
     spread_mm: tuple[float, ...] | None = None
     orientation: str | None = Field(None, pattern="^[LRAPSI]{2,3}$")
-    intensity: Literal["unit", "extremes", "brain", "modality"] = "unit"
+    intensity: Literal[
+        "unit", "extremes", "brain", "modality", "quantiles", "wide_quantiles", "bright_tail"
+    ] = "unit"
     content: Literal["any", "brain"] = "any"
     channels: int = Field(1, ge=1)
 
     @model_validator(mode="after")
     def _grid_is_complete(self) -> Self:
-        needed = {"whole": ("shape",), "placed": ("shape", "spacing_mm", "center")}
+        needed = {
+            "whole": ("shape",),
+            "placed": ("shape", "spacing_mm", "center"),
+            "centered": ("shape", "spacing_mm", "orientation"),
+        }
         for name in needed.get(self.space, ()):
             if getattr(self, name) is None:
                 raise ValueError(f'space "{self.space}" needs `{name}`')
@@ -69,7 +96,8 @@ class Output(FrozenRecord):
 
     Attributes:
         kind: unit of the numbers; "features" is for networks that describe each voxel instead of
-            moving it: the search of the default engine compares the descriptions.
+            moving it: the search of the default engine compares the descriptions; "labels" for
+            networks that give each voxel of one image a score for each of its structures.
         order: axis of the first component, as in the world (xyz) or as in the array (zyx).
         velocity: whether the numbers are a stationary velocity to be integrated; networks that
             integrate inside do not.
@@ -77,10 +105,24 @@ class Output(FrozenRecord):
             others only the direction does.
     """
 
-    kind: Literal["voxel", "normalized", "unit_map", "affine", "features"]
+    kind: Literal["voxel", "normalized", "unit_map", "affine", "features", "labels"]
     order: Literal["xyz", "zyx"] = "xyz"
     velocity: bool = False
     weighted: bool = False
+
+
+class Structure(FrozenRecord):
+    """A structure that a network labels; its place in the card's list is its label.
+
+    Attributes:
+        name: in the terms of the authors.
+        color: red, green, blue, 0 to 255.
+        sided: whether there is one on the left and one on the right.
+    """
+
+    name: str
+    color: tuple[int, int, int]
+    sided: bool = False
 
 
 class RunOption(FrozenRecord):
@@ -111,7 +153,7 @@ class Weights(FrozenRecord):
             is recorded and compared from then on.
         git_blob: SHA-1 by which git knows the file in a public tree.
         bytes: size of the file.
-        format: how it was saved.
+        format: how it was saved; "float32" is little-endian numbers without names.
         page: where people read about the weights and their terms.
     """
 
@@ -120,7 +162,9 @@ class Weights(FrozenRecord):
     sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     git_blob: str | None = Field(default=None, pattern="^[0-9a-f]{40}$")
     bytes: int | None = Field(default=None, ge=1)
-    format: Literal["state_dict", "safetensors", "torchscript", "exported"] = "state_dict"
+    format: Literal["state_dict", "safetensors", "torchscript", "exported", "float32"] = (
+        "state_dict"
+    )
     page: str | None = None  # where people read about the weights and their terms
 
 
@@ -165,6 +209,8 @@ class ModelCard(FrozenRecord):
     Attributes:
         name: by which `register(..., model=name)` and the command line find it.
         title: for lists.
+        task: what it does with images.
+        structures: of a network for labels, the background first.
         architecture: a file of neuralreg.networks, or a name registered by `register_architecture`.
         arguments: of its `build`.
         code: SHA-256 of Python files of the user's own by path beside the card; they are run before
@@ -189,6 +235,8 @@ class ModelCard(FrozenRecord):
 
     name: str = Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)?$")
     title: str
+    task: Task = "registration"
+    structures: tuple[Structure, ...] = ()
     architecture: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     arguments: dict[str, Any] = {}
     code: dict[str, str] = {}
@@ -218,6 +266,12 @@ class ModelCard(FrozenRecord):
     def _fits(self) -> Self:
         if self.fitting and self.fitting.per and self.fitting.per not in self.options:
             raise ValueError(f"fitting.per names an option that is not there: {self.fitting.per}")
-        if self.fitting and self.output.kind in ("features", "affine"):
+        if (self.output.kind == "labels") != (self.task != "registration"):
+            raise ValueError(f"an output of kind {self.output.kind} is not for {self.task}")
+        if self.output.kind == "labels" and not (
+            self.structures and self.input.space == "centered"
+        ):
+            raise ValueError('an output of kind labels needs structures and space "centered"')
+        if self.fitting and self.output.kind in ("features", "affine", "labels"):
             raise ValueError(f"an output of kind {self.output.kind} has no fitting")
         return self

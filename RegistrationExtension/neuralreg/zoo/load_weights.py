@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from neuralreg.errors import IncompatibleModel
 from neuralreg.zoo.weight_files import format_of
 
+_BARE = "float32"  # numbers without names
 _NESTED = ("state_dict", "model_state", "model_state_dict", "model", "network")
 _PREFIXES = ("module.", "_orig_mod.", "model.", "network.", "net.")  # of programs around a network
 
@@ -25,7 +26,8 @@ def state_of(path: Path, format: str = "") -> dict[str, Tensor]:
     Args:
         path: the file: what torch.save made (read with `weights_only`), safetensors, NumPy's .npz,
             or a TorchScript program, of which only the weights are taken.
-        format: "state_dict" or "safetensors" where it is known; else the content decides.
+        format: "state_dict" or "safetensors" where it is known; else the content decides. Numbers
+            without names ("float32") become one tensor, "flat".
 
     Raises:
         UnreadableFile: there is no such file.
@@ -51,6 +53,8 @@ def state_of(path: Path, format: str = "") -> dict[str, Tensor]:
 
 def _format(path: Path, format: str) -> str:
     """What is to be read; a card's word on a file counts unless its content is another one."""
+    if format == _BARE:  # any bytes could be such numbers: only a card can say so
+        return format
     by_content = format_of(path)
     return format if format in _READERS and by_content == "state_dict" else by_content
 
@@ -149,6 +153,13 @@ def _numpy(path: Path) -> Any:
         raise _unusable(path, _first_line(error), "arrays of numbers") from error
 
 
+def _bare_numbers(path: Path) -> Any:
+    content = path.read_bytes()
+    if len(content) % 4:
+        raise _unusable(path, f"{len(content)} bytes", "whole numbers of four bytes")
+    return {"flat": torch.from_numpy(np.frombuffer(content, "<f4").astype(np.float32))}
+
+
 def _torchscript(path: Path) -> Any:
     return program_of(path, "torchscript").state_dict()
 
@@ -158,6 +169,7 @@ _READERS: dict[str, Callable[[Path], Any]] = {
     "safetensors": _safetensors,
     "numpy": _numpy,
     "torchscript": _torchscript,
+    _BARE: _bare_numbers,
 }
 
 

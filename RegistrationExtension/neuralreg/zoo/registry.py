@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from neuralreg.errors import IncompatibleModel, InvalidOption
 from neuralreg.progress import Progress, silent
 from neuralreg.zoo.cache_paths import cards_folders, own_folder
-from neuralreg.zoo.card import ModelCard
+from neuralreg.zoo.card import ModelCard, Task
 from neuralreg.zoo.own_code import run_code_of
 from neuralreg.zoo.python_sources import PythonSource, own_module, read_source, run_sources
 from neuralreg.zoo.weights import is_available, require
@@ -102,14 +102,19 @@ def broken_cards() -> list[IncompatibleModel]:
 
 
 def list_models(
-    *, modality: str | None = None, anatomy: str | None = None, available: bool = False
+    *,
+    modality: str | None = None,
+    anatomy: str | None = None,
+    available: bool = False,
+    task: Task | None = "registration",
 ) -> list[ModelCard]:
-    """Cards of all models, or of those for a modality or anatomy.
+    """Cards of the models that register images, or of some of them.
 
     Args:
         modality: such as "MR" or "CT"; a card for "any" fits every one.
         anatomy: such as "brain"; a card for "any" fits every one.
         available: only those whose weights are on this machine, or that need none.
+        task: of the models; None for those of every task.
     """
 
     def fits(asked: str | None, offered: tuple[str, ...]) -> bool:
@@ -118,7 +123,8 @@ def list_models(
     return [
         card
         for card in _cards().values()
-        if fits(modality, card.modalities)
+        if task in (None, card.task)
+        and fits(modality, card.modalities)
         and fits(anatomy, card.anatomies)
         and (not available or is_available(card))
     ]
@@ -225,6 +231,7 @@ def load_card(
     from neuralreg.networks.convex import ConvexSearch
     from neuralreg.zoo.loaded_network import LoadedNetwork, describe_by
 
+    require_registration(card)
     chosen = choose_device(device)
     path = None if card.weights is None else require(card, cache)
     with own_modes(), fork_rng(devices=[]):  # a network begins with random weights
@@ -232,6 +239,47 @@ def load_card(
         if card.output.kind == "features":
             module = ConvexSearch(describe_by(module, chosen, weighted=card.output.weighted))
     return LoadedNetwork(card, module, chosen, precision)
+
+
+def require_registration(card: ModelCard) -> None:
+    """Check that a model registers images.
+
+    Args:
+        card: of the model.
+
+    Raises:
+        IncompatibleModel: it labels one image.
+    """
+    if card.task != "registration":
+        command = {"brain mask": "brain-mask", "labels": "label"}[card.task]
+        raise IncompatibleModel(
+            "this model does not register images",
+            where=card.name,
+            got=f"a model for {card.task}",
+            wanted=" or ".join(sorted(each.name for each in list_models())),
+            remedy=f"`neuralreg {command} --model {card.name}` runs it on one image.",
+        )
+
+
+def load_labeler(card: ModelCard, cache: Path | None = None, device: str = "auto") -> Any:
+    """The network of a card for brain masks or labels, with its weights, on a device.
+
+    Args:
+        card: of the model.
+        cache: folder of the weights, if not the usual one.
+        device: as for `load_model`.
+
+    Raises:
+        IncompatibleModel, WeightsUnavailable, ChecksumMismatch, DeviceUnavailable: as `load_model`.
+    """
+    from neuralreg.devices import choose_device, own_modes
+
+    if card.task == "registration":
+        raise IncompatibleModel("this model registers images and labels none", where=card.name)
+    chosen = choose_device(device)
+    path = require(card, cache) if card.weights else None
+    with own_modes():
+        return _build(card, path, cache).to(chosen)
 
 
 def _build(card: ModelCard, path: Path | None, cache: Path | None) -> Any:

@@ -104,7 +104,7 @@ def _write(card: ModelCard, files: Mapping[Path, str]) -> None:
         for file, stored in files.items():
             shutil.copyfile(file, draft / stored)
         (draft / name).write_text(card.model_dump_json(indent=2, exclude_none=True), "utf-8")
-    named = {each.weights.file for each in list_models() if each.weights is not None}
+    named = {each.weights.file for each in list_models(task=None) if each.weights is not None}
     if earlier and earlier.weights and earlier.weights.file not in named:
         (own / earlier.weights.file).unlink(missing_ok=True)
 
@@ -115,7 +115,7 @@ def _free_name(name: str, card: ModelCard, code: Path, *, overwrite: bool, versi
     Raises:
         UnwritableOutput: another model has it.
     """
-    existing = {each.name: each for each in list_models()}
+    existing = {each.name: each for each in list_models(task=None)}
     own, taken = own_folder(), name
     for number in count(2):
         is_own = (own / f"{taken}.json").is_file()
@@ -147,7 +147,7 @@ def _same(one: ModelCard, other: ModelCard, code: Path) -> bool:
 def _name_by_content(digest: str, name: str) -> str:
     """The name of a file of weights, with a part of its hash where another file has that name."""
     existing = own_folder() / name
-    names = {card.weights.file for card in list_models() if card.weights is not None}
+    names = {card.weights.file for card in list_models(task=None) if card.weights is not None}
     taken = sha256_of(existing) != digest if existing.exists() else name in names
     return f"{Path(name).stem}-{digest[:8]}{Path(name).suffix}" if taken else name
 
@@ -155,7 +155,7 @@ def _name_by_content(digest: str, name: str) -> str:
 def _free_architecture(code: Path, card: ModelCard) -> str:
     """The name of a Python file that builds networks, another one where models use that of now."""
     existing = own_folder() / code.name
-    used = any(c.architecture == code.stem and c.name != card.name for c in list_models())
+    used = any(c.architecture == code.stem and c.name != card.name for c in list_models(task=None))
     if code.stem == TRAINED or not existing.is_file() or not used:
         return code.stem
     digest = sha256_of(code)

@@ -32,6 +32,7 @@ CHANGED = RegistrationOptions(
     model="convex",
     model_options={"reach": 0.3},
     linear=LinearAlignment.NONE,
+    start="search",
     preset="lung CT",
     refinement=FieldRefinement(similarity="lncc", steps=3, regularity=2.0, rate=0.7),
     extract_brain=True,
@@ -84,7 +85,7 @@ def test_a_model_alone_may_stand_for_the_options(options_of):
 
 
 def test_an_unknown_keyword_names_the_options():
-    with pytest.raises(InvalidOption, match=r"'prealign'.*linear or preset"):
+    with pytest.raises(InvalidOption, match=r"'prealign'.*linear or start or preset"):
         register(seen(SQUARE), seen(SQUARE), prealign="none")
 
 
@@ -194,8 +195,8 @@ def test_every_option_reaches_the_engine_from_the_command_line(tmp_path, monkeyp
     (tmp_path / "m.csv").write_text("name,x,y,z\nA,4,5,6\n")
     arguments = f"""register f.nii m.nii --landmarks {tmp_path}/f.csv {tmp_path}/m.csv
         --landmark-weight 0.5 --landmark-tolerance-mm 3 --drive-labels
-        --label-weight 0.7 --model convex --option reach=0.3 --prealign none --preset
-        cardiac --refine weights:lncc --refine-steps 3 --extract-brain --device cpu
+        --label-weight 0.7 --model convex --option reach=0.3 --prealign none --start search
+        --preset cardiac --refine weights:lncc --refine-steps 3 --extract-brain --device cpu
         --precision bfloat16 --full-resolution --quiet"""
     neuralreg(*arguments.split(), "-o", str(tmp_path / "out"))
     (job,) = jobs

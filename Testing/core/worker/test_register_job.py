@@ -177,6 +177,7 @@ CHANGED = RegistrationOptions(
     model="other",
     model_options={"smoothness": 0.3},
     linear=LinearAlignment.RIGID,
+    start="search",
     preset="lung CT",
     refinement=FieldRefinement(similarity="lncc", steps=5, regularity=2.0, rate=0.7),
     extract_brain=True,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from neuralreg.devices import free_memory
 from neuralreg.training.config import schema
 
 
@@ -67,7 +68,7 @@ def within_free_memory() -> Iterator[None]:
 
     Linux promises more memory than there is, and ends the process that uses it.
     """
-    free = _free_memory()
+    free = free_memory()
     if free is None or sys.platform == "win32":
         yield
         return
@@ -81,11 +82,3 @@ def within_free_memory() -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, before)
-
-
-def _free_memory() -> int | None:
-    path = Path("/proc/meminfo")
-    if not path.is_file():
-        return None
-    lines = dict(line.split(":", 1) for line in path.read_text("utf-8").splitlines())
-    return int(lines["MemAvailable"].split()[0]) * 1024

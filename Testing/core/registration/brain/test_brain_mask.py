@@ -11,7 +11,7 @@ from neuralreg.geometry.image import Image
 from neuralreg.io.image_files import write_image
 from neuralreg.measures.overlap import dice
 from neuralreg.progress import silent
-from neuralreg.registration import brain_mask
+from neuralreg.registration.brain import brain_mask
 from neuralreg.registration.engine import register
 from neuralreg.zoo.card import Input, ModelCard, Output, Weights
 

@@ -1,0 +1,1 @@
+"""Networks that label one image of a brain: masks, structures, and what follows from them."""
