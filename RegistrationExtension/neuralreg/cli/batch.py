@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 from neuralreg.cli.batch_status import status
 from neuralreg.cli.common_options import AsJson, Quiet, one_format
-from neuralreg.cli.register import register
+from neuralreg.cli.register import RegisterCommand, register
 
 if TYPE_CHECKING:
     from neuralreg.registration.options import RegistrationOptions
@@ -60,8 +60,9 @@ def registration_options(given: Mapping[str, Any]) -> RegistrationOptions:
     from neuralreg.studies.table.study_rows import option_value
 
     record = dict(given)
-    if not record.pop("drive_labels"):
+    if not record.pop("drive_labels", False):
         record["label_weight"] = 0.0
+    record["extract_brain"] = record.get("extract_brain") or False
     record["model_options"] = option_value("model_options", " ".join(record.pop("option") or []))
     return RegistrationOptions.from_record(record)
 
@@ -339,5 +340,5 @@ class _Batch(TyperGroup):
 
 
 batch = typer.Typer(cls=_Batch, help="Register many pairs: a table in, results and accounts out.")
-batch.command("run", hidden=True)(run)
+batch.command("run", hidden=True, cls=RegisterCommand)(run)
 batch.command("status")(status)

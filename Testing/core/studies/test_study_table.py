@@ -122,6 +122,9 @@ def test_every_option_of_register_is_one_of_batch_and_reaches_the_rows():
     mind = FieldRefinement("mind", 2)
     wanted = RegistrationOptions("convex", {"a": 1.0}, "none", refinement=mind, device="cpu")
     assert options.as_record() == wanted.as_record()
+    guided = {"drive_labels": True, "label_weight": 0.5, "extract_brain": "template"}
+    more = registration_options({**given, "prealign": "none", "device": "cpu", **guided})
+    assert (more.label_weight, more.extract_brain) == (0.5, "template")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,12 @@ from typing import Any
 from neuralreg import __version__
 from neuralreg.errors import InvalidOption
 from neuralreg.io.files import path_from
-from neuralreg.registration.options import NAMES, RegistrationOptions, parse_refinement
+from neuralreg.registration.options import (
+    BRAIN_MODELS,
+    NAMES,
+    RegistrationOptions,
+    parse_refinement,
+)
 
 ROLES = ("fixed", "moving", "fixed_seg", "moving_seg", "fixed_mask", "moving_mask", "initial")
 # Points that measure a result and have no part in it.
@@ -199,6 +204,8 @@ def option_value(name: str, cell: Any) -> Any:
     if not isinstance(cell, str):
         return cell
     usual = _USUAL[name]
+    if name == "extract_brain" and cell.strip() in BRAIN_MODELS:
+        return cell.strip()
     if isinstance(usual, bool):
         if cell.strip().lower() not in _TRUTH:
             raise InvalidOption(f"{name} is yes or no", got=f"'{cell}'", wanted="yes or no")
