@@ -34,6 +34,7 @@ from neuralreg.cli.review import review
 from neuralreg.cli.robustness import robustness
 from neuralreg.cli.runs import runs
 from neuralreg.cli.sequence import sequence
+from neuralreg.cli.study_maps import study_maps
 from neuralreg.cli.template import template
 from neuralreg.cli.train import train
 from neuralreg.cli.visualize import visualize
@@ -132,6 +133,7 @@ for command in _COMMANDS:
     app.command()(command)
 app.command("brain-mask")(brain_mask)
 app.command("atlas-segment")(atlas_segment)
+app.command("study-maps")(study_maps)
 app.command()(label)
 app.command("convert-config")(convert_config)
 for name in ("visualise", "visualize", "vis"):

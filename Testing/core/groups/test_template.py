@@ -292,3 +292,44 @@ def test_an_atlas_without_labels_is_refused(group, tmp_path):
     done = neuralreg("atlas-segment", group[1][0], "--atlases", tmp_path / "t.csv", "-o", tmp_path)
     assert done.exit_code == 1
     assert "an atlas is an image and its labels" in " ".join(done.output.split())
+
+
+def test_the_maps_of_all_subjects_are_each_subject_s_own(template, tmp_path):
+    """As `neuralreg jacobian` and `warp` make them, one by one."""
+    out, _ = template
+    (tmp_path / "design.csv").write_text(
+        "id;age\n" + "\n".join(f"subject{n};{50 + n}" for n in range(3))
+    )
+    options = "--labels", out / "labels.nii.gz", "--design", tmp_path / "design.csv", "-q"
+    done = neuralreg("study-maps", out, "-o", tmp_path / "maps", *options)
+    assert done.exit_code == 0, done.stderr
+    rows = list(csv.DictReader((tmp_path / "maps" / "subjects.csv").open()))
+    assert [row["age"] for row in rows] == [str(50 + int(row["id"][-1])) for row in rows]
+    logs = values_of(tmp_path / "maps" / "log_jacobian.nii.gz")
+    images = values_of(tmp_path / "maps" / "images.nii.gz")
+    made = out / "template.nii.gz"
+    for n, row in enumerate(rows):
+        field = out / f"{row['id']}_template_to_subject.nii.gz"
+        alone = tmp_path / f"{n}.nii.gz"
+        assert neuralreg("jacobian", field, "-o", alone, "--log", "--on", made).exit_code == 0
+        np.testing.assert_allclose(logs[n], values_of(alone), atol=1e-5)
+        warped = tmp_path / f"w{n}.nii.gz"
+        done = neuralreg("warp", row["image"], field, "-r", made, "-o", warped)
+        assert done.exit_code == 0, done.stderr
+        np.testing.assert_allclose(images[n], values_of(warped), rtol=1e-4, atol=1e-3)
+    regions = list(csv.DictReader((tmp_path / "maps" / "regions.csv").open()))
+    first = next(row for row in regions if row["measure"] == "log_jacobian")
+    inside = values_of(out / "labels.nii.gz") == int(first["region"])
+    n = [row["id"] for row in rows].index(first["id"])
+    assert float(first["mean"]) == pytest.approx(logs[n][inside].mean(), rel=1e-4)
+
+
+def test_a_design_without_a_subject_and_other_folders_are_refused(template, tmp_path):
+    (tmp_path / "design.csv").write_text("id,age\nsubject0,50\n")
+    design = "--design", tmp_path / "design.csv"
+    done = neuralreg("study-maps", template[0], "-o", tmp_path / "maps", *design)
+    assert done.exit_code == 1
+    assert "no row for" in " ".join(done.output.split())
+    done = neuralreg("study-maps", tmp_path, "-o", tmp_path / "maps")
+    assert done.exit_code == 1
+    assert not (tmp_path / "maps").exists()
