@@ -333,7 +333,7 @@ def test_a_forecast_tries_a_step_and_writes_nothing(shapes, tmp_path):
 def test_what_does_not_fit_into_memory_is_refused_by_the_forecast(shapes, tmp_path, monkeypatch):
     """By the limit of the process that the system keeps, set as if little were free."""
     monkeypatch.setattr(forecast, "free_memory", lambda: 1 << 23)
-    config = training_config(shapes, dataset__size=[500, 500])
+    config = training_config(shapes, dataset__size=[1000, 1000])
     before = resource.getrlimit(resource.RLIMIT_DATA)
     with pytest.raises(OutOfMemory, match="smaller"):
         Run(config, tmp_path / "run").forecast()
