@@ -74,6 +74,17 @@ def register(
     moving_seg: Annotated[Given, typer.Option(help="Label map of the moving image.")] = None,
     fixed_mask: Annotated[Given, typer.Option(help="Mask: only this part is compared.")] = None,
     moving_mask: Annotated[Given, typer.Option(help="Mask: only this part is compared.")] = None,
+    fixed_weight: Annotated[Given, typer.Option(help="How much each voxel counts, 0 to 1.")] = None,
+    moving_weight: Annotated[Given, typer.Option(help="As --fixed-weight.")] = None,
+    fixed_exclude: Annotated[
+        Given,
+        typer.Option(
+            "--exclude",
+            "--fixed-exclude",
+            help="Mask of what does not count in the fixed image, such as a lesion.",
+        ),
+    ] = None,
+    moving_exclude: Annotated[Given, typer.Option(help="The same in the moving image.")] = None,
     initial: Annotated[
         Given, typer.Option(help="Transform to begin with, of any program, fixed to moving.")
     ] = None,
@@ -135,7 +146,9 @@ def register(
         label_weight=label_weight if drive_labels else 0.0,
     )
     images = (fixed, moving, fixed_seg, moving_seg, fixed_mask, moving_mask)
-    job = Job(*images, initial, options, one_format(initial_format), *(landmarks or ()))
+    counted = (fixed_weight, moving_weight, fixed_exclude, moving_exclude)
+    points = landmarks or (None, None)
+    job = Job(*images, initial, options, one_format(initial_format), *counted, *points)
     inputs = job.inputs().values()
     with folder_for(FILES, output, overwrite, inputs), show_progress(quiet) as progress:
         summary = run(job, output, progress, overwrite=overwrite)

@@ -64,8 +64,7 @@ def register(
     initial: TransformLike | None = None,
     fixed_mask: ImageLike | None = None,
     moving_mask: ImageLike | None = None,
-    fixed_labels: ImageLike | None = None,
-    moving_labels: ImageLike | None = None,
+    labels: tuple[ImageLike | None, ImageLike | None] = (None, None),
     progress: Progress = silent,
     **changes: Any,
 ) -> RegistrationResult:
@@ -78,8 +77,9 @@ def register(
             with a card.
         initial: where to begin, fixed to moving: a transform file, an ITK transform, or a field or
             linear transform of this package; nothing is aligned before it.
-        fixed_mask, moving_mask: above 0 where the images count, on any grid that overlaps theirs.
-        fixed_labels, moving_labels: label maps that drive, with a label_weight above 0.
+        fixed_mask, moving_mask: above 0 where the images count, on any grid that overlaps theirs;
+            fractions weigh the deformation.
+        labels: fixed and moving label map that drive, with a label_weight above 0.
         progress: called with a fraction and a message; raise `Cancelled` in it to stop.
         **changes: fields of RegistrationOptions by name, such as model="convex", preset="brain MR",
             linear="rigid", refinement=FieldRefinement(steps=10) or extract_brain=True.
@@ -115,7 +115,7 @@ def register(
             progress = stage(progress, 0.5, 1.0)
         inputs = Inputs.prepare(*images, *masks, device, options.landmarks)
         inputs.notes[:0] = notes
-        inputs = add_labels(inputs, fixed_labels, moving_labels, options.label_weight)
+        inputs = add_labels(inputs, *labels, options.label_weight)
         return _Registration(inputs, options, Timer(progress)).run(start)
 
 

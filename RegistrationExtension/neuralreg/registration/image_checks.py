@@ -46,7 +46,7 @@ class Inputs:
 
     Attributes:
         fixed, moving: in single precision, finite.
-        fixed_mask, moving_mask: 0 and 1 on the grids of their images.
+        fixed_mask, moving_mask: weights of 0 to 1 on the grids of their images.
         notes: a sentence for each repair.
         unit: both images' intensities between their robust extremes as 0..1, (1, z, y, x).
         landmarks: pairs that steer, None without.
@@ -207,10 +207,10 @@ def require_same_dimension(fixed: Image, moving: Image) -> None:
 
 
 def prepare_mask(mask: Image, image: Image, role: str) -> tuple[Image, list[str]]:
-    """The mask as 0 and 1 (float) on its image's grid, and a sentence for each repair.
+    """The mask as weights of 0 to 1 (float) on its image's grid, and a sentence for each repair.
 
     Args:
-        mask: any value above 0 is inside; NaN is outside.
+        mask: 1 and more counts fully, a fraction in part, 0 and less and NaN not at all.
         image: that it belongs to.
         role: how messages call it.
 
@@ -225,7 +225,9 @@ def prepare_mask(mask: Image, image: Image, role: str) -> tuple[Image, list[str]
             got="no voxel above 0" + " within the image" * bool(notes),
             remedy="Leave the mask out, or draw the region that counts.",
         )
-    return Image(inside.float(), image.grid), notes
+    fractions = placed.data.is_floating_point()
+    weights = placed.data.float().clamp(0, 1).nan_to_num(0.0) if fractions else inside.float()
+    return Image(weights, image.grid), notes
 
 
 def on_grid(labels: Image, grid: Grid, role: str) -> tuple[Image, list[str]]:

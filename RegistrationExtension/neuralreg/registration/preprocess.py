@@ -47,7 +47,7 @@ def network_pair(
         card: of the network.
         fixed, moving: images that were checked.
         start: the initial transform, fixed to moving.
-        fixed_mask, moving_mask: 0 or 1 on the images' own grids; what they leave out becomes 0.
+        fixed_mask, moving_mask: on the images' own grids; what is 0 there becomes 0.
 
     Raises:
         IncompatibleModel: when the card asks for several channels.
@@ -61,7 +61,7 @@ def network_pair(
     rule = card.input.intensity
     values = [
         scale_intensities(image if mask is None else apply_mask(image, mask), rule)
-        * (1.0 if mask is None else mask.data)
+        * (1.0 if mask is None else mask.above_zero())
         for image, mask in ((fixed, fixed_mask), (moving, moving_mask))
     ]
     grid = network_grid(card.input, Image(values[0], fixed.grid))

@@ -29,6 +29,7 @@ from neuralreg.io.transform_files import write_transform
 from neuralreg.measures.overlap import dice
 from neuralreg.progress import Progress, stage
 from neuralreg.registration.engine import register
+from neuralreg.registration.guides.voxel_weights import combine_weights
 from neuralreg.registration.image_checks import on_grid, overlap
 from neuralreg.registration.options import RegistrationOptions
 from neuralreg.registration.result import RegistrationResult
@@ -51,6 +52,8 @@ class Job:
         fixed, moving, fixed_seg, moving_seg, fixed_mask, moving_mask, initial: files.
         options: everything else.
         initial_format: the program of that transform, where content does not decide.
+        fixed_weight, moving_weight: files with how much each voxel counts, 0 to 1.
+        fixed_exclude, moving_exclude: masks of what does not count, such as a lesion.
         fixed_landmarks, moving_landmarks: files that the options' landmarks are from.
     """
 
@@ -63,6 +66,10 @@ class Job:
     initial: Path | None
     options: RegistrationOptions
     initial_format: str | None = None
+    fixed_weight: Path | None = None
+    moving_weight: Path | None = None
+    fixed_exclude: Path | None = None
+    moving_exclude: Path | None = None
     fixed_landmarks: Path | None = None
     moving_landmarks: Path | None = None
 
@@ -194,8 +201,7 @@ def run(
         initial=initial_of(job, images.notes, images.fixed.grid.dimension),
         fixed_mask=images.fixed_mask,
         moving_mask=images.moving_mask,
-        fixed_labels=images.fixed_seg if job.options.label_weight else None,
-        moving_labels=images.moving_seg if job.options.label_weight else None,
+        labels=(images.fixed_seg, images.moving_seg) if job.options.label_weight else (None, None),
         progress=stage(progress, 0.02, 0.9),
     )
     registered = time.perf_counter()
@@ -335,8 +341,16 @@ def _read(job: Job) -> Images:
         notes += more
     if moving_seg and (share := overlap(moving_seg, moving.grid, "moving label map")) < 1:
         notes.append(f"the moving label map covers {100 * share:.0f} % of the moving image")
-    masks = labels(job.fixed_mask), labels(job.moving_mask)
-    return Images(fixed, moving, fixed_seg, moving_seg, *masks, notes)
+    masks = []
+    for part, mask, weight, exclude, role in (
+        (fixed, job.fixed_mask, job.fixed_weight, job.fixed_exclude, "fixed image"),
+        (moving, job.moving_mask, job.moving_weight, job.moving_exclude, "moving image"),
+    ):
+        soft = None if weight is None else image(weight)
+        combined, more = combine_weights(part, labels(mask), soft, labels(exclude), role)
+        masks.append(combined)
+        notes += more
+    return Images(fixed, moving, fixed_seg, moving_seg, masks[0], masks[1], notes)
 
 
 def parse_numbers(texts: list[str]) -> dict[str, float]:

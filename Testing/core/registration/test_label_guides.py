@@ -66,7 +66,7 @@ def test_labels_lead_where_the_images_say_nothing():
     noise = seen(grid, contrast=lambda v: 0 * v, noise=20, seed=5)
     result = register(
         seen(grid), noise, "convex", refinement=FieldRefinement(steps=12),
-        fixed_labels=labels[0], moving_labels=labels[1], label_weight=1.0,
+        labels=labels, label_weight=1.0,
     )  # fmt: skip
     before = dice(labels[0], labels[1])
     after = dice(labels[0], warp_labels(labels[1], result.field, grid))
@@ -93,11 +93,8 @@ def test_labels_and_their_weight_belong_together(given):
     image, (which, weight) = seen(CUBE), given
     labels = balls(CUBE, [(0, 0, 0)])
     with pytest.raises(InvalidOption, match="need a label map of both images and a weight"):
-        register(
-            image, image, "convex", label_weight=weight,
-            fixed_labels=labels if which in ("fixed", "both") else None,
-            moving_labels=labels if which in ("moving", "both") else None,
-        )  # fmt: skip
+        sides = tuple(labels if which in (side, "both") else None for side in ("fixed", "moving"))
+        register(image, image, "convex", label_weight=weight, labels=sides)
 
 
 def test_the_middles_of_labels_are_pairs_for_the_start():

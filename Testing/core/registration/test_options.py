@@ -63,7 +63,7 @@ def options_of(monkeypatch):
         masks = {"fixed_mask": fixed, "moving_mask": fixed}
         driven = changes.get("label_weight") or CHANGED in given
         map_of = Image((fixed.data > 40).byte(), fixed.grid)
-        labels = {"fixed_labels": map_of, "moving_labels": map_of} if driven else {}
+        labels = {"labels": (map_of, map_of)} if driven else {}
         with pytest.raises(Stopped):
             register(fixed, fixed, *given, **masks, **labels, **changes)
         return options.pop()

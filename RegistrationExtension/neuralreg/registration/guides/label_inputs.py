@@ -30,7 +30,7 @@ def add_labels(
             got=f"fixed labels: {_yes_or_no(fixed)}, moving labels: {_yes_or_no(moving)}, "
             f"weight {weight:g}",
             remedy="Give both (--fixed-seg, --moving-seg) with --drive-labels, in Python "
-            "fixed_labels, moving_labels and label_weight=1; or none of them.",
+            "labels=(fixed, moving) and label_weight=1; or none of them.",
         )
     maps = [
         _checked(as_labels(given, f"{role} label map"), image.grid, f"{role} label map")

@@ -12,7 +12,8 @@ from neuralreg.progress import Progress, silent
 from neuralreg.studies.table.study_rows import Fault, StudyRow
 
 Headers = dict[Path, Grid | str]  # what the header of a file says, or why it cannot be read
-_IMAGES = ("fixed", "moving", "fixed_seg", "moving_seg", "fixed_mask", "moving_mask")
+_IMAGES = ("fixed", "moving", "fixed_seg", "moving_seg", "fixed_mask", "moving_mask",
+           "fixed_weight", "moving_weight", "fixed_exclude", "moving_exclude")  # fmt: skip
 
 
 def check_files(
