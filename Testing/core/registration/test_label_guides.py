@@ -92,8 +92,8 @@ def test_labels_on_one_side_only_are_named():
 def test_labels_and_their_weight_belong_together(given):
     image, (which, weight) = seen(CUBE), given
     labels = balls(CUBE, [(0, 0, 0)])
+    sides = tuple(labels if which in (side, "both") else None for side in ("fixed", "moving"))
     with pytest.raises(InvalidOption, match="need a label map of both images and a weight"):
-        sides = tuple(labels if which in (side, "both") else None for side in ("fixed", "moving"))
         register(image, image, "convex", label_weight=weight, labels=sides)
 
 
