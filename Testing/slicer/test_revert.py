@@ -165,7 +165,7 @@ def test_a_chosen_output_stays_in_the_folder_of_its_owner(a_scene, a_pair, a_kno
 
 def test_a_brain_that_was_corrected_stays(a_scene, a_volume_node):
     from neuralreg.worker.serialization import at_once
-    from NeuralRegistrationLib.Register.BrainMask import _Request
+    from NeuralRegistrationLib.Register.BrainMask import _MaskRequest
     from NeuralRegistrationLib.Scene import Volumes
 
     grid = Volumes.contentOf(a_volume_node).grid
@@ -173,7 +173,7 @@ def test_a_brain_that_was_corrected_stays(a_scene, a_volume_node):
     mask[2:5, 3:9, 3:9] = 1
     answer = {"grid": grid, "mask": mask, "liters": 1.2, "warnings": []}
     for corrected in (False, True):
-        brain = at_once(_Request(a_volume_node, "cpu").deliver(answer))
+        brain = at_once(_MaskRequest(a_volume_node, device="cpu").deliver(answer))
         if corrected:
             brain.node.GetSegmentation().RemoveSegment("Brain")
         assert len(brain.revert()) == corrected
