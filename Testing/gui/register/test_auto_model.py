@@ -131,7 +131,7 @@ def test_brains_are_found_for_both_sides_and_become_the_masks(
     assert [p.fixedMask.GetName(), p.movingMask.GetName()] == ["fixed brain", "moving brain"]
     assert ui.fixedMaskSelector.currentNode() is p.fixedMask
     assert "1.25 l" in ui.statusLabel.text
-    assert "Look at it." in ui.statusLabel.text
+    assert "Look at it, made by auto." in ui.statusLabel.text
     segment = p.fixedMask.GetSegmentation().GetNthSegment(0)
     assert segment.GetName() == "Brain"
     values = slicer.util.arrayFromVolume(p.fixedVolume)
@@ -202,4 +202,4 @@ def test_the_example_of_the_module_runs(known_worker, a_scene, capsys):
     blocks = BrainMask.__doc__.split("\n\n")
     code = "\n".join(dedent(block) for block in blocks if block.startswith("    "))
     exec(code, {"getNode": slicer.util.getNode})
-    assert capsys.readouterr().out == "1.25 ('look at it',)\n"
+    assert capsys.readouterr().out == "1.25 ('look at it, made by mindgrab',)\n"
