@@ -5,16 +5,18 @@ Networks that were trained on brains without skull need one; see `Input.content`
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from neuralreg.devices import choose_registration_device
 from neuralreg.errors import InvalidImage, InvalidOption
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.warp import warp_labels
 from neuralreg.io.arguments import ImageLike, as_image, as_labels
 from neuralreg.progress import Progress, silent, stage
 from neuralreg.registration.brain.extraction import MINDGRAB, extract_brain
+from neuralreg.registration.brain.recent import RecentResults, content_key
 from neuralreg.registration.engine import register
 from neuralreg.registration.model_choice import SEARCH, ImageContent
 from neuralreg.registration.options import BRAIN_MODELS
@@ -71,6 +73,9 @@ class BrainMask:
     registration: RegistrationResult | None = None
 
 
+_RECENT: RecentResults[BrainMask] = RecentResults(2)  # of templates, for both images of a pair
+
+
 def brain_mask(
     head: ImageLike,
     *,
@@ -116,13 +121,22 @@ def brain_mask(
         moving, inside = _template(cache, stage(progress, 0.0, 0.1))
     else:
         moving, inside = as_image(template[0], "template"), as_labels(template[1], "brain mask")
+    key = (*map(content_key, (image, moving, inside)), str(choose_registration_device(device)))
+    registered = _RECENT.get_or_compute(
+        key, lambda: _register_template(image, moving, inside, device, progress)
+    )
+    progress(1.0, "brain mask")
+    return replace(registered, warnings=(*notes, *registered.warnings))
+
+
+def _register_template(
+    image: Image, moving: Image, inside: Image, device: str, progress: Progress
+) -> BrainMask:
     part = stage(progress, 0.1, 0.95)
     result = register(image, moving, SEARCH, device=device, progress=part)
     mask = warp_labels(inside, result.field, image.grid)
     content = ImageContent.of(image, mask)
-    progress(1.0, "brain mask")
-    warnings = (*notes, *_warnings(content, result))
-    return BrainMask(mask, content.liters, warnings, "template", result)
+    return BrainMask(mask, content.liters, tuple(_warnings(content, result)), "template", result)
 
 
 def mask_heads(

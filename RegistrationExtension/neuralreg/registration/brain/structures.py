@@ -22,7 +22,7 @@ from neuralreg.io.formats.segmentations import Segment
 from neuralreg.measures.modality import looks_like_ct
 from neuralreg.progress import Progress, silent
 from neuralreg.registration.brain.conform import largest_component, resample_to_image
-from neuralreg.registration.brain.labeling import LabeledBox, label_box, require_head
+from neuralreg.registration.brain.labeling import LabeledBox, best_label, label_box, require_head
 from neuralreg.registration.brain.midplane import is_left
 from neuralreg.registration.image_checks import prepare
 from neuralreg.registration.model_choice import ImageContent
@@ -180,12 +180,8 @@ def label_head(
         )
     if looks_like_ct(checked.data):
         raise _no_t1(role, "the values of a CT")
-
-    def winner(logits: torch.Tensor) -> torch.Tensor:
-        return logits.argmax(1, keepdim=True).to(torch.uint8)
-
     how: dict[str, Any] = {"cache": cache, "device": device, "progress": progress, "like": like}
-    box = label_box(checked, card, winner, **how)
+    box = label_box(checked, card, best_label, **how)
     values = np.where(largest_component(box.values > 0), box.values, 0).astype(np.uint8)
     notes += check_volumes(np.bincount(values.ravel(), minlength=256) / 1000, card, role)
     return LabeledBox(values, box.grid), notes
