@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neuralreg.devices import choose_registration_device
-from neuralreg.errors import InvalidImage, InvalidOption
+from neuralreg.errors import InvalidImage, InvalidOption, OutOfMemory
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.warp import warp_labels
 from neuralreg.io.arguments import ImageLike, as_image, as_labels
@@ -18,10 +18,10 @@ from neuralreg.progress import Progress, silent, stage
 from neuralreg.registration.brain.extraction import MINDGRAB, extract_brain
 from neuralreg.registration.brain.recent import RecentResults, content_key
 from neuralreg.registration.engine import register
-from neuralreg.registration.model_choice import SEARCH, ImageContent
-from neuralreg.registration.options import BRAIN_MODELS
+from neuralreg.registration.model_choice import SEARCH, ImageContent, network_without_masks
+from neuralreg.registration.options import BRAIN_MODELS, RegistrationOptions
 from neuralreg.zoo.card import Weights
-from neuralreg.zoo.registry import model_card
+from neuralreg.zoo.registry import list_models, model_card
 from neuralreg.zoo.weights import fetch_file, is_available
 
 if TYPE_CHECKING:
@@ -172,6 +172,36 @@ def mask_heads(
             notes += [f"brain mask of the {role} image: {text}" for text in brain.warnings]
         both.append(mask)
     return (both[0], both[1]), notes
+
+
+def mask_heads_for_networks(
+    images: tuple[Image, Image], options: RegistrationOptions, progress: Progress
+) -> tuple[tuple[Image | None, Image | None], list[str]] | None:
+    """Both masks by mindgrab, where the automatic choice lacks only them to take a network.
+
+    Args:
+        images: fixed and moving, for which there are no masks.
+        options: of the registration.
+        progress: gets a fraction and a message.
+
+    Returns:
+        As `mask_heads`. None where a model or an anatomy was chosen, the weights are not on this
+        machine, or masks would change nothing.
+    """
+    is_automatic = options.model == "auto" and options.preset == "generic"
+    if not is_automatic or not is_available(model_card(MINDGRAB)):
+        return None
+    contents = [ImageContent.of(image) for image in images]
+    card = network_without_masks(list_models(available=True), *contents)
+    if card is None:
+        return None
+    try:
+        masks, notes = mask_heads(images, (None, None), MINDGRAB, options.device, progress)
+    except (InvalidImage, OutOfMemory) as error:
+        reason = f"{error.what} ({error.where}: {error.got})"
+        return (None, None), [f"{card.name} was not tried, for want of brain masks: {reason}"]
+    note = f"{MINDGRAB} has found the brains first, because {card.name} was made for heads without"
+    return masks, [f"{note} skull; a model that is named, such as {SEARCH}, goes without", *notes]
 
 
 def _warnings(brain: ImageContent, result: RegistrationResult) -> list[str]:
