@@ -12,10 +12,9 @@ import numpy as np
 from neuralreg.registration.model_choice import (
     SEARCH,
     ChoiceReason,
-    ConcernKind,
     ImageContent,
     choose_model,
-    model_concerns,
+    network_without_masks,
 )
 from slicer.i18n import tr as _
 
@@ -43,12 +42,15 @@ def expectation(fixed, moving, parameters) -> str:
     )
     if choice.reason is not ChoiceReason.NONE_SUITS:
         return text
-    ranked = [card for card in cards.values() if card.auto_rank is not None]
-    masked = [card for card in ranked if _needsOnlyMasks(model_concerns(card, *contents))]
-    if not masked:
+    network = network_without_masks(list(cards.values()), *contents)
+    if network is None:
         return text
-    text = _("{model} would be used. For heads with brain masks, {other} would be used.")
-    return text.format(model=cards[SEARCH].title, other=masked[0].title)
+    masks = (parameters.fixedMask, parameters.movingMask)
+    if masks == (None, None) and _findsBrains():
+        text = _("{other} would be used, after mindgrab has found the brains of both heads.")
+    else:
+        text = _("{model} would be used. For heads with brain masks, {other} would be used.")
+    return text.format(model=cards[SEARCH].title, other=network.title)
 
 
 def reasonText(reason: ChoiceReason) -> str:
@@ -61,9 +63,10 @@ def reasonText(reason: ChoiceReason) -> str:
     }[reason]
 
 
-def _needsOnlyMasks(concerns) -> bool:
-    """Whether a brain mask is all that is missing."""
-    return bool(concerns) and all(each.kind is ConcernKind.NO_BRAIN for each in concerns)
+def _findsBrains() -> bool:
+    """Whether the network that finds brains by itself is on this computer."""
+    finders = [card for card in ModelList.cards("brain mask") if card.name == "mindgrab"]
+    return any(map(ModelList.isAvailable, finders))
 
 
 def contentsOf(fixed, moving, parameters) -> list[ImageContent]:

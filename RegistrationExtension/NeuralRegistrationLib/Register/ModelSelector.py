@@ -101,7 +101,7 @@ class ModelSelector:
             label.toolTip = offered[name].meaning
             layout.addRow(label, slider)
         for slider in reversed(self.sliders.values()):
-            TabOrder.insertAfter(self.ui.brainsButton, slider)
+            TabOrder.insertAfter(self.ui.labelBrainsButton, slider)
         self.ui.modelOptionsHeading.visible = bool(offered)
         self.ui.modelOptionsBox.visible = bool(offered)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import qt
@@ -16,6 +17,7 @@ from slicer.i18n import tr as _
 
 from NeuralRegistrationLib import Dependencies
 from NeuralRegistrationLib.Register import AutoModel, Parameters
+from NeuralRegistrationLib.Register.BrainLabels import labelBrain
 from NeuralRegistrationLib.Register.BrainMask import findBrain
 from NeuralRegistrationLib.Register.MaskSelector import MaskSelector
 from NeuralRegistrationLib.Register.ModelSelector import ModelSelector, optionsText
@@ -29,6 +31,7 @@ _UNDER_WAY = ("waiting", "preparing", "running", "delivering")
 
 
 _BRAIN = ["brain"]  # what a job that finds a brain was asked
+_LABELS = ["labels"]  # and one that labels its structures
 _REFINEMENT = ("similaritySelector", "stepsSpinBox", "regularitySlider", "fitWeightsCheckBox")
 
 
@@ -72,6 +75,7 @@ class RegisterPanel(ParameterPanel):
         ui.revertButton.connect("clicked()", self.revert)
         ui.copyButton.connect("clicked()", self.copyAsPython)
         ui.brainsButton.connect("clicked()", self.findBrains)
+        ui.labelBrainsButton.connect("clicked()", self.labelBrains)
         ui.openReviewButton.connect("clicked()", self.review)
 
     # The parameter node
@@ -146,14 +150,15 @@ class RegisterPanel(ParameterPanel):
     # Before a job
 
     def _check(self) -> None:
-        """Say what can be said before Apply, and whether it can be pressed."""
+        """Say what can be said before Apply, and what can be pressed."""
         p = self.parameters
+        self.ui.labelBrainsButton.enabled = self._canLabel()
         if p is None or p.fixedVolume is None or p.movingVolume is None:
             missing = p is None or p.fixedVolume is None
             self.status.precheck(
                 [], _("Choose a fixed volume.") if missing else _("Choose a moving volume.")
             )
-            self.ui.applyButton.enabled = False
+            self.ui.applyButton.enabled = self.ui.brainsButton.enabled = False
             return
         prealigned = p.prealign != Parameters.Prealign.NONE or p.initialTransform is not None
         contents = None
@@ -169,6 +174,17 @@ class RegisterPanel(ParameterPanel):
         waiting = any(entry.asked == same for entry in self.jobs)
         self.ui.applyButton.enabled = works and not waiting
         self.ui.brainsButton.enabled = works and not any(e.asked == _BRAIN for e in self.jobs)
+
+    def _canLabel(self) -> bool:
+        """Whether the volumes to label are there, and are not being labeled already."""
+        volumes = self._labeledVolumes() if self.parameters is not None else []
+        hasVoxels = all(v is not None and v.GetImageData() is not None for v in volumes)
+        return bool(volumes) and hasVoxels and not any(e.asked == _LABELS for e in self.jobs)
+
+    def _labeledVolumes(self) -> list:
+        p = self.parameters
+        isForBoth = p.labeledVolumes is Parameters.LabeledVolumes.BOTH
+        return [p.fixedVolume, p.movingVolume] if isForBoth else [p.fixedVolume]
 
     # Jobs
 
@@ -208,9 +224,17 @@ class RegisterPanel(ParameterPanel):
                 self.set({parameter: brain.node, f"{parameter}Segment": ""})
             self.status.sayBrain(brain)
 
-        device = self.parameters.device.value
+        how = {"model": self.parameters.brainModel.value, "device": self.parameters.device.value}
         entry = _Entry(_("Brain of {name}").format(name=volume.GetName()), _BRAIN)
-        self._submit(entry, take, lambda **call: findBrain(volume, device=device, **call))
+        self._submit(entry, take, lambda **call: findBrain(volume, **how, **call))
+
+    def labelBrains(self) -> None:
+        """Let the worker label the structures of the brain in each volume that was chosen."""
+        device = self.parameters.device.value
+        for volume in dict.fromkeys(self._labeledVolumes()):
+            entry = _Entry(_("Structures of {name}").format(name=volume.GetName()), _LABELS)
+            start = partial(labelBrain, volume, device=device)
+            self._submit(entry, self.status.sayLabels, start)
 
     def _submit(self, entry: _Entry, done, start) -> None:
         """Put a job into the list. start: makes it; done: called with its result."""

@@ -41,6 +41,8 @@ Prealign = _choices("Prealign", LinearAlignment)
 Similarity = _choices("Similarity", get_args(options.Similarity))
 Device = _choices("Device", ("auto", "cpu", "cuda"))
 Precision = _choices("Precision", get_args(options.Precision))
+BrainModel = _choices("BrainModel", options.BRAIN_MODELS)
+LabeledVolumes = _choices("LabeledVolumes", ("fixed", "both"))
 
 
 def _labels() -> dict[str, dict[str, str]]:
@@ -76,6 +78,15 @@ def _labels() -> dict[str, dict[str, str]]:
             "bfloat16": _("Half, wide range (bfloat16)"),
             "float16": _("Half (float16)"),
         },
+        "BrainModel": {
+            "auto": _("Automatic"),
+            "mindgrab": _("Network (mindgrab)"),
+            "template": _("Template"),
+        },
+        "LabeledVolumes": {
+            "fixed": _("Fixed volume"),
+            "both": _("Both volumes"),
+        },
     }
 
 
@@ -86,7 +97,8 @@ class RegisterParameters:
     modelOptions: the numbers that the model's card offers, as JSON. ownRefinement: whether
     similarity, steps and regularity count; fitWeights: whether a network's weights are fitted to
     the pair, instead of bending the field further. bringAlong: nodes of the moving side.
-    fixedMaskSegment, movingMaskSegment: id of a segment, empty for all of them.
+    fixedMaskSegment, movingMaskSegment: id of a segment, empty for all of them. brainModel: that
+    finds brains. labeledVolumes: those whose structures are labeled.
     """
 
     fixedVolume: slicer.vtkMRMLScalarVolumeNode
@@ -106,6 +118,8 @@ class RegisterParameters:
     movingMaskSegment: str = ""
     fixedLandmarks: slicer.vtkMRMLMarkupsFiducialNode
     movingLandmarks: slicer.vtkMRMLMarkupsFiducialNode
+    brainModel: BrainModel = BrainModel.AUTO
+    labeledVolumes: LabeledVolumes = LabeledVolumes.FIXED
     ownRefinement: bool = False
     similarity: Similarity = Similarity.AUTO
     steps: Annotated[int, WithinRange(0, 200)] = FieldRefinement.steps
@@ -125,6 +139,8 @@ ADVANCED = (
     "movingMaskSegment",
     "fixedLandmarks",
     "movingLandmarks",
+    "brainModel",
+    "labeledVolumes",
     "modelOptions",
     "ownRefinement",
     "steps",

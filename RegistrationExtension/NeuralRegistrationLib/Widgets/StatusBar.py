@@ -44,7 +44,16 @@ class StatusBar:
         """Show that a brain mask was made, and how to check it."""
         text = _("“{name}” is the mask now ({liters} l). Check its outline.")
         message = text.format(name=brain.node.GetName(), liters=f"{brain.liters:.2f}")
-        notes = [note[:1].upper() + note[1:] + "." for note in brain.warnings]
+        self._sayWithNotes(message, brain.warnings)
+
+    def sayLabels(self, labeled) -> None:
+        """Show that the structures of a brain were labeled, and how to check them."""
+        text = _("“{name}” holds {count} structures. Look at them before you use them.")
+        message = text.format(name=labeled.node.GetName(), count=len(labeled.volumes))
+        self._sayWithNotes(message, labeled.warnings)
+
+    def _sayWithNotes(self, message: str, warnings) -> None:
+        notes = [note[:1].upper() + note[1:] + "." for note in warnings]
         self._show("\n".join([message, *notes]), "SP_MessageBoxWarning" if notes else "")
 
     def sayError(self, error, log: str = "") -> None:

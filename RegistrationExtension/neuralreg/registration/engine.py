@@ -106,11 +106,8 @@ def register(
         )
         axes = images[0].grid.dimension
         start = None if initial is None else as_itk_transform(initial, axes, fixed, moving)
-        if options.extract_brain:
-            from neuralreg.registration.brain.brain_mask import mask_heads
-
-            part, how = stage(progress, 0.0, 0.5), str(options.extract_brain)
-            masks, more = mask_heads(images, masks, how, options.device, part)
+        if (made := _make_masks(images, masks, options, stage(progress, 0.0, 0.5))) is not None:
+            masks, more = made
             notes += more
             progress = stage(progress, 0.5, 1.0)
         inputs = Inputs.prepare(*images, *masks, device, options.landmarks)
@@ -312,6 +309,22 @@ def _merge_options(
     if "model" in changes:
         raise InvalidOption("one model is named", got=f"{options!r} and {changes['model']!r}")
     return USUAL.replace(model=options, **changes)
+
+
+def _make_masks(
+    images: tuple[Image, Image],
+    masks: tuple[Image | None, Image | None],
+    options: RegistrationOptions,
+    progress: Progress,
+) -> tuple[tuple[Image | None, Image | None], list[str]] | None:
+    """Brain masks and remarks on them, where they were asked for or a network lacks them."""
+    from neuralreg.registration.brain.brain_mask import mask_heads, mask_heads_for_networks
+
+    if options.extract_brain:
+        return mask_heads(images, masks, str(options.extract_brain), options.device, progress)
+    if masks == (None, None):
+        return mask_heads_for_networks(images, options, progress)
+    return None
 
 
 def _pair(fixed: ImageLike, moving: ImageLike) -> tuple[Image, Image]:

@@ -33,6 +33,7 @@ _MM3_PER_LITER = 1e6
 _COARSE = 2.0  # times the spacing that a network was trained with
 _CUT_SHARE = 0.02  # of the object that may lie in the outermost slices
 
+_HEAD_EXTENT_MM = (100.0, 350.0)  # of what an image of a head shows, along each axis
 _LITTLE_OVERLAP = 0.4  # of the smaller image that the other one covers
 _TURNED_DEGREES = 20
 _THICK = 4  # times the distance of voxels within a slice
@@ -368,3 +369,30 @@ def choose_model(
         generic = preset == "generic"
         return ModelChoice((SEARCH,), ChoiceReason.NONE_SUITS if generic else ChoiceReason.PRESET)
     return ModelChoice((*names, SEARCH), ChoiceReason.SUITS)
+
+
+def network_without_masks(
+    cards: Sequence[ModelCard], fixed: ImageContent, moving: ImageContent
+) -> ModelCard | None:
+    """The network that the automatic choice would take if two heads had brain masks.
+
+    Args:
+        cards: models that are available.
+
+    Returns:
+        None where a network suits without masks, where masks are not all that is missing, and for
+        what is too small or too large for a head.
+    """
+    low, high = _HEAD_EXTENT_MM
+    if not all(low <= extent <= high for each in (fixed, moving) for extent in each.extent_mm):
+        return None
+    ranked = sorted((c for c in cards if c.auto_rank is not None), key=lambda c: c.auto_rank or 0)
+    concerns = {card.name: model_concerns(card, fixed, moving) for card in ranked}
+    if not all(concerns.values()):
+        return None
+    masked = (
+        card
+        for card in ranked
+        if all(each.kind is ConcernKind.NO_BRAIN for each in concerns[card.name])
+    )
+    return next(masked, None)

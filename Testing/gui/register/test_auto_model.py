@@ -116,6 +116,20 @@ def test_brains_without_skull_get_the_network_that_was_made_for_them(
     assert "an anatomy was chosen" in choice.expectation(*pair, parameters)
 
 
+def test_the_panel_says_that_the_brains_of_heads_will_be_found_first(
+    a_brain_network, panel, tmp_path
+):
+    card = json.loads((CARDS / "mindgrab.json").read_text("utf-8"))
+    card["weights"] = {"file": "tiny.bin", "format": "float32"}
+    (tmp_path / "mindgrab.json").write_text(json.dumps(card))
+    panel.refresh()
+    assert "For heads with brain masks" in panel.ui.precheckLabel.text
+    (tmp_path / "tiny.bin").write_bytes(bytes(4))
+    panel.refresh()
+    text = panel.ui.precheckLabel.text
+    assert "A network for brains would be used, after mindgrab has found the brains" in text
+
+
 def test_brains_are_found_for_both_sides_and_become_the_masks(
     a_brain_network, panel, wait_until, a_scene
 ):
@@ -131,7 +145,7 @@ def test_brains_are_found_for_both_sides_and_become_the_masks(
     assert [p.fixedMask.GetName(), p.movingMask.GetName()] == ["fixed brain", "moving brain"]
     assert ui.fixedMaskSelector.currentNode() is p.fixedMask
     assert "1.25 l" in ui.statusLabel.text
-    assert "Look at it." in ui.statusLabel.text
+    assert "Look at it, made by auto." in ui.statusLabel.text
     segment = p.fixedMask.GetSegmentation().GetNthSegment(0)
     assert segment.GetName() == "Brain"
     values = slicer.util.arrayFromVolume(p.fixedVolume)
@@ -202,4 +216,4 @@ def test_the_example_of_the_module_runs(known_worker, a_scene, capsys):
     blocks = BrainMask.__doc__.split("\n\n")
     code = "\n".join(dedent(block) for block in blocks if block.startswith("    "))
     exec(code, {"getNode": slicer.util.getNode})
-    assert capsys.readouterr().out == "1.25 ('look at it',)\n"
+    assert capsys.readouterr().out == "1.25 ('look at it, made by mindgrab',)\n"

@@ -16,6 +16,10 @@ from neuralreg.registration.options import (
     WeightRefinement,
 )
 
+CHOICES = (
+    "Preset", "Prealign", "Similarity", "Device", "Precision", "BrainModel", "LabeledVolumes",
+)  # fmt: skip
+
 
 @pytest.fixture
 def panel_parameters(the_application):
@@ -37,6 +41,7 @@ def test_the_lists_are_those_of_the_options(panel_parameters):
     assert values(panel_parameters.Preset) == list(PRESETS)
     assert values(panel_parameters.Prealign) == [kind.value for kind in LinearAlignment]
     assert values(panel_parameters.Similarity) == list(get_args(options.Similarity))
+    assert values(panel_parameters.BrainModel) == list(options.BRAIN_MODELS)
     assert values(panel_parameters.Precision) == list(get_args(options.Precision))
 
 
@@ -96,7 +101,7 @@ def test_every_option_can_be_set_in_the_panel(panel_parameters, parameters):
 
 
 def test_every_choice_has_a_text_of_its_own(panel_parameters):
-    for name in ("Preset", "Prealign", "Similarity", "Device", "Precision"):
+    for name in CHOICES:
         texts = [item.label() for item in getattr(panel_parameters, name)]
         assert len(set(texts)) == len(texts)
         assert all(texts)

@@ -5,21 +5,23 @@ Networks that were trained on brains without skull need one; see `Input.content`
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from neuralreg.errors import InvalidImage, InvalidOption
+from neuralreg.devices import choose_registration_device
+from neuralreg.errors import InvalidImage, InvalidOption, OutOfMemory
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.warp import warp_labels
 from neuralreg.io.arguments import ImageLike, as_image, as_labels
 from neuralreg.progress import Progress, silent, stage
 from neuralreg.registration.brain.extraction import MINDGRAB, extract_brain
+from neuralreg.registration.brain.recent import RecentResults, content_key
 from neuralreg.registration.engine import register
-from neuralreg.registration.model_choice import SEARCH, ImageContent
-from neuralreg.registration.options import BRAIN_MODELS
+from neuralreg.registration.model_choice import SEARCH, ImageContent, network_without_masks
+from neuralreg.registration.options import BRAIN_MODELS, RegistrationOptions
 from neuralreg.zoo.card import Weights
-from neuralreg.zoo.registry import model_card
+from neuralreg.zoo.registry import list_models, model_card
 from neuralreg.zoo.weights import fetch_file, is_available
 
 if TYPE_CHECKING:
@@ -71,6 +73,9 @@ class BrainMask:
     registration: RegistrationResult | None = None
 
 
+_RECENT: RecentResults[BrainMask] = RecentResults(2)  # of templates, for both images of a pair
+
+
 def brain_mask(
     head: ImageLike,
     *,
@@ -116,13 +121,22 @@ def brain_mask(
         moving, inside = _template(cache, stage(progress, 0.0, 0.1))
     else:
         moving, inside = as_image(template[0], "template"), as_labels(template[1], "brain mask")
+    key = (*map(content_key, (image, moving, inside)), str(choose_registration_device(device)))
+    registered = _RECENT.get_or_compute(
+        key, lambda: _register_template(image, moving, inside, device, progress)
+    )
+    progress(1.0, "brain mask")
+    return replace(registered, warnings=(*notes, *registered.warnings))
+
+
+def _register_template(
+    image: Image, moving: Image, inside: Image, device: str, progress: Progress
+) -> BrainMask:
     part = stage(progress, 0.1, 0.95)
     result = register(image, moving, SEARCH, device=device, progress=part)
     mask = warp_labels(inside, result.field, image.grid)
     content = ImageContent.of(image, mask)
-    progress(1.0, "brain mask")
-    warnings = (*notes, *_warnings(content, result))
-    return BrainMask(mask, content.liters, warnings, "template", result)
+    return BrainMask(mask, content.liters, tuple(_warnings(content, result)), "template", result)
 
 
 def mask_heads(
@@ -158,6 +172,36 @@ def mask_heads(
             notes += [f"brain mask of the {role} image: {text}" for text in brain.warnings]
         both.append(mask)
     return (both[0], both[1]), notes
+
+
+def mask_heads_for_networks(
+    images: tuple[Image, Image], options: RegistrationOptions, progress: Progress
+) -> tuple[tuple[Image | None, Image | None], list[str]] | None:
+    """Both masks by mindgrab, where the automatic choice lacks only them to take a network.
+
+    Args:
+        images: fixed and moving, for which there are no masks.
+        options: of the registration.
+        progress: gets a fraction and a message.
+
+    Returns:
+        As `mask_heads`. None where a model or an anatomy was chosen, the weights are not on this
+        machine, or masks would change nothing.
+    """
+    is_automatic = options.model == "auto" and options.preset == "generic"
+    if not is_automatic or not is_available(model_card(MINDGRAB)):
+        return None
+    contents = [ImageContent.of(image) for image in images]
+    card = network_without_masks(list_models(available=True), *contents)
+    if card is None:
+        return None
+    try:
+        masks, notes = mask_heads(images, (None, None), MINDGRAB, options.device, progress)
+    except (InvalidImage, OutOfMemory) as error:
+        reason = f"{error.what} ({error.where}: {error.got})"
+        return (None, None), [f"{card.name} was not tried, for want of brain masks: {reason}"]
+    note = f"{MINDGRAB} has found the brains first, because {card.name} was made for heads without"
+    return masks, [f"{note} skull; a model that is named, such as {SEARCH}, goes without", *notes]
 
 
 def _warnings(brain: ImageContent, result: RegistrationResult) -> list[str]:

@@ -21,7 +21,7 @@ from neuralreg.geometry.image import Image
 from neuralreg.measures.modality import looks_like_ct
 from neuralreg.progress import Progress, silent, stage
 from neuralreg.registration.brain.conform import largest_component, resample_to_image
-from neuralreg.registration.brain.labeling import label_box, require_head
+from neuralreg.registration.brain.labeling import brain_score, label_box, require_head
 from neuralreg.registration.image_checks import prepare
 from neuralreg.registration.model_choice import ImageContent
 from neuralreg.zoo.registry import model_card
@@ -167,7 +167,7 @@ def _look(
     scores = label_box(
         image,
         model_card(MINDGRAB),
-        lambda logits: logits[:, 1:] - logits[:, :1],
+        brain_score,
         cache=cache,
         device=device,
         progress=progress,

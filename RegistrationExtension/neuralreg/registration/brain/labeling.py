@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -17,8 +18,10 @@ from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
 from neuralreg.progress import Progress, stage
 from neuralreg.registration.brain.conform import ConformedImage
+from neuralreg.registration.brain.recent import RecentResults, content_key
 from neuralreg.zoo.card import ModelCard
 from neuralreg.zoo.registry import load_labeler
+from neuralreg.zoo.weights import path_of
 
 _MARGIN = 8  # voxels around the head
 _NORMALIZED_MARGIN = 4  # air beside it changes what such a network makes of the head
@@ -42,6 +45,19 @@ class LabeledBox:
     grid: Grid
 
 
+_RECENT: RecentResults[LabeledBox] = RecentResults(4)  # both images of a pair, masks and labels
+
+
+def brain_score(logits: Tensor) -> Tensor:
+    """The score of brain over that of background, of logits (1, 2, z, y, x)."""
+    return logits[:, 1:] - logits[:, :1]
+
+
+def best_label(logits: Tensor) -> Tensor:
+    """The label with the highest score, of logits (1, classes, z, y, x)."""
+    return logits.argmax(1, keepdim=True).to(torch.uint8)
+
+
 def label_box(
     image: Image,
     card: ModelCard,
@@ -53,12 +69,13 @@ def label_box(
     like: Grid | None = None,
     with_background: bool = False,
 ) -> LabeledBox:
-    """Run the network of a card on the box around a head.
+    """Run the network of a card on the box around a head, unless it has just answered the same.
 
     Args:
         image: prepared for a registration.
         card: of a network for brain masks or labels.
-        reduce: of logits (1, classes, z, y, x) of some slices to (1, 1, z, y, x).
+        reduce: of logits (1, classes, z, y, x) of some slices to (1, 1, z, y, x), a function of
+            this module.
         cache: folder of the weights, if not the usual one.
         device: as `register` takes it.
         progress: called after each layer.
@@ -66,10 +83,37 @@ def label_box(
         with_background: counts what lies outside of the box as background where the network
             normalizes, see `MeshNet.forward`.
 
+    Returns:
+        Values that are not to be changed in place.
+
     Raises:
         OutOfMemory: the forecast says that the memory does not suffice.
         WeightsUnavailable, ChecksumMismatch, DeviceUnavailable: as `load_model`.
     """
+
+    def run() -> LabeledBox:
+        return _run(image, card, reduce, cache, device, progress, like, with_background)
+
+    weights = path_of(card, cache)
+    if weights is None:  # the answer would depend on more than this
+        return run()
+    state, chosen = weights.stat(), str(choose_device(device))
+    network: Hashable = (card.model_dump_json(), weights, state.st_mtime_ns, state.st_size)
+    key = (content_key(image), network, reduce, chosen, like, with_background)
+    return _RECENT.get_or_compute(key, run)
+
+
+def _run(
+    image: Image,
+    card: ModelCard,
+    reduce: Callable[[Tensor], Tensor],
+    cache: Path | None,
+    device: str,
+    progress: Progress,
+    like: Grid | None,
+    with_background: bool,
+) -> LabeledBox:
+    """What the network says of the box, for the arguments of `label_box`."""
     chosen = choose_device(device)
     with own_modes(), convert_memory_errors(str(chosen)):
         network = load_labeler(card, cache, device)
@@ -83,7 +127,9 @@ def label_box(
             _require_memory(card, grid)
         how = {"background": background, "voxels": voxels, "reduce": reduce}
         reduced = network(values.to(chosen), **how, progress=stage(progress, 0.05, 0.95))
-        return LabeledBox(reduced[0, 0].cpu().numpy(), grid)
+        box_values = reduced[0, 0].cpu().numpy()
+        box_values.flags.writeable = False  # it may be handed out again
+        return LabeledBox(box_values, grid)
 
 
 def _require_memory(card: ModelCard, grid: Grid) -> None:

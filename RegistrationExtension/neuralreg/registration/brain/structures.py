@@ -22,7 +22,7 @@ from neuralreg.io.formats.segmentations import Segment
 from neuralreg.measures.modality import looks_like_ct
 from neuralreg.progress import Progress, silent
 from neuralreg.registration.brain.conform import largest_component, resample_to_image
-from neuralreg.registration.brain.labeling import LabeledBox, label_box, require_head
+from neuralreg.registration.brain.labeling import LabeledBox, best_label, label_box, require_head
 from neuralreg.registration.brain.midplane import is_left
 from neuralreg.registration.image_checks import prepare
 from neuralreg.registration.model_choice import ImageContent
@@ -31,6 +31,7 @@ from neuralreg.zoo.registry import list_models, model_card
 
 LABELS = "subcortical18"
 _WITH_SKULL = "aparc50"
+_WHITE_MATTER, _CORTEX = "Cerebral-White-Matter", ("Cerebral-Cortex", "ctx-")
 LEFT, RIGHT = 100, 200  # added to the label of a structure on that side
 # In each image of a human brain; the smaller and less reliable structures are left out.
 _EXPECTED = {
@@ -180,15 +181,42 @@ def label_head(
         )
     if looks_like_ct(checked.data):
         raise _no_t1(role, "the values of a CT")
-
-    def winner(logits: torch.Tensor) -> torch.Tensor:
-        return logits.argmax(1, keepdim=True).to(torch.uint8)
-
     how: dict[str, Any] = {"cache": cache, "device": device, "progress": progress, "like": like}
-    box = label_box(checked, card, winner, **how)
+    box = label_box(checked, card, best_label, **how)
     values = np.where(largest_component(box.values > 0), box.values, 0).astype(np.uint8)
     notes += check_volumes(np.bincount(values.ravel(), minlength=256) / 1000, card, role)
-    return LabeledBox(values, box.grid), notes
+    labeled = LabeledBox(values, box.grid)
+    return labeled, notes + check_contrast(checked, labeled, card, role)
+
+
+def check_contrast(image: Image, box: LabeledBox, card: ModelCard, role: str) -> list[str]:
+    """What speaks against the contrast of T1, in words.
+
+    The median of the white matter over that of the cortex was 1.24 to 1.67 in four T1 images, 0.87
+    in FLAIR and 0.75 in T2. The sizes of structures do not tell: they were plausible in all.
+
+    Args:
+        image: that was labeled.
+        box: its labels.
+        card: of the network.
+        role: how messages call the image.
+    """
+    labels = resample_to_image(box.values, box.grid, image.grid, 0, nearest=True)
+    values = image.data[0].cpu().numpy()
+    names = {value: structure.name for value, structure in numbered(card).items()}
+    white = [value for value, name in names.items() if name == _WHITE_MATTER]
+    cortex = [value for value, name in names.items() if name.startswith(_CORTEX)]
+    samples = [values[np.isin(labels, each)] for each in (white, cortex)]
+    if not all(len(each) for each in samples):
+        return []
+    bright, dark = (float(np.median(each)) for each in samples)
+    if bright > dark:
+        return []
+    return [
+        f"the {role} does not have the contrast of T1, the only one that {card.name} knows: its "
+        f"white matter is no brighter than its cortex (medians {bright:.4g} and {dark:.4g}), as in "
+        "FLAIR, T2 and PD; do not rely on the labels"
+    ]
 
 
 def check_volumes(volumes_ml: NDArray[np.floating[Any]], card: ModelCard, role: str) -> list[str]:

@@ -126,8 +126,9 @@ def test_what_the_network_draws_into_no_head_is_refused_with_the_reason(slab):
 
 
 @pytest.mark.needs_shared(WEIGHTS / "meshnet.mindgrab.bin")
-def test_a_head_for_which_the_memory_does_not_suffice_is_refused_before_the_run(slab, monkeypatch):
+def test_a_head_for_which_the_memory_does_not_suffice_is_refused_before_the_run(monkeypatch):
     monkeypatch.setattr(labeling, "free_memory", lambda: 300_000_000)
+    slab = an_image((26, 26, 4), (4, 4, 4), 6.0)  # that was not asked about before
     with pytest.raises(OutOfMemory, match=r"0\.3 GB free, wanted 0\.4 GB"):
         extract_brain(slab, cache=WEIGHTS)
 

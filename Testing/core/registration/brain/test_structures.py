@@ -13,7 +13,8 @@ from neuralreg.errors import IncompatibleModel, InvalidImage
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
 from neuralreg.io.image_files import write_image
-from neuralreg.registration.brain.structures import check_volumes, label_brain
+from neuralreg.registration.brain.labeling import LabeledBox
+from neuralreg.registration.brain.structures import check_contrast, check_volumes, label_brain
 from neuralreg.zoo.registry import model_card
 from scipy.spatial.transform import Rotation
 
@@ -121,6 +122,35 @@ def test_an_unusual_structure_is_a_warning():
     (note,) = check_volumes(volumes, model_card(NAME), "moving image")
     assert "moving image" in note
     assert "Hippocampus of 2.0 ml" in note
+
+
+@pytest.mark.parametrize(
+    ("model", "white", "cortex", "words"),
+    [
+        (NAME, 120, 90, ""),  # T1
+        (NAME, 68, 78, "medians 68 and 78"),  # FLAIR, as measured
+        (NAME, 30, 39, "as in FLAIR, T2 and PD"),  # T2, as measured
+        ("aparc50", 120, 90, ""),
+        ("aparc50", 68, 78, "aparc50 knows"),
+    ],
+)
+def test_a_contrast_that_is_not_that_of_t1_is_a_warning(model, white, cortex, words):
+    numbers = {s.name: n for n, s in enumerate(model_card(model).structures)}
+    labels = np.zeros((12, 12, 12), np.uint8)
+    labels[2:10], labels[4:8] = numbers.get("Cerebral-Cortex", numbers.get("ctx-insula")), 1
+    grid = Grid((12, 12, 12), (1, 1, 1), (0, 0, 0), UPRIGHT)
+    coarse = Grid((6, 6, 6), (2, 2, 2), (0.5, 0.5, 0.5), UPRIGHT)
+    values = np.where(labels == 1, white, cortex)[::2, ::2, ::2].astype(np.float32)
+    image = Image(torch.from_numpy(values)[None], coarse)
+    notes = check_contrast(image, LabeledBox(labels, grid), model_card(model), "moving image")
+    assert len(notes) == bool(words)
+    assert all(words in note and "moving image" in note for note in notes)
+
+
+def test_a_labeling_says_that_the_contrast_is_not_that_of_t1(band_network):
+    image, _ = phantom(GRID)  # its cortex is the brighter one
+    notes = [note for note in label_brain(image).warnings if "contrast of T1" in note]
+    assert len(notes) == 1
 
 
 def test_a_model_for_another_task_and_a_ct_are_refused():
