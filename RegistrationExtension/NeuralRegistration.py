@@ -1,7 +1,4 @@
-"""Neural Registration: the module that Slicer opens. Nothing heavy is imported here.
-
-The panel is thin, the work is done in NeuralRegistrationLib, the mathematics in neuralreg.
-"""
+"""Neural Registration: the module that Slicer opens. Nothing heavy is imported here."""
 
 import qt
 import slicer

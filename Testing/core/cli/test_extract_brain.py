@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from neuralreg.cli import file_job
 from neuralreg.registration.options import RegistrationOptions
+from neuralreg.worker import file_job
 
 from Testing.support.command_line import neuralreg
 
