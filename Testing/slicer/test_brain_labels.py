@@ -9,6 +9,7 @@ from neuralreg.errors import InvalidImage
 from neuralreg.geometry.grid import Grid
 from NeuralRegistrationLib import findBrain, labelBrain
 from NeuralRegistrationLib.Scene import Scripting
+from NeuralRegistrationLib.Worker import RunJob
 
 from Testing.support.band_network import phantom, write_band_network
 
@@ -19,6 +20,8 @@ GRID = Grid((46, 56, 46), (2.9, 2.9, 2.9), (-65, -75, -70), tuple(np.eye(3).rave
 def a_head(a_scene, tmp_path, monkeypatch):
     write_band_network(tmp_path / "own")
     monkeypatch.setenv("NEURALREG_MODELS", str(tmp_path / "own"))
+    # In this process, which sees that folder, also where tests of the panels left a worker behind.
+    monkeypatch.setattr(RunJob, "applicationRuns", lambda: False)
     return Scripting.volumeNodeFromImage(phantom(GRID)[0], "head")
 
 
