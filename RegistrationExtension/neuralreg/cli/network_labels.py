@@ -13,13 +13,18 @@ if TYPE_CHECKING:
 
 
 def check_labels(
-    fixed: Path | None, moving: Path | None, deformation: Deformation, progress: Progress
+    fixed: Path | None,
+    moving: Path | None,
+    deformation: Deformation,
+    notes: list[str],
+    progress: Progress,
 ) -> Finding:
     """What a network's labels of both images say about a deformation.
 
     Args:
         fixed, moving: T1-weighted images of brains.
         deformation: fixed to moving.
+        notes: what to look at in the labels is appended.
         progress: gets a fraction and a message.
 
     Raises:
@@ -42,6 +47,8 @@ def check_labels(
             sides.append(label_brain(read_image(path), progress=part))
         except InvalidImage as error:
             raise error.at(str(path)) from error
+    for path, side in zip((fixed, moving), sides, strict=True):
+        notes += [f"{path}: {words}" for words in side.warnings]
     names = {segment.value: segment.name for segment in sides[0].segments}
     one, two = (image_to_itk(side.labels) for side in sides)
     return label_finding(overlaps(one, two, deformation, names=names, surfaces=False))

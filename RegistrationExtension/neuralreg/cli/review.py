@@ -100,16 +100,18 @@ def review(
             require_free(report.with_suffix(ending), True, inputs)
     limits = read_profile(profile)
     case, facts = _case(files, consistency, model, quiet)
+    doubts: list[str] = []  # about the labels
     with show_progress(quiet) as progress:
         part = stage(progress, 0.05, 0.8 if report else 1.0)
         if label_check:
-            finding = check_labels(fixed, moving, case.deformation, stage(part, 0.0, 0.7))
+            labeling = stage(part, 0.0, 0.7)
+            finding = check_labels(fixed, moving, case.deformation, doubts, labeling)
             result = add_finding(run_review(case, limits, stage(part, 0.7, 1.0)), finding)
         else:
             result = run_review(case, limits, part)
         if report is not None:
             _write(result, case, report, subject, {**_provenance(files), **facts})
-    warn(list(result.notes))
+    warn([*result.notes, *doubts])
     print_result(result.as_record(), as_json, lambda: in_words(result))
     if result.verdict != "pass":
         raise typer.Exit(1)
