@@ -15,25 +15,17 @@ from dataclasses import dataclass
 
 from neuralreg.worker.serialization import Steps
 
-from NeuralRegistrationLib.Register.BrainMask import HeadRequest
+from NeuralRegistrationLib.Register.BrainMask import BrainSegmentation, HeadRequest
 from NeuralRegistrationLib.Scene import Revert, Segmentations, SubjectHierarchy
-from NeuralRegistrationLib.Worker.RunJob import runJob
 
 KIND = "brain_labels"
 
 
 @dataclass(frozen=True)
-class LabeledBrain:
-    """node: a segmentation. volumes: in ml, by name. warnings: what to look at."""
+class LabeledBrain(BrainSegmentation):
+    """volumes: in ml, by name."""
 
-    node: object
     volumes: dict[str, float]
-    warnings: tuple[str, ...]
-    changes: Revert.Changes
-
-    def revert(self) -> tuple[str, ...]:
-        """Take the segmentation away again; a sentence, if it stays because it was changed."""
-        return self.changes.revert()
 
 
 def labelBrain(
@@ -54,16 +46,7 @@ def labelBrain(
     a `Jobs.Job` at once. onProgress, onDone: called with the job.
     """
     request = _LabelRequest(volumeNode, model=model, sides=sides, device=device)
-    return runJob(
-        KIND,
-        request.job(),
-        request.deliver,
-        wait=wait,
-        check=request.requireInput,
-        scene=volumeNode.GetScene(),
-        onProgress=onProgress,
-        onDone=onDone,
-    )
+    return request.run(KIND, wait=wait, onProgress=onProgress, onDone=onDone)
 
 
 class _LabelRequest(HeadRequest):
@@ -85,4 +68,4 @@ class _LabelRequest(HeadRequest):
             volumes[title] = structure["volume_ml"]
         SubjectHierarchy.placeBeside(node, self.volume)
         changes.complete()
-        return LabeledBrain(node, volumes, tuple(brain["warnings"]), changes)
+        return LabeledBrain(node, tuple(brain["warnings"]), changes, volumes)

@@ -24,17 +24,23 @@ KIND = "brain_mask"
 
 
 @dataclass(frozen=True)
-class FoundBrain:
-    """node: a segmentation with one segment. liters: of the brain. warnings: what to look at."""
+class BrainSegmentation:
+    """node: the segmentation. warnings: what to look at."""
 
     node: object
-    liters: float
     warnings: tuple[str, ...]
     changes: Revert.Changes
 
     def revert(self) -> tuple[str, ...]:
         """Take the segmentation away again; a sentence, if it stays because it was changed."""
         return self.changes.revert()
+
+
+@dataclass(frozen=True)
+class FoundBrain(BrainSegmentation):
+    """With one segment. liters: of the brain."""
+
+    liters: float
 
 
 def findBrain(
@@ -53,16 +59,7 @@ def findBrain(
     `Jobs.Job` at once. onProgress, onDone: called with the job.
     """
     request = _MaskRequest(volumeNode, model=model, device=device)
-    return runJob(
-        KIND,
-        request.job(),
-        request.deliver,
-        wait=wait,
-        check=request.requireInput,
-        scene=volumeNode.GetScene(),
-        onProgress=onProgress,
-        onDone=onDone,
-    )
+    return request.run(KIND, wait=wait, onProgress=onProgress, onDone=onDone)
 
 
 class HeadRequest:
@@ -77,6 +74,19 @@ class HeadRequest:
         self.volume, self.scene = volumeNode, volumeNode.GetScene()
         self._arguments = arguments
         self._seen = fingerprint(volumeNode)
+
+    def run(self, kind: str, *, wait: bool, onProgress: Callable | None, onDone: Callable | None):
+        """What `deliver` makes of a job of this kind; with wait=False the job at once."""
+        return runJob(
+            kind,
+            self.job(),
+            self.deliver,
+            wait=wait,
+            check=self.requireInput,
+            scene=self.scene,
+            onProgress=onProgress,
+            onDone=onDone,
+        )
 
     def job(self) -> Steps:
         """The arguments for the core, in short steps."""
@@ -109,4 +119,4 @@ class _MaskRequest(HeadRequest):
         node.GetDisplayNode().SetVisibility2DFill(False)
         SubjectHierarchy.placeBeside(node, self.volume)
         changes.complete()
-        return FoundBrain(node, brain["liters"], tuple(brain["warnings"]), changes)
+        return FoundBrain(node, tuple(brain["warnings"]), changes, brain["liters"])
