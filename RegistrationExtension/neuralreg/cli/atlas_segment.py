@@ -45,14 +45,13 @@ def atlas_segment(
     from neuralreg.cli.group_options import options_of, record_of
     from neuralreg.cli.outputs import folder_for
     from neuralreg.cli.terminal import print_result, show_progress, warn
-    from neuralreg.errors import InvalidOption
     from neuralreg.groups.atlases import read_atlases, segment_by_atlases
+    from neuralreg.groups.choices import choose
     from neuralreg.groups.label_fusion import Fusion
     from neuralreg.io.image_files import read_image
     from neuralreg.registration.image_checks import prepare
 
-    if fusion not in list(Fusion):
-        raise InvalidOption("unknown fusion", got=fusion, wanted=" or ".join(Fusion))
+    method = choose(Fusion, fusion, "fusion")
     registration = options_of(model, preset, refine_steps, device)
     given, notes = read_atlases(atlases)
     target, more = prepare(read_image(image, notes=notes), "image")
@@ -60,7 +59,7 @@ def atlas_segment(
     inputs = [image, *(path for one in given for path in (one.path, one.labels) if path)]
     with folder_for(FILES, output, overwrite, [*inputs, atlases]), show_progress(quiet) as progress:
         made = segment_by_atlases(
-            target, given, Fusion(fusion), best=best, options=registration, progress=progress
+            target, given, method, best=best, options=registration, progress=progress
         )
         notes += made.notes
         record = record_of(
@@ -83,18 +82,16 @@ def atlas_segment(
 def _write(
     made: AtlasSegmentation, given: list[Subject], record: dict[str, Any], folder: Path
 ) -> list[str]:
-    import json
-
     import numpy as np
 
-    from neuralreg.cli.group_options import write_table
+    from neuralreg.groups.group_files import RECORD, write_record, write_table
     from neuralreg.io.files import draft_folder
     from neuralreg.io.image_files import write_image
     from neuralreg.io.transform_files import write_transform
 
     labels = made.fused.labels
     milliliters = float(np.prod(labels.grid.spacing)) / 1000
-    with draft_folder(folder, last="result.json") as draft:
+    with draft_folder(folder, last=RECORD) as draft:
         write_image(labels, draft / "labels.nii.gz")
         write_image(made.fused.uncertainty, draft / "uncertainty.nii.gz")
         for one in made.atlases:
@@ -112,7 +109,4 @@ def _write(
         ]
         header = ("label", "dice_between_atlases", "milliliters")
         write_table(draft / "agreement.csv", header, volumes)
-        written = sorted([*(each.name for each in draft.iterdir()), "result.json"])
-        text = json.dumps({**record, "files": written}, indent=2) + "\n"
-        (draft / "result.json").write_text(text, "utf-8")
-    return written
+        return write_record(draft, record)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +15,6 @@ OutputFolder = Annotated[Path, typer.Option("--output", "-o", help="The folder f
 Model = Annotated[str, typer.Option(help="A name from `neuralreg models list`, or auto.")]
 Preset = Annotated[str, typer.Option(help="What the images show.")]
 RefineSteps = Annotated[int | None, typer.Option(min=0, help="Of the refinement: 32 of a field.")]
-RECORD = "result.json"
 
 
 def options_of(
@@ -49,16 +48,3 @@ def record_of(
         "options": dict(options),
         "inputs": [describe_input(path, folder) for path in inputs],
     }
-
-
-def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A CSV file; numbers with six digits, nothing for None."""
-    from neuralreg.io.tables import format_table
-
-    path.write_text(format_table(header, [[_cell(v) for v in row] for row in rows]), "utf-8")
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from neuralreg.geometry.image import Image
     from neuralreg.groups.change import Pair
-    from neuralreg.groups.subjects import Subject
-    from neuralreg.groups.template import Template
 
 _CACHE = "registrations"  # in the results' folder, until the midspace is written
 _STEPS, _REGULARITY = (
@@ -56,24 +54,21 @@ def longitudinal(
     from neuralreg.cli.group_options import options_of, record_of
     from neuralreg.cli.outputs import folder_for
     from neuralreg.cli.terminal import print_result, show_progress, warn
-    from neuralreg.errors import InvalidOption
     from neuralreg.groups.change import linear_changes, measure_changes, pairs_in_time
+    from neuralreg.groups.choices import Deformation, choose
     from neuralreg.groups.subjects import read_subjects, select_alike
     from neuralreg.groups.template import TemplateOptions, build_template
-    from neuralreg.groups.template_files import write_template
+    from neuralreg.groups.template_files import label_maps, write_template
     from neuralreg.progress import stage
     from neuralreg.registration.options import FieldRefinement
 
-    if deformation not in ("rigid", "affine", "deformable"):
-        raise InvalidOption(
-            "unknown deformation", got=deformation, wanted="rigid, affine or deformable"
-        )
+    chosen = choose(Deformation, deformation, "deformation")
     registration = options_of(model, preset, refine_steps, device).replace(
         refinement=FieldRefinement(steps=refine_steps or _STEPS, regularity=_REGULARITY)
     )
-    options = TemplateOptions(
-        "affine" if deformation == "affine" else "rigid", registration=registration
-    )
+    # Scans that may deform are only brought together here; their changes are measured in pairs.
+    midspace = Deformation.AFFINE if chosen is Deformation.AFFINE else Deformation.RIGID
+    options = TemplateOptions(midspace, registration=registration)
     scans, notes = read_subjects(images, twice=True)
     scans, middle, left_out = select_alike(scans)
     notes += left_out
@@ -83,16 +78,17 @@ def longitudinal(
         notes += built.notes
         changes = {}
         pairs = pairs_in_time(scans)
-        if deformation == "affine":
+        if chosen is Deformation.AFFINE:
             changes = linear_changes(built, pairs)
-        elif deformation == "deformable":
+        elif chosen is Deformation.DEFORMABLE:
             part = stage(progress, 0.3, 1.0)
             changes = measure_changes(built, scans, pairs, registration, notes, part)
         plain = {"deformation": deformation, "registration": registration.as_record()}
         record = record_of("longitudinal", inputs, plain, output)
         record["warnings"] = notes
-        written = _write_changes(changes, built, scans, output) if changes else []
-        written += write_template(built, scans, record, output)
+        maps = label_maps(built, scans)
+        written = _write_changes(changes, maps, output) if changes else []
+        written += write_template(built, scans, maps, record, output)
     shutil.rmtree(output / _CACHE, ignore_errors=True)
     warn(notes)
     facts = {"output": str(output), "files": sorted(written), "warnings": notes}
@@ -100,15 +96,13 @@ def longitudinal(
 
 
 def _write_changes(
-    changes: Mapping[Pair, Image], built: Template, scans: list[Subject], folder: Path
+    changes: Mapping[Pair, Image], maps: Mapping[str, Image], folder: Path
 ) -> list[str]:
-    from neuralreg.cli.group_options import write_table
     from neuralreg.groups.change import percent_by_label
-    from neuralreg.groups.template_files import label_maps
+    from neuralreg.groups.group_files import write_table
     from neuralreg.io.files import draft_folder
     from neuralreg.io.image_files import write_image
 
-    maps = label_maps(built, scans)
     table = percent_by_label(changes, maps["labels"]) if maps else {}
     with draft_folder(folder, last="change.csv") as draft:
         for (first, second), change in changes.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,7 +11,7 @@ from neuralreg.cli.common_options import AsJson, Device, Overwrite, Quiet
 from neuralreg.cli.group_options import Model, OutputFolder, Preset, RefineSteps
 
 if TYPE_CHECKING:
-    from neuralreg.groups.motion import Motion, MotionOptions
+    from neuralreg.groups.motion import Motion, Pose
     from neuralreg.io.image_files import Series
 
 FILES = ("moved.nii.gz", "reference.nii.gz", "motion.csv", "motion.svg", "result.json")
@@ -49,7 +49,7 @@ def sequence(
     and motion.svg (translations, rotations, framewise displacement) and result.json. A frame that
     cannot be registered is named, stays as it is, and has no transform; the exit code is then 1.
     """
-    from neuralreg.cli.group_options import options_of
+    from neuralreg.cli.group_options import options_of, record_of
     from neuralreg.cli.outputs import folder_for
     from neuralreg.cli.terminal import print_result, show_progress, warn
     from neuralreg.groups.motion import MotionOptions, estimate_motion, poses_of
@@ -62,9 +62,12 @@ def sequence(
     with folder_for(FILES, output, overwrite, [series]), show_progress(quiet) as progress:
         motion = estimate_motion(given.frames, options, progress)
         notes += [f"frame {n} stays as it is: {why}" for n, why in motion.failures.items()]
-        written = _write(series, given, motion, options, notes, output)
+        poses = poses_of(motion)
+        record = record_of("sequence", [series], options.as_record(), output)
+        record |= {"failures": motion.failures, "warnings": notes}
+        written = _write(given, motion, poses, record, output)
     warn(notes)
-    moved = [pose.displacement_mm for pose in poses_of(motion) if pose is not None]
+    moved = [pose.displacement_mm for pose in poses if pose is not None]
     facts = {
         "output": str(output), "frames": len(given.frames), "failed": sorted(motion.failures),
         "mean_displacement_mm": sum(moved) / max(len(moved), 1), "files": written,
@@ -80,19 +83,17 @@ def sequence(
 
 
 def _write(
-    path: Path,
     given: Series,
     motion: Motion,
-    options: MotionOptions,
-    notes: list[str],
+    poses: list[Pose | None],
+    record: dict[str, Any],
     folder: Path,
 ) -> list[str]:
-    import json
-    from dataclasses import asdict, replace
+    from dataclasses import replace
 
-    from neuralreg.cli.group_options import record_of, write_table
     from neuralreg.geometry.linear import LinearTransform
-    from neuralreg.groups.motion import poses_of, resample_frame
+    from neuralreg.groups.group_files import RECORD, write_record, write_table
+    from neuralreg.groups.motion import resample_frame
     from neuralreg.groups.motion_plot import plot_motion
     from neuralreg.io.files import draft_folder
     from neuralreg.io.image_files import write_image, write_series
@@ -102,12 +103,7 @@ def _write(
         frame if way is None else resample_frame(frame, way, motion.reference)
         for frame, way in zip(given.frames, motion.ways, strict=True)
     )
-    poses = poses_of(motion)
-    record = record_of(
-        "sequence", [path], {**asdict(options), "registration": options.registration.as_record()},
-        folder,
-    )  # fmt: skip
-    with draft_folder(folder, last="result.json") as draft:
+    with draft_folder(folder, last=RECORD) as draft:
         write_series(replace(given, frames=frames), draft / "moved.nii.gz")
         write_image(motion.reference, draft / "reference.nii.gz")
         for number, way in enumerate(motion.ways):
@@ -126,7 +122,4 @@ def _write(
         ]
         write_table(draft / "motion.csv", header, rows)
         (draft / "motion.svg").write_text(plot_motion(poses), "utf-8")
-        written = sorted([*(each.name for each in draft.iterdir()), "result.json"])
-        record |= {"failures": motion.failures, "warnings": notes, "files": written}
-        (draft / "result.json").write_text(json.dumps(record, indent=2) + "\n", "utf-8")
-    return written
+        return write_record(draft, record)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from neuralreg.cli.common_options import AsJson, Device, Overwrite, Quiet
 from neuralreg.cli.group_options import Model, OutputFolder, Preset, RefineSteps
-
-if TYPE_CHECKING:
-    from neuralreg.groups.template import TemplateOptions
 
 _CACHE = "registrations"  # in the results' folder, until the template is written
 FILES = ("template.nii.gz", "template.csv", "subjects.csv", "result.json")
@@ -59,7 +56,7 @@ def template(
     from neuralreg.cli.terminal import print_result, show_progress, warn
     from neuralreg.groups.subjects import read_subjects, select_alike
     from neuralreg.groups.template import TemplateOptions, build_template
-    from neuralreg.groups.template_files import write_template
+    from neuralreg.groups.template_files import label_maps, write_template
 
     options = TemplateOptions(
         rounds=rounds,
@@ -73,13 +70,13 @@ def template(
     inputs = [one.path for one in subjects]
     with folder_for(FILES, output, overwrite, inputs), show_progress(quiet) as progress:
         built = build_template(subjects, middle, options, output / _CACHE, progress)
-        record = record_of("template", inputs, _plain(options), output)
+        record = record_of("template", inputs, options.as_record(), output)
         record |= {
             "rounds": [asdict(line) for line in built.rounds],
             "similarities": built.similarities,
             "warnings": [*notes, *built.notes],
         }
-        written = write_template(built, subjects, record, output)
+        written = write_template(built, subjects, label_maps(built, subjects), record, output)
     shutil.rmtree(output / _CACHE, ignore_errors=True)
     warn(record["warnings"])
     last = built.rounds[-1]
@@ -90,9 +87,3 @@ def template(
         lambda: f"wrote {output / FILES[0]}: {len(subjects)} subjects, {last.number} rounds, the "
         f"shape moved {last.shape_change_mm:.2g} mm in the last",
     )  # fmt: skip
-
-
-def _plain(options: TemplateOptions) -> dict[str, object]:
-    from dataclasses import asdict
-
-    return {**asdict(options), "registration": options.registration.as_record()}

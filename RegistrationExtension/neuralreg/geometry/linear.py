@@ -64,6 +64,16 @@ class LinearTransform:
         )
         return cls(matrix)
 
+    @classmethod
+    def fit_rigid(cls, points: Matrix, moved: Matrix) -> LinearTransform:
+        """The rigid transform that takes points (n, d) nearest to where they moved (n, d), in mm.
+
+        Source: Kabsch 1976, doi:10.1107/S0567739476001873; never a reflection.
+        """
+        center, shift = points.mean(0), moved.mean(0) - points.mean(0)
+        rotation = nearest_rotation((moved - moved.mean(0)).T @ (points - center))
+        return cls.from_parts(rotation, shift, center=center)
+
     @property
     def dimension(self) -> int:
         """2 or 3."""
@@ -85,3 +95,12 @@ class LinearTransform:
     def then(self, following: LinearTransform) -> LinearTransform:
         """The transform that applies this one first and `following` second."""
         return LinearTransform(following.matrix @ self.matrix)
+
+
+def nearest_rotation(matrix: Matrix) -> Matrix:
+    """The rotation nearest to a matrix (d, d); never a reflection."""
+    u, _, v = np.linalg.svd(matrix)
+    signs = np.ones(len(matrix))
+    signs[-1] = np.sign(np.linalg.det(u @ v))
+    rotation: Matrix = u @ np.diag(signs) @ v
+    return rotation

@@ -14,23 +14,11 @@ from torch import Tensor
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid, Matrix
 from neuralreg.geometry.inverse import invert
-from neuralreg.geometry.linear import LinearTransform
+from neuralreg.geometry.linear import LinearTransform, nearest_rotation
 from neuralreg.geometry.sampling import change_index, index_grid
 
 _FITTED = 20_000  # points that a rigid transform is fitted to
 _INVERSE_MM = 0.02
-
-
-def nearest_rigid(points: Matrix, moved: Matrix) -> LinearTransform:
-    """The rigid transform that takes points (n, d) nearest to where they moved (n, d), in mm.
-
-    Source: Kabsch 1976, doi:10.1107/S0567739476001873; never a reflection.
-    """
-    center, other = points.mean(0), moved.mean(0)
-    u, _, v = np.linalg.svd((moved - other).T @ (points - center))
-    signs = np.ones(len(center))
-    signs[-1] = np.sign(np.linalg.det(u @ v))
-    return LinearTransform.from_parts(u @ np.diag(signs) @ v, other - center, center=center)
 
 
 def mean_rigid(
@@ -46,12 +34,9 @@ def mean_rigid(
     d = len(center)
     share = np.array(weights) / np.sum(weights)
     total = sum(w * t.matrix[:d, :d] for w, t in zip(share, transforms, strict=True))
-    u, _, v = np.linalg.svd(np.asarray(total))
-    signs = np.ones(d)
-    signs[-1] = np.sign(np.linalg.det(u @ v))
     places = np.stack([t(center[None])[0] for t in transforms])
     return LinearTransform.from_parts(
-        u @ np.diag(signs) @ v, share @ places - center, center=center
+        nearest_rotation(np.asarray(total)), share @ places - center, center=center
     )
 
 
@@ -75,7 +60,7 @@ def without_pose(field: DisplacementField, inside: Tensor) -> tuple[Tensor, Line
     """
     points, where = points_inside(field.grid, inside)
     moved = points + field.vectors.movedim(0, -1)[where].double().numpy()
-    pose = nearest_rigid(points, moved)
+    pose = LinearTransform.fit_rigid(points, moved)
     index = index_grid(field.grid.shape, like=field.vectors)
     world = change_index(index, field.grid.index_to_world)
     unposed = change_index(world + field.vectors.movedim(0, -1), pose.inverse().matrix)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -17,6 +17,7 @@ from neuralreg.geometry.grid import Matrix
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.geometry.warp import warp
+from neuralreg.groups.choices import Deformation, choose
 from neuralreg.progress import Progress, silent, stage
 from neuralreg.registration.engine import register
 from neuralreg.registration.image_checks import prepare
@@ -33,14 +34,6 @@ class Target(StrEnum):
     FRAME = "frame"
     MEAN = "mean"
     CHAIN = "chain"
-
-
-class Deformation(StrEnum):
-    """How a frame may differ from the target."""
-
-    RIGID = "rigid"
-    AFFINE = "affine"
-    DEFORMABLE = "deformable"
 
 
 @dataclass(frozen=True)
@@ -76,13 +69,17 @@ class MotionOptions:
         Raises:
             InvalidOption: for a word that is none of the choices.
         """
-        for word, kind, what in (
-            (target, Target, "target of a sequence"),
-            (deformation, Deformation, "deformation of a sequence"),
-        ):
-            if word not in list(kind):
-                raise InvalidOption(f"unknown {what}", got=word, wanted=" or ".join(kind))
-        return cls(Target(target), frame, Deformation(deformation), periodic, registration)
+        return cls(
+            choose(Target, target, "target of a sequence"),
+            frame,
+            choose(Deformation, deformation, "deformation of a sequence"),
+            periodic,
+            registration,
+        )
+
+    def as_record(self) -> dict[str, object]:
+        """Plain values, ready for JSON."""
+        return {**asdict(self), "registration": self.registration.as_record()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -260,9 +257,7 @@ def poses_of(motion: Motion) -> list[Pose | None]:
 
 
 def _pose_of(way: Way, center: Matrix, corners: Matrix) -> tuple[Matrix, Matrix]:
-    from neuralreg.groups.mean_shape import nearest_rigid
-
-    rigid = nearest_rigid(corners, way(corners))
+    rigid = LinearTransform.fit_rigid(corners, way(corners))
     d = len(center)
     r = rigid.matrix[:d, :d]
     if d == 2:

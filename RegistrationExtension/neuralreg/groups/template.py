@@ -19,6 +19,7 @@ from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.geometry.warp import warp
+from neuralreg.groups.choices import Deformation, choose
 from neuralreg.groups.mean_shape import (
     mean_rigid,
     points_inside,
@@ -28,6 +29,7 @@ from neuralreg.groups.mean_shape import (
 )
 from neuralreg.groups.subjects import Subject, normalize
 from neuralreg.io.files import write_whole
+from neuralreg.io.image_files import read_grid
 from neuralreg.measures.local_correlation import lncc
 from neuralreg.progress import Progress, silent, stage
 from neuralreg.registration.engine import register
@@ -37,7 +39,6 @@ from neuralreg.registration.prealign import prealign
 from neuralreg.registration.working_grid import foreground, overlap_mask
 
 Combination = Literal["mean", "median"]
-_DEFORMATIONS = ("rigid", "affine", "deformable")
 _MOST_TURNED = 60.0  # degrees from the mean pose: beyond it a mean of poses says nothing
 _ENOUGH = 0.1  # voxels that the mean shape moves: below it a further round changes nothing visible
 _GAIN = 0.9  # of the movement of the round before: what does not shrink any more is noise
@@ -61,22 +62,24 @@ class TemplateOptions:
             not positive.
     """
 
-    deformation: str = "deformable"
+    deformation: Deformation = Deformation.DEFORMABLE
     rounds: int = 4
     combination: Combination = "mean"
     spacing_mm: float | None = None
     registration: RegistrationOptions = field(default_factory=RegistrationOptions)
 
     def __post_init__(self) -> None:
-        if self.deformation not in _DEFORMATIONS:
-            raise InvalidOption(
-                "unknown deformation", got=self.deformation, wanted=" or ".join(_DEFORMATIONS)
-            )
+        chosen = choose(Deformation, self.deformation, "deformation")
+        object.__setattr__(self, "deformation", chosen)
         if self.rounds < 0 or (self.spacing_mm is not None and not self.spacing_mm > 0):
             raise InvalidOption(
                 "a template takes rounds and a spacing that are not negative",
                 got=f"rounds={self.rounds}, spacing_mm={self.spacing_mm}",
             )
+
+    def as_record(self) -> dict[str, object]:
+        """Plain values, ready for JSON."""
+        return {**asdict(self), "registration": self.registration.as_record()}
 
 
 @dataclass(frozen=True)
@@ -155,9 +158,9 @@ class _Build:
     notes: list[str] = field(default_factory=list)
 
     def run(self) -> Template:
-        rounds_of = {"rigid": 0, "affine": 1, "deformable": 1 + self.options.rounds}
-        kinds = ["affine", *["deformable"] * self.options.rounds]
-        kinds = kinds[: rounds_of[self.options.deformation]]
+        kinds = [Deformation.AFFINE, *[Deformation.DEFORMABLE] * self.options.rounds]
+        if self.options.deformation is not Deformation.DEFORMABLE:
+            kinds = kinds[: self.options.deformation is Deformation.AFFINE]
         steps = len(kinds) + 1
         grid, poses = self._start(stage(self.progress, 0.0, 1 / steps))
         fields = {name: DisplacementField.from_linear(one, grid) for name, one in poses.items()}
@@ -207,7 +210,7 @@ class _Build:
             )
             pose = LinearTransform.identity(d)
         spacing = self.options.spacing_mm or float(
-            np.median([min(subject.read().grid.spacing) for subject in self.subjects])
+            np.median([min(read_grid(subject.path).spacing) for subject in self.subjects])
         )
         grid = reference.grid.with_spacing([spacing] * d)
         shift = pose(grid.center[None])[0] - grid.center

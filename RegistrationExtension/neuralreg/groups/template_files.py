@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +11,27 @@ import torch
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.inverse import invert
 from neuralreg.geometry.warp import warp
+from neuralreg.groups.group_files import RECORD, write_record, write_table
 from neuralreg.groups.subjects import Subject
 from neuralreg.groups.template import Template
 from neuralreg.io.files import draft_folder
 from neuralreg.io.image_files import read_grid, read_labels, write_image
-from neuralreg.io.tables import format_table
 from neuralreg.io.transform_files import write_transform
 
 
 def write_template(
-    template: Template, subjects: Sequence[Subject], record: dict[str, Any], folder: Path
+    template: Template,
+    subjects: Sequence[Subject],
+    maps: Mapping[str, Image],
+    record: Mapping[str, Any],
+    folder: Path,
 ) -> list[str]:
     """Write a template, all transforms and tables; none of them before all are complete.
 
     Args:
         template: that was built.
         subjects: of it.
+        maps: of `label_maps`.
         record: plain values for result.json.
         folder: that exists.
 
@@ -37,29 +41,21 @@ def write_template(
     Raises:
         UnwritableOutput: the disk is full or the folder closed.
     """
-    with draft_folder(folder, last="result.json") as draft:
+    with draft_folder(folder, last=RECORD) as draft:
         write_image(template.image, draft / "template.nii.gz")
         for subject in subjects:
             field = template.fields[subject.name]
             write_transform(field, draft / f"{subject.name}_template_to_subject.nii.gz")
             back = invert(field, grid=read_grid(subject.path))
             write_transform(back, draft / f"{subject.name}_subject_to_template.nii.gz")
-        for name, image in label_maps(template, subjects).items():
+        for name, image in maps.items():
             write_image(image, draft / f"{name}.nii.gz")
-        rounds = [list(map(_cell, vars(line).values())) for line in template.rounds]
         header = list(vars(template.rounds[0]))
-        (draft / "template.csv").write_text(format_table(header, rounds), "utf-8")
-        rows = [[s.name, str(s.path), f"{template.similarities[s.name]:.4f}"] for s in subjects]
-        table = format_table(("name", "image", "similarity"), rows)
-        (draft / "subjects.csv").write_text(table, "utf-8")
-        written = sorted([*(path.name for path in draft.iterdir()), "result.json"])
-        text = json.dumps({**record, "files": written}, indent=2) + "\n"
-        (draft / "result.json").write_text(text, "utf-8")
-    return written
-
-
-def _cell(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+        rounds = [list(vars(line).values()) for line in template.rounds]
+        write_table(draft / "template.csv", header, rounds)
+        rows = [[s.name, s.path, f"{template.similarities[s.name]:.4f}"] for s in subjects]
+        write_table(draft / "subjects.csv", ("name", "image", "similarity"), rows)
+        return write_record(draft, record)
 
 
 def label_maps(template: Template, subjects: Sequence[Subject]) -> dict[str, Image]:

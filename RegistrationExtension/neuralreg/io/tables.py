@@ -124,6 +124,13 @@ def _decode(path: Path, content: bytes) -> tuple[str, tuple[str, ...]]:
         return content.decode("cp1252", errors="replace"), (note,)
 
 
+def format_cell(value: object) -> str:
+    """A value for a table: numbers with six digits, nothing for None."""
+    if value is None:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
 def format_table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     """The text of a table with commas, which `read_table` takes apart again."""
     file = io.StringIO()

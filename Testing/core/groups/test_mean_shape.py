@@ -9,7 +9,7 @@ import torch
 from neuralreg.geometry.field import DisplacementField, compose
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.linear import LinearTransform
-from neuralreg.groups.mean_shape import mean_rigid, nearest_rigid, toward_mean, without_pose
+from neuralreg.groups.mean_shape import mean_rigid, toward_mean, without_pose
 
 GRID = Grid((12, 13, 14), (3.0, 3.0, 3.0), (-18.0, -20.0, -21.0), tuple(np.eye(3).ravel()))
 INSIDE = torch.ones(GRID.shape, dtype=torch.bool)
@@ -24,13 +24,13 @@ def rigid(*angles_and_shift: float) -> LinearTransform:
 def test_the_nearest_rigid_transform_of_a_rigid_motion_is_that_motion():
     points = np.random.default_rng(0).normal(0, 20, (100, 3))
     truth = rigid(0.3, -0.2, 0.5, 4, -7, 2)
-    found = nearest_rigid(points, truth(points))
+    found = LinearTransform.fit_rigid(points, truth(points))
     np.testing.assert_allclose(found.matrix, truth.matrix, atol=1e-9)
 
 
 def test_a_mirror_image_has_no_reflection_as_its_pose():
     points = np.random.default_rng(0).normal(0, [20, 10, 5], (100, 3))
-    assert nearest_rigid(points, points * [-1, 1, 1]).determinant == pytest.approx(1)
+    assert LinearTransform.fit_rigid(points, points * [-1, 1, 1]).determinant == pytest.approx(1)
 
 
 def test_the_mean_of_opposite_turns_is_none():

@@ -144,11 +144,7 @@ def rigid_transform(fixed: dict[int, Matrix], moving: dict[int, Matrix]) -> Line
             wanted=f"at least {_FEWEST_POINTS}",
         )
     one, two = (np.array([points[key] for key in common]) for points in (fixed, moving))
-    center = one.mean(0)
-    left, _, right = np.linalg.svd((one - center).T @ (two - two.mean(0)))
-    sign = np.sign(np.linalg.det(left @ right))  # never a reflection
-    rotation = right.T @ np.diag([1.0, 1.0, sign]) @ left.T
-    transform = LinearTransform.from_parts(rotation, two.mean(0) - center, center=center)
+    transform = LinearTransform.fit_rigid(one, two)
     residual = float(np.linalg.norm(transform(one) - two, axis=1).mean())
     if residual > _MOST_RESIDUAL_MM:
         raise InvalidImage(

@@ -11,7 +11,7 @@ import numpy as np
 
 from neuralreg.errors import InvalidOption
 from neuralreg.geometry.grid import Matrix
-from neuralreg.geometry.linear import LinearTransform
+from neuralreg.geometry.linear import LinearTransform, nearest_rotation
 
 Fit = Callable[[Matrix, Matrix], LinearTransform]
 _FLAT = 0.05  # of the widest spread: less does not determine a direction
@@ -106,14 +106,13 @@ def rigid_fit(fixed: Matrix, moving: Matrix, *, scale: bool = False) -> LinearTr
     Of points on a line the rotation about it is left at none.
     """
     f, m = fixed - fixed.mean(0), moving - moving.mean(0)
-    u, s, vt = np.linalg.svd(m.T @ f)
+    covariance = m.T @ f
     if fixed.shape[1] == 3 and spread_of(fixed) is Spread.LINE:
+        u, _, vt = np.linalg.svd(covariance)
         rotation = _smallest_turn(vt[0], u[:, 0])
     else:
-        signs = np.ones(len(s))
-        signs[-1] = np.sign(np.linalg.det(u @ vt))
-        rotation, s = u @ np.diag(signs) @ vt, s * signs
-    factor = s.sum() / (f**2).sum() if scale else 1.0
+        rotation = nearest_rotation(covariance)
+    factor = np.sum(rotation * covariance) / (f**2).sum() if scale else 1.0
     shift = moving.mean(0) - fixed.mean(0)
     return LinearTransform.from_parts(factor * rotation, shift, center=fixed.mean(0))
 

@@ -14,7 +14,7 @@ from typing import Any
 from neuralreg import __version__
 from neuralreg.errors import RegistrationError, UnwritableOutput
 from neuralreg.io.files import DRAFTS, lock_folder, remove_path, write_whole
-from neuralreg.io.tables import format_table
+from neuralreg.io.tables import format_cell, format_table
 from neuralreg.registration.options import RegistrationOptions
 from neuralreg.studies.accounts.study_page import study_page
 from neuralreg.studies.execution.row_records import (
@@ -228,7 +228,7 @@ def format_summary(
             **{role: _input(by_id.get(record.id), record, role) for role in ("fixed", "moving")},
             **record.numbers,
         }
-        lines.append([_cell(cells.get(name)) for name in (*FACTS, *names, *LAST)])
+        lines.append([format_cell(cells.get(name)) for name in (*FACTS, *names, *LAST)])
     return format_table((*FACTS, *names, *LAST), lines)
 
 
@@ -255,9 +255,3 @@ def _input(row: StudyRow | None, record: RowRecord, role: str) -> str:
     if row is not None:
         return str(row.inputs[role])
     return str(record.inputs.get(role, {}).get("path", ""))
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
