@@ -53,13 +53,14 @@ def jacobian(
     from neuralreg.io.itk_images import write_itk_image
     from neuralreg.io.volume import to_image
     from neuralreg.review.geometry.deformation import Deformation
+    from neuralreg.review.geometry.local_deformation import determinant_of, log_determinant
 
     notes: list[str] = []
     require_free(output, overwrite, [transform, on, fixed, moving])
     sides = Sides(fixed or on, moving)
     deformation = Deformation.from_file(transform, sides, one_format(source), notes)
     grid = _grid_of(deformation, transform, on)
-    values = _determinant(deformation, grid)
+    values = determinant_of(deformation, grid)
     folded = float(100 * (values <= 0).mean())
     if folded:
         notes.append(f"{folded:.3g} % of the voxels fold (a determinant of 0 or less)")
@@ -71,13 +72,10 @@ def jacobian(
         "folded_percent": folded,
         "warnings": notes,
     }
-    written = np.log(np.maximum(values, _LEAST)) if log else values
+    written = log_determinant(values) if log else values
     write_itk_image(to_image(written.astype(np.float32), grid), output)
     warn(notes)
     print_result(facts, as_json, lambda: _sentence(output, values))
-
-
-_LEAST = 1e-3  # under the logarithm, as in ANTs
 
 
 def _grid_of(deformation: Deformation, transform: Path, on: Path | None) -> Grid:
@@ -92,19 +90,6 @@ def _grid_of(deformation: Deformation, transform: Path, on: Path | None) -> Grid
             remedy="Name an image on whose voxels it is computed: --on FIXED.",
         )  # fmt: skip
     return deformation.grid
-
-
-def _determinant(deformation: Deformation, grid: Grid) -> Array:
-    """(z, y, x); of a matrix exactly its own."""
-    import numpy as np
-
-    from neuralreg.geometry.grid import require_dimension
-    from neuralreg.review.geometry.local_deformation import jacobian_determinant
-
-    require_dimension(deformation.dimension, grid.dimension)
-    if deformation.matrix is not None:
-        return np.full(grid.shape, np.linalg.det(deformation.matrix[:-1, :-1]))
-    return jacobian_determinant(deformation.on(grid), grid)
 
 
 def _sentence(output: Path, values: Array) -> str:

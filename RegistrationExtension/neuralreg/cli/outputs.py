@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from neuralreg.errors import UnwritableOutput
-from neuralreg.io.files import draft_folder, require_free
+from neuralreg.io.files import draft_folder, make_folder, require_free
 
 
 def require_folder(
@@ -19,14 +18,7 @@ def require_folder(
         UnwritableOutput: when it cannot be written to, holds one of the files already, or one of
             them is an input.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UnwritableOutput(
-            f"{folder} cannot be made",
-            got=error.strerror or str(error),
-            remedy="Choose a folder that you may write to.",
-        ) from error
+    make_folder(folder)
     with draft_folder(folder, last="") as folder_of_drafts:
         (folder_of_drafts / "trial").write_bytes(b"")
         (folder_of_drafts / "trial").unlink()

@@ -57,6 +57,22 @@ def remove_path(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, unless it is there.
+
+    Raises:
+        UnwritableOutput: that is not allowed, or a file has its name.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnwritableOutput(
+            f"{folder} cannot be made",
+            got=error.strerror or str(error),
+            remedy="Choose a folder that you may write to.",
+        ) from error
+
+
 def path_from(folder: Path, name: str) -> Path:
     """The file that a text in a folder names, on this system or another one.
 

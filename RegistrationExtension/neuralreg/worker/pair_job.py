@@ -15,7 +15,7 @@ from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.warp import warp, warp_labels
-from neuralreg.io.files import draft_folder, suffix_of
+from neuralreg.io.files import draft_folder, make_folder, suffix_of
 from neuralreg.io.image_files import read_image, read_labels, write_image
 from neuralreg.io.landmark_files import Pairs, read_pairs
 from neuralreg.progress import Progress
@@ -100,14 +100,7 @@ def _errors_mm(points: Pairs, result: RegistrationResult) -> dict[str, float]:
 
 
 def _require_own(folder: Path, overwrite: bool) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UnwritableOutput(
-            f"{folder} cannot be made",
-            got=error.strerror or str(error),
-            remedy="Choose a folder that you may write to.",
-        ) from error
+    make_folder(folder)
     others = [name for name in FILES if (folder / name).exists()]
     if others and not overwrite:
         raise UnwritableOutput(

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neuralreg.geometry.grid import Grid
+from neuralreg.geometry.grid import Grid, require_dimension
 from neuralreg.geometry.typing import Array, Mask
 from neuralreg.resources import THREADS
 from neuralreg.review.report_model import JacobianStatistics
+
+if TYPE_CHECKING:
+    from neuralreg.review.geometry.deformation import Deformation
 
 _SLAB = 1 << 21  # samples at a time: about 60 bytes each
 _LEAST = 1e-3  # determinants are clamped to 1e-3..1e3 in the logarithm, so that a fold counts
@@ -36,6 +39,24 @@ def jacobian_determinant(u: Array, grid: Grid) -> Array:
 
     _in_slabs(fill, grid)
     return determinant
+
+
+def determinant_of(deformation: Deformation, grid: Grid) -> Array:
+    """The same of a transform, (z, y, x); of a matrix exactly its own.
+
+    Raises:
+        InvalidImage: the grid has other axes.
+    """
+    require_dimension(deformation.dimension, grid.dimension)
+    if deformation.matrix is not None:
+        return np.full(grid.shape, np.linalg.det(deformation.matrix[:-1, :-1]))
+    return jacobian_determinant(deformation.on(grid), grid)
+
+
+def log_determinant(determinant: Array) -> Array:
+    """Natural logarithm, under which a fold counts as 0.001, as in ANTs."""
+    logarithm: Array = np.log(np.maximum(determinant, _LEAST))
+    return logarithm
 
 
 def stretches(u: Array, grid: Grid) -> Array:

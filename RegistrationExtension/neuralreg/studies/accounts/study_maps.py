@@ -21,11 +21,10 @@ from neuralreg.io.tables import Table, format_table, read_table
 from neuralreg.io.volume import to_image
 from neuralreg.progress import Progress, silent
 from neuralreg.review.geometry.deformation import Deformation
-from neuralreg.review.geometry.local_deformation import jacobian_determinant
+from neuralreg.review.geometry.local_deformation import determinant_of, log_determinant
 from neuralreg.studies.accounts.study_status import read_status
 from neuralreg.studies.execution.row_records import DONE, StudyFolder
 
-_LEAST = 1e-3  # of a determinant under the logarithm, as in ANTs
 _TEMPLATE, _RECORD = "template.nii.gz", "result.json"
 MAPS = ("log_jacobian", "displacement_mm", "images")
 
@@ -171,7 +170,7 @@ def _values_of(name: str, space: StudySpace, grid: Grid) -> Iterator[Array]:
         if name == "displacement_mm":
             yield np.linalg.norm(deformation.on(grid), axis=-1)
         else:
-            yield np.log(np.maximum(jacobian_determinant(deformation.on(grid), grid), _LEAST))
+            yield log_determinant(determinant_of(deformation, grid))
 
 
 def _regions(labels: Path, grid: Grid) -> dict[int, Array]:
