@@ -34,7 +34,7 @@ from Testing.support.made_group import bent_body, write_group
 ROUNDS = 3
 
 
-def timed(work: Callable[[], object]) -> tuple[object, float]:
+def time_of(work: Callable[[], object]) -> tuple[object, float]:
     began = time.perf_counter()
     result = work()
     return result, time.perf_counter() - began
@@ -60,7 +60,7 @@ def templates(size: int, folder: Path) -> dict[str, object]:
     truth = image_from_itk(bent_body((0, 0, 0), size, seed=99))
     subjects, middle, _ = select_alike(read_subjects(paths)[0])
     options = TemplateOptions(rounds=ROUNDS)
-    built, seconds = timed(lambda: build_template(subjects, middle, options, folder / "cache"))
+    built, seconds = time_of(lambda: build_template(subjects, middle, options, folder / "cache"))
     results: dict[str, object] = {
         "ours": {
             "error_mm": shape_error_mm(built.image, truth),
@@ -74,7 +74,7 @@ def templates(size: int, folder: Path) -> dict[str, object]:
     except ModuleNotFoundError:
         return results
     images = [ants.image_read(str(path)) for path in paths]
-    made, seconds = timed(
+    made, seconds = time_of(
         lambda: ants.build_template(image_list=images, iterations=ROUNDS, verbose=False)
     )
     ants.image_write(made, str(folder / "ants.nii.gz"))
@@ -109,7 +109,7 @@ def motions(size: int, folder: Path) -> dict[str, object]:
 
     given = read_series(folder / "series.nii.gz").frames
     options = MotionOptions(target=Target.FRAME, frame=0)
-    motion, seconds = timed(lambda: estimate_motion(given, options))
+    motion, seconds = time_of(lambda: estimate_motion(given, options))
     results: dict[str, object] = {
         "ours": {
             "error_mm": errors(lambda n, p: motion.ways[n](np.array([p]))[0]),
@@ -124,7 +124,7 @@ def motions(size: int, folder: Path) -> dict[str, object]:
     fixed = ants.from_numpy(
         sitk.GetArrayFromImage(frames[0]).T.copy(), frames[0].GetOrigin(), frames[0].GetSpacing()
     )
-    made, seconds = timed(
+    made, seconds = time_of(
         lambda: ants.motion_correction(series, fixed=fixed, type_of_transform="Rigid")
     )
     ways = [sitk.ReadTransform(each[0]) for each in made["motion_parameters"]]

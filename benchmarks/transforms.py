@@ -168,10 +168,8 @@ def by_definition(folder: Path) -> Iterator[Row]:
 
 def _numbers(path: Path) -> np.ndarray:
     text = path.read_text()
-    if "1 4 4\n" in text:
-        text = text.split("1 4 4\n")[1].split("src")[0]
-    if "Linear_Transform" in text:
-        text = text.split("Linear_Transform =")[1].split(";")[0]
+    for begin, end in (("1 4 4\n", "src"), ("Linear_Transform =", ";")):
+        text = text.split(begin)[-1].split(end)[0]
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     numbers = np.array([float(word) for line in lines for word in line.split()]).reshape(-1, 4)
     return numbers if len(numbers) == 4 else np.vstack([numbers, [0, 0, 0, 1]])

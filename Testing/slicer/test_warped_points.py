@@ -62,7 +62,7 @@ def a_mesh(points_ras):
     return mesh
 
 
-def stored(scene, kind, storage, node=None):
+def storage_of(scene, kind, storage, node=None):
     node = node or scene.AddNewNodeByClass(kind)
     store = scene.AddNewNodeByClass(storage)
     return node, store
@@ -72,7 +72,7 @@ def stored(scene, kind, storage, node=None):
 @pytest.mark.parametrize("suffix", [".vtk", ".vtp", ".ply", ".stl"])
 def test_a_model_comes_to_where_its_points_belong(a_scene, chain, pairs, tmp_path, suffix, system):
     fixed, moving = pairs
-    model, store = stored(a_scene, "vtkMRMLModelNode", "vtkMRMLModelStorageNode")
+    model, store = storage_of(a_scene, "vtkMRMLModelNode", "vtkMRMLModelStorageNode")
     model.SetAndObservePolyData(a_mesh(moving * FLIP))
     store.SetCoordinateSystem(getattr(slicer.vtkMRMLStorageNode, f"CoordinateSystem{system}"))
     store.SetFileName(str(tmp_path / f"moving{suffix}"))
@@ -81,7 +81,7 @@ def test_a_model_comes_to_where_its_points_belong(a_scene, chain, pairs, tmp_pat
     done = neuralreg("warp", tmp_path / f"moving{suffix}", *chain[0], "-o", out, "--json")
     assert done.exit_code == 0, done.stderr
     assert json.loads(done.stdout) == {"output": str(out), "points": 40, "warnings": []}
-    moved, store = stored(a_scene, "vtkMRMLModelNode", "vtkMRMLModelStorageNode")
+    moved, store = storage_of(a_scene, "vtkMRMLModelNode", "vtkMRMLModelStorageNode")
     store.SetFileName(str(out))
     assert store.ReadData(moved)
     assert store.GetCoordinateSystem() == getattr(
@@ -101,7 +101,7 @@ def test_a_model_comes_to_where_its_points_belong(a_scene, chain, pairs, tmp_pat
 
 def test_a_curve_keeps_all_but_its_positions(a_scene, chain, pairs, tmp_path):
     fixed, moving = pairs
-    curve, store = stored(a_scene, "vtkMRMLMarkupsCurveNode", "vtkMRMLMarkupsJsonStorageNode")
+    curve, store = storage_of(a_scene, "vtkMRMLMarkupsCurveNode", "vtkMRMLMarkupsJsonStorageNode")
     for n, point in enumerate(moving[:6] * FLIP):
         curve.AddControlPoint(point, f"p{n}")
     curve.SetNthControlPointLocked(2, True)
@@ -110,7 +110,7 @@ def test_a_curve_keeps_all_but_its_positions(a_scene, chain, pairs, tmp_path):
     out = tmp_path / "fixed.mrk.json"
     done = neuralreg("warp", tmp_path / "moving.mrk.json", *chain[0], "-o", out)
     assert done.exit_code == 0, done.stderr
-    moved, store = stored(a_scene, "vtkMRMLMarkupsCurveNode", "vtkMRMLMarkupsJsonStorageNode")
+    moved, store = storage_of(a_scene, "vtkMRMLMarkupsCurveNode", "vtkMRMLMarkupsJsonStorageNode")
     store.SetFileName(str(out))
     assert store.ReadData(moved)
     points = np.array([moved.GetNthControlPointPosition(n) for n in range(6)]) * FLIP
@@ -122,7 +122,7 @@ def test_a_curve_keeps_all_but_its_positions(a_scene, chain, pairs, tmp_path):
 @pytest.mark.parametrize("suffix", [".fcsv", ".csv", ".mrk.json"])
 def test_a_list_of_slicer_4_comes_in_every_format(a_scene, chain, pairs, tmp_path, suffix):
     fixed, moving = pairs
-    points, store = stored(
+    points, store = storage_of(
         a_scene, "vtkMRMLMarkupsFiducialNode", "vtkMRMLMarkupsFiducialStorageNode"
     )
     for n, point in enumerate(moving[:5] * FLIP):
@@ -137,7 +137,9 @@ def test_a_list_of_slicer_4_comes_in_every_format(a_scene, chain, pairs, tmp_pat
         assert np.abs(np.array([line[1:] for line in lines], float) - fixed[:5]).max() < 2e-3
         return
     kind = "Json" if suffix == ".mrk.json" else "Fiducial"
-    moved, store = stored(a_scene, "vtkMRMLMarkupsFiducialNode", f"vtkMRMLMarkups{kind}StorageNode")
+    moved, store = storage_of(
+        a_scene, "vtkMRMLMarkupsFiducialNode", f"vtkMRMLMarkups{kind}StorageNode"
+    )
     store.SetFileName(str(out))
     assert store.ReadData(moved)
     found = np.array([moved.GetNthControlPointPosition(n) for n in range(5)]) * FLIP
@@ -146,7 +148,7 @@ def test_a_list_of_slicer_4_comes_in_every_format(a_scene, chain, pairs, tmp_pat
 
 
 def test_a_plane_is_refused_because_it_is_more_than_its_points(a_scene, chain, tmp_path):
-    plane, store = stored(a_scene, "vtkMRMLMarkupsPlaneNode", "vtkMRMLMarkupsJsonStorageNode")
+    plane, store = storage_of(a_scene, "vtkMRMLMarkupsPlaneNode", "vtkMRMLMarkupsJsonStorageNode")
     plane.AddControlPoint((1.0, 2.0, 3.0))
     store.SetFileName(str(tmp_path / "plane.mrk.json"))
     assert store.WriteData(plane)
@@ -178,7 +180,7 @@ BOXES = {
 
 
 def test_overlapping_segments_stay_whole_and_keep_names_and_colors(a_scene, chain, tmp_path):
-    node, store = stored(a_scene, "vtkMRMLSegmentationNode", "vtkMRMLSegmentationStorageNode")
+    node, store = storage_of(a_scene, "vtkMRMLSegmentationNode", "vtkMRMLSegmentationStorageNode")
     truths = {}
     for n, (name, box) in enumerate(BOXES.items()):
         image, truths[name] = a_segment(box)
@@ -200,7 +202,7 @@ def test_overlapping_segments_stay_whole_and_keep_names_and_colors(a_scene, chai
     options = "-r", tmp_path / "fixed.nrrd", "-o", out
     done = neuralreg("warp", tmp_path / "moving.seg.nrrd", *chain[0], *options)
     assert done.exit_code == 0, done.stderr
-    moved, store = stored(a_scene, "vtkMRMLSegmentationNode", "vtkMRMLSegmentationStorageNode")
+    moved, store = storage_of(a_scene, "vtkMRMLSegmentationNode", "vtkMRMLSegmentationStorageNode")
     store.SetFileName(str(out))
     assert store.ReadData(moved)
     segmentation = moved.GetSegmentation()

@@ -114,7 +114,7 @@ class BothDirections:
             return "could not be measured: " + ", ".join(n.replace("_", " ") for n in unknown)
         if self.landmarks and (failure := self.landmarks.failure()):
             return failure
-        if after < before - _ROUNDING and not (self.landmarks and self.landmarks.gained):
+        if after < before - _ROUNDING and not (self.landmarks and self.landmarks.is_gain):
             return (
                 "the images agree less than after the linear alignment: "
                 f"{self.outcome.similarity} {before:.3f} before, {after:.3f} after"

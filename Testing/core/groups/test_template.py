@@ -251,7 +251,7 @@ def test_identical_scans_show_no_change(slices, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def segmented(group, tmp_path_factory):
+def segmentation(group, tmp_path_factory):
     folder = tmp_path_factory.mktemp("atlas")
     bend = (1.0, 2.0, 2.0)
     sitk.WriteImage(bent_body(bend, SIZE, seed=9), str(folder / "image.nii.gz"))
@@ -263,8 +263,8 @@ def segmented(group, tmp_path_factory):
     return folder / "out", facts, truth
 
 
-def test_an_image_gets_labels_of_atlases(segmented):
-    out, facts, truth = segmented
+def test_an_image_gets_labels_of_atlases(segmentation):
+    out, facts, truth = segmentation
     made = values_of(out / "labels.nii.gz")
     assert set(np.unique(made)) == {0, 1, 2, 3}
     for name in (1, 2, 3):
@@ -276,8 +276,8 @@ def test_an_image_gets_labels_of_atlases(segmented):
     assert facts["used"] == 3
 
 
-def test_the_atlases_are_ranked_and_compared(segmented):
-    out, facts, _ = segmented
+def test_the_atlases_are_ranked_and_compared(segmentation):
+    out, facts, _ = segmentation
     rows = list(csv.DictReader((out / "atlases.csv").open()))
     similarity = [float(row["similarity"]) for row in rows]
     assert similarity == sorted(similarity, reverse=True)

@@ -60,7 +60,7 @@ def test_masks_that_exclude_everything_are_refused():
 
 
 @pytest.fixture(scope="module")
-def lesioned(tmp_path_factory):
+def lesion_pair(tmp_path_factory):
     """A body and the same one bent, and in the fixed one a lesion that the other lacks."""
     folder = tmp_path_factory.mktemp("lesion")
     fixed, moving = bent_body((0, 0, 0), 24), bent_body((2.0, -2.0, 1.0), 24, seed=1)
@@ -76,8 +76,8 @@ def lesioned(tmp_path_factory):
     return folder, lesion > 0
 
 
-def test_a_lesion_that_is_excluded_bends_the_image_less_and_is_in_the_record(lesioned, tmp_path):
-    folder, lesion = lesioned
+def test_a_lesion_that_is_excluded_bends_the_image_less_and_is_in_the_record(lesion_pair, tmp_path):
+    folder, lesion = lesion_pair
     ask = "register", folder / "fixed.nii.gz", folder / "moving.nii.gz", "--prealign", "none", "-q"
     lengths = {}
     for name, more in (("with", ()), ("without", ("--exclude", folder / "lesion.nii.gz"))):

@@ -63,7 +63,7 @@ def table_rows(path: Path) -> dict[str, dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def supervised(tmp_path_factory):
+def supervision(tmp_path_factory):
     """A study in which every kind of thing happens."""
     folder = tmp_path_factory.mktemp("study")
     good = [f"good-{number}" for number in range(6)]
@@ -76,16 +76,16 @@ def supervised(tmp_path_factory):
     return folder, {record.id: record for record in records}, said
 
 
-def test_what_happens_to_one_row_does_not_stop_the_others(supervised):
-    _, records, _ = supervised
+def test_what_happens_to_one_row_does_not_stop_the_others(supervision):
+    _, records, _ = supervision
     states = {name: record.state for name, record in records.items()}
     failed = {"refused-1", "hangs-1", "dies-1", "gone-1"}
     assert {name for name, state in states.items() if state == "failed"} == failed
     assert {states[name] for name in states if name not in failed} == {"done"}
 
 
-def test_a_failure_has_its_class_its_reason_and_what_to_do(supervised):
-    folder, records, _ = supervised
+def test_a_failure_has_its_class_its_reason_and_what_to_do(supervision):
+    folder, records, _ = supervision
     kinds = {name: record.failure.kind for name, record in records.items() if record.failure}
     assert kinds == {"refused-1": "input", "hangs-1": "time", "dies-1": "memory", "gone-1": "input"}
     written = table_rows(folder / "study" / "failures.csv")
@@ -94,8 +94,8 @@ def test_a_failure_has_its_class_its_reason_and_what_to_do(supervised):
     assert all(row["what_to_do"] for row in written.values())
 
 
-def test_a_row_that_failed_was_tried_again_and_one_that_lost_its_worker_alone(supervised):
-    _, records, said = supervised
+def test_a_row_that_failed_was_tried_again_and_one_that_lost_its_worker_alone(supervision):
+    _, records, said = supervision
     attempts = {name: record.attempts for name, record in records.items()}
     assert attempts["refused-1"] == attempts["hangs-1"] == attempts["diesonce-1"] == 2
     assert attempts["hungry-1"] == 2
@@ -104,15 +104,15 @@ def test_a_row_that_failed_was_tried_again_and_one_that_lost_its_worker_alone(su
     assert any(text.startswith("hungry-1 is tried again alone: ") for text in said)
 
 
-def test_every_good_row_is_computed_once(supervised):
-    folder, _, _ = supervised
+def test_every_good_row_is_computed_once(supervision):
+    folder, _, _ = supervision
     ends = {name: count for (name, word), count in log_of(folder).items() if word == "ends"}
     good = {f"good-{number}" for number in range(6)}
     assert ends == dict.fromkeys(good | {"diesonce-1", "hungry-1"}, 1)
 
 
-def test_the_accounts_tell_of_every_row(supervised):
-    folder, records, _ = supervised
+def test_the_accounts_tell_of_every_row(supervision):
+    folder, records, _ = supervision
     written = table_rows(folder / "study" / "study.csv")
     assert {name: row["state"] for name, row in written.items()} == {
         name: record.state for name, record in records.items()
@@ -124,15 +124,15 @@ def test_the_accounts_tell_of_every_row(supervised):
     assert read_status(folder / "study").facts()["states"] == {"done": 8, "failed": 4}
 
 
-def test_nothing_half_written_and_no_lock_stays(supervised):
-    folder, _, _ = supervised
+def test_nothing_half_written_and_no_lock_stays(supervision):
+    folder, _, _ = supervision
     names = [path.name for path in (folder / "study").rglob("*")]
     assert not [name for name in names if name == "lock" or name.startswith(".writing")]
     assert not (folder / "study" / "refused-1").exists()
 
 
-def test_the_same_command_again_computes_nothing_and_retry_only_what_failed(supervised):
-    folder, _, _ = supervised
+def test_the_same_command_again_computes_nothing_and_retry_only_what_failed(supervision):
+    folder, _, _ = supervision
     before, records = log_of(folder), list((folder / "study").rglob("row.json"))
     times = [path.stat().st_mtime_ns for path in records]
     lead(folder / "t.csv", folder / "study", 1, QUICK)

@@ -21,7 +21,13 @@ from neuralreg.measures.modality import looks_like_ct
 from neuralreg.progress import Progress, stage
 from neuralreg.registration.brain.conform import conformed_grid
 from neuralreg.registration.brain.labeling import LabeledBox
-from neuralreg.registration.brain.structures import LABELS, divide, label_card, label_head, numbered
+from neuralreg.registration.brain.structures import (
+    LABELS,
+    divide,
+    label_card,
+    label_head,
+    structures_by_value,
+)
 from neuralreg.registration.image_checks import Inputs
 from neuralreg.registration.options import RegistrationOptions
 from neuralreg.zoo.registry import model_card
@@ -113,7 +119,7 @@ def centers_of(box: LabeledBox) -> dict[int, Matrix]:
     Args:
         box: labels at 1 mm, the first axis leading to the left.
     """
-    labels, structures = divide(box, numbered(label_card(LABELS)))
+    labels, structures = divide(box, structures_by_value(label_card(LABELS)))
     return {
         value: box.grid.points_at(_center(labels == value))
         for value in structures

@@ -108,7 +108,7 @@ def label_brain(
     card = label_card(model)
     image = as_image(head, "head")
     box, notes = label_head(image, card, role="head", cache=cache, device=device, progress=progress)
-    values, structures = box.values, numbered(card)
+    values, structures = box.values, structures_by_value(card)
     if sides:
         values, structures = divide(box, structures)
     labels = resample_to_image(values, box.grid, image.grid, 0, nearest=True)
@@ -143,7 +143,7 @@ def label_card(name: str) -> ModelCard:
     return card
 
 
-def numbered(card: ModelCard) -> dict[int, Structure]:
+def structures_by_value(card: ModelCard) -> dict[int, Structure]:
     """The structures of a card by label, without the background."""
     return dict(list(enumerate(card.structures))[1:])
 
@@ -203,7 +203,7 @@ def check_contrast(image: Image, box: LabeledBox, card: ModelCard, role: str) ->
     """
     labels = resample_to_image(box.values, box.grid, image.grid, 0, nearest=True)
     values = image.data[0].cpu().numpy()
-    names = {value: structure.name for value, structure in numbered(card).items()}
+    names = {value: structure.name for value, structure in structures_by_value(card).items()}
     white = [value for value, name in names.items() if name == _WHITE_MATTER]
     cortex = [value for value, name in names.items() if name.startswith(_CORTEX)]
     samples = [values[np.isin(labels, each)] for each in (white, cortex)]
@@ -230,7 +230,7 @@ def check_volumes(volumes_ml: NDArray[np.floating[Any]], card: ModelCard, role: 
     Raises:
         InvalidImage: structures that each brain has are missing, or have impossible sizes.
     """
-    structures = numbered(card).items()
+    structures = structures_by_value(card).items()
     missing = [s.name for v, s in structures if s.name in _EXPECTED and volumes_ml[v] == 0]
     odd = {}
     for value, structure in structures:

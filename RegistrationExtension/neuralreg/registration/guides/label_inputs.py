@@ -33,7 +33,7 @@ def add_labels(
             "labels=(fixed, moving) and label_weight=1; or none of them.",
         )
     maps = [
-        _checked(as_labels(given, f"{role} label map"), image.grid, f"{role} label map")
+        _require_overlap(as_labels(given, f"{role} label map"), image.grid, f"{role} label map")
         for given, image, role in (
             (fixed, inputs.fixed, "fixed"),
             (moving, inputs.moving, "moving"),
@@ -45,7 +45,7 @@ def add_labels(
     return replace(inputs, labels=pair)
 
 
-def _checked(labels: Image, grid: Grid, role: str) -> Image:
+def _require_overlap(labels: Image, grid: Grid, role: str) -> Image:
     overlap(labels, grid, role)
     return labels
 

@@ -60,7 +60,7 @@ class LandmarkResiduals:
         return cls(guide.names, guide.fixed, lengths[0], lengths[1], lengths[2], guide.tolerance_mm)
 
     @property
-    def gained(self) -> bool:
+    def is_gain(self) -> bool:
         """Whether the deformation brings pairs together that were beyond their tolerance."""
         return self._gain_mm() > _ROUNDING_MM
 

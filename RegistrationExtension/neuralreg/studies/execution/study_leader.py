@@ -105,7 +105,7 @@ class Interrupts:
         self.draining, self.signal = True, number
 
     @contextmanager
-    def installed(self) -> Iterator[None]:
+    def handle_signals(self) -> Iterator[None]:
         """Handle signals in the block, where this thread may."""
         if threading.current_thread() is not threading.main_thread():
             yield

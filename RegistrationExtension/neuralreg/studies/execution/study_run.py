@@ -103,7 +103,7 @@ class StudyRun:
         ledger = Ledger(self.study, plan, self.facts, self.say)
         ledger.write()
         if plan.compute:
-            with interrupts.installed(), self.engines(plan, self.study, self.say) as engine:
+            with interrupts.handle_signals(), self.engines(plan, self.study, self.say) as engine:
                 ledger.describe(engine.facts)
                 self._lead(engine, plan, ledger, interrupts)
         return self._patience(interrupts).attempt(
