@@ -13,6 +13,8 @@ from neuralreg.errors import DeviceUnavailable, InvalidOption
 # Names of number types for a network's run, and the type that torch's autocast then takes.
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
+_SMALL = 2**17  # samples: of 45 thousand, torch deals out an operation to two threads at most
+
 
 def choose_device(name: str = "auto") -> torch.device:
     """The device to compute on; "auto" is a GPU where there is one, else the CPU.
@@ -64,9 +66,12 @@ def choose_registration_device(name: str = "auto") -> torch.device:
 
 
 def _exists(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return (device.index or 0) < torch.cuda.device_count()
-    return device.type == "cpu" or (device.type == "mps" and torch.backends.mps.is_available())
+    if device.type == "cpu":
+        return True
+    module = getattr(torch, device.type, None)  # such as torch.cuda, torch.mps, torch.xpu
+    if module is None or not hasattr(module, "is_available") or not module.is_available():
+        return False
+    return (device.index or 0) < int(module.device_count())
 
 
 def require_precision(name: str) -> None:
@@ -110,6 +115,25 @@ def own_modes() -> Iterator[None]:
             if _determinism() != determinism:  # setting it imports torch's compiler: seconds
                 strict, lenient = determinism
                 torch.use_deterministic_algorithms(strict, warn_only=lenient)
+
+
+@contextmanager
+def threads_for(samples: int) -> Iterator[None]:
+    """As many threads as an image of so many samples can use.
+
+    A small image is thousands of operations that take microseconds each: two threads wait for each
+    other longer than they work, and on a busy machine much longer. Afterwards torch has the threads
+    that it had.
+    """
+    threads = torch.get_num_threads()
+    if samples >= _SMALL or threads == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _determinism() -> tuple[bool, bool]:

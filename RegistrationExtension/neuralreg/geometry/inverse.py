@@ -16,6 +16,7 @@ from neuralreg.geometry.sampling import (
     change_index,
     index_grid,
     index_to_normalized,
+    magnitude,
     sample,
     slabs,
 )
@@ -126,7 +127,7 @@ def inverse_error(field: DisplacementField, inverse: DisplacementField) -> Tenso
     for rows in slabs(inverse.grid.shape, _SLAB):
         landed = inverse.coordinates_in(field.grid, inverse.grid, rows)
         backward = sample(field.vectors.to(inverse.vectors), landed)
-        torch.linalg.vector_norm(inverse.vectors[:, rows] + backward, dim=0, out=error[rows])
+        error[rows] = magnitude(inverse.vectors[:, rows] + backward)
     return error
 
 
@@ -170,8 +171,7 @@ class _Problem:
 
     def error_mm(self, residual: Tensor) -> Tensor:
         """Length of residuals (n, d) in mm."""
-        length: Tensor = torch.linalg.vector_norm(residual * self.normalized_mm, dim=1)
-        return length
+        return magnitude(residual * self.normalized_mm, dim=1)
 
 
 def _linear_part(displacement: Tensor) -> Matrix:

@@ -1,14 +1,22 @@
-"""Gaussian smoothing of arrays in memory."""
+"""Separable windows over arrays in memory: Gaussians, means and sums over boxes.
+
+Each axis is one product with a matrix that has the window in every row: on a CPU 2 to 7 times
+faster than sums of shifted views, which pass over memory once for each of their weights.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import ceil
 
 import torch
 from torch import Tensor
 
+from neuralreg.geometry.sampling import Band, mix
+
 _TRUNCATE = 3.0  # standard deviations
+_KEPT = 32  # matrices of each kind, a few hundred kilobytes each at most
 _NEGLIGIBLE = 0.15  # samples: a narrower Gaussian weighs the neighbors with less than 1e-9
 
 
@@ -21,20 +29,51 @@ def gaussian(values: Tensor, sigma: Sequence[float]) -> Tensor:
     """
     for axis, width in enumerate(sigma, start=1):
         if width > _NEGLIGIBLE and values.shape[axis] > 1:
-            values = _smooth_along(values, width, axis)
+            values = mix(values, _gaussian(values.shape[axis], width), axis)
     return values
 
 
-def _smooth_along(values: Tensor, sigma: float, axis: int) -> Tensor:
-    """One axis, as a sum of shifted views: faster than conv3d on a CPU, same on a GPU."""
-    radius, n = max(1, ceil(_TRUNCATE * sigma)), values.shape[axis]
+def box_mean(values: Tensor, radius: int, times: int = 1) -> Tensor:
+    """Mean over a cube around each voxel; the border is repeated.
+
+    Args:
+        values: (b, c, z, y, x).
+        radius: the cube has 2 radius + 1 voxels along each axis.
+        times: how often the mean is taken.
+    """
+    for axis in range(2, values.dim()):
+        values = mix(values, _mean(values.shape[axis], radius, times), axis)
+    return values
+
+
+def box_sum(values: Tensor, radius: int) -> Tensor:
+    """Sum over a cube of side 2 radius + 1 of (z, y, x), zero outside; its own transpose."""
+    for axis, n in enumerate(values.shape):
+        values = mix(values, _sum(n, radius), axis)
+    return values
+
+
+@lru_cache(_KEPT)
+def _gaussian(n: int, sigma: float) -> Band:
+    radius = max(1, ceil(_TRUNCATE * sigma))
     at = torch.arange(-radius, radius + 1, dtype=torch.float64)
     kernel = torch.exp(-0.5 * (at / sigma) ** 2)
-    weights: list[float] = (kernel / kernel.sum()).tolist()
-    ends = [values.narrow(axis, 0, 1), values.narrow(axis, n - 1, 1)]
-    before, after = (torch.cat([end] * radius, axis) for end in ends)
-    padded = torch.cat([before, values, after], axis)
-    total = padded.narrow(axis, 0, n) * weights[0]
-    for shift, weight in enumerate(weights[1:], start=1):
-        total.add_(padded.narrow(axis, shift, n), alpha=weight)
-    return total
+    return Band.of(_repeating(kernel / kernel.sum(), n))
+
+
+@lru_cache(_KEPT)
+def _mean(n: int, radius: int, times: int) -> Band:
+    kernel = torch.full((2 * radius + 1,), 1 / (2 * radius + 1), dtype=torch.float64)
+    return Band.of(torch.linalg.matrix_power(_repeating(kernel, n), times))
+
+
+@lru_cache(_KEPT)
+def _sum(n: int, radius: int) -> Band:
+    return Band.of(torch.ones(n, n).tril(radius).triu(-radius))
+
+
+def _repeating(kernel: Tensor, n: int) -> Tensor:
+    """The matrix (n, n) of a window whose outer samples have the weights of what is beyond."""
+    radius = len(kernel) // 2
+    columns = (torch.arange(n)[:, None] + torch.arange(-radius, radius + 1)).clamp(0, n - 1)
+    return kernel.new_zeros(n, n).scatter_add_(1, columns, kernel.expand(n, -1))

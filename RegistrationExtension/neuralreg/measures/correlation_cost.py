@@ -7,18 +7,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from neuralreg.geometry.smoothing import box_sum
+
 _FLOOR = 1e-4  # variance of noise in 0..1 intensities: flatter windows count less
-
-
-def box_sum(values: Tensor, radius: int) -> Tensor:
-    """Sum over a cube of side 2 radius + 1 of (z, y, x), zero outside; its own transpose."""
-    for axis, n in enumerate(values.shape):
-        total = values.clone()
-        for step in range(1, min(radius, n - 1) + 1):
-            total.narrow(axis, step, n - step).add_(values.narrow(axis, 0, n - step))
-            total.narrow(axis, 0, n - step).add_(values.narrow(axis, step, n - step))
-        values = total
-    return values
 
 
 class LocalCorrelation:

@@ -8,6 +8,8 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
+from neuralreg.geometry.smoothing import box_mean
+
 # Features (1, f, z, y, x) of an image (1, 1, z, y, x): as many samples, or one for each few voxels.
 Describe = Callable[[Tensor], Tensor]
 
@@ -74,30 +76,3 @@ def mind_ssc(image: Tensor, *, radius: int = 1, dilation: int = 2) -> Tensor:
 def stride_of(features: Tensor, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Voxels along each axis of an image of `shape` that one sample of its features stands for."""
     return tuple(-(-n // m) for n, m in zip(shape, features.shape[-len(shape) :], strict=True))
-
-
-def box_mean(values: Tensor, radius: int) -> Tensor:
-    """Mean over a cube around each voxel; the border is repeated.
-
-    A sum of shifted views per axis: several times faster than average pooling on a CPU.
-
-    Args:
-        values: (b, c, z, y, x).
-        radius: the cube has 2 radius + 1 voxels along each axis.
-    """
-    for axis in range(2, values.dim()):
-        n = values.shape[axis]
-        first = values.narrow(axis, 0, 1).expand(*_with(values.shape, axis, radius))
-        last = values.narrow(axis, n - 1, 1).expand(*_with(values.shape, axis, radius))
-        padded = torch.cat([first, values, last], axis)
-        total = padded.narrow(axis, 0, n).clone()
-        for offset in range(1, 2 * radius + 1):
-            total += padded.narrow(axis, offset, n)
-        values = total / (2 * radius + 1)
-    return values
-
-
-def _with(shape: torch.Size, axis: int, size: int) -> list[int]:
-    sizes = list(shape)
-    sizes[axis] = size
-    return sizes

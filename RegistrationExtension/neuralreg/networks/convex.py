@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from neuralreg.errors import IncompatibleModel
 from neuralreg.geometry.sampling import index_grid, sample
-from neuralreg.measures.mind import Describe, box_mean, mind_ssc, stride_of
+from neuralreg.geometry.smoothing import box_mean
+from neuralreg.measures.mind import Describe, mind_ssc, stride_of
 from neuralreg.networks.network import Output, RegistrationModule
 
 _COUPLINGS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
@@ -64,7 +65,7 @@ def cost_volume(fixed: Tensor, moving: Tensor, reach: tuple[int, ...]) -> Tensor
     for offset in product(*(range(2 * r + 1) for r in reach)):
         window = tuple(slice(o, o + n) for o, n in zip(offset, spatial, strict=True))
         costs.append((fixed - wide[(slice(None), *window)]).square().mean(0))
-    return _COST_SCALE * box_mean(box_mean(torch.stack(costs)[None], 1), 1)[0]
+    return _COST_SCALE * box_mean(torch.stack(costs)[None], 1, times=2)[0]
 
 
 def couple(costs: Tensor, reach: tuple[int, ...]) -> Tensor:

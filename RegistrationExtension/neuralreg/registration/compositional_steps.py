@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from neuralreg.geometry.field import DisplacementField, compose
-from neuralreg.geometry.sampling import index_grid, sample
+from neuralreg.geometry.image import Image
+from neuralreg.geometry.sampling import index_grid, magnitude, sample
 from neuralreg.geometry.smoothing import gaussian
 from neuralreg.measures.correlation_cost import LocalCorrelation
 from neuralreg.progress import Progress
@@ -17,7 +19,12 @@ from neuralreg.registration.linear_search import agreement
 from neuralreg.registration.options import FieldRefinement
 from neuralreg.registration.refine import RefinementRecord, worthwhile
 from neuralreg.registration.unfold import unfold_displacement
-from neuralreg.registration.working_grid import InitialTransform, equalize, field_with_margin
+from neuralreg.registration.working_grid import (
+    InitialTransform,
+    equalize,
+    field_with_margin,
+    foreground,
+)
 
 _SAMPLES = 3_000_000  # of the grid: twice as many gained nothing on CT of lungs, at twice the time
 _RADIUS = 2  # voxels: in smaller windows than of 5 samples, correlation is mostly that of noise
@@ -25,6 +32,8 @@ _RADIUS = 2  # voxels: in smaller windows than of 5 samples, correlation is most
 _STEP_SMOOTHING = 1.73
 _FIELD_SMOOTHING = 0.71
 _LONGEST_STEP = 1.0  # voxels
+# Voxels around what the images show: beyond windows and the smoothing of a step nothing moves.
+_MARGIN = 12
 _SHARE = 5 / 16  # of the steps that the velocity makes at each resolution
 
 
@@ -57,20 +66,44 @@ def follow_at_full_resolution(
     """
     pair = inputs.working_pair(compose(field, initial), _SAMPLES)
     fixed, moving = (equalize(image, pair.body) for image in (pair.fixed, pair.moving))
-    index = index_grid(tuple(pair.valid.shape), like=fixed)
+    box = _box(pair.body | foreground(Image(pair.moving, pair.grid)))
+    cut = (slice(None), *box)
+    index = index_grid(tuple(pair.valid[box].shape), like=fixed)
     steps = max(1, round(_SHARE * options.steps))
     sigma = _FIELD_SMOOTHING * options.regularity**0.5
-    more = _follow(fixed, moving, pair.valid, index, steps, sigma, progress)
-    before, after = (
-        agreement(fixed, image, pair.valid)
-        for image in (moving, sample(moving, index + more.movedim(0, -1)))
-    )
+    inner = _follow(fixed[cut], moving[cut], pair.valid[box], index, steps, sigma, progress)
+    warped = moving.clone()
+    warped[cut] = sample(moving[cut], index + inner.movedim(0, -1))
+    before, after = (agreement(fixed, image, pair.valid) for image in (moving, warped))
     record = replace(record, full_resolution=(before, after))
     if not worthwhile(before, after, pair.valid):
         return field, record
+    more = _enlarge(inner, box, tuple(pair.valid.shape))
     whole = compose(field_with_margin(more, pair.grid), field).resample(pair.grid)
     unfolded, _ = unfold_displacement(whole.to_voxels())
     return field_with_margin(unfolded, pair.grid), replace(record, kept="full resolution")
+
+
+def _box(bodies: Tensor) -> tuple[slice, ...]:
+    """The part of an array (z, y, x) that has all bodies, with a margin."""
+    box = []
+    for axis in range(bodies.dim()):
+        others = tuple(a for a in range(bodies.dim()) if a != axis)
+        at = torch.nonzero(bodies.any(others))
+        if not len(at):
+            return tuple(slice(None) for _ in bodies.shape)
+        box.append(slice(max(0, int(at[0]) - _MARGIN), int(at[-1]) + 1 + _MARGIN))
+    return tuple(box)
+
+
+def _enlarge(inner: Tensor, box: tuple[slice, ...], shape: tuple[int, ...]) -> Tensor:
+    """A displacement (d, z, y, x) of a part of an array, continued to all of it."""
+    pads = []
+    for part, n, length in zip(box, shape, inner.shape[1:], strict=True):
+        start = part.start or 0
+        pads.append((start, n - start - length))
+    flat = [pad for both in reversed(pads) for pad in both]  # x first, as pad wants it
+    return functional.pad(inner[None], flat, mode="replicate")[0]
 
 
 def _follow(
@@ -99,7 +132,7 @@ def _follow(
         warped = sample(moving, index + displacement.movedim(0, -1))[0]
         gradient = windows.gradient(warped, windows.parts(warped))
         step = gaussian(-gradient * _slopes(warped), [_STEP_SMOOTHING] * d)
-        longest = float(torch.linalg.vector_norm(step, dim=0).max())
+        longest = float(magnitude(step).max())
         step *= _LONGEST_STEP / max(longest, 1e-12)
         ahead = sample(displacement, index + step.movedim(0, -1))
         displacement = gaussian(step + ahead, [sigma] * d)

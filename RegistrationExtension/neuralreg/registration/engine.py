@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from neuralreg import __version__
-from neuralreg.devices import choose_registration_device, own_modes
+from neuralreg.devices import choose_registration_device, own_modes, threads_for
 from neuralreg.errors import IncompatibleModel, InvalidOption, convert_memory_errors
 from neuralreg.geometry.field import DisplacementField, compose
 from neuralreg.geometry.linear import LinearTransform
@@ -176,6 +177,11 @@ class _Registration:
     options: RegistrationOptions
     timer: Timer
 
+    @property
+    def samples(self) -> int:
+        """Of the larger image."""
+        return max(self.inputs.fixed.grid.count, self.inputs.moving.grid.count)
+
     def run(self, start: sitk.Transform | None) -> RegistrationResult:
         """The result, found from an initial transform where one is given."""
         models, choice = self._choose()
@@ -184,7 +190,7 @@ class _Registration:
         require_dimension(card, self.inputs.fixed.grid)
         run_options(card, self.options.model_options)
         self._load(models[0])
-        with self.timer.stage("pre-alignment", 0.0, 0.3) as part:
+        with self.timer.stage("pre-alignment", 0.0, 0.3) as part, threads_for(self.samples):
             initial, how = initial_alignment(self.inputs, start, self.options, part)
         attempt = self._first_sound(models, initial)
         if attempt.both.landmarks is not None:
@@ -262,10 +268,15 @@ class _Registration:
         refinement, options = self.options.refinement, self.options
         if refinement is None and searches(network):
             refinement = PRESETS[options.preset].refinement
-        deformation = deform(
-            network, self.inputs, initial, refinement, options.model_options, self.timer
-        )
-        with self.timer.stage("both directions", 0.85, 1.0), torch.no_grad():
+        with threads_for(self.samples) if searches(network) else nullcontext():
+            deformation = deform(
+                network, self.inputs, initial, refinement, options.model_options, self.timer
+            )
+        with (
+            self.timer.stage("both directions", 0.85, 1.0),
+            threads_for(self.samples),
+            torch.no_grad(),
+        ):
             both = compose_both_directions(
                 deformation, self.inputs, initial, options.full_resolution
             )

@@ -29,6 +29,7 @@ from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.inverse import inverse_error, invert
 from neuralreg.geometry.linear import LinearTransform
+from neuralreg.geometry.sampling import magnitude
 from neuralreg.measures.jacobian import folding_percent, jacobian_determinant
 from neuralreg.progress import Progress, Timer, stage
 from neuralreg.registration.compositional_steps import follow_at_full_resolution
@@ -345,7 +346,7 @@ def measure_outcome(
     body = inside & (resample_to(body, fixed.grid, field.grid)[0] > 0.5)
     if not bool(body.any()):
         body = inside
-    length = torch.linalg.vector_norm(displacement.resample(field.grid).vectors, dim=0)
+    length = magnitude(displacement.resample(field.grid).vectors)
     return Outcome(
         similarity="mutual information",
         similarity_initial=similarities[0],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from itertools import permutations, product
@@ -32,9 +32,11 @@ from neuralreg.registration.working_grid import equalize, foreground, unit_inten
 Propose = Callable[[list[Matrix]], LinearTransform | None]
 
 _SCREEN = Level(24**3, 1500, 12, 0.06)
-_RIGID = (Level(32**3, 3000, 40, 0.04), Level(64**3, 12000, 30, 0.015))
 _FINE = Level(128**3, 30000, 30, 0.004)
-_AFFINE = (Level(32**3, 3000, 40, 0.02), Level(64**3, 12000, 40, 0.01), _FINE)
+_MIDDLE = 64**3  # samples of a level between
+_POINTS = 1 / 4  # of an image's voxels at most: more of them say what their neighbors say
+_RIGID = (Level(32**3, 3000, 40, 0.04), Level(_MIDDLE, 12000, 30, 0.015))
+_AFFINE = (Level(32**3, 3000, 40, 0.02), Level(_MIDDLE, 12000, 40, 0.01), _FINE)
 _KEPT = 4  # starts that are followed beyond the screening
 _TURNED_MARGIN = 2.0  # patients lie as their header says, unless the images say so this clearly
 _LANDMARK_MARGIN = 1.1  # where images find the way as well, they find it as without landmarks
@@ -138,14 +140,14 @@ def prealign(
             reached = torch.cat([reached, value])
             win = len(kinds) - 1 if only_proposed else _winner(reached, kinds)
     guess = guess.select(torch.tensor([win]))
-    for level in _RIGID[1:]:
+    for level in search.needed(_RIGID[1:]):
         guess, _ = search.maximize(guess, level)
     progress(0.4, "rigid alignment")
     kind = LinearAlignment.RIGID
     guess, rigid = search.maximize(guess, _FINE)
     if how is not LinearAlignment.RIGID:
         affine_guess = guess
-        for level in _AFFINE:
+        for level in search.needed(_AFFINE):
             affine_guess, affine = search.maximize(affine_guess, level, affine=True)
             progress(0.6, "affine alignment")
         if how is LinearAlignment.AFFINE or float(affine) > _AFFINE_GAIN * float(rigid):
@@ -173,6 +175,7 @@ def _winner(values: Tensor, kinds: list[StartKind]) -> int:
 
 def _discount(values: Tensor, kinds: list[StartKind]) -> Tensor:
     """The values of starts, less what they must be better by."""
+    values = values.cpu()  # a few numbers, compared on the host
     margins = torch.tensor([kind.margin for kind in kinds])
     bonus = [_LANDMARK_BONUS if kind is StartKind.LANDMARKS else 0.0 for kind in kinds]
     return torch.where(values > 0, values / margins, values * margins) + torch.tensor(bonus)
@@ -240,6 +243,16 @@ class _Search:
             pull = pull.for_last_steps()
         return maximize(*self.sides(level), guess, level, affine=affine, landmarks=pull)
 
+    def needed(self, levels: tuple[Level, ...]) -> tuple[Level, ...]:
+        """The levels without those between, where small images are there as at the finest.
+
+        Landmarks pull less at the finest, and need them.
+        """
+        if self.landmarks is not None:
+            return levels
+        largest = max(image.grid.count for image in self.images)
+        return tuple(each for each in levels if each.samples != _MIDDLE or largest > _MIDDLE)
+
     def sides(self, level: Level) -> tuple[SampledImage, SampledImage]:
         """Both images at one resolution."""
         key = (level.samples, level.points)
@@ -248,6 +261,9 @@ class _Search:
         return self.drawn[key]
 
     def _draw(self, level: Level) -> tuple[SampledImage, SampledImage]:
+        voxels = min(image.grid.count for image in self.images)
+        most = max(round(_POINTS * voxels), _SCREEN.points)
+        level = replace(level, points=min(level.points, most))
         drawn = [
             SampledImage.draw(image, weight, level, center, seed)
             for seed, (image, weight, center) in enumerate(

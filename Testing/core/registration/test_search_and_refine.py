@@ -5,8 +5,9 @@ import pytest
 import torch
 from neuralreg.errors import IncompatibleModel
 from neuralreg.geometry.sampling import index_grid, sample
-from neuralreg.measures.correlation_cost import LocalCorrelation, box_sum
-from neuralreg.measures.mind import box_mean, mind_ssc, stride_of
+from neuralreg.geometry.smoothing import box_mean, box_sum
+from neuralreg.measures.correlation_cost import LocalCorrelation
+from neuralreg.measures.mind import mind_ssc, stride_of
 from neuralreg.networks.convex import ConvexSearch, couple
 from neuralreg.progress import silent
 from neuralreg.registration.adam import descend

@@ -13,6 +13,7 @@ from torch import Tensor
 from neuralreg.errors import InvalidOption, InvalidTransform
 from neuralreg.geometry.field import DisplacementField, compose
 from neuralreg.geometry.grid import Grid, Matrix
+from neuralreg.geometry.sampling import magnitude
 from neuralreg.io.arguments import ImageLike, as_image
 from neuralreg.registration.corrections.correction import Correction, in_words
 from neuralreg.registration.corrections.local_velocity import (
@@ -170,7 +171,7 @@ def _correct_forward(
     new = torch.where((first.vectors != 0).any(0), compose(first, field).vectors, old)
     vectors = field.vectors.clone()
     vectors[box] = new
-    change[box[1:]] = torch.linalg.vector_norm(new - old, dim=0)
+    change[box[1:]] = magnitude(new - old)
     return DisplacementField(vectors, grid), change
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
+from neuralreg.geometry.sampling import magnitude
 from neuralreg.measures.jacobian import folding_percent, jacobian_determinant, sd_log_jacobian
 from neuralreg.measures.similarity import ncc, ssd
 from neuralreg.measures.surfaces import SurfaceDistances
@@ -60,7 +61,7 @@ def image_figures(fixed: Image, before: Image, after: Image) -> Row:
 def deformation_figures(field: DisplacementField) -> Row:
     """Folding, spread of the Jacobian, and length of a field in the fixed field of view."""
     determinant = jacobian_determinant(field)
-    length = field.vectors.norm(dim=0)
+    length = magnitude(field.vectors)
     return {
         "folding_percent": folding_percent(determinant),
         "sd_log_jacobian": sd_log_jacobian(determinant),
