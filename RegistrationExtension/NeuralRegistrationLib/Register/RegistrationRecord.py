@@ -13,6 +13,7 @@ from NeuralRegistrationLib.Scene.Transforms import OWN_ROLES, RECORD
 
 OTHER_WAY = "otherWayOf"  # in the record of a transform that is only there to be compared with
 _NODES = ("fixedMask", "movingMask", "initialTransform")
+_CHANNELS = ("fixedChannels", "movingChannels")
 _SEGMENTS = ("fixedMaskSegments", "movingMaskSegments")
 
 
@@ -43,6 +44,10 @@ def write(node, request, facts) -> None:
     for name in _NODES:
         other = getattr(settings, name)
         node.SetNodeReferenceID(OWN_ROLES + name, other.GetID() if other is not None else None)
+    for side, role in enumerate(_CHANNELS):
+        node.RemoveNodeReferenceIDs(OWN_ROLES + role)
+        for pair in settings.channels:
+            node.AddNodeReferenceID(OWN_ROLES + role, pair[side].GetID())
 
 
 def read(node) -> Record | None:
@@ -52,7 +57,13 @@ def read(node) -> Record | None:
         return None
     options = RegistrationOptions.from_record({**record.get("asked", {}), "model": record["model"]})
     nodes = {name: node.GetNodeReference(OWN_ROLES + name) for name in _NODES}
+    nodes["channels"] = tuple(zip(*(_references(node, role) for role in _CHANNELS), strict=True))
     return Record(options, nodes, record.get("segments", {}))
+
+
+def _references(node, role: str) -> list:
+    role = OWN_ROLES + role
+    return [node.GetNthNodeReference(role, n) for n in range(node.GetNumberOfNodeReferences(role))]
 
 
 def steeringPoints(node) -> list[tuple[float, ...]]:

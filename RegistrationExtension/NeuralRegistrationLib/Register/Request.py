@@ -26,6 +26,8 @@ class Settings:
     nodes; ...Segments: ids or names of the segments that count, all unless given.
     initialTransform: a transform node that would carry the moving volume about onto the fixed one.
     fixedLandmarks, movingLandmarks: lists of points that steer, paired by name, else by order.
+    channels: pairs of volumes, one of each side, that are registered together with the others;
+    their weights are the option channel_weights.
     outputTransform, outputVolume: nodes to fill instead of making new ones. inverse: also make a
     transform node for the other direction. warpedVolume: whether the moving volume is wanted on the
     fixed grid.
@@ -43,6 +45,7 @@ class Settings:
     initialTransform: object | None = None
     fixedLandmarks: object | None = None
     movingLandmarks: object | None = None
+    channels: tuple = ()
     outputTransform: object | None = None
     outputVolume: object | None = None
     inverse: bool = False
@@ -88,7 +91,8 @@ class Request:
         lists = self.settings.fixedLandmarks, self.settings.movingLandmarks
         if guide := landmarkGuide(*lists, fixedNode, movingNode):
             self.options = self.options.replace(landmarks=guide)
-        for node in (fixedNode, movingNode, *self.settings.volumes):
+        more = [node for pair in self.settings.channels for node in pair]
+        for node in (fixedNode, movingNode, *self.settings.volumes, *more):
             Volumes.contentOf(node)
         self._requireMovingSide()
         self._requireOtherOutputs()
@@ -148,6 +152,13 @@ class Request:
             along.append((yield from Volumes.contentOf(node).within(self._without(node)).record()))
         for node in settings.segmentations:
             along += yield from self._layers(node)
+        channels = []
+        for fixedNode, movingNode in settings.channels:
+            one = yield from Volumes.contentOf(fixedNode).record()
+            two = (
+                yield from Volumes.contentOf(movingNode).within(self._without(movingNode)).record()
+            )
+            channels.append((one, two))
         return RegisterJob(
             fixed=fixed,
             moving=moving,
@@ -159,6 +170,7 @@ class Request:
             along=tuple(along),
             inverse=settings.inverse,
             cubic=True,
+            channels=tuple(channels),
         )
 
     def _layers(self, segmentationNode) -> Steps:
@@ -199,6 +211,7 @@ def _settings(own: dict[str, Any]) -> Settings:
     """The settings, where each node is of its kind. Raises InvalidOption."""
     own = {name: value for name, value in own.items() if value is not None}
     own.update({name: NodeChecks.asNodes(own[name]) for name in _LISTS if name in own})
+    own["channels"] = _channels(own.get("channels", ()))
     for name, kind in _WANTED.items():
         for node in own.get(name, ()) if name in _LISTS else [own[name]] if name in own else ():
             NodeChecks.requireKind(node, name, kind)
@@ -207,6 +220,20 @@ def _settings(own: dict[str, Any]) -> Settings:
         if segments is not None and name in own:
             own[f"{name}Segments"] = Segmentations.chosenSegments(own[name], segments)
     return Settings(**own)
+
+
+def _channels(pairs: Any) -> tuple:
+    """Pairs of volume nodes. Raises InvalidOption or InvalidImage."""
+    for pair in pairs:
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise InvalidOption(
+                "a channel is a volume of the fixed and one of the moving side",
+                got=repr(pair)[:80],
+                wanted="channels=[(fixedNode, movingNode)], with channel_weights=(1,)",
+            )
+        for side, node in zip(("fixed", "moving"), pair, strict=True):
+            NodeChecks.requireKind(node, f"the {side} channel", NodeChecks.VOLUME)
+    return tuple(map(tuple, pairs))
 
 
 def _applyChanges(

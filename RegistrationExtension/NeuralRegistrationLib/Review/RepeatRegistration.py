@@ -98,6 +98,12 @@ def _reverseJob(subject: Subject, record) -> Steps:
     if start is not None:
         start = Transforms.start(start, moving.world_grid, inverse=True)
         start = (yield from start) if hasattr(start, "send") else rows_of(start)
+    channels = []
+    for pair in record.nodes.get("channels", ()):
+        sides = []
+        for node in reversed(pair):
+            sides.append((yield from Volumes.contentOf(node).record()))
+        channels.append(tuple(sides))
     return RegisterJob(
         fixed=moving,
         moving=fixed,
@@ -107,6 +113,7 @@ def _reverseJob(subject: Subject, record) -> Steps:
         options=record.options.exchange_sides(),
         warped=False,
         inverse=False,
+        channels=tuple(channels),
     )
 
 

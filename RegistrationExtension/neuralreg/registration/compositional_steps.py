@@ -8,16 +8,16 @@ import torch
 from torch import Tensor
 
 from neuralreg.geometry.field import DisplacementField, compose
-from neuralreg.geometry.sampling import index_grid, sample
+from neuralreg.geometry.sampling import sample
 from neuralreg.geometry.smoothing import gaussian
 from neuralreg.measures.correlation_cost import LocalCorrelation
 from neuralreg.progress import Progress
+from neuralreg.registration.channels.channel_costs import Channels
 from neuralreg.registration.image_checks import Inputs
-from neuralreg.registration.linear_search import agreement
 from neuralreg.registration.options import FieldRefinement
 from neuralreg.registration.refine import RefinementRecord, worthwhile
 from neuralreg.registration.unfold import unfold_displacement
-from neuralreg.registration.working_grid import InitialTransform, equalize, field_with_margin
+from neuralreg.registration.working_grid import InitialTransform, field_with_margin
 
 _SAMPLES = 3_000_000  # of the grid: twice as many gained nothing on CT of lungs, at twice the time
 _RADIUS = 2  # voxels: in smaller windows than of 5 samples, correlation is mostly that of noise
@@ -56,15 +56,11 @@ def follow_at_full_resolution(
     Source: Joshi et al. 2004, doi:10.1016/j.neuroimage.2004.07.068; smoothing as in `greedy`.
     """
     pair = inputs.working_pair(compose(field, initial), _SAMPLES)
-    fixed, moving = (equalize(image, pair.body) for image in (pair.fixed, pair.moving))
-    index = index_grid(tuple(pair.valid.shape), like=fixed)
+    channels = Channels(pair)
     steps = max(1, round(_SHARE * options.steps))
     sigma = _FIELD_SMOOTHING * options.regularity**0.5
-    more = _follow(fixed, moving, pair.valid, index, steps, sigma, progress)
-    before, after = (
-        agreement(fixed, image, pair.valid)
-        for image in (moving, sample(moving, index + more.movedim(0, -1)))
-    )
+    more = _follow(channels, steps, sigma, progress)
+    before, after = (channels.agreement(voxels) for voxels in (torch.zeros_like(more), more))
     record = replace(record, full_resolution=(before, after))
     if not worthwhile(before, after, pair.valid):
         return field, record
@@ -73,35 +69,32 @@ def follow_at_full_resolution(
     return field_with_margin(unfolded, pair.grid), replace(record, kept="full resolution")
 
 
-def _follow(
-    fixed: Tensor,
-    moving: Tensor,
-    valid: Tensor,
-    index: Tensor,
-    steps: int,
-    sigma: float,
-    progress: Progress,
-) -> Tensor:
+def _follow(channels: Channels, steps: int, sigma: float, progress: Progress) -> Tensor:
     """The displacement in voxels x y z (d, z, y, x) after some steps.
 
     Args:
-        fixed, moving: (1, z, y, x), in 0..1.
-        valid: (z, y, x), where both are known.
-        index: of the samples, (z, y, x, d).
+        channels: those of one modality pull, or all where none is.
         steps: how many.
         sigma: of the smoothing of the displacement after each step, in voxels.
         progress: gets a fraction after each step.
     """
-    windows = LocalCorrelation(fixed[0], valid, _RADIUS)
-    d = fixed.dim() - 1
-    displacement = fixed.new_zeros(d, *valid.shape)
+    parts = channels.parts
+    d = channels.index.shape[-1]
+    displacement = channels.index.new_zeros(d, *channels.index.shape[:-1])
+    if len(parts) > 1:
+        alike = channels.are_alike(displacement)
+        parts = [part for part, one in zip(parts, alike, strict=True) if one] or parts
+    windows = [LocalCorrelation(part.fixed[0], part.pair.valid, _RADIUS) for part in parts]
     for n in range(steps):
-        warped = sample(moving, index + displacement.movedim(0, -1))[0]
-        gradient = windows.gradient(warped, windows.parts(warped))
-        step = gaussian(-gradient * _slopes(warped), [_STEP_SMOOTHING] * d)
+        at = channels.index + displacement.movedim(0, -1)
+        pull = torch.zeros_like(displacement)
+        for part, window in zip(parts, windows, strict=True):
+            warped = sample(part.moving, at)[0]
+            pull -= part.share * window.gradient(warped, window.parts(warped)) * _slopes(warped)
+        step = gaussian(pull, [_STEP_SMOOTHING] * d)
         longest = float(torch.linalg.vector_norm(step, dim=0).max())
         step *= _LONGEST_STEP / max(longest, 1e-12)
-        ahead = sample(displacement, index + step.movedim(0, -1))
+        ahead = sample(displacement, channels.index + step.movedim(0, -1))
         displacement = gaussian(step + ahead, [sigma] * d)
         progress((n + 1) / steps, "refinement")
     return displacement

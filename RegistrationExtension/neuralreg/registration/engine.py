@@ -14,7 +14,8 @@ from neuralreg.geometry.field import DisplacementField, compose
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.io.arguments import ImageLike, TransformLike, as_image, as_itk_transform
 from neuralreg.progress import Progress, Timer, silent, stage
-from neuralreg.registration.guides.label_inputs import add_labels
+from neuralreg.registration.channels.channel_inputs import add_colors, split_images
+from neuralreg.registration.guides.guide_inputs import split_keywords
 from neuralreg.registration.image_checks import Inputs, require_dimension
 from neuralreg.registration.initial_alignment import initial_alignment
 from neuralreg.registration.instance_optimization import require_fitting
@@ -64,7 +65,6 @@ def register(
     initial: TransformLike | None = None,
     fixed_mask: ImageLike | None = None,
     moving_mask: ImageLike | None = None,
-    labels: tuple[ImageLike | None, ImageLike | None] = (None, None),
     progress: Progress = silent,
     **changes: Any,
 ) -> RegistrationResult:
@@ -79,10 +79,11 @@ def register(
             linear transform of this package; nothing is aligned before it.
         fixed_mask, moving_mask: above 0 where the images count, on any grid that overlaps theirs;
             fractions weigh the deformation.
-        labels: fixed and moving label map that drive, with a label_weight above 0.
         progress: called with a fraction and a message; raise `Cancelled` in it to stop.
         **changes: fields of RegistrationOptions by name, such as model="convex", preset="brain MR",
-            linear="rigid", refinement=FieldRefinement(steps=10) or extract_brain=True.
+            linear="rigid", refinement=FieldRefinement(steps=10) or extract_brain=True; and of
+            `GuideInputs`, what steers: labels=(fixed, moving) with a label_weight above 0,
+            channels=[(fixed, moving), ...].
 
     Returns:
         The displacement fields of both directions in LPS mm, each covering its image with a
@@ -92,14 +93,16 @@ def register(
         RegistrationError: InvalidOption, InvalidImage, InvalidTransform, UnreadableFile,
             IncompatibleModel, WeightsUnavailable, DeviceUnavailable, OutOfMemory, ...
     """
+    guides, changes = split_keywords(changes)
     options = _merge_options(options, changes)
     device = choose_registration_device(options.device)
     with convert_memory_errors(str(device), _MEMORY_REMEDY), own_modes():
         notes: list[str] = []
         images = (
-            as_image(fixed, "fixed image", notes=notes),
-            as_image(moving, "moving image", notes=notes),
+            as_image(fixed, "fixed image", notes=notes, colors=True),
+            as_image(moving, "moving image", notes=notes, colors=True),
         )
+        images, colors = split_images(images, options.colors, notes)
         masks = (
             None if fixed_mask is None else as_image(fixed_mask, "fixed mask", notes=notes),
             None if moving_mask is None else as_image(moving_mask, "moving mask", notes=notes),
@@ -112,7 +115,7 @@ def register(
             progress = stage(progress, 0.5, 1.0)
         inputs = Inputs.prepare(*images, *masks, device, options.landmarks)
         inputs.notes[:0] = notes
-        inputs = add_labels(inputs, *labels, options.label_weight)
+        inputs = guides.add_to(add_colors(inputs, colors), options)
         return _Registration(inputs, options, Timer(progress)).run(start)
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Similarity = Literal["auto", "mind", "lncc"]
 BRAIN_MODELS = ("auto", "mindgrab", "template")  # of masks for heads
 STARTS = ("auto", "search", "labels")  # of the linear alignment
+COLORS = ("luminance", "rgb")
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
@@ -171,6 +172,8 @@ class RegistrationOptions:
         landmarks: pairs of points that steer the alignment and the refinement of a field.
         label_weight: of the labels of both images beside their intensities; 1 is usual, with 0
             labels do not drive.
+        channel_weights: one for each channel, beside 1 of the images; 1 for all unless given.
+        colors: what is registered of images in colors, "luminance", or "rgb" as three channels.
 
     Raises:
         InvalidOption: for a value that is not among the choices.
@@ -188,8 +191,11 @@ class RegistrationOptions:
     full_resolution: bool = False
     landmarks: LandmarkGuide | None = None
     label_weight: float = 0.0
+    channel_weights: tuple[float, ...] = ()
+    colors: str = "luminance"
 
     def __post_init__(self) -> None:
+        self._check_guides()
         if self.linear not in list(LinearAlignment):
             raise _unknown("linear alignment (prealign)", self.linear, list(LinearAlignment))
         object.__setattr__(self, "linear", LinearAlignment(self.linear))
@@ -223,6 +229,8 @@ class RegistrationOptions:
                 got=repr(self.refinement),
                 wanted="FieldRefinement(...), WeightRefinement(...) or None",
             )
+
+    def _check_guides(self) -> None:
         if self.landmarks is not None and not isinstance(self.landmarks, LandmarkGuide):
             raise InvalidOption(
                 "landmarks that steer are a LandmarkGuide",
@@ -233,6 +241,14 @@ class RegistrationOptions:
             raise InvalidOption(
                 "the weight of labels is a number", got=f"{self.label_weight}", wanted=">= 0"
             )
+        object.__setattr__(self, "channel_weights", tuple(self.channel_weights))
+        for weight in self.channel_weights:
+            if not (isinstance(weight, int | float) and 0 < weight < float("inf")):
+                raise InvalidOption(
+                    "the weight of a channel is a number", got=f"{weight}", wanted="> 0"
+                )
+        if self.colors not in COLORS:
+            raise _unknown("use of colors (channels)", self.colors, COLORS)
 
     def replace(self, **changes: Any) -> RegistrationOptions:
         """The options with some of them changed.
@@ -263,6 +279,7 @@ class RegistrationOptions:
             "linear": self.linear.value,
             "refinement": refinement_record(self.refinement),
             "landmarks": None if self.landmarks is None else self.landmarks.as_record(),
+            "channel_weights": list(self.channel_weights),
         }
 
     @classmethod

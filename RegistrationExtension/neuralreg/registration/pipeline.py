@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field as member
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -57,10 +56,13 @@ from neuralreg.registration.working_grid import (
     resample_to,
     work_grid,
 )
-from neuralreg.zoo.loaded_network import MappingNetwork, RegistrationNetwork, field_of, run_options
-
-if TYPE_CHECKING:
-    pass
+from neuralreg.zoo.loaded_network import (
+    MappingNetwork,
+    RegistrationNetwork,
+    SearchNetwork,
+    field_of,
+    run_options,
+)
 
 _ROUNDING = 1e-4  # nats by which resampling alone changes mutual information
 _INVERSE_TOLERANCE_MM = 0.05
@@ -145,6 +147,11 @@ def deform(
         return Deformation(first.field, first.smoothed_share, first.maps, fit)
     if refinement is None and (inputs.landmarks or inputs.labels):
         refinement = FieldRefinement(steps=0)  # bends by the guides alone
+    if refinement is None and inputs.channels:
+        inputs.notes.append(
+            f"{network.card.name} takes one image of each side: the channels only judge its field; "
+            "with a refinement (--refine auto) they improve it"
+        )
     end = 0.6 if refinement else 0.85
     with timer.stage("prediction", 0.3, end), torch.no_grad():
         first = predict_field(network, inputs, initial, options)
@@ -171,9 +178,22 @@ def _search(
 ) -> Deformation:
     with timer.stage("prediction", 0.3, 0.45), torch.no_grad():
         pair = inputs.working_pair(initial, network.card.input.most_samples)
-        guess = predict(network, pair.fixed, pair.moving, pair.grid, options)
+        guess = _first_guess(network, pair, options)
     with timer.stage("refinement", 0.45, 0.85) as part:
         return refine_guess(inputs, pair, guess, initial, refinement, part)
+
+
+def _first_guess(
+    network: RegistrationNetwork, pair: WorkingPair, options: ModelOptions
+) -> DisplacementField:
+    """What the search finds for all channels, or for the first one alone where it takes but one."""
+    shares = pair.shares()
+    if len(shares) == 1 or not isinstance(network, SearchNetwork):
+        return predict(network, pair.fixed, pair.moving, pair.grid, options)
+    fixed = torch.cat([channel.fixed for _, channel in shares])
+    moving = torch.cat([channel.moving for _, channel in shares])
+    output = network.search(fixed, moving, [share for share, _ in shares])
+    return field_of(output, network.card.output, pair.grid)
 
 
 def predict(

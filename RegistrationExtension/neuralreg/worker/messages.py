@@ -101,6 +101,7 @@ class RegisterJob:
         initial: where to begin, fixed to moving: a field, a homogeneous matrix in LPS (row by row),
             or a transform file.
         options: everything else that can be chosen, including the model.
+        channels: pairs of further images of both sides.
         warped: whether the moving image is wanted on the fixed grid.
         along: what else is wanted there.
         inverse: whether the other direction is wanted.
@@ -118,6 +119,7 @@ class RegisterJob:
     along: tuple[ImageInput, ...] = ()
     inverse: bool = True
     cubic: bool = False
+    channels: tuple[tuple[ImageInput, ImageInput], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

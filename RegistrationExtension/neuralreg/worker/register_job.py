@@ -58,12 +58,14 @@ def run(
     fixed, moving = voxels_of(job.fixed), voxels_of(job.moving)
     progress(0.0, "reading the images")
     images = image_of(fixed), image_of(moving)
+    channels = [(image_of(voxels_of(one)), image_of(voxels_of(two))) for one, two in job.channels]
     result = engine(
         *images,
         job.options,
         initial=_initial(job.initial),
         fixed_mask=mask_of(job.fixed_mask, fixed.world_grid),
         moving_mask=mask_of(job.moving_mask, moving.world_grid),
+        **({"channels": channels} if channels else {}),
         progress=stage(progress, 0.02, 0.85),
     )
     return _deliver(job, result, fixed, moving, stage(progress, 0.85, 1.0)), result
