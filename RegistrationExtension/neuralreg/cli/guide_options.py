@@ -45,6 +45,12 @@ Colors = Annotated[
     str,
     typer.Option("--channels", help="Of images in colors: luminance, or rgb for three channels."),
 ]
+RigidLabels = Annotated[
+    str | None,
+    typer.Option(
+        help="Labels of --fixed-seg that move as one piece each, such as bones: 1,2,5 or all."
+    ),
+]
 _BETWEEN = "\0"  # no argument of a program holds it
 _PAIRS = {"--channel": True}  # options of two files, and whether a number may follow
 

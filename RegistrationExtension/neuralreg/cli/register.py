@@ -18,6 +18,7 @@ from neuralreg.cli.guide_options import (
     Landmarks,
     LandmarkTolerance,
     LandmarkWeight,
+    RigidLabels,
     join_pairs,
     split_channels,
 )
@@ -110,6 +111,7 @@ def register(
     drive_labels: DriveLabels = False,
     label_weight: LabelWeight = 1.0,
     channel: Channel = None,
+    rigid_labels: RigidLabels = None,
     colors: Colors = "luminance",
     full_resolution: Annotated[
         bool, typer.Option("--full-resolution", help="Fields on the images' own grids.")
@@ -154,6 +156,7 @@ def register(
         landmarks=guide,
         label_weight=label_weight if drive_labels else 0.0,
         channel_weights=weights,
+        rigid_labels=rigid_labels,
         colors=colors,
     )
     images = (fixed, moving, fixed_seg, moving_seg, fixed_mask, moving_mask)

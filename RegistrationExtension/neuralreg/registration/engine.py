@@ -83,7 +83,7 @@ def register(
         **changes: fields of RegistrationOptions by name, such as model="convex", preset="brain MR",
             linear="rigid", refinement=FieldRefinement(steps=10) or extract_brain=True; and of
             `GuideInputs`, what steers: labels=(fixed, moving) with a label_weight above 0,
-            channels=[(fixed, moving), ...].
+            channels=[(fixed, moving), ...], rigid=label_map of parts that move as one piece.
 
     Returns:
         The displacement fields of both directions in LPS mm, each covering its image with a
@@ -190,8 +190,8 @@ class _Registration:
         with self.timer.stage("pre-alignment", 0.0, 0.3) as part:
             initial, how = initial_alignment(self.inputs, start, self.options, part)
         attempt = self._first_sound(models, initial)
-        if attempt.both.landmarks is not None:
-            self.inputs.notes.extend(attempt.both.landmarks.notes())
+        for guide in (attempt.both.landmarks, attempt.both.rigid):
+            self.inputs.notes.extend([] if guide is None else guide.notes())
         identity = LinearTransform.identity(self.inputs.fixed.grid.dimension)
         return RegistrationResult(
             field=attempt.both.field.to("cpu"),
@@ -279,6 +279,7 @@ class _Registration:
     ) -> dict[str, object]:
         options, deformation = self.options, attempt.deformation
         record, landmarks = deformation.refined, attempt.both.landmarks
+        rigid = attempt.both.rigid
         return {
             "version": __version__,
             "torch": torch.__version__,
@@ -292,6 +293,7 @@ class _Registration:
             "refined": asdict(record) if record else None,
             "pre-alignment": alignment,
             "landmarks": None if landmarks is None else landmarks.as_record(),
+            "rigid parts": None if rigid is None else rigid.as_record(),
             "labels": self.inputs.labels.labels if self.inputs.labels else None,
             "smoothed against folding": deformation.smoothed_share,
         }

@@ -19,6 +19,7 @@ from neuralreg.registration.channels.channel import Channel, mean_agreement
 from neuralreg.registration.guides.label_maps import LabelPair
 from neuralreg.registration.guides.landmark_checks import check_landmarks
 from neuralreg.registration.guides.landmark_guide import LandmarkGuide
+from neuralreg.registration.rigid_parts.parts import RigidParts
 from neuralreg.registration.working_grid import (
     InitialTransform,
     WorkingPair,
@@ -51,6 +52,7 @@ class Inputs:
         labels: of both images where they drive, None without.
         channels: further images of both sides.
         weight: of the images beside the channels.
+        rigid: parts of the fixed image that move as one piece each, None without.
     """
 
     fixed: Image
@@ -63,6 +65,7 @@ class Inputs:
     labels: LabelPair | None = None
     channels: tuple[Channel, ...] = ()
     weight: float = 1.0
+    rigid: RigidParts | None = None
 
     @property
     def centers(self) -> LandmarkGuide | None:

@@ -173,6 +173,8 @@ class RegistrationOptions:
         label_weight: of the labels of both images beside their intensities; 1 is usual, with 0
             labels do not drive.
         channel_weights: one for each channel, beside 1 of the images; 1 for all unless given.
+        rigid_labels: values of the map of rigid parts that move as one piece each, such as (1, 5)
+            or "1,5", or "all".
         colors: what is registered of images in colors, "luminance", or "rgb" as three channels.
 
     Raises:
@@ -193,6 +195,7 @@ class RegistrationOptions:
     label_weight: float = 0.0
     channel_weights: tuple[float, ...] = ()
     colors: str = "luminance"
+    rigid_labels: tuple[int, ...] | str | None = None
 
     def __post_init__(self) -> None:
         self._check_guides()
@@ -247,8 +250,22 @@ class RegistrationOptions:
                 raise InvalidOption(
                     "the weight of a channel is a number", got=f"{weight}", wanted="> 0"
                 )
+        self._check_rigid_labels()
         if self.colors not in COLORS:
             raise _unknown("use of colors (channels)", self.colors, COLORS)
+
+    def _check_rigid_labels(self) -> None:
+        if self.rigid_labels in (None, "all"):
+            return
+        labels: Any = self.rigid_labels
+        if isinstance(labels, str) and all(p.strip().isdigit() for p in labels.split(",")):
+            labels = [int(part) for part in labels.split(",")]
+        numbers = isinstance(labels, tuple | list) and len(labels) > 0
+        if not numbers or not all(isinstance(v, int) and v > 0 for v in labels or ()):
+            raise InvalidOption(
+                "rigid parts are labels above 0", got=repr(labels)[:80], wanted='"all", or (1, 5)'
+            )
+        object.__setattr__(self, "rigid_labels", tuple(labels or ()))
 
     def replace(self, **changes: Any) -> RegistrationOptions:
         """The options with some of them changed.
@@ -266,8 +283,12 @@ class RegistrationOptions:
         return dataclasses.replace(self, **changes)
 
     def exchange_sides(self) -> RegistrationOptions:
-        """The options of the registration of the fixed onto the moving image."""
-        return self.replace(landmarks=self.landmarks and self.landmarks.exchange_sides())
+        """The options of the registration of the fixed onto the moving image.
+
+        Rigid parts are known in the fixed image only, so the other direction has none.
+        """
+        landmarks = self.landmarks and self.landmarks.exchange_sides()
+        return self.replace(landmarks=landmarks, rigid_labels=None)
 
     def as_record(self) -> dict[str, Any]:
         """Plain values by name, ready for JSON; `from_record` reads them."""

@@ -43,6 +43,7 @@ from neuralreg.registration.options import (
 from neuralreg.registration.preprocess import network_pair
 from neuralreg.registration.refine import RefinementRecord, Velocity, refine_velocity
 from neuralreg.registration.result import Outcome
+from neuralreg.registration.rigid_parts.rigid_chain import RigidOutcome, hold_parts
 from neuralreg.registration.unfold import unfold_displacement, unfold_velocity
 from neuralreg.registration.working_grid import (
     InitialTransform,
@@ -102,12 +103,14 @@ class BothDirections:
         inverse: moving to fixed, mm.
         outcome: measured on both.
         landmarks: how far pairs that steered are apart; None without.
+        rigid: how rigid parts are that are to be; None without.
     """
 
     field: DisplacementField
     inverse: DisplacementField
     outcome: Outcome
     landmarks: LandmarkResiduals | None = None
+    rigid: RigidOutcome | None = None
 
     def failed_checks(self) -> str | None:
         """What the result's own checks have against it, in words; None when it passes."""
@@ -316,12 +319,12 @@ def compose_both_directions(
     added = deformation.field
     if full_resolution:
         added = added.resample(add_margin(inputs.fixed.grid))
-    field, inverse = compose(added, initial), invert_chain(added, initial, inputs.moving.grid)
+    added, field, rigid = hold_parts(added, initial, inputs.rigid, inputs.fixed.grid)
+    inverse = invert_chain(added, initial, inputs.moving.grid)
     similarities = inputs.similarities(initial, field)
     outcome = measure_outcome(field, inverse, inputs.fixed, added, similarities)
-    return BothDirections(
-        field, inverse, outcome, landmark_residuals(inputs.landmarks, initial, field)
-    )
+    residuals = landmark_residuals(inputs.landmarks, initial, field)
+    return BothDirections(field, inverse, outcome, residuals, rigid)
 
 
 def invert_chain(

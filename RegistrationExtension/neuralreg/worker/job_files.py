@@ -127,6 +127,8 @@ class Images:
         guides: dict[str, Any] = {"channels": self.channels}
         if options.label_weight:
             guides["labels"] = (self.fixed_seg, self.moving_seg)
+        if options.rigid_labels is not None:
+            guides["rigid"] = self.fixed_seg
         return guides
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from scipy.spatial.distance import pdist
 
 from Testing.support.command_line import COMMAND, neuralreg, neuralreg_process
 from Testing.support.image_files import field_of
@@ -282,3 +283,24 @@ def test_pictures_in_colors_are_registered_and_warped_in_colors(tmp_path):
     fixed = sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / "f.png"))
     assert warped.shape == fixed.shape
     assert np.abs(warped.astype(float) - fixed)[8:-8, 8:-8].mean() < 3
+
+
+def test_rigid_labels_are_in_the_record_which_repeats_them(pair, tmp_path):
+    images = pair / "fixed.nii.gz", pair / "moving.nii.gz"
+    options = ("--model", "convex", "--prealign", "none", "--refine", "mind", "--refine-steps", 1)
+    done = neuralreg("register", *images, "--fixed-seg", pair / "fixed_seg.nii.gz", *options,
+                     "--rigid-labels", "1", "-o", tmp_path / "out")  # fmt: skip
+    assert done.exit_code == 0, done.stderr
+    record = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert record["options"]["rigid_labels"] == [1]
+    forward = field_of(tmp_path / "out" / "fixed_to_moving.nii.gz")
+    labels = sitk.ReadImage(pair / "fixed_seg.nii.gz")
+    inside = np.argwhere(sitk.GetArrayFromImage(labels) == 1)[::53, ::-1].astype(float)
+    points = [labels.TransformContinuousIndexToPhysicalPoint(p) for p in inside]
+    moved = np.array([forward.TransformPoint(p) for p in points])
+    assert np.abs(pdist(moved) - pdist(np.array(points))).max() < 0.05
+    again = neuralreg("rerun", tmp_path / "out", "--json")
+    assert again.exit_code == 0, again.stderr
+    alone = neuralreg("register", *images, "--rigid-labels", "1", "-o", tmp_path / "none")
+    assert alone.exit_code == 1
+    assert "--fixed-seg" in alone.stderr

@@ -44,6 +44,7 @@ CHANGED = RegistrationOptions(
     label_weight=0.7,
     channel_weights=(0.5,),
     colors="rgb",
+    rigid_labels=(1, 2),
 )
 
 
@@ -67,7 +68,12 @@ def options_of(monkeypatch):
         masks = {"fixed_mask": fixed, "moving_mask": fixed}
         driven = changes.get("label_weight") or CHANGED in given
         map_of = Image((fixed.data > 40).byte(), fixed.grid)
-        guides = {"labels": (map_of, map_of), "channels": [(fixed, fixed)]} if driven else {}
+        parts = Image(map_of.data + map_of.data * (fixed.data > 60), SQUARE)  # 1 and 2
+        guides = (
+            {"labels": (map_of, map_of), "channels": [(fixed, fixed)], "rigid": parts}
+            if driven
+            else {}
+        )
         with pytest.raises(Stopped):
             register(image, image, *given, **masks, **guides, **changes)
         return options.pop()
@@ -123,6 +129,9 @@ def test_two_models_are_refused():
         {"channel_weights": (float("nan"),)},
         {"channel_weights": (0.0,)},
         {"colors": "cmyk"},
+        {"rigid_labels": "1,b"},
+        {"rigid_labels": (0,)},
+        {"rigid_labels": 3},
     ],
 )
 def test_values_that_are_no_choice_are_refused(wrong):
@@ -204,6 +213,7 @@ def test_every_option_reaches_the_engine_from_the_command_line(tmp_path, monkeyp
     arguments = f"""register f.nii m.nii --landmarks {tmp_path}/f.csv {tmp_path}/m.csv
         --landmark-weight 0.5 --landmark-tolerance-mm 3 --drive-labels
         --label-weight 0.7 --channel a.nii b.nii 0.5 --channels rgb
+        --rigid-labels 1,2
         --model convex --option reach=0.3 --prealign none --start search
         --preset cardiac --refine weights:lncc --refine-steps 3 --extract-brain --device cpu
         --precision bfloat16 --full-resolution --quiet"""

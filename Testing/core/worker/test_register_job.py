@@ -188,6 +188,7 @@ CHANGED = RegistrationOptions(
     label_weight=0.7,
     channel_weights=(0.5,),
     colors="rgb",
+    rigid_labels=(1,),
 )
 
 

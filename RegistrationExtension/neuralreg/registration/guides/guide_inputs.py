@@ -12,6 +12,7 @@ from neuralreg.registration.channels.channel_inputs import add_channels
 from neuralreg.registration.guides.label_inputs import add_labels
 from neuralreg.registration.image_checks import Inputs
 from neuralreg.registration.options import RegistrationOptions
+from neuralreg.registration.rigid_parts.rigid_chain import add_rigid_parts
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,12 @@ class GuideInputs:
     Attributes:
         labels: label map of the fixed and of the moving image.
         channels: pairs of a fixed and a moving image, each on any grid in the world of its side.
+        rigid: label map of parts of the fixed image that move as one piece each.
     """
 
     labels: tuple[ImageLike | None, ImageLike | None] = (None, None)
     channels: Sequence[tuple[ImageLike, ImageLike]] = ()
+    rigid: ImageLike | None = None
 
     def add_to(self, inputs: Inputs, options: RegistrationOptions) -> Inputs:
         """The inputs of a registration, with all that steers it.
@@ -33,6 +36,7 @@ class GuideInputs:
             RegistrationError: something does not belong to the images, or has no weight.
         """
         inputs = add_labels(inputs, *self.labels, options.label_weight)
+        inputs = add_rigid_parts(inputs, self.rigid, options.rigid_labels)
         return add_channels(inputs, self.channels, options.channel_weights)
 
 
