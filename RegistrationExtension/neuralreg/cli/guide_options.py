@@ -51,8 +51,19 @@ RigidLabels = Annotated[
         help="Labels of --fixed-seg that move as one piece each, such as bones: 1,2,5 or all."
     ),
 ]
+Surface = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--surface",
+        metavar="FIXED MOVING",
+        help="Surfaces of both sides that pull each other: meshes (.vtk, .vtp, .ply, .stl) or "
+        "label maps; repeatable.",
+    ),
+]
+SurfaceWeight = Annotated[float, typer.Option(help="Of surfaces, beside the images.")]
 _BETWEEN = "\0"  # no argument of a program holds it
-_PAIRS = {"--channel": True}  # options of two files, and whether a number may follow
+# Options of two files, and whether a number may follow.
+_PAIRS = {"--channel": True, "--surface": False}
 
 
 def join_pairs(arguments: Sequence[str]) -> list[str]:

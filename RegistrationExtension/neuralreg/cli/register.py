@@ -19,6 +19,8 @@ from neuralreg.cli.guide_options import (
     LandmarkTolerance,
     LandmarkWeight,
     RigidLabels,
+    Surface,
+    SurfaceWeight,
     join_pairs,
     split_channels,
 )
@@ -112,6 +114,8 @@ def register(
     label_weight: LabelWeight = 1.0,
     channel: Channel = None,
     rigid_labels: RigidLabels = None,
+    surface: Surface = None,
+    surface_weight: SurfaceWeight = 1.0,
     colors: Colors = "luminance",
     full_resolution: Annotated[
         bool, typer.Option("--full-resolution", help="Fields on the images' own grids.")
@@ -157,13 +161,15 @@ def register(
         label_weight=label_weight if drive_labels else 0.0,
         channel_weights=weights,
         rigid_labels=rigid_labels,
+        surface_weight=surface_weight,
         colors=colors,
     )
     images = (fixed, moving, fixed_seg, moving_seg, fixed_mask, moving_mask)
     counted = (fixed_weight, moving_weight, fixed_exclude, moving_exclude)
-    points = landmarks or (None, None)
+    points = (landmarks[0], landmarks[1]) if landmarks else (None, None)
+    surfaces, _ = split_channels(surface or [])
     form = one_format(initial_format)
-    job = Job(*images, initial, options, form, *counted, points[0], points[1], channels)
+    job = Job(*images, initial, options, form, *counted, points[0], points[1], channels, surfaces)
     inputs = job.inputs().values()
     with folder_for(FILES, output, overwrite, inputs), show_progress(quiet) as progress:
         summary = run(job, output, progress, overwrite=overwrite)

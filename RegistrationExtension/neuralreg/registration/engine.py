@@ -83,7 +83,8 @@ def register(
         **changes: fields of RegistrationOptions by name, such as model="convex", preset="brain MR",
             linear="rigid", refinement=FieldRefinement(steps=10) or extract_brain=True; and of
             `GuideInputs`, what steers: labels=(fixed, moving) with a label_weight above 0,
-            channels=[(fixed, moving), ...], rigid=label_map of parts that move as one piece.
+            channels=[(fixed, moving), ...], rigid=label_map of parts that move as one piece,
+            surfaces=[(fixed, moving), ...].
 
     Returns:
         The displacement fields of both directions in LPS mm, each covering its image with a
@@ -190,7 +191,8 @@ class _Registration:
         with self.timer.stage("pre-alignment", 0.0, 0.3) as part:
             initial, how = initial_alignment(self.inputs, start, self.options, part)
         attempt = self._first_sound(models, initial)
-        for guide in (attempt.both.landmarks, attempt.both.rigid):
+        both = attempt.both
+        for guide in (both.landmarks, both.surfaces, both.rigid):
             self.inputs.notes.extend([] if guide is None else guide.notes())
         identity = LinearTransform.identity(self.inputs.fixed.grid.dimension)
         return RegistrationResult(
@@ -294,6 +296,7 @@ class _Registration:
             "pre-alignment": alignment,
             "landmarks": None if landmarks is None else landmarks.as_record(),
             "rigid parts": None if rigid is None else rigid.as_record(),
+            "surfaces": attempt.both.surfaces and attempt.both.surfaces.as_record(),
             "labels": self.inputs.labels.labels if self.inputs.labels else None,
             "smoothed against folding": deformation.smoothed_share,
         }

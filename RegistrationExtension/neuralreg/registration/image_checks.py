@@ -20,6 +20,7 @@ from neuralreg.registration.guides.label_maps import LabelPair
 from neuralreg.registration.guides.landmark_checks import check_landmarks
 from neuralreg.registration.guides.landmark_guide import LandmarkGuide
 from neuralreg.registration.rigid_parts.parts import RigidParts
+from neuralreg.registration.surfaces.surface_pair import SurfacePair
 from neuralreg.registration.working_grid import (
     InitialTransform,
     WorkingPair,
@@ -53,6 +54,7 @@ class Inputs:
         channels: further images of both sides.
         weight: of the images beside the channels.
         rigid: parts of the fixed image that move as one piece each, None without.
+        surfaces: of both sides that pull each other, None without.
     """
 
     fixed: Image
@@ -66,11 +68,14 @@ class Inputs:
     channels: tuple[Channel, ...] = ()
     weight: float = 1.0
     rigid: RigidParts | None = None
+    surfaces: SurfacePair | None = None
 
     @property
     def centers(self) -> LandmarkGuide | None:
-        """The middles of the labels, where these drive."""
-        return None if self.labels is None else self.labels.centers()
+        """Pairs for the start: the middles of labels that drive, or closest points of surfaces."""
+        if self.labels is not None:
+            return self.labels.centers()
+        return None if self.surfaces is None else self.surfaces.pairs()
 
     @classmethod
     def prepare(

@@ -175,6 +175,7 @@ class RegistrationOptions:
         channel_weights: one for each channel, beside 1 of the images; 1 for all unless given.
         rigid_labels: values of the map of rigid parts that move as one piece each, such as (1, 5)
             or "1,5", or "all".
+        surface_weight: of surfaces that pull, beside the images.
         colors: what is registered of images in colors, "luminance", or "rgb" as three channels.
 
     Raises:
@@ -196,6 +197,7 @@ class RegistrationOptions:
     channel_weights: tuple[float, ...] = ()
     colors: str = "luminance"
     rigid_labels: tuple[int, ...] | str | None = None
+    surface_weight: float = 1.0
 
     def __post_init__(self) -> None:
         self._check_guides()
@@ -240,10 +242,11 @@ class RegistrationOptions:
                 got=repr(self.landmarks)[:80],
                 wanted='LandmarkGuide.read("fixed.mrk.json", "moving.mrk.json") or None',
             )
-        if not 0 <= self.label_weight < float("inf"):
-            raise InvalidOption(
-                "the weight of labels is a number", got=f"{self.label_weight}", wanted=">= 0"
-            )
+        for name in ("label_weight", "surface_weight"):
+            weight = getattr(self, name)
+            if not 0 <= weight < float("inf"):
+                what = f"the weight of {name.removesuffix('_weight')}s is a number"
+                raise InvalidOption(what, got=f"{weight}", wanted=">= 0")
         object.__setattr__(self, "channel_weights", tuple(self.channel_weights))
         for weight in self.channel_weights:
             if not (isinstance(weight, int | float) and 0 < weight < float("inf")):

@@ -44,6 +44,7 @@ from neuralreg.registration.preprocess import network_pair
 from neuralreg.registration.refine import RefinementRecord, Velocity, refine_velocity
 from neuralreg.registration.result import Outcome
 from neuralreg.registration.rigid_parts.rigid_chain import RigidOutcome, hold_parts
+from neuralreg.registration.surfaces.surface_cost import SurfaceDistances
 from neuralreg.registration.unfold import unfold_displacement, unfold_velocity
 from neuralreg.registration.working_grid import (
     InitialTransform,
@@ -104,6 +105,7 @@ class BothDirections:
         outcome: measured on both.
         landmarks: how far pairs that steered are apart; None without.
         rigid: how rigid parts are that are to be; None without.
+        surfaces: how far surfaces that pull are apart; None without.
     """
 
     field: DisplacementField
@@ -111,15 +113,18 @@ class BothDirections:
     outcome: Outcome
     landmarks: LandmarkResiduals | None = None
     rigid: RigidOutcome | None = None
+    surfaces: SurfaceDistances | None = None
 
     def failed_checks(self) -> str | None:
         """What the result's own checks have against it, in words; None when it passes."""
         before, after = self.outcome.similarity_linear, self.outcome.similarity_final
         if unknown := self.outcome.not_measured():
             return "could not be measured: " + ", ".join(n.replace("_", " ") for n in unknown)
-        if self.landmarks and (failure := self.landmarks.failure()):
-            return failure
-        if after < before - _ROUNDING and not (self.landmarks and self.landmarks.is_gain):
+        guides = [guide for guide in (self.landmarks, self.surfaces) if guide is not None]
+        for guide in guides:
+            if failure := guide.failure():
+                return failure
+        if after < before - _ROUNDING and not any(guide.is_gain for guide in guides):
             return (
                 "the images agree less than after the linear alignment: "
                 f"{self.outcome.similarity} {before:.3f} before, {after:.3f} after"
@@ -148,7 +153,7 @@ def deform(
         with timer.stage("prediction", 0.8, 0.85), torch.no_grad():
             first = predict_field(network, inputs, initial, options)
         return Deformation(first.field, first.smoothed_share, first.maps, fit)
-    if refinement is None and (inputs.landmarks or inputs.labels):
+    if refinement is None and (inputs.landmarks or inputs.labels or inputs.surfaces):
         refinement = FieldRefinement(steps=0)  # bends by the guides alone
     if refinement is None and inputs.channels:
         inputs.notes.append(
@@ -289,7 +294,8 @@ def refine_guess(
     Within one modality the field then follows the images to their full resolution.
     """
     velocity = Velocity(guess.to_voxels())
-    guides = GuideCosts.of(inputs.landmarks, inputs.labels, initial, pair.grid, velocity)
+    given = inputs.landmarks, inputs.labels, inputs.surfaces
+    guides = GuideCosts.of(*given, initial, pair.grid, velocity)
     record = refine_velocity(pair, velocity, refinement, stage(progress, 0.0, 0.7), guides)
     if record.kept == "linear":
         before, after = record.information[:2]
@@ -324,7 +330,8 @@ def compose_both_directions(
     similarities = inputs.similarities(initial, field)
     outcome = measure_outcome(field, inverse, inputs.fixed, added, similarities)
     residuals = landmark_residuals(inputs.landmarks, initial, field)
-    return BothDirections(field, inverse, outcome, residuals, rigid)
+    distances = SurfaceDistances.of(inputs.surfaces, initial, field)
+    return BothDirections(field, inverse, outcome, residuals, rigid, distances)
 
 
 def invert_chain(

@@ -15,7 +15,8 @@ from neuralreg.registration.guides.voxel_weights import combine_weights
 from neuralreg.registration.image_checks import on_grid, overlap
 from neuralreg.registration.options import RegistrationOptions
 
-_PAIRS = {"channels": "channel"}  # what comes in pairs of files, and how inputs name each
+# What comes in pairs of files, and how inputs name each.
+_PAIRS = {"channels": "channel", "surfaces": "surface"}
 _SIDES = ("fixed", "moving")
 
 
@@ -30,7 +31,7 @@ class Job:
         fixed_weight, moving_weight: files with how much each voxel counts, 0 to 1.
         fixed_exclude, moving_exclude: masks of what does not count, such as a lesion.
         fixed_landmarks, moving_landmarks: files that the options' landmarks are from.
-        channels: pairs of files.
+        channels, surfaces: pairs of files.
     """
 
     fixed: Path
@@ -49,6 +50,7 @@ class Job:
     fixed_landmarks: Path | None = None
     moving_landmarks: Path | None = None
     channels: tuple[tuple[Path, Path], ...] = ()
+    surfaces: tuple[tuple[Path, Path], ...] = ()
 
     @classmethod
     def of(
@@ -100,6 +102,7 @@ class Job:
             fixed_landmarks=self.moving_landmarks,
             moving_landmarks=self.fixed_landmarks,
             channels=tuple((moving, fixed) for fixed, moving in self.channels),
+            surfaces=tuple((moving, fixed) for fixed, moving in self.surfaces),
         )
 
 
@@ -111,6 +114,7 @@ class Images:
         fixed, moving, fixed_seg, moving_seg, fixed_mask, moving_mask: as read.
         notes: what had to be assumed while reading them.
         channels: pairs of images.
+        surfaces: pairs of files.
     """
 
     fixed: Image
@@ -121,10 +125,11 @@ class Images:
     moving_mask: Image | None
     notes: list[str]
     channels: tuple[tuple[Image, Image], ...] = ()
+    surfaces: tuple[tuple[Path, Path], ...] = ()
 
     def guides(self, options: RegistrationOptions) -> dict[str, Any]:
         """What steers a registration with these options, as keywords of `register`."""
-        guides: dict[str, Any] = {"channels": self.channels}
+        guides: dict[str, Any] = {"channels": self.channels, "surfaces": self.surfaces}
         if options.label_weight:
             guides["labels"] = (self.fixed_seg, self.moving_seg)
         if options.rigid_labels is not None:
@@ -159,7 +164,8 @@ def read_images(job: Job) -> Images:
         combined, more = combine_weights(part, labels(mask), soft, labels(exclude), role)
         masks.append(combined)
         notes += more
-    return Images(fixed, moving, fixed_seg, moving_seg, masks[0], masks[1], notes, channels)
+    sides = fixed, moving, fixed_seg, moving_seg, masks[0], masks[1]
+    return Images(*sides, notes, channels, job.surfaces)
 
 
 def _pairs_among(files: Mapping[str, Path], word: str) -> tuple[tuple[Path, Path], ...]:

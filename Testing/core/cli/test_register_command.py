@@ -304,3 +304,30 @@ def test_rigid_labels_are_in_the_record_which_repeats_them(pair, tmp_path):
     alone = neuralreg("register", *images, "--rigid-labels", "1", "-o", tmp_path / "none")
     assert alone.exit_code == 1
     assert "--fixed-seg" in alone.stderr
+
+
+def test_a_mesh_and_a_label_map_pull_and_the_record_repeats_them(pair, tmp_path):
+    labels = sitk.ReadImage(pair / "fixed_seg.nii.gz")
+    inside = sitk.GetArrayFromImage(labels) > 0
+    edge = inside & ~np.all([np.roll(inside, s, a) for a in range(3) for s in (1, -1)], axis=0)
+    points = [labels.TransformContinuousIndexToPhysicalPoint(p)
+              for p in np.argwhere(edge)[:, ::-1].astype(float)]  # fmt: skip
+    mesh = tmp_path / "fixed.vtk"
+    mesh.write_text(
+        "# vtk DataFile Version 3.0\nSPACE=LPS\nASCII\nDATASET POLYDATA\n"
+        f"POINTS {len(points)} float\n" + "\n".join(f"{x} {y} {z}" for x, y, z in points) + "\n"
+    )
+    images = pair / "fixed.nii.gz", pair / "moving.nii.gz"
+    done = neuralreg("register", *images, "--surface", mesh, pair / "moving_seg.nii.gz",
+                     "--prealign", "none", "--model", "convex", "--refine", "mind",
+                     "--refine-steps", 2, "-o", tmp_path / "out")  # fmt: skip
+    assert done.exit_code == 0, done.stderr
+    assert "surfaces drove the result" in done.stderr
+    record = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert (
+        record["inputs"]["fixed_surface_1"]["sha256"]
+        == hashlib.sha256(mesh.read_bytes()).hexdigest()
+    )
+    assert record["provenance"]["surfaces"]["final_mm"] < 1.5
+    again = neuralreg("rerun", tmp_path / "out", "--json")
+    assert again.exit_code == 0, again.stderr

@@ -45,6 +45,7 @@ CHANGED = RegistrationOptions(
     channel_weights=(0.5,),
     colors="rgb",
     rigid_labels=(1, 2),
+    surface_weight=0.4,
 )
 
 
@@ -129,6 +130,8 @@ def test_two_models_are_refused():
         {"channel_weights": (float("nan"),)},
         {"channel_weights": (0.0,)},
         {"colors": "cmyk"},
+        {"surface_weight": -1.0},
+        {"surface_weight": float("nan")},
         {"rigid_labels": "1,b"},
         {"rigid_labels": (0,)},
         {"rigid_labels": 3},
@@ -213,7 +216,7 @@ def test_every_option_reaches_the_engine_from_the_command_line(tmp_path, monkeyp
     arguments = f"""register f.nii m.nii --landmarks {tmp_path}/f.csv {tmp_path}/m.csv
         --landmark-weight 0.5 --landmark-tolerance-mm 3 --drive-labels
         --label-weight 0.7 --channel a.nii b.nii 0.5 --channels rgb
-        --rigid-labels 1,2
+        --rigid-labels 1,2 --surface a.vtk b.vtk --surface-weight 0.4
         --model convex --option reach=0.3 --prealign none --start search
         --preset cardiac --refine weights:lncc --refine-steps 3 --extract-brain --device cpu
         --precision bfloat16 --full-resolution --quiet"""
@@ -224,6 +227,7 @@ def test_every_option_reaches_the_engine_from_the_command_line(tmp_path, monkeyp
     wanted = CHANGED.replace(preset="cardiac", refinement=WeightRefinement("lncc", 3))
     assert job.options == wanted
     assert job.channels == ((Path("a.nii"), Path("b.nii")),)
+    assert job.surfaces == ((Path("a.vtk"), Path("b.vtk")),)
 
 
 def test_the_options_load_neither_torch_nor_numpy():

@@ -189,6 +189,7 @@ CHANGED = RegistrationOptions(
     channel_weights=(0.5,),
     colors="rgb",
     rigid_labels=(1,),
+    surface_weight=0.4,
 )
 
 

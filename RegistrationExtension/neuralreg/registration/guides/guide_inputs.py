@@ -13,6 +13,7 @@ from neuralreg.registration.guides.label_inputs import add_labels
 from neuralreg.registration.image_checks import Inputs
 from neuralreg.registration.options import RegistrationOptions
 from neuralreg.registration.rigid_parts.rigid_chain import add_rigid_parts
+from neuralreg.registration.surfaces.surface_inputs import SurfaceLike, add_surfaces
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,14 @@ class GuideInputs:
         labels: label map of the fixed and of the moving image.
         channels: pairs of a fixed and a moving image, each on any grid in the world of its side.
         rigid: label map of parts of the fixed image that move as one piece each.
+        surfaces: pairs of a fixed and a moving surface: a mesh, a label map whose labels are the
+            inside, or points (n, d) in LPS mm.
     """
 
     labels: tuple[ImageLike | None, ImageLike | None] = (None, None)
     channels: Sequence[tuple[ImageLike, ImageLike]] = ()
     rigid: ImageLike | None = None
+    surfaces: Sequence[tuple[SurfaceLike, SurfaceLike]] = ()
 
     def add_to(self, inputs: Inputs, options: RegistrationOptions) -> Inputs:
         """The inputs of a registration, with all that steers it.
@@ -37,6 +41,7 @@ class GuideInputs:
         """
         inputs = add_labels(inputs, *self.labels, options.label_weight)
         inputs = add_rigid_parts(inputs, self.rigid, options.rigid_labels)
+        inputs = add_surfaces(inputs, self.surfaces, options.surface_weight)
         return add_channels(inputs, self.channels, options.channel_weights)
 
 
@@ -49,10 +54,11 @@ def split_keywords(keywords: Mapping[str, Any]) -> tuple[GuideInputs, dict[str, 
     names = [field.name for field in fields(GuideInputs)]
     guides = {name: value for name, value in keywords.items() if name in names}
     others = {name: value for name, value in keywords.items() if name not in names}
-    for pair in (guides.get("labels", (None, None)), *guides.get("channels", ())):
+    more = [*guides.get("channels", ()), *guides.get("surfaces", ())]
+    for pair in (guides.get("labels", (None, None)), *more):
         if not isinstance(pair, tuple | list) or len(pair) != 2:
             raise InvalidOption(
-                "labels and channels have a fixed and a moving side",
+                "labels, channels and surfaces have a fixed and a moving side",
                 got=repr(pair)[:80],
                 wanted="labels=(fixed, moving), channels=[(fixed, moving), ...]",
                 remedy="Weights are options: label_weight=1, channel_weights=(1, 0.5).",
