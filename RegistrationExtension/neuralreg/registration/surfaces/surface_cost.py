@@ -53,8 +53,8 @@ class SurfaceCost:
         Nothing up to the tolerance, then quadratic, and linear from twice the tolerance on, for
         points of both surfaces; the gradient is spread as that of landmarks is.
         """
-        exact = self._moved(displacement.detach())
-        moved = self._moved(gaussian(displacement, [_SPREAD] * len(displacement)))
+        exact = self._points_after(displacement.detach())
+        moved = self._points_after(gaussian(displacement, [_SPREAD] * len(displacement)))
         ratio = self._ratios(moved + (exact - moved).detach())
         cost = torch.where(ratio < 1, 0.5 * ratio.square(), ratio - 0.5)
         return self.weight * _COST * cost.mean()
@@ -62,10 +62,10 @@ class SurfaceCost:
     @torch.no_grad()
     def nats(self, velocity: Velocity) -> float:
         """What the surfaces cost a judge of results: the distance beyond the tolerance, bounded."""
-        ratio = self._ratios(self._moved(velocity.displacement())).clamp(max=_MOST)
+        ratio = self._ratios(self._points_after(velocity.displacement())).clamp(max=_MOST)
         return self.weight * _NATS * float(ratio.mean())
 
-    def _moved(self, displacement: Tensor) -> Tensor:
+    def _points_after(self, displacement: Tensor) -> Tensor:
         start = self.start.points
         at = (start / self.step.flatten()).view(*[1] * (start.shape[1] - 1), *start.shape)
         return start + sample(displacement, at).flatten(1).T

@@ -68,11 +68,11 @@ def gaps(
     Returns:
         (n, d) and (m, d).
     """
-    there = _along_normals(
+    forth = _along_normals(
         goals.points[matches.goals] - moved.points, goals.normals[matches.goals], near
     )
     back = _along_normals(goals.points - moved.points[matches.points], goals.normals, near)
-    return there, back
+    return forth, back
 
 
 def _along_normals(gap: Tensor, normals: Tensor, near: float) -> Tensor:
