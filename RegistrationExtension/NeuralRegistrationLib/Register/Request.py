@@ -12,6 +12,7 @@ from neuralreg.registration.options import USUAL, RegistrationOptions
 from neuralreg.worker.messages import RegisterJob, rows_of
 from neuralreg.worker.serialization import Steps
 
+from NeuralRegistrationLib.Register import GuideNodes
 from NeuralRegistrationLib.Register.Landmarks import landmarkGuide
 from NeuralRegistrationLib.Scene import NodeChecks, Segmentations, Transforms, Volumes
 from NeuralRegistrationLib.Scene.Fingerprint import fingerprint
@@ -27,7 +28,10 @@ class Settings:
     initialTransform: a transform node that would carry the moving volume about onto the fixed one.
     fixedLandmarks, movingLandmarks: lists of points that steer, paired by name, else by order.
     channels: pairs of volumes, one of each side, that are registered together with the others;
-    their weights are the option channel_weights.
+    their weights are the option channel_weights. surfaces: pairs of models that pull each other.
+    fixedLabels, movingLabels: label maps whose equal labels pull, with an option label_weight.
+    rigidParts: a label map on the fixed side whose labels, or those in the option rigid_labels,
+    move as one piece each.
     outputTransform, outputVolume: nodes to fill instead of making new ones. inverse: also make a
     transform node for the other direction. warpedVolume: whether the moving volume is wanted on the
     fixed grid.
@@ -46,6 +50,10 @@ class Settings:
     fixedLandmarks: object | None = None
     movingLandmarks: object | None = None
     channels: tuple = ()
+    surfaces: tuple = ()
+    fixedLabels: object | None = None
+    movingLabels: object | None = None
+    rigidParts: object | None = None
     outputTransform: object | None = None
     outputVolume: object | None = None
     inverse: bool = False
@@ -63,6 +71,9 @@ _WANTED = {
     "initialTransform": NodeChecks.TRANSFORM,
     "fixedLandmarks": NodeChecks.POINTS,
     "movingLandmarks": NodeChecks.POINTS,
+    "fixedLabels": NodeChecks.VOLUME,
+    "movingLabels": NodeChecks.VOLUME,
+    "rigidParts": NodeChecks.VOLUME,
     "outputTransform": NodeChecks.TRANSFORM,
     "outputVolume": NodeChecks.VOLUME,
 }
@@ -152,13 +163,6 @@ class Request:
             along.append((yield from Volumes.contentOf(node).within(self._without(node)).record()))
         for node in settings.segmentations:
             along += yield from self._layers(node)
-        channels = []
-        for fixedNode, movingNode in settings.channels:
-            one = yield from Volumes.contentOf(fixedNode).record()
-            two = (
-                yield from Volumes.contentOf(movingNode).within(self._without(movingNode)).record()
-            )
-            channels.append((one, two))
         return RegisterJob(
             fixed=fixed,
             moving=moving,
@@ -170,7 +174,7 @@ class Request:
             along=tuple(along),
             inverse=settings.inverse,
             cubic=True,
-            channels=tuple(channels),
+            **(yield from GuideNodes.guides(settings, self.moving)),
         )
 
     def _layers(self, segmentationNode) -> Steps:
@@ -211,7 +215,8 @@ def _settings(own: dict[str, Any]) -> Settings:
     """The settings, where each node is of its kind. Raises InvalidOption."""
     own = {name: value for name, value in own.items() if value is not None}
     own.update({name: NodeChecks.asNodes(own[name]) for name in _LISTS if name in own})
-    own["channels"] = _channels(own.get("channels", ()))
+    for name in GuideNodes.PAIRS:
+        own[name] = GuideNodes.checkPairs(own.get(name, ()), name)
     for name, kind in _WANTED.items():
         for node in own.get(name, ()) if name in _LISTS else [own[name]] if name in own else ():
             NodeChecks.requireKind(node, name, kind)
@@ -220,20 +225,6 @@ def _settings(own: dict[str, Any]) -> Settings:
         if segments is not None and name in own:
             own[f"{name}Segments"] = Segmentations.chosenSegments(own[name], segments)
     return Settings(**own)
-
-
-def _channels(pairs: Any) -> tuple:
-    """Pairs of volume nodes. Raises InvalidOption or InvalidImage."""
-    for pair in pairs:
-        if not isinstance(pair, tuple | list) or len(pair) != 2:
-            raise InvalidOption(
-                "a channel is a volume of the fixed and one of the moving side",
-                got=repr(pair)[:80],
-                wanted="channels=[(fixedNode, movingNode)], with channel_weights=(1,)",
-            )
-        for side, node in zip(("fixed", "moving"), pair, strict=True):
-            NodeChecks.requireKind(node, f"the {side} channel", NodeChecks.VOLUME)
-    return tuple(map(tuple, pairs))
 
 
 def _applyChanges(
