@@ -305,7 +305,7 @@ def rigid() -> Rows:
 
 
 def surfaces() -> Rows:
-    """The border of all labels together pulls: distance of both borders, and Dice of all labels."""
+    """The border of all labels together pulls: Dice of all labels."""
     rows = []
     for pair in WITH_SURFACES:
         sides = [read_labels(folder_of(pair) / f"{name}_labels.nii.gz") for name in SIDES]
@@ -315,28 +315,11 @@ def surfaces() -> Rows:
             began = time.process_time()
             result = neuralreg.register(*images_of(pair), "convex", **more)
             row[f"{name}_s"] = round(time.process_time() - began, 1)
-            warped = neuralreg.warp_labels(insides[1], result.field, insides[0].grid)
-            row[f"{name}_distance_mm"] = surface_distance(insides[0], warped)
             overlap = dice(sides[0], neuralreg.warp_labels(sides[1], result.field, sides[0].grid))
             row[f"{name}_dice"] = round(float(np.mean(list(overlap.values()))), 3)
             row[f"{name}_folding_percent"] = result.outcome.folding_percent
         rows.append(row)
     return rows
-
-
-def surface_distance(one: Image, two: Image) -> float:
-    """Mean distance in mm of the borders of two masks, both ways, by SimpleITK."""
-    images = []
-    for mask in (one, two):
-        image = sitk.GetImageFromArray(mask.data[0].numpy())
-        image.SetSpacing(mask.grid.spacing)
-        images.append(image)
-    lengths = []
-    for mask, other in (images, images[::-1]):
-        far = sitk.Abs(sitk.SignedMaurerDistanceMap(other, useImageSpacing=True))
-        border = sitk.GetArrayFromImage(sitk.LabelContour(mask)) > 0
-        lengths.append(sitk.GetArrayFromImage(far)[border].mean())
-    return round(float(np.mean(lengths)), 3)
 
 
 PARTS: dict[str, Callable[[], Rows]] = {

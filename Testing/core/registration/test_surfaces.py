@@ -65,6 +65,14 @@ def test_surfaces_that_are_far_apart_are_brought_together_rigidly():
     assert np.median(error) < 3  # of points about 2 mm apart
 
 
+def test_one_point_closest_to_many_is_one_pair():
+    flat = np.stack(np.meshgrid(np.linspace(-15, 15, 12), np.linspace(-15, 15, 12)), -1)
+    sheet = np.concatenate([flat.reshape(-1, 2), np.zeros((144, 1))], 1)
+    needle = np.stack([0 * np.arange(40), 0 * np.arange(40), np.linspace(0, 20, 40)], 1)
+    pairs = SurfacePair((sheet,), (needle,), 1.0).pairs()
+    assert len(set(pairs.moving)) == len(pairs.moving)
+
+
 def test_agreeing_images_and_surfaces_of_one_deformation_do_not_harm_each_other():
     fixed, moving = seen(SQUARE, lambda p: bend(p.reshape(-1, 2)).reshape(p.shape)), seen(SQUARE)
     plain = register(fixed, moving, **QUICK, linear="none")

@@ -70,8 +70,8 @@ class RigidOutcome:
         if not late:
             return []
         return [
-            f"parts that are not rigid to {_RIGID_MM} mm: {list_names(late)}; parts that touch "
-            "cannot move apart without folds: give them one label, or leave a gap of some voxels"
+            f"parts that are not rigid to {_RIGID_MM} mm: {list_names(late)}; without "
+            "folds they do not come closer; of parts that touch, give both one label or leave a gap"
         ]
 
     def as_record(self) -> dict[str, object]:

@@ -54,10 +54,14 @@ class SurfacePair:
         ]
         linear, _ = min(ends, key=lambda end: end[1])
         matches = closest(fixed.at(torch.from_numpy(linear(one))), moving)
-        rows = np.linspace(0, len(one) - 1, min(_PAIRS, len(one))).astype(int)
-        partners = two[matches.goals.numpy()]
+        # A point may be the closest of several: the nearest of these is its pair.
+        goals = matches.goals.numpy()
+        order = np.argsort(np.linalg.norm(linear(one) - two[goals], axis=1), kind="stable")
+        _, first = np.unique(goals[order], return_index=True)
+        rows = np.sort(order[first])
+        rows = rows[np.linspace(0, len(rows) - 1, min(_PAIRS, len(rows))).astype(int)]
         return LandmarkGuide(
-            one[rows].tolist(), partners[rows].tolist(), tolerance_mm=_TOLERANCE_MM
+            one[rows].tolist(), two[goals[rows]].tolist(), tolerance_mm=_TOLERANCE_MM
         )
 
 
