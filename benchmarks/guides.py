@@ -1,8 +1,9 @@
-"""Landmarks that steer, and corrections by hand, on real pairs: what they gain and what they cost.
+"""What steers, and corrections by hand: what they gain and what they cost.
 
-    python -m benchmarks.guides [--parts landmarks starts multimodal labels repair]
+    python -m benchmarks.guides [--parts landmarks starts multimodal labels repair channels ...]
 
-Needs the shared pairs beside the repository. Prints tables and writes them to results/guides.json.
+Needs the shared pairs beside the repository, but for channels. Prints tables and writes them to
+results/guides.json.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from neuralreg.devices import choose_device
 from neuralreg.geometry.field import DisplacementField, compose
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
+from neuralreg.geometry.sampling import index_grid, sample
 from neuralreg.io.image_files import read_labels
 from neuralreg.measures.jacobian import jacobian_determinant
 from neuralreg.measures.overlap import dice
@@ -30,6 +32,7 @@ from neuralreg.progress import silent
 from neuralreg.registration.image_checks import Inputs
 from neuralreg.registration.initial_alignment import initial_alignment
 from neuralreg.registration.options import RegistrationOptions
+from neuralreg.training.descriptors.synthesis import Synthesis
 from scipy import ndimage
 from scipy.interpolate import RBFInterpolator
 from scipy.spatial.transform import Rotation
@@ -41,7 +44,9 @@ Rows = list[dict[str, Any]]
 Points = np.ndarray
 WITH_POINTS = ("d08_ct_abdomen_gt", "d09_ct_lung_oblique_gt", "d13_tmpl_t2_pd_gt")
 WITH_LABELS = ("d05_hippocampus", "d06_lungmr_lobes", "d12_ct_mr_abdomen", "d14_cord_t1_t2")
-GIVEN, HELD_OUT, STARTS = 6, 200, 20
+WITH_PARTS = (("d05_hippocampus", 1), ("d12_ct_mr_abdomen", 1), ("d12_ct_mr_abdomen", 6))
+WITH_SURFACES = ("d05_hippocampus", "d12_ct_mr_abdomen", "d14_cord_t1_t2")
+GIVEN, HELD_OUT, STARTS, MADE = 6, 200, 20, 10
 
 
 def folder_of(pair: str) -> Path:
@@ -174,7 +179,7 @@ def _labels_of(pair: str) -> dict[str, Any]:
     both = set(sides[0].data.unique().tolist()) & set(sides[1].data.unique().tolist())
     given = sorted(both - {0})[::2]
     halves = [Image(s.data * torch.isin(s.data, torch.tensor(given)), s.grid) for s in sides]
-    driven = {"fixed_labels": halves[0], "moving_labels": halves[1], "label_weight": 1.0}
+    driven = {"labels": (halves[0], halves[1]), "label_weight": 1.0}
     row: dict[str, Any] = {"pair": pair}
     for name, settings in (("without", {}), ("with", driven)):
         began = time.process_time()
@@ -235,12 +240,97 @@ def _repair_with(n: int, good: Any, wrong: Any, points: Points, others: Points) 
     }
 
 
+def channels() -> Rows:
+    """Pairs of made shapes in two contrasts, each of which tells other neighbors apart."""
+    return [_channels_of(seed) for seed in range(MADE)]
+
+
+def _channels_of(seed: int) -> dict[str, Any]:
+    contrasts, truth, points = made_pair(seed)
+    one, two = contrasts
+    row: dict[str, Any] = {"seed": seed, "before_mm": error(points, truth)}
+    given = {"first": (one, {}), "second": (two, {}), "both": (one, {"channels": [two]})}
+    for name, (images, more) in given.items():
+        began = time.process_time()
+        result = neuralreg.register(*images, "convex", linear="none", **more)
+        row[f"{name}_mm"] = error(result.field(points), truth)
+        row[f"{name}_s"] = round(time.process_time() - began, 1)
+    row["better"] = row["both_mm"] < min(row["first_mm"], row["second_mm"])
+    return row
+
+
+def made_pair(seed: int) -> tuple[list[tuple[Image, Image]], Points, Points]:
+    """Two contrasts of shapes and their deformation, where points go, and the points, LPS mm."""
+    shape = (48, 56, 48)
+    grid = Grid(shape[::-1], (2.0,) * 3, (0.0,) * 3, tuple(np.eye(3).ravel()))
+    random = torch.Generator().manual_seed(seed)
+    made = Synthesis(shape, random, labels=(12, 24))
+    shapes, shift = made.label_map(), made.displacement()
+    shift = shift - shift.mean((1, 2, 3), keepdim=True)
+    at = index_grid(shape, like=shift) + shift.movedim(0, -1)
+    bent = sample(shapes[None].float(), at, mode="nearest")[0].long()
+    contrasts = []
+    for _ in range(2):
+        grays = torch.randint(0, 3, (int(shapes.max()) + 1,), generator=random) / 2
+        noisy = (grays[s] + 0.05 * torch.randn(shape, generator=random) for s in (bent, shapes))
+        fixed, moving = (Image(values[None], grid) for values in noisy)
+        contrasts.append((fixed, moving))
+    axes = [np.arange(8, n - 8, 3) for n in grid.size]
+    index = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
+    points = grid.points_at(index.astype(float))
+    moved = shift[:, index[:, 2], index[:, 1], index[:, 0]].T.double().numpy()
+    return contrasts, points + moved * grid.spacing, points
+
+
+def rigid() -> Rows:
+    """A label as rigid part: its deviation, Dice of the other labels, and the least determinant."""
+    rows = []
+    for pair, label in WITH_PARTS:
+        sides = [read_labels(folder_of(pair) / f"{name}_labels.nii.gz") for name in SIDES]
+        row: dict[str, Any] = {"pair": pair, "label": label}
+        for name, more in (("free", {}), ("rigid", {"rigid": sides[0], "rigid_labels": (label,)})):
+            began = time.process_time()
+            result = neuralreg.register(*images_of(pair), "convex", **more)
+            row[f"{name}_s"] = round(time.process_time() - began, 1)
+            overlap = dice(sides[0], neuralreg.warp_labels(sides[1], result.field, sides[0].grid))
+            others = [value for other, value in overlap.items() if other != label]
+            row[f"{name}_dice_of_others"] = round(float(np.mean(others)), 4)
+            row[f"{name}_folding_percent"] = result.outcome.folding_percent
+        record: Any = result.provenance["rigid parts"]
+        row["before_mm"] = round(record["before_mm"][0], 3)
+        row["after_mm"] = round(record["after_mm"][0], 5)
+        row["inverse_error_mm"] = round(result.outcome.inverse_error_max_mm, 3)
+        rows.append(row)
+    return rows
+
+
+def surfaces() -> Rows:
+    """The border of all labels together pulls: Dice of all labels."""
+    rows = []
+    for pair in WITH_SURFACES:
+        sides = [read_labels(folder_of(pair) / f"{name}_labels.nii.gz") for name in SIDES]
+        insides = [Image((side.data > 0).byte(), side.grid) for side in sides]
+        row: dict[str, Any] = {"pair": pair}
+        for name, more in (("without", {}), ("with", {"surfaces": [tuple(insides)]})):
+            began = time.process_time()
+            result = neuralreg.register(*images_of(pair), "convex", **more)
+            row[f"{name}_s"] = round(time.process_time() - began, 1)
+            overlap = dice(sides[0], neuralreg.warp_labels(sides[1], result.field, sides[0].grid))
+            row[f"{name}_dice"] = round(float(np.mean(list(overlap.values()))), 3)
+            row[f"{name}_folding_percent"] = result.outcome.folding_percent
+        rows.append(row)
+    return rows
+
+
 PARTS: dict[str, Callable[[], Rows]] = {
     "landmarks": landmarks,
     "starts": starts,
     "multimodal": multimodal,
     "labels": labels,
     "repair": repair,
+    "channels": channels,
+    "rigid": rigid,
+    "surfaces": surfaces,
 }
 
 

@@ -119,6 +119,7 @@ def a_pair_with_landmarks(folder, odd_pairs):
     for side, image in (("fixed", phantom.seen(phantom.CUBE)), ("moving", moving)):
         labels = neuralreg.Image((image.data > 40).to(torch.uint8), image.grid)
         neuralreg.write_image(labels, f"{side}_seg.nii.gz")
+        neuralreg.write_image(image, f"{side}_t2.nii.gz")
     for file, place in (("places", (5.0, 4.0, 3.0)), ("partners", (8.0, 6.0, 4.0))):
         write_landmarks(Landmarks(("A",), (place,)), f"{file}.csv")
 

@@ -8,7 +8,7 @@ import vtk
 from neuralreg.errors import InvalidOption
 from NeuralRegistrationLib.Register.Landmarks import landmarkGuide
 from NeuralRegistrationLib.Register.Logic import register
-from NeuralRegistrationLib.Register.RegistrationRecord import steeringPoints
+from NeuralRegistrationLib.Register.RegistrationRecord import read, steeringPoints
 
 FIXED = {"A": (1.0, 2.0, 3.0), "B": (4.0, 5.0, 6.0), "C": (3.0, 1.0, 2.0)}
 MOVING = {"C": (13.0, 1.0, 2.0), "A": (11.0, 2.0, 3.0), "B": (14.0, 5.0, 6.0)}
@@ -74,3 +74,56 @@ def test_a_result_knows_which_points_steered_it(a_scene):
     assert steeringPoints(node) == []
     node.SetAttribute("NeuralRegistration.Record", "{}")
     assert steeringPoints(node) == []
+
+
+def test_channels_reach_the_engine_and_a_repetition(a_scene, a_fixed_node, a_volume_node):
+    seen = {}
+
+    def engine(fixed, moving, options, **given):
+        seen.update(given, options=options)
+        raise InvalidOption("seen")
+
+    pairs = [(a_volume_node, a_fixed_node)]
+    with pytest.raises(InvalidOption, match="seen"):
+        register(a_fixed_node, a_volume_node, engine=engine, channels=pairs, channel_weights=(0.5,))
+    ((one, two),) = seen["channels"]
+    assert one.grid.size == a_volume_node.GetImageData().GetDimensions()
+    assert two.grid.size == a_fixed_node.GetImageData().GetDimensions()
+    assert seen["options"].channel_weights == (0.5,)
+    with pytest.raises(InvalidOption, match="one of the moving side"):
+        register(a_fixed_node, a_volume_node, engine=engine, channels=[a_fixed_node])
+
+
+def test_a_record_knows_the_channels(a_scene, a_fixed_node, a_volume_node, a_known_engine):
+    pairs = [(a_volume_node, a_fixed_node)] * 2
+    done = register(a_fixed_node, a_volume_node, engine=a_known_engine, channels=pairs)
+    assert read(done.transformNode).nodes["channels"] == tuple(pairs)
+
+
+def model_node(scene, name, points):
+    data = vtk.vtkPolyData()
+    data.SetPoints(vtk.vtkPoints())
+    for point in points:
+        data.GetPoints().InsertNextPoint(point)
+    node = scene.AddNewNodeByClass("vtkMRMLModelNode", name)
+    node.SetAndObservePolyData(data)
+    return node
+
+
+def test_models_and_label_maps_reach_the_engine_in_lps(a_scene, a_fixed_node, a_volume_node):
+    seen = {}
+
+    def engine(fixed, moving, options, **given):
+        seen.update(given, options=options)
+        raise InvalidOption("seen")
+
+    models = [model_node(a_scene, name, [(1.0, 2.0, 3.0)] * 20) for name in "AB"]
+    guides = {"rigidParts": a_fixed_node, "fixedLabels": a_fixed_node}
+    with pytest.raises(InvalidOption, match="seen"):
+        register(a_fixed_node, a_volume_node, engine=engine, surfaces=[models],
+                 movingLabels=a_volume_node, label_weight=1.0, **guides)  # fmt: skip
+    np.testing.assert_allclose(seen["surfaces"][0][1][0], (-1, -2, 3))
+    assert seen["rigid"].grid.size == a_fixed_node.GetImageData().GetDimensions()
+    assert seen["labels"][1].grid.size == a_volume_node.GetImageData().GetDimensions()
+    with pytest.raises(InvalidOption, match="one of the surfaces"):
+        register(a_fixed_node, a_volume_node, engine=engine, surfaces=[(a_fixed_node, models[0])])

@@ -12,7 +12,12 @@ from neuralreg.registration.options import USUAL, RegistrationOptions
 from NeuralRegistrationLib.Scene.Transforms import OWN_ROLES, RECORD
 
 OTHER_WAY = "otherWayOf"  # in the record of a transform that is only there to be compared with
-_NODES = ("fixedMask", "movingMask", "initialTransform")
+_LABELS = ("fixedLabels", "movingLabels", "rigidParts")
+_NODES = ("fixedMask", "movingMask", "initialTransform", *_LABELS)
+_PAIRS = {
+    "channels": ("fixedChannels", "movingChannels"),
+    "surfaces": ("fixedSurfaces", "movingSurfaces"),
+}
 _SEGMENTS = ("fixedMaskSegments", "movingMaskSegments")
 
 
@@ -43,6 +48,11 @@ def write(node, request, facts) -> None:
     for name in _NODES:
         other = getattr(settings, name)
         node.SetNodeReferenceID(OWN_ROLES + name, other.GetID() if other is not None else None)
+    for name, roles in _PAIRS.items():
+        for side, role in enumerate(roles):
+            node.RemoveNodeReferenceIDs(OWN_ROLES + role)
+            for pair in getattr(settings, name):
+                node.AddNodeReferenceID(OWN_ROLES + role, pair[side].GetID())
 
 
 def read(node) -> Record | None:
@@ -52,7 +62,14 @@ def read(node) -> Record | None:
         return None
     options = RegistrationOptions.from_record({**record.get("asked", {}), "model": record["model"]})
     nodes = {name: node.GetNodeReference(OWN_ROLES + name) for name in _NODES}
+    for name, roles in _PAIRS.items():
+        nodes[name] = tuple(zip(*(_references(node, role) for role in roles), strict=True))
     return Record(options, nodes, record.get("segments", {}))
+
+
+def _references(node, role: str) -> list:
+    role = OWN_ROLES + role
+    return [node.GetNthNodeReference(role, n) for n in range(node.GetNumberOfNodeReferences(role))]
 
 
 def steeringPoints(node) -> list[tuple[float, ...]]:

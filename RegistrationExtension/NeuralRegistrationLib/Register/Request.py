@@ -12,6 +12,7 @@ from neuralreg.registration.options import USUAL, RegistrationOptions
 from neuralreg.worker.messages import RegisterJob, rows_of
 from neuralreg.worker.serialization import Steps
 
+from NeuralRegistrationLib.Register import GuideNodes
 from NeuralRegistrationLib.Register.Landmarks import landmarkGuide
 from NeuralRegistrationLib.Scene import NodeChecks, Segmentations, Transforms, Volumes
 from NeuralRegistrationLib.Scene.Fingerprint import fingerprint
@@ -26,6 +27,11 @@ class Settings:
     nodes; ...Segments: ids or names of the segments that count, all unless given.
     initialTransform: a transform node that would carry the moving volume about onto the fixed one.
     fixedLandmarks, movingLandmarks: lists of points that steer, paired by name, else by order.
+    channels: pairs of volumes, one of each side, that are registered together with the others;
+    their weights are the option channel_weights. surfaces: pairs of models that pull each other.
+    fixedLabels, movingLabels: label maps whose equal labels pull, with an option label_weight.
+    rigidParts: a label map on the fixed side whose labels, or those in the option rigid_labels,
+    move as one piece each.
     outputTransform, outputVolume: nodes to fill instead of making new ones. inverse: also make a
     transform node for the other direction. warpedVolume: whether the moving volume is wanted on the
     fixed grid.
@@ -43,6 +49,11 @@ class Settings:
     initialTransform: object | None = None
     fixedLandmarks: object | None = None
     movingLandmarks: object | None = None
+    channels: tuple = ()
+    surfaces: tuple = ()
+    fixedLabels: object | None = None
+    movingLabels: object | None = None
+    rigidParts: object | None = None
     outputTransform: object | None = None
     outputVolume: object | None = None
     inverse: bool = False
@@ -60,6 +71,9 @@ _WANTED = {
     "initialTransform": NodeChecks.TRANSFORM,
     "fixedLandmarks": NodeChecks.POINTS,
     "movingLandmarks": NodeChecks.POINTS,
+    "fixedLabels": NodeChecks.VOLUME,
+    "movingLabels": NodeChecks.VOLUME,
+    "rigidParts": NodeChecks.VOLUME,
     "outputTransform": NodeChecks.TRANSFORM,
     "outputVolume": NodeChecks.VOLUME,
 }
@@ -88,7 +102,8 @@ class Request:
         lists = self.settings.fixedLandmarks, self.settings.movingLandmarks
         if guide := landmarkGuide(*lists, fixedNode, movingNode):
             self.options = self.options.replace(landmarks=guide)
-        for node in (fixedNode, movingNode, *self.settings.volumes):
+        more = [node for pair in self.settings.channels for node in pair]
+        for node in (fixedNode, movingNode, *self.settings.volumes, *more):
             Volumes.contentOf(node)
         self._requireMovingSide()
         self._requireOtherOutputs()
@@ -159,6 +174,7 @@ class Request:
             along=tuple(along),
             inverse=settings.inverse,
             cubic=True,
+            **(yield from GuideNodes.guides(settings, self.moving)),
         )
 
     def _layers(self, segmentationNode) -> Steps:
@@ -199,6 +215,8 @@ def _settings(own: dict[str, Any]) -> Settings:
     """The settings, where each node is of its kind. Raises InvalidOption."""
     own = {name: value for name, value in own.items() if value is not None}
     own.update({name: NodeChecks.asNodes(own[name]) for name in _LISTS if name in own})
+    for name in GuideNodes.PAIRS:
+        own[name] = GuideNodes.checkPairs(own.get(name, ()), name)
     for name, kind in _WANTED.items():
         for node in own.get(name, ()) if name in _LISTS else [own[name]] if name in own else ():
             NodeChecks.requireKind(node, name, kind)

@@ -12,7 +12,8 @@ from neuralreg.registration.options import RegistrationOptions
 from neuralreg.worker.messages import RegisterJob, rows_of
 from neuralreg.worker.serialization import Steps
 
-from NeuralRegistrationLib.Register import RegistrationRecord
+from NeuralRegistrationLib.Register import GuideNodes, RegistrationRecord
+from NeuralRegistrationLib.Register.Request import Settings
 from NeuralRegistrationLib.Review import Jobs
 from NeuralRegistrationLib.Review.Request import Subject, opposite
 from NeuralRegistrationLib.Scene import (
@@ -98,6 +99,8 @@ def _reverseJob(subject: Subject, record) -> Steps:
     if start is not None:
         start = Transforms.start(start, moving.world_grid, inverse=True)
         start = (yield from start) if hasattr(start, "send") else rows_of(start)
+    settings = _otherWay(record.nodes)
+    guides = yield from GuideNodes.guides(settings, subject.fixedVolume)
     return RegisterJob(
         fixed=moving,
         moving=fixed,
@@ -107,7 +110,15 @@ def _reverseJob(subject: Subject, record) -> Steps:
         options=record.options.exchange_sides(),
         warped=False,
         inverse=False,
+        **guides,
     )
+
+
+def _otherWay(nodes) -> Settings:
+    """What steers, for the registration of the fixed onto the moving volume."""
+    pairs = {name: tuple(pair[::-1] for pair in nodes.get(name, ())) for name in GuideNodes.PAIRS}
+    sides = nodes.get("fixedLabels"), nodes.get("movingLabels")
+    return Settings(fixedLabels=sides[1], movingLabels=sides[0], **pairs)
 
 
 def _reverseNode(subject: Subject, registration, grid):

@@ -10,12 +10,19 @@ from typer.core import TyperCommand
 
 from neuralreg.cli.common_options import AsJson, Device, Format, Overwrite, Quiet, one_format
 from neuralreg.cli.guide_options import (
+    Channel,
+    Colors,
     DriveLabels,
     LabelWeight,
     LandmarkFrame,
     Landmarks,
     LandmarkTolerance,
     LandmarkWeight,
+    RigidLabels,
+    Surface,
+    SurfaceWeight,
+    join_pairs,
+    split_channels,
 )
 from neuralreg.registration.options import BRAIN_MODELS
 
@@ -28,7 +35,8 @@ class RegisterCommand(TyperCommand):
     """Takes `--extract-brain` with and without the name of a model, as typer's options cannot."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """The arguments, with the automatic choice where no model follows."""
+        """The arguments, with the automatic choice where no model follows, and pairs as one."""
+        args = join_pairs(args)
         complete: list[str] = []
         for n, word in enumerate(args):
             if n and args[n - 1] == _BRAIN and word in BRAIN_MODELS:
@@ -104,6 +112,11 @@ def register(
     landmark_tolerance_mm: LandmarkTolerance = 2.0,
     drive_labels: DriveLabels = False,
     label_weight: LabelWeight = 1.0,
+    channel: Channel = None,
+    rigid_labels: RigidLabels = None,
+    surface: Surface = None,
+    surface_weight: SurfaceWeight = 1.0,
+    colors: Colors = "luminance",
     full_resolution: Annotated[
         bool, typer.Option("--full-resolution", help="Fields on the images' own grids.")
     ] = False,
@@ -123,8 +136,10 @@ def register(
     from neuralreg.cli.terminal import columns, print_result, show_progress, warn
     from neuralreg.registration.guides.landmark_guide import LandmarkGuide
     from neuralreg.registration.options import RegistrationOptions, parse_refinement
-    from neuralreg.worker.file_job import FILES, Job, parse_numbers, run
+    from neuralreg.worker.file_job import FILES, run
+    from neuralreg.worker.job_files import Job, parse_numbers
 
+    channels, weights = split_channels(channel or [])
     guide = landmarks and LandmarkGuide.read(
         *landmarks,
         frame=landmark_frame,
@@ -144,11 +159,17 @@ def register(
         full_resolution=full_resolution,
         landmarks=guide,
         label_weight=label_weight if drive_labels else 0.0,
+        channel_weights=weights,
+        rigid_labels=rigid_labels,
+        surface_weight=surface_weight,
+        colors=colors,
     )
     images = (fixed, moving, fixed_seg, moving_seg, fixed_mask, moving_mask)
     counted = (fixed_weight, moving_weight, fixed_exclude, moving_exclude)
-    points = landmarks or (None, None)
-    job = Job(*images, initial, options, one_format(initial_format), *counted, *points)
+    points = (landmarks[0], landmarks[1]) if landmarks else (None, None)
+    surfaces, _ = split_channels(surface or [])
+    form = one_format(initial_format)
+    job = Job(*images, initial, options, form, *counted, points[0], points[1], channels, surfaces)
     inputs = job.inputs().values()
     with folder_for(FILES, output, overwrite, inputs), show_progress(quiet) as progress:
         summary = run(job, output, progress, overwrite=overwrite)

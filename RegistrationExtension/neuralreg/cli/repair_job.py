@@ -35,9 +35,9 @@ from neuralreg.worker.file_job import (
     SUMMARY,
     WARPED,
     WARPED_SEG,
-    Job,
 )
 from neuralreg.worker.file_job import run as register
+from neuralreg.worker.job_files import Job
 
 UNCORRECTED = "uncorrected"  # folder of a repeated registration, before its corrections
 DIRECTIONS = (FIXED_TO_MOVING, MOVING_TO_FIXED)

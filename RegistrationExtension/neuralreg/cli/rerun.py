@@ -12,7 +12,7 @@ from neuralreg.cli.common_options import AsJson, Overwrite, Quiet
 from neuralreg.errors import InvalidOption, UnreadableFile
 
 if TYPE_CHECKING:
-    from neuralreg.worker.file_job import Job
+    from neuralreg.worker.job_files import Job
 
 
 def rerun(
@@ -93,12 +93,10 @@ def job_of(facts: dict[str, Any], folder: Path) -> Job:
     Raises:
         UnreadableFile: when an input is missing or changed.
     """
-    from dataclasses import fields
-
     from neuralreg.io.files import require_existing, sha256_of
     from neuralreg.registration.options import RegistrationOptions
     from neuralreg.review.workflow.provenance import locate_input
-    from neuralreg.worker.file_job import Job
+    from neuralreg.worker.job_files import Job
 
     paths = {}
     for name, about in facts["inputs"].items():
@@ -116,10 +114,7 @@ def job_of(facts: dict[str, Any], folder: Path) -> Job:
         options = RegistrationOptions.from_record(record)
     except InvalidOption as error:
         raise UnreadableFile("the record is of another version", got=str(error)) from error
-    own = ("options", "initial_format")
-    files = {f.name: paths.get(f.name) for f in fields(Job) if f.name not in own}
-    known = facts.get("initial_format")
-    return Job(options=options, initial_format=known, **files)  # type: ignore[arg-type]
+    return Job.of(paths, options, facts.get("initial_format"))
 
 
 def _difference(

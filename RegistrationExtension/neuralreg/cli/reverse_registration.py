@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from neuralreg.review.geometry.deformation import Deformation
 from neuralreg.review.workflow.provenance import registration_of
 
 if TYPE_CHECKING:
-    from neuralreg.worker.file_job import Job
+    from neuralreg.worker.job_files import Job
 
 
 def is_own_inverse(transform: Path, inverse: Path | None) -> bool:
@@ -50,13 +49,13 @@ def register_reverse(
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         start = _inverse_of(job, folder) if job.initial else None
-        summary = run(_exchange_sides(job, start), folder, progress)
+        summary = run(job.exchange_sides(start), folder, progress)
         return Deformation.of(folder / FIXED_TO_MOVING), summary.result.model
 
 
 def _job(transform: Path, fixed: Path | None, moving: Path | None, model: str | None) -> Job:
     from neuralreg.registration.options import RegistrationOptions
-    from neuralreg.worker.file_job import Job
+    from neuralreg.worker.job_files import Job
 
     if model is None and registration_of(transform) is not None:
         return job_of(*registration_in(transform.parent))
@@ -70,28 +69,6 @@ def _job(transform: Path, fixed: Path | None, moving: Path | None, model: str | 
         )
     options = RegistrationOptions(model=model)
     return Job(fixed, moving, None, None, None, None, None, options)
-
-
-def _exchange_sides(job: Job, start: Path | None) -> Job:
-    """The same job with both sides exchanged; segmentations only where they drive."""
-    return replace(
-        job,
-        options=job.options.exchange_sides(),
-        fixed_landmarks=job.moving_landmarks,
-        moving_landmarks=job.fixed_landmarks,
-        fixed=job.moving,
-        moving=job.fixed,
-        fixed_mask=job.moving_mask,
-        moving_mask=job.fixed_mask,
-        fixed_weight=job.moving_weight,
-        moving_weight=job.fixed_weight,
-        fixed_exclude=job.moving_exclude,
-        moving_exclude=job.fixed_exclude,
-        fixed_seg=job.moving_seg if job.options.label_weight else None,
-        moving_seg=job.fixed_seg if job.options.label_weight else None,
-        initial=start,
-        initial_format=None,
-    )
 
 
 def _inverse_of(job: Job, folder: Path) -> Path:

@@ -13,6 +13,7 @@ from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid, require_dimension
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.linear import LinearTransform
+from neuralreg.io.colors import read_colors_or_gray
 from neuralreg.io.exchange.sides import Sides
 from neuralreg.io.image_files import read_image, read_labels
 from neuralreg.io.itk import field_from_itk, from_itk, image_from_itk, linear_to_itk, to_itk
@@ -32,7 +33,13 @@ TransformLike: TypeAlias = (
 _TRANSFORM_KINDS = "a path, a DisplacementField, a LinearTransform or a SimpleITK transform"
 
 
-def as_image(image: ImageLike, role: str = "image", *, notes: list[str] | None = None) -> Image:
+def as_image(
+    image: ImageLike,
+    role: str = "image",
+    *,
+    notes: list[str] | None = None,
+    colors: bool = False,
+) -> Image:
     """The image that an argument stands for.
 
     Args:
@@ -40,6 +47,7 @@ def as_image(image: ImageLike, role: str = "image", *, notes: list[str] | None =
             is), of SimpleITK, or of nibabel.
         role: how messages call it.
         notes: each assumption made while reading a file is appended, in words.
+        colors: whether a file may hold colors, which become three channels.
 
     Raises:
         InvalidImage: for anything else, such as a NumPy array, which has no place in the world.
@@ -48,7 +56,8 @@ def as_image(image: ImageLike, role: str = "image", *, notes: list[str] | None =
     if isinstance(image, Image):
         return image
     if isinstance(image, str | os.PathLike):
-        return read_image(Path(image), notes=notes)
+        read = read_colors_or_gray if colors else read_image
+        return read(Path(image), notes=notes)
     return image_from_itk(itk_image_of(image, role, [] if notes is None else notes))
 
 

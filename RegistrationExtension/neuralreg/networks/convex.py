@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 from typing import ClassVar
 
@@ -175,24 +176,34 @@ class ConvexSearch(RegistrationModule):
         super().__init__()
         self.describe, self.cell, self.reach = describe, cell, reach
 
-    def forward(self, fixed: Tensor, moving: Tensor) -> Tensor:
+    def forward(self, fixed: Tensor, moving: Tensor, shares: Sequence[float] = (1.0,)) -> Tensor:
         """Displacement (1, d, z, y, x), fixed to moving, in voxels, components x y z.
 
         In the precision of the images, also under autocast.
 
         Args:
-            fixed: (1, 1, z, y, x).
-            moving: (1, 1, z, y, x).
+            fixed: (1, c, z, y, x).
+            moving: (1, c, z, y, x).
+            shares: of the channels in the costs; their sum is 1.
 
         Raises:
             IncompatibleModel: half a cell is not a whole number of descriptions.
         """
         with torch.autocast(fixed.device.type, enabled=False):
-            return self._search(fixed, moving)[None]
+            return self._search(fixed, moving, shares)[None]
 
-    def _search(self, fixed: Tensor, moving: Tensor) -> Tensor:
+    def _describe(self, image: Tensor, shares: Sequence[float]) -> Tensor:
+        """Descriptions (f, z', y', x') whose mean squared difference is the weighted one."""
+        if len(shares) == 1:
+            return self.describe(image)[0]
+        scales = [(len(shares) * share) ** 0.5 for share in shares]
+        return torch.cat(
+            [scale * self.describe(image[:, n : n + 1])[0] for n, scale in enumerate(scales)]
+        )
+
+    def _search(self, fixed: Tensor, moving: Tensor, shares: Sequence[float]) -> Tensor:
         shape = tuple(fixed.shape[2:])
-        one, two = (self.describe(image)[0] for image in (fixed, moving))
+        one, two = (self._describe(image, shares) for image in (fixed, moving))
         stride = stride_of(one, shape)
         self._require_halves(max(stride))
         large = tuple(n >= 2 * _FEWEST for n in shape)

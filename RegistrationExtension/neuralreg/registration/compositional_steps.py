@@ -14,14 +14,14 @@ from neuralreg.geometry.sampling import index_grid, magnitude, sample
 from neuralreg.geometry.smoothing import gaussian
 from neuralreg.measures.correlation_cost import LocalCorrelation
 from neuralreg.progress import Progress
+from neuralreg.registration.channels.channel_costs import Channels
 from neuralreg.registration.image_checks import Inputs
-from neuralreg.registration.linear_search import agreement
 from neuralreg.registration.options import FieldRefinement
 from neuralreg.registration.refine import RefinementRecord, worthwhile
 from neuralreg.registration.unfold import unfold_displacement
 from neuralreg.registration.working_grid import (
     InitialTransform,
-    equalize,
+    WorkingPair,
     field_with_margin,
     foreground,
 )
@@ -65,23 +65,24 @@ def follow_at_full_resolution(
     Source: Joshi et al. 2004, doi:10.1016/j.neuroimage.2004.07.068; smoothing as in `greedy`.
     """
     pair = inputs.working_pair(compose(field, initial), _SAMPLES)
-    fixed, moving = (equalize(image, pair.body) for image in (pair.fixed, pair.moving))
-    box = _box(pair.body | foreground(Image(pair.moving, pair.grid)))
-    cut = (slice(None), *box)
-    index = index_grid(tuple(pair.valid[box].shape), like=fixed)
+    channels = Channels(pair)
+    box = _box(torch.stack([_bodies(part.pair) for part in channels.parts]).any(0))
     steps = max(1, round(_SHARE * options.steps))
     sigma = _FIELD_SMOOTHING * options.regularity**0.5
-    inner = _follow(fixed[cut], moving[cut], pair.valid[box], index, steps, sigma, progress)
-    warped = moving.clone()
-    warped[cut] = sample(moving[cut], index + inner.movedim(0, -1))
-    before, after = (agreement(fixed, image, pair.valid) for image in (moving, warped))
+    inner = _follow(channels, box, steps, sigma, progress)
+    more = _enlarge(inner, box, tuple(pair.valid.shape))
+    before, after = (channels.agreement(voxels) for voxels in (torch.zeros_like(more), more))
     record = replace(record, full_resolution=(before, after))
     if not worthwhile(before, after, pair.valid):
         return field, record
-    more = _enlarge(inner, box, tuple(pair.valid.shape))
     whole = compose(field_with_margin(more, pair.grid), field).resample(pair.grid)
     unfolded, _ = unfold_displacement(whole.to_voxels())
     return field_with_margin(unfolded, pair.grid), replace(record, kept="full resolution")
+
+
+def _bodies(pair: WorkingPair) -> Tensor:
+    """Where either image shows a body, (z, y, x), bool."""
+    return pair.body | foreground(Image(pair.moving, pair.grid))
 
 
 def _box(bodies: Tensor) -> tuple[slice, ...]:
@@ -107,31 +108,35 @@ def _enlarge(inner: Tensor, box: tuple[slice, ...], shape: tuple[int, ...]) -> T
 
 
 def _follow(
-    fixed: Tensor,
-    moving: Tensor,
-    valid: Tensor,
-    index: Tensor,
-    steps: int,
-    sigma: float,
-    progress: Progress,
+    channels: Channels, box: tuple[slice, ...], steps: int, sigma: float, progress: Progress
 ) -> Tensor:
-    """The displacement in voxels x y z (d, z, y, x) after some steps.
+    """The displacement in voxels x y z (d, z, y, x) of a part of the grid after some steps.
 
     Args:
-        fixed, moving: (1, z, y, x), in 0..1.
-        valid: (z, y, x), where both are known.
-        index: of the samples, (z, y, x, d).
+        channels: those of one modality pull, or all where none is.
+        box: the part.
         steps: how many.
         sigma: of the smoothing of the displacement after each step, in voxels.
         progress: gets a fraction after each step.
     """
-    windows = LocalCorrelation(fixed[0], valid, _RADIUS)
-    d = fixed.dim() - 1
-    displacement = fixed.new_zeros(d, *valid.shape)
+    parts, d = channels.parts, len(box)
+    if len(parts) > 1:
+        alike = channels.are_alike(channels.index.new_zeros(d, *channels.index.shape[:-1]))
+        parts = [part for part, one in zip(parts, alike, strict=True) if one] or parts
+    windows = [
+        LocalCorrelation(part.fixed[0][box], part.pair.valid[box], _RADIUS) for part in parts
+    ]
+    moving = [part.moving[:, *box] for part in parts]
+    index = index_grid(tuple(moving[0].shape[1:]), like=moving[0])
+    displacement = index.new_zeros(d, *index.shape[:-1])
     for n in range(steps):
-        warped = sample(moving, index + displacement.movedim(0, -1))[0]
-        gradient = windows.gradient(warped, windows.parts(warped))
-        step = gaussian(-gradient * _slopes(warped), [_STEP_SMOOTHING] * d)
+        at = index + displacement.movedim(0, -1)
+        pull = torch.zeros_like(displacement)
+        for part, image, window in zip(parts, moving, windows, strict=True):
+            warped = sample(image, at)[0]
+            gradient = window.gradient(warped, window.parts(warped))
+            pull.addcmul_(gradient, _slopes(warped), value=-part.share)
+        step = gaussian(pull, [_STEP_SMOOTHING] * d)
         longest = float(magnitude(step).max())
         step *= _LONGEST_STEP / max(longest, 1e-12)
         ahead = sample(displacement, index + step.movedim(0, -1))

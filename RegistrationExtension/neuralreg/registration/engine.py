@@ -15,7 +15,8 @@ from neuralreg.geometry.field import DisplacementField, compose
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.io.arguments import ImageLike, TransformLike, as_image, as_itk_transform
 from neuralreg.progress import Progress, Timer, silent, stage
-from neuralreg.registration.guides.label_inputs import add_labels
+from neuralreg.registration.channels.channel_inputs import add_colors, split_images
+from neuralreg.registration.guides.guide_inputs import split_keywords
 from neuralreg.registration.image_checks import Inputs, require_dimension
 from neuralreg.registration.initial_alignment import initial_alignment
 from neuralreg.registration.instance_optimization import require_fitting
@@ -65,7 +66,6 @@ def register(
     initial: TransformLike | None = None,
     fixed_mask: ImageLike | None = None,
     moving_mask: ImageLike | None = None,
-    labels: tuple[ImageLike | None, ImageLike | None] = (None, None),
     progress: Progress = silent,
     **changes: Any,
 ) -> RegistrationResult:
@@ -80,10 +80,12 @@ def register(
             linear transform of this package; nothing is aligned before it.
         fixed_mask, moving_mask: above 0 where the images count, on any grid that overlaps theirs;
             fractions weigh the deformation.
-        labels: fixed and moving label map that drive, with a label_weight above 0.
         progress: called with a fraction and a message; raise `Cancelled` in it to stop.
         **changes: fields of RegistrationOptions by name, such as model="convex", preset="brain MR",
-            linear="rigid", refinement=FieldRefinement(steps=10) or extract_brain=True.
+            linear="rigid", refinement=FieldRefinement(steps=10) or extract_brain=True; and of
+            `GuideInputs`, what steers: labels=(fixed, moving) with a label_weight above 0,
+            channels=[(fixed, moving), ...], rigid=label_map of parts that move as one piece,
+            surfaces=[(fixed, moving), ...].
 
     Returns:
         The displacement fields of both directions in LPS mm, each covering its image with a
@@ -93,14 +95,16 @@ def register(
         RegistrationError: InvalidOption, InvalidImage, InvalidTransform, UnreadableFile,
             IncompatibleModel, WeightsUnavailable, DeviceUnavailable, OutOfMemory, ...
     """
+    guides, changes = split_keywords(changes)
     options = _merge_options(options, changes)
     device = choose_registration_device(options.device)
     with convert_memory_errors(str(device), _MEMORY_REMEDY), own_modes():
         notes: list[str] = []
         images = (
-            as_image(fixed, "fixed image", notes=notes),
-            as_image(moving, "moving image", notes=notes),
+            as_image(fixed, "fixed image", notes=notes, colors=True),
+            as_image(moving, "moving image", notes=notes, colors=True),
         )
+        images, colors = split_images(images, options.colors, notes)
         masks = (
             None if fixed_mask is None else as_image(fixed_mask, "fixed mask", notes=notes),
             None if moving_mask is None else as_image(moving_mask, "moving mask", notes=notes),
@@ -113,7 +117,7 @@ def register(
             progress = stage(progress, 0.5, 1.0)
         inputs = Inputs.prepare(*images, *masks, device, options.landmarks)
         inputs.notes[:0] = notes
-        inputs = add_labels(inputs, *labels, options.label_weight)
+        inputs = guides.add_to(add_colors(inputs, colors), options)
         return _Registration(inputs, options, Timer(progress)).run(start)
 
 
@@ -193,8 +197,9 @@ class _Registration:
         with self.timer.stage("pre-alignment", 0.0, 0.3) as part, threads_for(self.samples):
             initial, how = initial_alignment(self.inputs, start, self.options, part)
         attempt = self._first_sound(models, initial)
-        if attempt.both.landmarks is not None:
-            self.inputs.notes.extend(attempt.both.landmarks.notes())
+        both = attempt.both
+        for guide in (both.landmarks, both.surfaces, both.rigid):
+            self.inputs.notes.extend([] if guide is None else guide.notes())
         identity = LinearTransform.identity(self.inputs.fixed.grid.dimension)
         return RegistrationResult(
             field=attempt.both.field.to("cpu"),
@@ -287,6 +292,7 @@ class _Registration:
     ) -> dict[str, object]:
         options, deformation = self.options, attempt.deformation
         record, landmarks = deformation.refined, attempt.both.landmarks
+        rigid = attempt.both.rigid
         return {
             "version": __version__,
             "torch": torch.__version__,
@@ -300,6 +306,8 @@ class _Registration:
             "refined": asdict(record) if record else None,
             "pre-alignment": alignment,
             "landmarks": None if landmarks is None else landmarks.as_record(),
+            "rigid parts": None if rigid is None else rigid.as_record(),
+            "surfaces": attempt.both.surfaces and attempt.both.surfaces.as_record(),
             "labels": self.inputs.labels.labels if self.inputs.labels else None,
             "smoothed against folding": deformation.smoothed_share,
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,15 +15,15 @@ from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.geometry.sampling import between, change_index, index_grid, sample, slabs
+from neuralreg.registration.channels.channel import Channel, mean_agreement
 from neuralreg.registration.guides.label_maps import LabelPair
 from neuralreg.registration.guides.landmark_checks import check_landmarks
 from neuralreg.registration.guides.landmark_guide import LandmarkGuide
-from neuralreg.registration.linear_search import agreement
+from neuralreg.registration.rigid_parts.parts import RigidParts
+from neuralreg.registration.surfaces.surface_pair import SurfacePair
 from neuralreg.registration.working_grid import (
     InitialTransform,
     WorkingPair,
-    foreground,
-    overlap_mask,
     resample_through,
     unit_intensities,
     work_grid,
@@ -51,6 +51,10 @@ class Inputs:
         unit: both images' intensities between their robust extremes as 0..1, (1, z, y, x).
         landmarks: pairs that steer, None without.
         labels: of both images where they drive, None without.
+        channels: further images of both sides.
+        weight: of the images beside the channels.
+        rigid: parts of the fixed image that move as one piece each, None without.
+        surfaces: of both sides that pull each other, None without.
     """
 
     fixed: Image
@@ -61,11 +65,17 @@ class Inputs:
     unit: tuple[Tensor, Tensor]
     landmarks: LandmarkGuide | None = None
     labels: LabelPair | None = None
+    channels: tuple[Channel, ...] = ()
+    weight: float = 1.0
+    rigid: RigidParts | None = None
+    surfaces: SurfacePair | None = None
 
     @property
     def centers(self) -> LandmarkGuide | None:
-        """The middles of the labels, where these drive."""
-        return None if self.labels is None else self.labels.centers()
+        """Pairs for the start: the middles of labels that drive, or closest points of surfaces."""
+        if self.labels is not None:
+            return self.labels.centers()
+        return None if self.surfaces is None else self.surfaces.pairs()
 
     @classmethod
     def prepare(
@@ -102,24 +112,41 @@ class Inputs:
         both = (unit[0], unit[1])
         return cls(images[0], images[1], masks[0], masks[1], notes, both, landmarks)
 
+    @property
+    def first(self) -> Channel:
+        """The images themselves as a channel."""
+        sides = zip(self.unit, (self.fixed, self.moving), strict=True)
+        fixed, moving = (Image(unit, image.grid) for unit, image in sides)
+        return Channel(fixed, moving, self.weight)
+
     def working_pair(self, initial: InitialTransform, most_samples: int | None) -> WorkingPair:
         """Both images on the work grid, the moving one after the initial transform."""
         grid = work_grid(self.fixed.grid, most_samples or self.fixed.grid.count)
-        identity = LinearTransform.identity(grid.dimension)
-        fixed, moving = self.unit
-        valid = overlap_mask(self.moving.grid, grid, initial, moving)
-        if self.fixed_mask is not None:
-            mask = self.fixed_mask.data
-            valid = valid * resample_through(mask, self.fixed.grid, grid, identity)[0]
-        if self.moving_mask is not None:
-            mask = self.moving_mask.data
-            valid = valid * resample_through(mask, self.moving.grid, grid, initial)[0]
-        if not bool(valid.any()):
+        counted = self._mask_share(grid, initial)
+        first = self.first.working_pair(grid, initial, counted)
+        if first is None:
             self.notes.append("the images do not overlap after the pre-alignment")
-            valid = torch.ones_like(valid)
-        fixed = resample_through(fixed, self.fixed.grid, grid, identity)
-        moving = resample_through(moving, self.moving.grid, grid, initial)
-        return WorkingPair(fixed, moving, valid, foreground(Image(fixed, grid)), grid)
+            everywhere = torch.ones_like(counted)
+            first = WorkingPair.of(self.first.sides, everywhere, grid, initial)
+        others = []
+        for channel in self.channels:
+            pair = channel.working_pair(grid, initial, counted)
+            if pair is None:
+                note = f"{channel.name} does nothing: its images do not overlap after the alignment"
+                self.notes.extend({note}.difference(self.notes))
+            else:
+                others.append(pair)
+        weight = self.weight if others else 1.0
+        return replace(first, weight=weight, others=tuple(others))
+
+    def _mask_share(self, grid: Grid, initial: InitialTransform) -> Tensor:
+        """How much the masks let each sample of a grid count, (z, y, x)."""
+        share = self.unit[0].new_ones(grid.shape)
+        identity = LinearTransform.identity(grid.dimension)
+        for mask, transform in ((self.fixed_mask, identity), (self.moving_mask, initial)):
+            if mask is not None:
+                share = share * resample_through(mask.data, mask.grid, grid, transform)[0]
+        return share
 
     def similarities(
         self, initial: InitialTransform, field: DisplacementField
@@ -127,23 +154,13 @@ class Inputs:
         """Mutual information as the images came, after the initial transform, and at the end.
 
         The last two are of the same samples, those that both transforms send into the moving
-        image: a field that brings more of it in is not called worse for what is new.
+        image: a field that brings more of it in is not called worse for what is new. Of several
+        channels, the weighted mean.
         """
         grid = work_grid(self.fixed.grid, _SIMILARITY_SAMPLES)
         identity = LinearTransform.identity(grid.dimension)
-        fixed = resample_through(self.unit[0], self.fixed.grid, grid, identity)
-        warped, known = [], []
-        for transform in (identity, initial, field):
-            moving = resample_through(self.unit[1], self.moving.grid, grid, transform)
-            warped.append(moving)
-            known.append(overlap_mask(self.moving.grid, grid, transform, moving))
-        first, linear, final = warped
-        common = known[1] * known[2]
-        return (
-            agreement(fixed, first, known[0]),
-            agreement(fixed, linear, common),
-            agreement(fixed, final, common),
-        )
+        channels = [c for c in (self.first, *self.channels) if c.weight > 0]
+        return mean_agreement(channels, grid, (identity, initial, field))
 
 
 def require_dimension(card: ModelCard, grid: Grid) -> None:

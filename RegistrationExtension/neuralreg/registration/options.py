@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Similarity = Literal["auto", "mind", "lncc"]
 BRAIN_MODELS = ("auto", "mindgrab", "template")  # of masks for heads
 STARTS = ("auto", "search", "labels")  # of the linear alignment
+COLORS = ("luminance", "rgb")
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
@@ -171,6 +172,11 @@ class RegistrationOptions:
         landmarks: pairs of points that steer the alignment and the refinement of a field.
         label_weight: of the labels of both images beside their intensities; 1 is usual, with 0
             labels do not drive.
+        channel_weights: one for each channel, beside 1 of the images; 1 for all unless given.
+        rigid_labels: values of the map of rigid parts that move as one piece each, such as (1, 5)
+            or "1,5", or "all".
+        surface_weight: of surfaces that pull, beside the images.
+        colors: what is registered of images in colors, "luminance", or "rgb" as three channels.
 
     Raises:
         InvalidOption: for a value that is not among the choices.
@@ -188,8 +194,13 @@ class RegistrationOptions:
     full_resolution: bool = False
     landmarks: LandmarkGuide | None = None
     label_weight: float = 0.0
+    channel_weights: tuple[float, ...] = ()
+    colors: str = "luminance"
+    rigid_labels: tuple[int, ...] | str | None = None
+    surface_weight: float = 1.0
 
     def __post_init__(self) -> None:
+        self._check_guides()
         if self.linear not in list(LinearAlignment):
             raise _unknown("linear alignment (prealign)", self.linear, list(LinearAlignment))
         object.__setattr__(self, "linear", LinearAlignment(self.linear))
@@ -223,16 +234,41 @@ class RegistrationOptions:
                 got=repr(self.refinement),
                 wanted="FieldRefinement(...), WeightRefinement(...) or None",
             )
+
+    def _check_guides(self) -> None:
         if self.landmarks is not None and not isinstance(self.landmarks, LandmarkGuide):
             raise InvalidOption(
                 "landmarks that steer are a LandmarkGuide",
                 got=repr(self.landmarks)[:80],
                 wanted='LandmarkGuide.read("fixed.mrk.json", "moving.mrk.json") or None',
             )
-        if not 0 <= self.label_weight < float("inf"):
+        for name in ("label_weight", "surface_weight"):
+            weight = getattr(self, name)
+            if not 0 <= weight < float("inf"):
+                what = f"the weight of {name.removesuffix('_weight')}s is a number"
+                raise InvalidOption(what, got=f"{weight}", wanted=">= 0")
+        object.__setattr__(self, "channel_weights", tuple(self.channel_weights))
+        for weight in self.channel_weights:
+            if not (isinstance(weight, int | float) and 0 < weight < float("inf")):
+                raise InvalidOption(
+                    "the weight of a channel is a number", got=f"{weight}", wanted="> 0"
+                )
+        self._check_rigid_labels()
+        if self.colors not in COLORS:
+            raise _unknown("use of colors (channels)", self.colors, COLORS)
+
+    def _check_rigid_labels(self) -> None:
+        if self.rigid_labels in (None, "all"):
+            return
+        labels: Any = self.rigid_labels
+        if isinstance(labels, str) and all(p.strip().isdigit() for p in labels.split(",")):
+            labels = [int(part) for part in labels.split(",")]
+        numbers = isinstance(labels, tuple | list) and len(labels) > 0
+        if not numbers or not all(isinstance(v, int) and v > 0 for v in labels or ()):
             raise InvalidOption(
-                "the weight of labels is a number", got=f"{self.label_weight}", wanted=">= 0"
+                "rigid parts are labels above 0", got=repr(labels)[:80], wanted='"all", or (1, 5)'
             )
+        object.__setattr__(self, "rigid_labels", tuple(labels or ()))
 
     def replace(self, **changes: Any) -> RegistrationOptions:
         """The options with some of them changed.
@@ -250,8 +286,12 @@ class RegistrationOptions:
         return dataclasses.replace(self, **changes)
 
     def exchange_sides(self) -> RegistrationOptions:
-        """The options of the registration of the fixed onto the moving image."""
-        return self.replace(landmarks=self.landmarks and self.landmarks.exchange_sides())
+        """The options of the registration of the fixed onto the moving image.
+
+        Rigid parts are known in the fixed image only, so the other direction has none.
+        """
+        landmarks = self.landmarks and self.landmarks.exchange_sides()
+        return self.replace(landmarks=landmarks, rigid_labels=None)
 
     def as_record(self) -> dict[str, Any]:
         """Plain values by name, ready for JSON; `from_record` reads them."""
@@ -263,6 +303,7 @@ class RegistrationOptions:
             "linear": self.linear.value,
             "refinement": refinement_record(self.refinement),
             "landmarks": None if self.landmarks is None else self.landmarks.as_record(),
+            "channel_weights": list(self.channel_weights),
         }
 
     @classmethod

@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field as member
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -45,6 +44,8 @@ from neuralreg.registration.options import (
 from neuralreg.registration.preprocess import network_pair
 from neuralreg.registration.refine import RefinementRecord, Velocity, refine_velocity
 from neuralreg.registration.result import Outcome
+from neuralreg.registration.rigid_parts.rigid_chain import RigidOutcome, hold_parts
+from neuralreg.registration.surfaces.surface_cost import SurfaceDistances
 from neuralreg.registration.unfold import unfold_displacement, unfold_velocity
 from neuralreg.registration.working_grid import (
     InitialTransform,
@@ -58,10 +59,13 @@ from neuralreg.registration.working_grid import (
     resample_to,
     work_grid,
 )
-from neuralreg.zoo.loaded_network import MappingNetwork, RegistrationNetwork, field_of, run_options
-
-if TYPE_CHECKING:
-    pass
+from neuralreg.zoo.loaded_network import (
+    MappingNetwork,
+    RegistrationNetwork,
+    SearchNetwork,
+    field_of,
+    run_options,
+)
 
 _ROUNDING = 1e-4  # nats by which resampling alone changes mutual information
 _INVERSE_TOLERANCE_MM = 0.05
@@ -101,21 +105,27 @@ class BothDirections:
         inverse: moving to fixed, mm.
         outcome: measured on both.
         landmarks: how far pairs that steered are apart; None without.
+        rigid: how rigid parts are that are to be; None without.
+        surfaces: how far surfaces that pull are apart; None without.
     """
 
     field: DisplacementField
     inverse: DisplacementField
     outcome: Outcome
     landmarks: LandmarkResiduals | None = None
+    rigid: RigidOutcome | None = None
+    surfaces: SurfaceDistances | None = None
 
     def failed_checks(self) -> str | None:
         """What the result's own checks have against it, in words; None when it passes."""
         before, after = self.outcome.similarity_linear, self.outcome.similarity_final
         if unknown := self.outcome.not_measured():
             return "could not be measured: " + ", ".join(n.replace("_", " ") for n in unknown)
-        if self.landmarks and (failure := self.landmarks.failure()):
-            return failure
-        if after < before - _ROUNDING and not (self.landmarks and self.landmarks.is_gain):
+        guides = [guide for guide in (self.landmarks, self.surfaces) if guide is not None]
+        for guide in guides:
+            if failure := guide.failure():
+                return failure
+        if after < before - _ROUNDING and not any(guide.is_gain for guide in guides):
             return (
                 "the images agree less than after the linear alignment: "
                 f"{self.outcome.similarity} {before:.3f} before, {after:.3f} after"
@@ -144,8 +154,13 @@ def deform(
         with timer.stage("prediction", 0.8, 0.85), torch.no_grad():
             first = predict_field(network, inputs, initial, options)
         return Deformation(first.field, first.smoothed_share, first.maps, fit)
-    if refinement is None and (inputs.landmarks or inputs.labels):
+    if refinement is None and (inputs.landmarks or inputs.labels or inputs.surfaces):
         refinement = FieldRefinement(steps=0)  # bends by the guides alone
+    if refinement is None and inputs.channels:
+        inputs.notes.append(
+            f"{network.card.name} takes one image of each side: the channels only judge its field; "
+            "with a refinement (--refine auto) they improve it"
+        )
     end = 0.6 if refinement else 0.85
     with timer.stage("prediction", 0.3, end), torch.no_grad():
         first = predict_field(network, inputs, initial, options)
@@ -172,9 +187,22 @@ def _search(
 ) -> Deformation:
     with timer.stage("prediction", 0.3, 0.45), torch.no_grad():
         pair = inputs.working_pair(initial, network.card.input.most_samples)
-        guess = predict(network, pair.fixed, pair.moving, pair.grid, options)
+        guess = _first_guess(network, pair, options)
     with timer.stage("refinement", 0.45, 0.85) as part:
         return refine_guess(inputs, pair, guess, initial, refinement, part)
+
+
+def _first_guess(
+    network: RegistrationNetwork, pair: WorkingPair, options: ModelOptions
+) -> DisplacementField:
+    """What the search finds for all channels, or for the first one alone where it takes but one."""
+    shares = pair.shares()
+    if len(shares) == 1 or not isinstance(network, SearchNetwork):
+        return predict(network, pair.fixed, pair.moving, pair.grid, options)
+    fixed = torch.cat([channel.fixed for _, channel in shares])
+    moving = torch.cat([channel.moving for _, channel in shares])
+    output = network.search(fixed, moving, [share for share, _ in shares])
+    return field_of(output, network.card.output, pair.grid)
 
 
 def predict(
@@ -267,7 +295,8 @@ def refine_guess(
     Within one modality the field then follows the images to their full resolution.
     """
     velocity = Velocity(guess.to_voxels())
-    guides = GuideCosts.of(inputs.landmarks, inputs.labels, initial, pair.grid, velocity)
+    given = inputs.landmarks, inputs.labels, inputs.surfaces
+    guides = GuideCosts.of(*given, initial, pair.grid, velocity)
     record = refine_velocity(pair, velocity, refinement, stage(progress, 0.0, 0.7), guides)
     if record.kept == "linear":
         before, after = record.information[:2]
@@ -297,12 +326,13 @@ def compose_both_directions(
     added = deformation.field
     if full_resolution:
         added = added.resample(add_margin(inputs.fixed.grid))
-    field, inverse = compose(added, initial), invert_chain(added, initial, inputs.moving.grid)
+    added, field, rigid = hold_parts(added, initial, inputs.rigid, inputs.fixed.grid)
+    inverse = invert_chain(added, initial, inputs.moving.grid)
     similarities = inputs.similarities(initial, field)
     outcome = measure_outcome(field, inverse, inputs.fixed, added, similarities)
-    return BothDirections(
-        field, inverse, outcome, landmark_residuals(inputs.landmarks, initial, field)
-    )
+    residuals = landmark_residuals(inputs.landmarks, initial, field)
+    distances = SurfaceDistances.of(inputs.surfaces, initial, field)
+    return BothDirections(field, inverse, outcome, residuals, rigid, distances)
 
 
 def invert_chain(

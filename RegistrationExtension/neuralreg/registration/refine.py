@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import sqrt
 from typing import NamedTuple
@@ -11,18 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from neuralreg.geometry.sampling import index_grid, sample
 from neuralreg.geometry.velocity import exponentiate_voxels
-from neuralreg.measures.correlation_cost import LocalCorrelation
-from neuralreg.measures.mind import mind_ssc
 from neuralreg.progress import Progress, stage
 from neuralreg.registration.adam import descend
+from neuralreg.registration.channels.channel_costs import Channels, Cost, enlarge
 from neuralreg.registration.guides.guide_costs import NO_GUIDES, GuideCosts
-from neuralreg.registration.linear_search import agreement
 from neuralreg.registration.options import FieldRefinement
-from neuralreg.registration.working_grid import WorkingPair, equalize, quantiles
-
-Cost = Callable[[Tensor], Tensor]
+from neuralreg.registration.working_grid import WorkingPair
 
 
 class _Descent(NamedTuple):
@@ -37,32 +31,18 @@ class _Descent(NamedTuple):
 _MIND = _Descent(roughness=1.0, rate=1.0)
 _LNCC = _Descent(roughness=0.15, rate=0.5)
 
-_MIND_POINTS = 150_000  # descriptors are compared at about as many places
 _CONTROL = 2  # voxels between control points of the velocity
 _SQUARINGS = 4
-_LNCC_RADIUS = 3
 # Of mutual information: less is what any flexible field finds in noise. Relative, and in standard
 # errors, of which one is about 1 / sqrt(samples) nats: it counts in small images only.
 _LEAST_GAIN = 0.02
 _LEAST_ERRORS = 2.5
 _FAR = 1.5  # voxels: root mean square that no modality's bias or noise reached on rigid pairs
-_CONTRAST = 1e-3  # variance of 0..1 intensities in a window that shows something
-_FEWEST_WINDOWS = 100
-_ONE_MODALITY = 0.4  # scatter of the local gain: 0.04 to 0.3 valid within one, 0.47 for T2 and PD
 
 
 def control_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Control points per axis for a work grid of `shape`, with points at both ends."""
     return tuple(max(2, -(-n // _CONTROL)) if n >= 4 * _CONTROL else n for n in shape)
-
-
-def enlarge(values: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Values (c, z, y, x) between the same ends in another number of samples."""
-    mode = "trilinear" if len(shape) == 3 else "bilinear"
-    between: Tensor = functional.interpolate(
-        values[None], size=shape, mode=mode, align_corners=True
-    )
-    return between[0]
 
 
 class Velocity:
@@ -111,78 +91,6 @@ class Velocity:
             return exponentiate_voxels(sign * enlarge(self.smooth(), self.shape), _SQUARINGS + 3)
 
 
-def _cell(shape: Sequence[int], factor: int) -> tuple[int, ...]:
-    """Samples per axis that are looked at as one."""
-    return tuple(factor if n >= 4 * factor else 1 for n in shape)
-
-
-def _pool(values: Tensor, cell: tuple[int, ...]) -> Tensor:
-    pool = functional.avg_pool3d if values.dim() == 4 else functional.avg_pool2d
-    return pool(values[None], cell, stride=cell)[0]
-
-
-class _Scale:
-    """One resolution of the work grid: where its samples are, and their displacement."""
-
-    def __init__(self, pooled: Tensor, cell: tuple[int, ...]) -> None:
-        self.shape = tuple(pooled.shape[1:])
-        self.cell = torch.tensor(cell[::-1]).to(pooled).view(-1, *[1] * len(cell))
-        self.index = index_grid(self.shape, like=pooled)
-
-    def coordinates(self, displacement: Tensor) -> Tensor:
-        """Indices (z, y, x, d) where the samples go by a displacement at control points."""
-        return self.index + (enlarge(displacement, self.shape) / self.cell).movedim(0, -1)
-
-
-def mind_cost(pair: WorkingPair) -> Cost:
-    """Mean squared difference of MIND-SSC, at a resolution that keeps it affordable."""
-    factor = 1
-    while pair.valid.numel() / factor ** pair.valid.dim() > _MIND_POINTS:
-        factor += 1
-    cell = _cell(pair.valid.shape, factor)
-    fixed, moving = (_pool(mind_ssc(image[None])[0], cell) for image in (pair.fixed, pair.moving))
-    valid = _pool(pair.valid[None], cell)[0]
-    scale = _Scale(fixed, cell)
-
-    def cost(displacement: Tensor) -> Tensor:
-        warped = sample(moving, scale.coordinates(displacement))
-        return 10 * ((warped - fixed).square().mean(0) * valid).sum() / valid.sum()
-
-    return cost
-
-
-def lncc_cost(pair: WorkingPair, factor: int) -> Cost:
-    """Negative mean of the signed squared local correlation, on voxels `factor` times larger."""
-    images = (equalize(image, pair.body) for image in (pair.fixed, pair.moving))
-    cell = _cell(pair.valid.shape, factor)
-    fixed, moving, valid = (_pool(v, cell) for v in (*images, pair.valid[None]))
-    windows = LocalCorrelation(fixed[0], valid[0], _LNCC_RADIUS)
-    scale = _Scale(fixed, cell)
-
-    def cost(displacement: Tensor) -> Tensor:
-        return windows(sample(moving, scale.coordinates(displacement))[0])
-
-    return cost
-
-
-def gain_scatter(fixed: Tensor, warped: Tensor, valid: Tensor) -> float:
-    """How much the local slope between two images (z, y, x) varies: 0 is one and the same gain.
-
-    The interquartile range of the logarithm of covariance over variance, in windows with contrast
-    where both images go up and down together. Within one modality a brighter place is brighter by
-    about the same factor everywhere; between modalities each pair of tissues has its own.
-    Infinite when there are no such windows.
-    """
-    windows = LocalCorrelation(fixed, valid, _LNCC_RADIUS)
-    common, warped_variance, _ = windows.correlation(warped)
-    agreeing = common.square() > 0.5 * windows.variance * warped_variance
-    chosen = agreeing & (common > 0) & (windows.variance > _CONTRAST) & (valid > 0.5)
-    if int(chosen.sum()) < _FEWEST_WINDOWS:
-        return float("inf")
-    low, high = quantiles((common[chosen] / windows.variance[chosen]).log(), 0.25, 0.75)
-    return high - low
-
-
 def improve(
     velocity: Velocity, cost: Cost, how: _Descent, options: FieldRefinement, progress: Progress
 ) -> None:
@@ -218,6 +126,7 @@ class RefinementRecord:
             less what landmarks cost that are apart.
         full_resolution: the same measured there before and after its steps; None without them.
         start: "guess", or "linear" where the guess misled and the linear alignment led further.
+        channels: the similarity that each channel followed last, where there are several.
     """
 
     used: tuple[str, ...]
@@ -225,6 +134,7 @@ class RefinementRecord:
     information: tuple[float, ...]
     full_resolution: tuple[float, float] | None = None
     start: str = "guess"
+    channels: tuple[str, ...] = ()
 
 
 class _Rest(NamedTuple):
@@ -286,29 +196,38 @@ def _follow(
     pair = judge.pair
     auto = options.similarity == "auto"
     names = ("mind", "lncc") if auto else (options.similarity,)
+    chosen: list[str] = [options.similarity for _ in judge.channels.parts]
     information = [rest.value]
     far = judge.displacement_rms(velocity) > _FAR
     outcome, best, points = rest.name, rest.value, rest.points
     for n, name in enumerate(names):
         part = stage(progress, n / len(names), (n + 1) / len(names))
         if name == "mind":
-            improve(velocity, judge.with_guides(mind_cost(pair)), _MIND, options, part)
+            improve(velocity, judge.with_guides(judge.channels.mind_cost()), _MIND, options, part)
         else:
-            _follow_lncc(judge, velocity, options, part)
+            chosen = judge.choose_similarities(velocity) if auto else chosen
+            _follow_lncc(judge, velocity, chosen, options, part)
         information.append(judge(velocity))
         worth = worthwhile(best, information[-1], pair.valid)
-        worth = worth or far if name == "mind" else worth and judge.alike(velocity)
+        worth = worth or far if name == "mind" else worth and judge.is_alike(velocity, chosen)
         if worth or not auto:
             outcome, best, points = name, information[-1], velocity.points
     velocity.points = points
-    return RefinementRecord(names, outcome, tuple(information))
+    followed = tuple(chosen if outcome == "lncc" else ["mind"] * len(chosen))
+    channels = followed if len(chosen) > 1 else ()
+    return RefinementRecord(names, outcome, tuple(information), channels=channels)
 
 
 def _follow_lncc(
-    judge: _Judge, velocity: Velocity, options: FieldRefinement, progress: Progress
+    judge: _Judge,
+    velocity: Velocity,
+    similarities: list[str],
+    options: FieldRefinement,
+    progress: Progress,
 ) -> None:
     for factor, part in ((2, (0.0, 0.2)), (1, (0.2, 1.0))):
-        cost = judge.with_guides(lncc_cost(judge.pair, factor))
+        images = judge.channels.lncc_cost(factor, similarities, _LNCC.roughness / _MIND.roughness)
+        cost = judge.with_guides(images)
         improve(velocity, cost, _LNCC, options, stage(progress, *part))
 
 
@@ -328,18 +247,12 @@ class _Judge:
 
     def __init__(self, pair: WorkingPair, guides: GuideCosts) -> None:
         self.pair, self.guides = pair, guides
-        self.fixed, self.moving = (equalize(v, pair.body) for v in (pair.fixed, pair.moving))
-        self.index = index_grid(tuple(pair.valid.shape), like=pair.fixed)
-
-    def _warp(self, velocity: Velocity) -> Tensor:
-        displacement = enlarge(velocity.displacement(), velocity.shape)
-        return sample(self.moving, self.index + displacement.movedim(0, -1))
+        self.channels = Channels(pair)
 
     @torch.no_grad()
     def __call__(self, velocity: Velocity) -> float:
         """Mutual information in nats over what both images show, less what guides cost."""
-        information = agreement(self.fixed, self._warp(velocity), self.pair.valid)
-        return information - self.guides.nats(velocity)
+        return self.channels.agreement(_voxels(velocity)) - self.guides.nats(velocity)
 
     @torch.no_grad()
     def bend(self, velocity: Velocity) -> bool:
@@ -364,11 +277,22 @@ class _Judge:
     def displacement_rms(self, velocity: Velocity) -> float:
         """Root mean square displacement in voxels, in the body that both images show."""
         inside = self.pair.body & (self.pair.valid > 0.5)
-        voxels = enlarge(velocity.displacement(), velocity.shape)[:, inside]
+        voxels = _voxels(velocity)[:, inside]
         return float(voxels.square().sum(0).mean().sqrt()) if voxels.numel() else 0.0
 
     @torch.no_grad()
-    def alike(self, velocity: Velocity) -> bool:
-        """Whether the images look like one modality."""
-        scatter = gain_scatter(self.fixed[0], self._warp(velocity)[0], self.pair.valid)
-        return scatter < _ONE_MODALITY
+    def choose_similarities(self, velocity: Velocity) -> list[str]:
+        """LNCC for channels of one modality, MIND for the others; LNCC is tried where none is."""
+        alike = self.channels.are_alike(_voxels(velocity))
+        return ["lncc" if one or not any(alike) else "mind" for one in alike]
+
+    @torch.no_grad()
+    def is_alike(self, velocity: Velocity, similarities: list[str]) -> bool:
+        """Whether the images of a channel that follows LNCC look like one modality."""
+        alike = self.channels.are_alike(_voxels(velocity))
+        return any(a for a, name in zip(alike, similarities, strict=True) if name == "lncc")
+
+
+def _voxels(velocity: Velocity) -> Tensor:
+    """The displacement of a velocity at every voxel, from that at its control points."""
+    return enlarge(velocity.displacement(), velocity.shape)

@@ -34,6 +34,8 @@ class WorkingPair:
         valid: (z, y, x), 1 where both have data and no mask forbids, else 0.
         body: (z, y, x), bool, the foreground of the fixed image.
         grid: of all of them.
+        weight: beside the other channels.
+        others: further channels on the same grid.
     """
 
     fixed: Tensor
@@ -41,6 +43,26 @@ class WorkingPair:
     valid: Tensor
     body: Tensor
     grid: Grid
+    weight: float = 1.0
+    others: tuple[WorkingPair, ...] = ()
+
+    @classmethod
+    def of(
+        cls, images: tuple[Image, Image], valid: Tensor, grid: Grid, initial: InitialTransform
+    ) -> WorkingPair:
+        """Two images of unit intensities on a grid, the moving one after an initial transform."""
+        identity = LinearTransform.identity(grid.dimension)
+        fixed, moving = (
+            resample_through(image.data, image.grid, grid, transform)
+            for image, transform in zip(images, (identity, initial), strict=True)
+        )
+        return cls(fixed, moving, valid, foreground(Image(fixed, grid)), grid)
+
+    def shares(self) -> list[tuple[float, WorkingPair]]:
+        """The channels that count, each with its share of all weights."""
+        pairs = [pair for pair in (self, *self.others) if pair.weight > 0]
+        total = sum(pair.weight for pair in pairs)
+        return [(pair.weight / total, pair) for pair in pairs]
 
 
 def quantiles(values: Tensor, *at: float) -> list[float]:

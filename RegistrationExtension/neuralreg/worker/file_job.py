@@ -7,7 +7,7 @@ import math
 import shlex
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -16,25 +16,23 @@ from typing import Any, TypeVar
 import SimpleITK as sitk
 
 from neuralreg import __version__
-from neuralreg.errors import InvalidOption, RegistrationError, UnwritableOutput
+from neuralreg.errors import RegistrationError, UnwritableOutput
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import require_dimension
 from neuralreg.geometry.image import Image
 from neuralreg.io.exchange.sides import Sides
 from neuralreg.io.files import draft_folder, require_free
-from neuralreg.io.image_files import read_image, read_labels, write_image
+from neuralreg.io.image_files import write_image
 from neuralreg.io.itk_transforms import read_itk_transform
 from neuralreg.io.resample import warp, warp_labels
 from neuralreg.io.transform_files import write_transform
 from neuralreg.measures.overlap import dice
 from neuralreg.progress import Progress, stage
 from neuralreg.registration.engine import register
-from neuralreg.registration.guides.voxel_weights import combine_weights
-from neuralreg.registration.image_checks import on_grid, overlap
-from neuralreg.registration.options import RegistrationOptions
 from neuralreg.registration.result import RegistrationResult
 from neuralreg.review.geometry.deformation import Deformation
 from neuralreg.review.workflow.provenance import RECORD, describe_input, software
+from neuralreg.worker.job_files import Images, Job, read_images
 from neuralreg.zoo.registry import list_models
 
 Overlaps = Mapping[int, float]  # Dice by label value
@@ -42,59 +40,6 @@ _Made = TypeVar("_Made")
 FIXED_TO_MOVING, MOVING_TO_FIXED = "fixed_to_moving.nii.gz", "moving_to_fixed.nii.gz"
 WARPED, WARPED_SEG, SUMMARY = "warped.nii.gz", "warped_seg.nii.gz", RECORD
 FILES = (FIXED_TO_MOVING, MOVING_TO_FIXED, WARPED, WARPED_SEG, SUMMARY)
-
-
-@dataclass(frozen=True)
-class Job:
-    """What the command line was asked to do.
-
-    Attributes:
-        fixed, moving, fixed_seg, moving_seg, fixed_mask, moving_mask, initial: files.
-        options: everything else.
-        initial_format: the program of that transform, where content does not decide.
-        fixed_weight, moving_weight: files with how much each voxel counts, 0 to 1.
-        fixed_exclude, moving_exclude: masks of what does not count, such as a lesion.
-        fixed_landmarks, moving_landmarks: files that the options' landmarks are from.
-    """
-
-    fixed: Path
-    moving: Path
-    fixed_seg: Path | None
-    moving_seg: Path | None
-    fixed_mask: Path | None
-    moving_mask: Path | None
-    initial: Path | None
-    options: RegistrationOptions
-    initial_format: str | None = None
-    fixed_weight: Path | None = None
-    moving_weight: Path | None = None
-    fixed_exclude: Path | None = None
-    moving_exclude: Path | None = None
-    fixed_landmarks: Path | None = None
-    moving_landmarks: Path | None = None
-
-    def inputs(self) -> dict[str, Path]:
-        """The files that were given, by the names of their options."""
-        named = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: path for name, path in named.items() if isinstance(path, Path)}
-
-
-@dataclass(frozen=True)
-class Images:
-    """The images of a job.
-
-    Attributes:
-        fixed, moving, fixed_seg, moving_seg, fixed_mask, moving_mask: as read.
-        notes: what had to be assumed while reading them.
-    """
-
-    fixed: Image
-    moving: Image
-    fixed_seg: Image | None
-    moving_seg: Image | None
-    fixed_mask: Image | None
-    moving_mask: Image | None
-    notes: list[str]
 
 
 @dataclass(frozen=True)
@@ -192,7 +137,7 @@ def run(
             is as it was before; afterwards they stay.
     """
     started = time.perf_counter()
-    images = _read(job)
+    images = read_images(job)
     read = time.perf_counter()
     result = register(
         images.fixed,
@@ -201,7 +146,7 @@ def run(
         initial=initial_of(job, images.notes, images.fixed.grid.dimension),
         fixed_mask=images.fixed_mask,
         moving_mask=images.moving_mask,
-        labels=(images.fixed_seg, images.moving_seg) if job.options.label_weight else (None, None),
+        **images.guides(job.options),
         progress=stage(progress, 0.02, 0.9),
     )
     registered = time.perf_counter()
@@ -323,52 +268,6 @@ def _weights(model: str) -> str | None:
     """The hash of a model's weights; None for a model without any."""
     card = next((card for card in list_models() if card.name == model), None)
     return card.weights.sha256 if card and card.weights else None
-
-
-def _read(job: Job) -> Images:
-    notes: list[str] = []
-
-    def image(path: Path) -> Image:
-        return read_image(path, notes=notes)
-
-    def labels(path: Path | None) -> Image | None:
-        return None if path is None else read_labels(path, notes=notes)
-
-    fixed, moving = image(job.fixed), image(job.moving)
-    fixed_seg, moving_seg = labels(job.fixed_seg), labels(job.moving_seg)
-    if fixed_seg:
-        fixed_seg, more = on_grid(fixed_seg, fixed.grid, "fixed label map")
-        notes += more
-    if moving_seg and (share := overlap(moving_seg, moving.grid, "moving label map")) < 1:
-        notes.append(f"the moving label map covers {100 * share:.0f} % of the moving image")
-    masks = []
-    for part, mask, weight, exclude, role in (
-        (fixed, job.fixed_mask, job.fixed_weight, job.fixed_exclude, "fixed image"),
-        (moving, job.moving_mask, job.moving_weight, job.moving_exclude, "moving image"),
-    ):
-        soft = None if weight is None else image(weight)
-        combined, more = combine_weights(part, labels(mask), soft, labels(exclude), role)
-        masks.append(combined)
-        notes += more
-    return Images(fixed, moving, fixed_seg, moving_seg, masks[0], masks[1], notes)
-
-
-def parse_numbers(texts: list[str]) -> dict[str, float]:
-    """`["smoothness=0.3"]` as a mapping.
-
-    Raises:
-        InvalidOption: for anything else.
-    """
-    options = {}
-    for text in texts:
-        name, _, value = text.partition("=")
-        try:
-            options[name] = float(value)
-        except ValueError as error:
-            raise InvalidOption(
-                "an option of a model is a name and a number", got=f"'{text}'", wanted="name=0.3"
-            ) from error
-    return options
 
 
 def _overlaps(images: Images, warped_seg: Image | None) -> tuple[Overlaps, Overlaps]:

@@ -101,6 +101,10 @@ class RegisterJob:
         initial: where to begin, fixed to moving: a field, a homogeneous matrix in LPS (row by row),
             or a transform file.
         options: everything else that can be chosen, including the model.
+        channels: pairs of further images of both sides.
+        labels: label maps of both sides that drive.
+        rigid: label map of rigid parts on the fixed side.
+        surfaces: pairs of points (n, d) on surfaces of both sides, LPS mm.
         warped: whether the moving image is wanted on the fixed grid.
         along: what else is wanted there.
         inverse: whether the other direction is wanted.
@@ -118,6 +122,10 @@ class RegisterJob:
     along: tuple[ImageInput, ...] = ()
     inverse: bool = True
     cubic: bool = False
+    channels: tuple[tuple[ImageInput, ImageInput], ...] = ()
+    labels: tuple[ImageInput | None, ImageInput | None] = (None, None)
+    rigid: ImageInput | None = None
+    surfaces: tuple[tuple[Array, Array], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from neuralreg.errors import InvalidImage, InvalidOption, RegistrationError, UnwritableOutput
+from neuralreg.errors import InvalidImage, RegistrationError, UnwritableOutput
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
@@ -21,7 +21,8 @@ from neuralreg.io.landmark_files import Pairs, read_pairs
 from neuralreg.progress import Progress
 from neuralreg.registration.options import RegistrationOptions
 from neuralreg.registration.result import RegistrationResult
-from neuralreg.worker.file_job import FILES, Images, Job, Summary, run
+from neuralreg.worker.file_job import FILES, Summary, run
+from neuralreg.worker.job_files import Images, Job
 
 BEFORE, AFTER = "before.png", "after.png"
 _LANDMARKS = ("landmarks_fixed", "landmarks_moving")
@@ -65,18 +66,13 @@ def register_files(arguments: Mapping[str, Any], progress: Progress) -> dict[str
 
 
 def _job(arguments: Mapping[str, Any]) -> Job:
-    named = ("fixed", "moving", "fixed_seg", "moving_seg", "fixed_mask", "moving_mask", "initial")
     inputs = {
         name: Path(path)
         for name, path in arguments["inputs"].items()
         if name not in _LANDMARKS and not name.startswith("bring")
     }
     options = RegistrationOptions.from_record(arguments["options"])
-    try:
-        files = {name: inputs.pop(name, None) for name in named}
-        return Job(**files, **inputs, options=options, initial_format=arguments["initial_format"])  # type: ignore[arg-type]
-    except TypeError as error:
-        raise InvalidOption("these are not the inputs of a registration", got=str(error)) from error
+    return Job.of(inputs, options, arguments["initial_format"])
 
 
 def _points(inputs: Mapping[str, str]) -> Pairs | None:

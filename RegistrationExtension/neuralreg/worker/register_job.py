@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import numpy as np
 from neuralreg.errors import RegistrationError
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid
+from neuralreg.geometry.image import Image
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.geometry.slicer_interpolation import (
     crop_for_cubic_readers,
@@ -64,9 +66,29 @@ def run(
         initial=_initial(job.initial),
         fixed_mask=mask_of(job.fixed_mask, fixed.world_grid),
         moving_mask=mask_of(job.moving_mask, moving.world_grid),
+        **_guides(job),
         progress=stage(progress, 0.02, 0.85),
     )
     return _deliver(job, result, fixed, moving, stage(progress, 0.85, 1.0)), result
+
+
+def _guides(job: RegisterJob) -> dict[str, object]:
+    """What steers, as keywords of `neuralreg.register`."""
+    guides: dict[str, object] = {}
+    if job.channels:
+        pairs = ((voxels_of(one), voxels_of(two)) for one, two in job.channels)
+        guides["channels"] = [(image_of(one), image_of(two)) for one, two in pairs]
+    if job.labels != (None, None):
+        guides["labels"] = tuple(one if one is None else _labels(one) for one in job.labels)
+    if job.rigid is not None:
+        guides["rigid"] = _labels(job.rigid)
+    if job.surfaces:
+        guides["surfaces"] = [(np.asarray(one), np.asarray(two)) for one, two in job.surfaces]
+    return guides
+
+
+def _labels(source: ImageInput) -> Image:
+    return image_of(replace(voxels_of(source, labels=True), labels=True))
 
 
 def _deliver(

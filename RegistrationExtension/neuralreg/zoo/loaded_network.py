@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -77,6 +77,21 @@ class MappingNetwork(Protocol):
         ...
 
 
+@runtime_checkable
+class SearchNetwork(Protocol):
+    """A model that compares several images of each side at once."""
+
+    def search(self, fixed: Tensor, moving: Tensor, shares: Sequence[float]) -> Tensor:
+        """The raw output for several channels, as the card describes it.
+
+        Args:
+            fixed: (c, z, y, x).
+            moving: (c, z, y, x).
+            shares: of the channels, with the sum 1.
+        """
+        ...
+
+
 class LoadedNetwork:
     """A torch module with its card.
 
@@ -103,6 +118,15 @@ class LoadedNetwork:
         Raises:
             IncompatibleModel: the output has NaN or infinite numbers.
         """
+        return self._run(fixed, moving, **options)
+
+    @own_modes()
+    @torch.no_grad()
+    def search(self, fixed: Tensor, moving: Tensor, shares: Sequence[float]) -> Tensor:
+        """The raw output (d, z, y, x) for several channels, see `SearchNetwork`."""
+        return self._run(fixed, moving, shares=shares)
+
+    def _run(self, fixed: Tensor, moving: Tensor, **options: Any) -> Tensor:
         short = PRECISIONS[self.precision]
         with torch.autocast(self.device.type, dtype=short, enabled=short is not None):
             output = self.module(*self._batches(fixed, moving), **options)

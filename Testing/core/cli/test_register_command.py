@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from scipy.spatial.distance import pdist
 
 from Testing.support.command_line import COMMAND, neuralreg, neuralreg_process
 from Testing.support.image_files import field_of
@@ -235,3 +236,98 @@ def test_landmarks_that_are_wrong_leave_no_results(pair, tmp_path):
     assert done.exit_code == 1
     assert "outside of the fixed image: got B" in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_channels_with_weights_are_in_the_record_which_repeats_them(pair, tmp_path):
+    images = pair / "fixed.nii.gz", pair / "moving.nii.gz"
+    done = neuralreg("register", *images, "--channel", *images, "-o", tmp_path / "out",
+                     "--channel", *images, 0.25, "--model", "convex", "--prealign", "none",
+                     "--refine", "mind", "--refine-steps", 1)  # fmt: skip
+    assert done.exit_code == 0, done.stderr
+    record = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert record["options"]["channel_weights"] == [1.0, 0.25]
+    digest = hashlib.sha256(images[1].read_bytes()).hexdigest()
+    assert record["inputs"]["moving_channel_2"]["sha256"] == digest
+    assert record["provenance"]["refined"]["channels"] == ["mind"] * 3
+    again = neuralreg("rerun", tmp_path / "out", "--json")
+    assert again.exit_code == 0, again.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["f.nii"], "--channel takes a file of the fixed and one of the moving side: got f.nii"),
+        (["f.nii", "m.nii", "-1"], "the weight of a channel is a number: got -1.0, wanted > 0"),
+        (["f.nii", "m.nii", "nan"], "the weight of a channel is a number: got nan"),
+    ],
+)
+def test_a_channel_that_cannot_be_is_named(pair, tmp_path, words, message):
+    images = pair / "fixed.nii.gz", pair / "moving.nii.gz"
+    done = neuralreg("register", *images, "-o", tmp_path / "out", "--channel", *words)
+    assert done.exit_code == 1
+    assert message in " ".join(done.stderr.split())
+    assert not (tmp_path / "out").exists()
+
+
+def test_pictures_in_colors_are_registered_and_warped_in_colors(tmp_path):
+    y, x = np.mgrid[:48, :56]
+    for name, shift in (("f", 0), ("m", 2)):
+        red = 200 / (1 + np.exp(np.hypot(x - 28 - shift, (y - 24) / 1.4) - 12))
+        colors = np.stack([red, red / 2, 40 + 0 * red], -1).astype(np.uint8)
+        sitk.WriteImage(sitk.GetImageFromArray(colors, isVector=True), tmp_path / f"{name}.png")
+    done = neuralreg("register", tmp_path / "f.png", tmp_path / "m.png", "-o", tmp_path / "out",
+                     "--channels", "rgb", "--prealign", "none")  # fmt: skip
+    assert done.exit_code == 0, done.stderr
+    assert "blue is constant on one side" in done.stderr
+    warped = sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / "out" / "warped.nii.gz"))
+    fixed = sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / "f.png"))
+    assert warped.shape == fixed.shape
+    assert np.abs(warped.astype(float) - fixed)[8:-8, 8:-8].mean() < 3
+
+
+def test_rigid_labels_are_in_the_record_which_repeats_them(pair, tmp_path):
+    images = pair / "fixed.nii.gz", pair / "moving.nii.gz"
+    options = ("--model", "convex", "--prealign", "none", "--refine", "mind", "--refine-steps", 1)
+    done = neuralreg("register", *images, "--fixed-seg", pair / "fixed_seg.nii.gz", *options,
+                     "--rigid-labels", "1", "-o", tmp_path / "out")  # fmt: skip
+    assert done.exit_code == 0, done.stderr
+    record = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert record["options"]["rigid_labels"] == [1]
+    forward = field_of(tmp_path / "out" / "fixed_to_moving.nii.gz")
+    labels = sitk.ReadImage(pair / "fixed_seg.nii.gz")
+    inside = np.argwhere(sitk.GetArrayFromImage(labels) == 1)[::53, ::-1].astype(float)
+    points = [labels.TransformContinuousIndexToPhysicalPoint(p) for p in inside]
+    moved = np.array([forward.TransformPoint(p) for p in points])
+    assert np.abs(pdist(moved) - pdist(np.array(points))).max() < 0.05
+    again = neuralreg("rerun", tmp_path / "out", "--json")
+    assert again.exit_code == 0, again.stderr
+    alone = neuralreg("register", *images, "--rigid-labels", "1", "-o", tmp_path / "none")
+    assert alone.exit_code == 1
+    assert "--fixed-seg" in alone.stderr
+
+
+def test_a_mesh_and_a_label_map_pull_and_the_record_repeats_them(pair, tmp_path):
+    labels = sitk.ReadImage(pair / "fixed_seg.nii.gz")
+    inside = sitk.GetArrayFromImage(labels) > 0
+    edge = inside & ~np.all([np.roll(inside, s, a) for a in range(3) for s in (1, -1)], axis=0)
+    points = [labels.TransformContinuousIndexToPhysicalPoint(p)
+              for p in np.argwhere(edge)[:, ::-1].astype(float)]  # fmt: skip
+    mesh = tmp_path / "fixed.vtk"
+    mesh.write_text(
+        "# vtk DataFile Version 3.0\nSPACE=LPS\nASCII\nDATASET POLYDATA\n"
+        f"POINTS {len(points)} float\n" + "\n".join(f"{x} {y} {z}" for x, y, z in points) + "\n"
+    )
+    images = pair / "fixed.nii.gz", pair / "moving.nii.gz"
+    done = neuralreg("register", *images, "--surface", mesh, pair / "moving_seg.nii.gz",
+                     "--prealign", "none", "--model", "convex", "--refine", "mind",
+                     "--refine-steps", 2, "-o", tmp_path / "out")  # fmt: skip
+    assert done.exit_code == 0, done.stderr
+    assert "surfaces drove the result" in done.stderr
+    record = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert (
+        record["inputs"]["fixed_surface_1"]["sha256"]
+        == hashlib.sha256(mesh.read_bytes()).hexdigest()
+    )
+    assert record["provenance"]["surfaces"]["final_mm"] < 1.5
+    again = neuralreg("rerun", tmp_path / "out", "--json")
+    assert again.exit_code == 0, again.stderr

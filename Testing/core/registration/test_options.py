@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -41,6 +42,10 @@ CHANGED = RegistrationOptions(
     full_resolution=True,
     landmarks=LandmarkGuide(((1, 2, 3),), ((4, 5, 6),), ("A",), weight=0.5, tolerance_mm=3.0),
     label_weight=0.7,
+    channel_weights=(0.5,),
+    colors="rgb",
+    rigid_labels=(1, 2),
+    surface_weight=0.4,
 )
 
 
@@ -60,12 +65,18 @@ def options_of(monkeypatch):
 
     def ask(*given, **changes):
         fixed = seen(SQUARE)
+        image = Image(fixed.data.clamp(0, 255).byte().expand(3, -1, -1), SQUARE)  # in colors
         masks = {"fixed_mask": fixed, "moving_mask": fixed}
         driven = changes.get("label_weight") or CHANGED in given
         map_of = Image((fixed.data > 40).byte(), fixed.grid)
-        labels = {"labels": (map_of, map_of)} if driven else {}
+        parts = Image(map_of.data + map_of.data * (fixed.data > 60), SQUARE)  # 1 and 2
+        guides = (
+            {"labels": (map_of, map_of), "channels": [(fixed, fixed)], "rigid": parts}
+            if driven
+            else {}
+        )
         with pytest.raises(Stopped):
-            register(fixed, fixed, *given, **masks, **labels, **changes)
+            register(image, image, *given, **masks, **guides, **changes)
         return options.pop()
 
     return ask
@@ -115,6 +126,15 @@ def test_two_models_are_refused():
         {"landmarks": [[1, 2, 3]]},
         {"label_weight": -1.0},
         {"label_weight": float("nan")},
+        {"channel_weights": (1.0, -0.5)},
+        {"channel_weights": (float("nan"),)},
+        {"channel_weights": (0.0,)},
+        {"colors": "cmyk"},
+        {"surface_weight": -1.0},
+        {"surface_weight": float("nan")},
+        {"rigid_labels": "1,b"},
+        {"rigid_labels": (0,)},
+        {"rigid_labels": 3},
     ],
 )
 def test_values_that_are_no_choice_are_refused(wrong):
@@ -195,7 +215,9 @@ def test_every_option_reaches_the_engine_from_the_command_line(tmp_path, monkeyp
     (tmp_path / "m.csv").write_text("name,x,y,z\nA,4,5,6\n")
     arguments = f"""register f.nii m.nii --landmarks {tmp_path}/f.csv {tmp_path}/m.csv
         --landmark-weight 0.5 --landmark-tolerance-mm 3 --drive-labels
-        --label-weight 0.7 --model convex --option reach=0.3 --prealign none --start search
+        --label-weight 0.7 --channel a.nii b.nii 0.5 --channels rgb
+        --rigid-labels 1,2 --surface a.vtk b.vtk --surface-weight 0.4
+        --model convex --option reach=0.3 --prealign none --start search
         --preset cardiac --refine weights:lncc --refine-steps 3 --extract-brain --device cpu
         --precision bfloat16 --full-resolution --quiet"""
     neuralreg(*arguments.split(), "-o", str(tmp_path / "out"))
@@ -204,6 +226,8 @@ def test_every_option_reaches_the_engine_from_the_command_line(tmp_path, monkeyp
         assert getattr(job.options, option.name) != getattr(RegistrationOptions(), option.name)
     wanted = CHANGED.replace(preset="cardiac", refinement=WeightRefinement("lncc", 3))
     assert job.options == wanted
+    assert job.channels == ((Path("a.nii"), Path("b.nii")),)
+    assert job.surfaces == ((Path("a.vtk"), Path("b.vtk")),)
 
 
 def test_the_options_load_neither_torch_nor_numpy():

@@ -11,8 +11,9 @@ from neuralreg.measures.mind import mind_ssc, stride_of
 from neuralreg.networks.convex import ConvexSearch, couple
 from neuralreg.progress import silent
 from neuralreg.registration.adam import descend
+from neuralreg.registration.channels.channel_costs import gain_scatter
 from neuralreg.registration.options import PRESETS, FieldRefinement
-from neuralreg.registration.refine import Velocity, gain_scatter, refine_velocity
+from neuralreg.registration.refine import Velocity, refine_velocity
 from neuralreg.registration.unfold import least_determinant, unfold_velocity
 from neuralreg.registration.working_grid import (
     WorkingPair,

@@ -99,12 +99,12 @@ def test_any_option_of_a_registration_is_a_column(tmp_path):
 def test_every_option_and_every_file_of_a_registration_has_a_column():
     from dataclasses import fields
 
-    from neuralreg.worker.file_job import Job
+    from neuralreg.worker.job_files import Job
 
     assert {option.name for option in fields(RegistrationOptions)} <= set(COLUMNS)
     files = {part.name for part in fields(Job)} - {"options", "initial_format"}
     steer = {"fixed_landmarks", "moving_landmarks"}  # by what the options hold of them
-    assert files - steer == set(ROLES)
+    assert files - steer - {"channels", "surfaces"} == set(ROLES)
 
 
 def test_every_option_of_register_is_one_of_batch_and_reaches_the_rows():
@@ -114,7 +114,10 @@ def test_every_option_of_register_is_one_of_batch_and_reaches_the_rows():
     from neuralreg.cli.batch import registration_options, run
 
     spelled = {"model_options": "option", "linear": "prealign", "refinement": "refine"}
-    options = {option.name for option in fields(RegistrationOptions)} - {"landmarks"}  # files
+    options = {option.name for option in fields(RegistrationOptions)} - {
+        "landmarks",
+        "channel_weights",
+    }
     names = {spelled.get(name, name) for name in options}
     assert names <= set(inspect.signature(run).parameters)
     given = {"model": "convex", "option": ["a=1"], "refine": "mind", "refine_steps": 2}

@@ -186,6 +186,10 @@ CHANGED = RegistrationOptions(
     full_resolution=True,
     landmarks=LandmarkGuide(((1, 2, 3),), ((4, 5, 6),), ("A",), weight=0.5, tolerance_mm=3.0),
     label_weight=0.7,
+    channel_weights=(0.5,),
+    colors="rgb",
+    rigid_labels=(1,),
+    surface_weight=0.4,
 )
 
 

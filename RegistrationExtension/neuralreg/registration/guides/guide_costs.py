@@ -12,6 +12,8 @@ from neuralreg.geometry.sampling import index_grid, sample
 from neuralreg.registration.guides.label_maps import LabelMaps, LabelPair
 from neuralreg.registration.guides.landmark_cost import LandmarkCost, landmark_cost
 from neuralreg.registration.guides.landmark_guide import LandmarkGuide
+from neuralreg.registration.surfaces.surface_cost import SurfaceCost
+from neuralreg.registration.surfaces.surface_pair import SurfacePair
 from neuralreg.registration.working_grid import InitialTransform
 
 if TYPE_CHECKING:
@@ -46,13 +48,15 @@ class LabelCost:
 
 
 class GuideCosts(NamedTuple):
-    """What landmarks and labels cost; None for what does not steer.
+    """What landmarks, labels and surfaces cost; None for what does not steer.
 
-    The middles of labels cost nothing: they only bend what a refinement begins with.
+    The middles of labels and closest points of surfaces cost nothing as pairs: they only bend what
+    a refinement begins with.
     """
 
     landmarks: LandmarkCost | None = None
     labels: LabelCost | None = None
+    surfaces: SurfaceCost | None = None
     middles: LandmarkCost | None = None
 
     @classmethod
@@ -60,24 +64,29 @@ class GuideCosts(NamedTuple):
         cls,
         landmarks: LandmarkGuide | None,
         labels: LabelPair | None,
+        surfaces: SurfacePair | None,
         initial: InitialTransform,
         grid: Grid,
         velocity: Velocity,
     ) -> GuideCosts:
         """The costs of a velocity on a work grid, before an initial transform."""
-        points = landmark_cost(landmarks, initial, grid, velocity.step)
+        step = velocity.step
+        points = landmark_cost(landmarks, initial, grid, step)
+        near = None if surfaces is None else SurfaceCost(surfaces, initial, grid, step)
         if labels is None:
-            return cls(points)
+            pairs = None if surfaces is None else surfaces.pairs()
+            return cls(points, None, near, landmark_cost(pairs, initial, grid, step))
         maps = labels.on_grid(grid, initial, velocity.points)
-        cost = LabelCost(maps, velocity.step, tuple(velocity.points.shape[1:]))
-        return cls(points, cost, landmark_cost(labels.centers(), initial, grid, velocity.step))
+        cost = LabelCost(maps, step, tuple(velocity.points.shape[1:]))
+        return cls(points, cost, near, landmark_cost(labels.centers(), initial, grid, step))
 
-    def costs(self) -> list[LandmarkCost | LabelCost]:
+    def costs(self) -> list[LandmarkCost | LabelCost | SurfaceCost]:
         """Those that are there."""
-        return [cost for cost in (self.landmarks, self.labels) if cost is not None]
+        every = (self.landmarks, self.labels, self.surfaces)
+        return [cost for cost in every if cost is not None]
 
     def bend(self, velocity: Velocity) -> None:
-        """Bends a velocity by the middles of labels, then by landmarks; in place."""
+        """Bends a velocity by the middles of labels or by surfaces, then by landmarks; in place."""
         for points in (self.middles, self.landmarks):
             if points is not None:
                 points.bend(velocity)

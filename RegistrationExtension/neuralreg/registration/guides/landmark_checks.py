@@ -26,7 +26,7 @@ def check_landmarks(guide: LandmarkGuide, fixed: Grid, moving: Grid) -> list[str
     notes = list(guide.notes)
     for role, grid in (("fixed", fixed), ("moving", moving)):
         points = coordinates(guide, role, grid.dimension)
-        beyond = _beyond(points, grid)
+        beyond = share_beyond(points, grid)
         _require_near(guide, role, points, beyond, grid)
         if names := [guide.names[n] for n in np.flatnonzero(beyond > 0)]:
             notes.append(f"landmarks a little outside of the {role} image: {list_names(names)}")
@@ -60,7 +60,7 @@ def sides(guide: LandmarkGuide, d: int) -> tuple[Matrix, Matrix]:
     return coordinates(guide, "fixed", d), coordinates(guide, "moving", d)
 
 
-def _beyond(points: Matrix, grid: Grid) -> Matrix:
+def share_beyond(points: Matrix, grid: Grid) -> Matrix:
     """How far each point lies outside of the image, as a share of its extent; 0 inside."""
     index, size = grid.indices_at(points), np.asarray(grid.size)
     outside: Matrix = np.maximum(-0.5 - index, index - (size - 0.5)).clip(0) / size
@@ -75,7 +75,8 @@ def _require_near(
     if not len(far):
         return
     mirrored = np.array([mirror_point(tuple(point)) for point in points])
-    inside, inside_mirrored = (int((b <= _NEAR).sum()) for b in (beyond, _beyond(mirrored, grid)))
+    both = (beyond, share_beyond(mirrored, grid))
+    inside, inside_mirrored = (int((share <= _NEAR).sum()) for share in both)
     names = list_names([guide.names[n] for n in far])
     if inside_mirrored >= max(_MIRRORED_GAIN * inside, inside + 1):
         raise InvalidOption(

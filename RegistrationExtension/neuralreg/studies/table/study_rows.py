@@ -26,11 +26,13 @@ ROLES = ("fixed", "moving", "fixed_seg", "moving_seg", "fixed_mask", "moving_mas
 MEASURES = ("landmarks_fixed", "landmarks_moving")
 # Further files of the moving side, several in a cell: images, and label maps.
 BRING = ("bring", "bring_labels")
+# Further images of both sides, as many of each, several in a cell.
+CHANNELS = {"fixed_channels": "fixed_channel", "moving_channels": "moving_channel"}
 REQUIRED = ("fixed", "moving")
 # How `neuralreg register` spells options that have another name in Python.
 _SPELLINGS = {"prealign": "linear", "option": "model_options", "options": "model_options"}
 OPTION_COLUMNS = (*NAMES, *_SPELLINGS, "refine", "refine_steps")
-COLUMNS = ("id", *ROLES, *MEASURES, *BRING, "initial_format", *OPTION_COLUMNS)
+COLUMNS = ("id", *ROLES, *MEASURES, *BRING, *CHANNELS, "initial_format", *OPTION_COLUMNS)
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _USUAL = {
     option.name: getattr(RegistrationOptions(), option.name)
@@ -153,6 +155,10 @@ def row_of(
     for role, other in (MEASURES, MEASURES[::-1]):
         if role in cells and other not in cells:
             faults.append(Fault("is empty; landmarks are pairs", line, other))
+    if len({len(_names_in(cells, name)) for name in CHANNELS}) > 1:
+        faults.append(
+            Fault("has another number of files than fixed_channels", line, "moving_channels")
+        )
     if faults:
         return None, faults
     form = cells.get("initial_format")
@@ -160,14 +166,20 @@ def row_of(
 
 
 def _further_files(cells: Mapping[str, Any], folder: Path) -> dict[str, Path]:
-    """The files of the columns `bring` and `bring_labels`, each in a role of its own."""
+    """The files of columns that may hold several, each in a role of its own."""
     files = {}
-    for name in BRING:
-        cell = cells.get(name, "")
-        names = cell if isinstance(cell, list) else str(cell).split(";")
-        for number, each in enumerate((str(n).strip() for n in names if str(n).strip()), start=1):
-            files[f"{name} {number}"] = _path(each, folder)
+    roles = {name: f"{name} " for name in BRING} | {n: f"{r}_" for n, r in CHANNELS.items()}
+    for name, role in roles.items():
+        for number, each in enumerate(_names_in(cells, name), start=1):
+            files[f"{role}{number}"] = _path(each, folder)
     return files
+
+
+def _names_in(cells: Mapping[str, Any], column: str) -> list[str]:
+    """The files of a cell that may hold several."""
+    cell = cells.get(column, "")
+    names = cell if isinstance(cell, list) else str(cell).split(";")
+    return [str(name).strip() for name in names if str(name).strip()]
 
 
 def _path(cell: object, folder: Path) -> Path:
@@ -213,6 +225,8 @@ def option_value(name: str, cell: Any) -> Any:
         return _TRUTH[cell.strip().lower()]
     if isinstance(usual, Mapping):
         return _numbers(cell)
+    if isinstance(usual, tuple):
+        return [_number(part) for part in re.split(r"[;\s]+", cell.strip())]
     if isinstance(usual, int | float):
         return _number(cell)
     if cell.lstrip().startswith(("{", "[")):

@@ -1,0 +1,1 @@
+"""Parts of the fixed image that a deformation moves as one piece each: bones, implants."""

@@ -1,0 +1,1 @@
+"""Surfaces of both sides that pull each other: closest points, both ways."""
