@@ -24,8 +24,8 @@ def info(
     file: Annotated[
         Path,
         typer.Argument(
-            help="An image, a DICOM folder, a transform, a segmentation, landmarks, a mesh, "
-            "streamlines, or the folder of a registration's results."
+            help="An image, a DICOM folder (or FOLDER::SERIES), a transform, a segmentation, "
+            "landmarks, a mesh, streamlines, or the folder of a registration's results."
         ),
     ],
     source: Format = None,
@@ -54,6 +54,7 @@ def _facts(file: Path, sides: Sides, source: str | None, notes: list[str]) -> Fa
         facts_of_points,
         facts_of_record,
         facts_of_segmentation,
+        facts_of_series,
         is_record,
     )
     from neuralreg.io.formats.segmentations import is_segmentation
@@ -64,6 +65,8 @@ def _facts(file: Path, sides: Sides, source: str | None, notes: list[str]) -> Fa
 
     if is_record(file):
         return facts_of_record(file)
+    if file.is_dir() and (several := facts_of_series(file)):
+        return several
     if is_point_file(file) and not source:
         return facts_of_points(file, notes)
     if is_segmentation(file):

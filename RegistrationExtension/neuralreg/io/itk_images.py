@@ -23,6 +23,7 @@ from neuralreg.errors import (
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.remarks import Remark, RemarkKind
 from neuralreg.io.files import (
+    container_of,
     itk_reason,
     quiet_itk,
     require_existing,
@@ -128,7 +129,7 @@ def open_frames(path: Path) -> tuple[list[Volume], float, float]:
 
 def _read_frames(path: Path, frame: int | None) -> list[Volume]:
     """One frame, or all of them."""
-    if require_existing(path).is_dir():
+    if container_of(require_existing(path)).is_dir():
         return read_dicom(path, frame)
     if path.name.lower().endswith(neuroimaging.SUFFIXES):
         return neuroimaging.read_neuroimaging(path, frame)

@@ -15,7 +15,14 @@ import SimpleITK as sitk
 
 from neuralreg import __version__
 from neuralreg.errors import UnreadableFile
-from neuralreg.io.files import path_from, quiet_itk, require_existing, sha256_of, suffix_of
+from neuralreg.io.files import (
+    container_of,
+    path_from,
+    quiet_itk,
+    require_existing,
+    sha256_of,
+    suffix_of,
+)
 from neuralreg.io.itk_images import WRITABLE, open_grid, open_image
 
 RECORD = "result.json"  # what `neuralreg register` writes beside a transform
@@ -102,12 +109,12 @@ def locate_input(about: Mapping[str, Any], folder: Path) -> Path:
         file of its name in the folder, if it has the same content; else the path of the record.
     """
     named = path_from(folder, str(about["path"] if "path" in about else about["name"]))
-    if named.exists():
+    if container_of(named).exists():
         return named
     beside = PureWindowsPath(str(about.get("name", named.name))).name
     for name in (about.get("relative_path"), beside):
         path = folder / str(name)
-        if name and path.exists() and sha256_of(path) == about.get("sha256"):
+        if name and container_of(path).exists() and sha256_of(path) == about.get("sha256"):
             return path
     return named
 
