@@ -19,7 +19,12 @@ from neuralreg.cli.guide_options import (
 )
 from neuralreg.registration.options import BRAIN_MODELS
 
-FilePath = Annotated[Path, typer.Argument(help="An image file or a folder with a DICOM series.")]
+FilePath = Annotated[
+    Path,
+    typer.Argument(
+        help="An image file, a folder with a DICOM series, or one of several: FOLDER::NUMBER."
+    ),
+]
 Given = Path | None
 _BRAIN = "--extract-brain"
 
@@ -107,6 +112,12 @@ def register(
     full_resolution: Annotated[
         bool, typer.Option("--full-resolution", help="Fields on the images' own grids.")
     ] = False,
+    most_samples: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Of each image: larger ones are made coarser first, to need less memory."
+        ),
+    ] = 0,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -142,6 +153,7 @@ def register(
         device=device,
         precision=precision,
         full_resolution=full_resolution,
+        most_samples=most_samples,
         landmarks=guide,
         label_weight=label_weight if drive_labels else 0.0,
     )
