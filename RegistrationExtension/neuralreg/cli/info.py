@@ -57,6 +57,7 @@ def _facts(file: Path, sides: Sides, source: str | None, notes: list[str]) -> Fa
         facts_of_series,
         is_record,
     )
+    from neuralreg.io.formats.ome_zarr import is_ome_zarr
     from neuralreg.io.formats.segmentations import is_segmentation
     from neuralreg.io.image_files import image_of_volume
     from neuralreg.io.itk_images import open_volume
@@ -65,7 +66,7 @@ def _facts(file: Path, sides: Sides, source: str | None, notes: list[str]) -> Fa
 
     if is_record(file):
         return facts_of_record(file)
-    if file.is_dir() and (several := facts_of_series(file)):
+    if file.is_dir() and not is_ome_zarr(file) and (several := facts_of_series(file)):
         return several
     if is_point_file(file) and not source:
         return facts_of_points(file, notes)

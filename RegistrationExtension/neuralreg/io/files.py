@@ -359,6 +359,12 @@ def itk_reason(error: RuntimeError) -> str:
     return _DAMAGE if reason.startswith("Reason: ") else reason
 
 
+def files_in(folder: Path) -> list[Path]:
+    """The files of a folder in order of their names; of Zarr also those of its subfolders."""
+    every = folder.rglob("*") if folder.suffix.lower() == ".zarr" else folder.iterdir()
+    return sorted(file for file in every if file.is_file())
+
+
 def sha256_of(path: Path) -> str:
     """The hash of a file's content; of a folder, that of its files in order of their names.
 
@@ -366,7 +372,7 @@ def sha256_of(path: Path) -> str:
     """
     path = container_of(path)
     if path.is_dir():
-        hashes = [sha256_of(file) for file in sorted(path.iterdir()) if file.is_file()]
+        hashes = [sha256_of(file) for file in files_in(path)]
         return hashlib.sha256("".join(hashes).encode()).hexdigest()
     with path.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
