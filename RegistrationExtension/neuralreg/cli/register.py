@@ -118,6 +118,9 @@ def register(
             min=0, help="Of each image: larger ones are made coarser first, to need less memory."
         ),
     ] = 0,
+    keep_uids: Annotated[
+        bool, typer.Option("--keep-uids", help="The UIDs of DICOM in the record, not only hashes.")
+    ] = False,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -130,6 +133,8 @@ def register(
     The transforms are written first; when something after them fails, they stay, and the exit code
     is 1.
     """
+    from dataclasses import replace
+
     from neuralreg.cli.outputs import folder_for
     from neuralreg.cli.terminal import columns, print_result, show_progress, warn
     from neuralreg.registration.guides.landmark_guide import LandmarkGuide
@@ -161,6 +166,7 @@ def register(
     counted = (fixed_weight, moving_weight, fixed_exclude, moving_exclude)
     points = landmarks or (None, None)
     job = Job(*images, initial, options, one_format(initial_format), *counted, *points)
+    job = replace(job, keep_uids=keep_uids)
     inputs = job.inputs().values()
     with folder_for(FILES, output, overwrite, inputs), show_progress(quiet) as progress:
         summary = run(job, output, progress, overwrite=overwrite)

@@ -55,6 +55,7 @@ class Job:
         fixed_weight, moving_weight: files with how much each voxel counts, 0 to 1.
         fixed_exclude, moving_exclude: masks of what does not count, such as a lesion.
         fixed_landmarks, moving_landmarks: files that the options' landmarks are from.
+        keep_uids: whether the record gets the UIDs of DICOM images beside their hashes.
     """
 
     fixed: Path
@@ -72,6 +73,7 @@ class Job:
     moving_exclude: Path | None = None
     fixed_landmarks: Path | None = None
     moving_landmarks: Path | None = None
+    keep_uids: bool = False
 
     def inputs(self) -> dict[str, Path]:
         """The files that were given, by the names of their options."""
@@ -133,7 +135,8 @@ class Summary:
             "options": self.job.options.as_record(),
             "initial_format": self.job.initial_format,
             "inputs": {
-                name: describe_input(path, self.folder) for name, path in self.job.inputs().items()
+                name: describe_input(path, self.folder, plain_uids=self.job.keep_uids)
+                for name, path in self.job.inputs().items()
             },
             "warnings": self.warnings,
             "outcome": asdict(self.result.outcome),

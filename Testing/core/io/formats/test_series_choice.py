@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 import SimpleITK as sitk
 from neuralreg.errors import UnreadableFile
 from neuralreg.io.files import sha256_of
+from neuralreg.io.formats.dicom_identity import dicom_identity
 from neuralreg.io.image_files import read_image
 from pydicom.uid import generate_uid
 
@@ -119,6 +121,29 @@ def test_register_records_the_series_and_finds_it_again(study, tmp_path):
     shown = neuralreg("info", out).stdout
     assert "missing" not in shown
     assert "changed" not in shown
+    sides = [record["inputs"][side]["dicom"] for side in ("fixed", "moving")]
+    for k, side in ((0, sides[0]), (2, sides[1])):
+        header = pydicom.dcmread(study / f"000-{k}.dcm")
+        for name, uid in (("study", header.StudyInstanceUID), ("series", header.SeriesInstanceUID),
+                          ("frame_of_reference", header.FrameOfReferenceUID)):  # fmt: skip
+            assert side[f"{name}_uid_sha256"] == hashlib.sha256(uid.encode()).hexdigest()
+            assert uid not in (out / "result.json").read_text()
+    assert sides[0]["study_uid_sha256"] == sides[1]["study_uid_sha256"]
+    assert sides[0]["series_uid_sha256"] != sides[1]["series_uid_sha256"]
+
+
+def test_a_patient_is_known_again_and_not_named(study):
+    for path in study.glob("*-2.dcm"):
+        file = pydicom.dcmread(path)
+        file.PatientID = "4711"
+        file.save_as(path)
+    nobody, other = (dicom_identity(Path(f"{study}::{k}0")) for k in (1, 3))
+    assert "patient_scrypt" not in nobody
+    assert other["patient_scrypt"] == dicom_identity(study / "005-2.dcm")["patient_scrypt"]
+    assert "4711" not in str(other)
+    plain = dicom_identity(Path(f"{study}::30"), plain_uids=True)
+    assert plain["series_uid"] == uid_of(study, 2)
+    assert {**plain, **other} == plain
 
 
 def test_a_table_of_pairs_names_series(study, tmp_path):
