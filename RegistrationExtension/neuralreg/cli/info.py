@@ -57,6 +57,7 @@ def _facts(file: Path, sides: Sides, source: str | None, notes: list[str]) -> Fa
         facts_of_series,
         is_record,
     )
+    from neuralreg.io.files import container_of
     from neuralreg.io.formats.ome_zarr import is_ome_zarr
     from neuralreg.io.formats.segmentations import is_segmentation
     from neuralreg.io.image_files import image_of_volume
@@ -72,7 +73,7 @@ def _facts(file: Path, sides: Sides, source: str | None, notes: list[str]) -> Fa
         return facts_of_points(file, notes)
     if is_segmentation(file):
         return facts_of_segmentation(file)
-    if source or (file.is_file() and holds_transform(file)):
+    if source or (container_of(file).is_file() and holds_transform(file)):
         return _transform(file, sides, source, notes)
     volume = open_volume(file)
     return {

@@ -51,11 +51,15 @@ def require_existing(path: Path) -> Path:
 
 
 def split_series(path: Path) -> tuple[Path, str]:
-    """The folder and the DICOM series of a path such as `study::3`; else the path and ""."""
-    folder, _, series = str(path).rpartition(SERIES_MARK)
-    if not series or not folder or path.exists() or not Path(folder).is_dir():
+    """What a path such as `study::3` leads to, and what it names in it; else the path and "".
+
+    A folder has series of DICOM or levels of OME-Zarr, a scene of 3D Slicer (.mrb) nodes.
+    """
+    container, _, name = str(path).rpartition(SERIES_MARK)
+    if not name or not container or path.exists():
         return path, ""
-    return Path(folder), series
+    holds_several = Path(container).is_dir() or container.lower().endswith(".mrb")
+    return (Path(container), name) if holds_several else (path, "")
 
 
 def container_of(path: Path) -> Path:
