@@ -78,7 +78,7 @@ def read_scene_transform(path: Path, read: Reader) -> sitk.Transform | sitk.Imag
             elements = ElementTree.fromstring(content.read(scene))
             nodes = {e.get("id", ""): _Node.of(e) for e in elements.iter() if e.get("id")}
             transforms = [e.get("id", "") for e in elements.iter() if e.tag in _KINDS]
-            chain = _chain_of(_chosen(bundle, name, nodes, transforms), nodes)
+            chain = _chain_of(_choose_node(bundle, name, nodes, transforms), nodes)
             files = [_file_of(bundle, node, nodes) for node in chain]
             folder = PurePosixPath(scene).parent
             parts = [_read(content, str(folder / unquote(file)), read) for file in files]
@@ -99,7 +99,7 @@ def _scene_of(bundle: Path, content: zipfile.ZipFile) -> str:
     return scenes[0]
 
 
-def _chosen(bundle: Path, name: str, nodes: dict[str, _Node], transforms: list[str]) -> _Node:
+def _choose_node(bundle: Path, name: str, nodes: dict[str, _Node], transforms: list[str]) -> _Node:
     """The node that is meant."""
     meant = [one for one in transforms if not name or name in (nodes[one].name, one)]
     if len(meant) == 1:
