@@ -42,7 +42,7 @@ def free_memory(system: Path = _SYSTEM) -> int | None:
     """Bytes that this process can still have, within every limit that holds for it.
 
     The limits are those of its control groups (a container, a batch system, a unit of systemd), of
-    the shell (`ulimit -v`, `ulimit -d`), and `NEURALREG_MEMORY_GB`, in 2**30 bytes, for a machine
+    the shell (`ulimit -v`, `ulimit -d`), and `NEURALREG_MEMORY_GB`, in 10**9 bytes, for a machine
     that is shared. Files that the system keeps in memory and can drop count as free.
 
     Args:
@@ -73,7 +73,7 @@ def _limit_by_name() -> Iterator[int]:
         raise InvalidOption(
             f"{MEMORY_LIMIT} is a number of GB above 0", got=f"'{text}'", wanted="such as 16"
         )
-    yield int(limit * 2**30) - used_memory()
+    yield int(limit * 1e9) - used_memory()
 
 
 def _limits_of_process() -> Iterator[int]:

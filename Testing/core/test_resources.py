@@ -75,7 +75,7 @@ def test_a_group_beyond_its_limit_leaves_nothing_and_no_group_is_no_limit(tmp_pa
 def test_a_limit_by_name_counts_what_the_process_holds(tmp_path, monkeypatch):
     monkeypatch.setenv(MEMORY_LIMIT, "8")
     free = free_memory(write(tmp_path, {}))
-    assert abs(8 * 1024 * MB - used_memory() - free) < 64 * MB
+    assert abs(8_000_000_000 - used_memory() - free) < 64 * MB
     for text in ("much", "-2", "0", "nan", "inf"):
         monkeypatch.setenv(MEMORY_LIMIT, text)
         with pytest.raises(InvalidOption, match=MEMORY_LIMIT):

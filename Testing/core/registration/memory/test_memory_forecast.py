@@ -80,7 +80,7 @@ def test_what_cannot_fit_is_refused_with_a_number_of_samples_that_fits(monkeypat
     samples = int(re.search(r"--most-samples (\d+)", refusal.value.remedy)[1])
     options = RegistrationOptions(most_samples=samples)
     forecast, doubts = require_memory(large, large, options, "cpu")
-    assert forecast.most < 5.5 * 2**30
+    assert forecast.most < 5.5e9
     assert doubts == []
 
 
@@ -88,10 +88,10 @@ def test_what_may_fit_is_not_refused_but_doubted(monkeypatch):
     grid = cube(200)
     forecast = forecast_memory(grid, grid, USUAL)
     for share in (1.01, 0.99, 0.85):
-        monkeypatch.setenv(MEMORY_LIMIT, repr(share * forecast.least / 2**30))
+        monkeypatch.setenv(MEMORY_LIMIT, repr(share * forecast.least / 1e9))
         _, doubts = require_memory(grid, grid, USUAL, "cpu")
         assert "--most-samples" in doubts[0]
-    monkeypatch.setenv(MEMORY_LIMIT, repr(0.75 * forecast.least / 2**30))
+    monkeypatch.setenv(MEMORY_LIMIT, repr(0.75 * forecast.least / 1e9))
     with pytest.raises(OutOfMemory):
         require_memory(grid, grid, USUAL, "cpu")
     require_memory(grid, grid, USUAL, "cuda")  # whose memory this is not about
