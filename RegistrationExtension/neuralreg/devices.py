@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 import torch
 
@@ -142,12 +141,3 @@ def _determinism() -> tuple[bool, bool]:
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
     )
-
-
-def free_memory() -> int | None:
-    """Bytes that programs can still have; None where the system does not say so in a file."""
-    path = Path("/proc/meminfo")
-    if not path.is_file():
-        return None
-    lines = dict(line.split(":", 1) for line in path.read_text("utf-8").splitlines())
-    return int(lines["MemAvailable"].split()[0]) * 1024

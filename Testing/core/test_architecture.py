@@ -18,7 +18,8 @@ FILES = sorted(CORE.rglob("*.py"))
 # Who may import whom: a part sees itself and what stands further left; parts of one place do not
 # see each other.
 ORDER: tuple[tuple[str, ...], ...] = (
-    ("errors", "progress", "resources"),
+    ("errors", "progress"),
+    ("resources",),
     ("geometry", "devices"),
     ("io", "measures"),
     ("networks",),

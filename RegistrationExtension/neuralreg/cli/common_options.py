@@ -36,8 +36,8 @@ Format = Annotated[
         "--from",
         help="The program of a transform file whose content does not decide: itk, elastix, fsl, "
         "fsl-relative, fsl-absolute, freesurfer, minc, afni, niftyreg, spm, mrtrix, "
-        "mrtrix-deformation, mrtrix-displacement, voxelmorph, learn2reg, x5. Of several files one "
-        "for each, or one for those that need it.",
+        "mrtrix-deformation, mrtrix-displacement, voxelmorph, learn2reg, x5, scene. Of several "
+        "files one for each, or one for those that need it.",
     ),
 ]
 FixedSide = Annotated[

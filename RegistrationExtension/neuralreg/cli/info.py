@@ -24,8 +24,8 @@ def info(
     file: Annotated[
         Path,
         typer.Argument(
-            help="An image, a DICOM folder, a transform, a segmentation, landmarks, a mesh, "
-            "streamlines, or the folder of a registration's results."
+            help="An image, a DICOM folder (or FOLDER::SERIES), a transform, a segmentation, "
+            "landmarks, a mesh, streamlines, or the folder of a registration's results."
         ),
     ],
     source: Format = None,
@@ -54,8 +54,11 @@ def _facts(file: Path, sides: Sides, source: str | None, notes: list[str]) -> Fa
         facts_of_points,
         facts_of_record,
         facts_of_segmentation,
+        facts_of_series,
         is_record,
     )
+    from neuralreg.io.files import container_of
+    from neuralreg.io.formats.ome_zarr import is_ome_zarr
     from neuralreg.io.formats.segmentations import is_segmentation
     from neuralreg.io.image_files import image_of_volume
     from neuralreg.io.itk_images import open_volume
@@ -64,11 +67,13 @@ def _facts(file: Path, sides: Sides, source: str | None, notes: list[str]) -> Fa
 
     if is_record(file):
         return facts_of_record(file)
+    if file.is_dir() and not is_ome_zarr(file) and (several := facts_of_series(file)):
+        return several
     if is_point_file(file) and not source:
         return facts_of_points(file, notes)
     if is_segmentation(file):
         return facts_of_segmentation(file)
-    if source or (file.is_file() and holds_transform(file)):
+    if source or (container_of(file).is_file() and holds_transform(file)):
         return _transform(file, sides, source, notes)
     volume = open_volume(file)
     return {

@@ -39,11 +39,11 @@ def facts_of_record(file: Path) -> Facts:
 
 
 def _state_of_input(about: dict[str, Any], folder: Path) -> str:
-    from neuralreg.io.files import sha256_of
+    from neuralreg.io.files import container_of, sha256_of
     from neuralreg.review.workflow.provenance import locate_input
 
     path = Path(os.path.normpath(locate_input(about, folder)))
-    if not path.exists():
+    if not container_of(path).exists():
         return f"{path} (missing)"
     same = sha256_of(path) == about.get("sha256")
     return f"{path}" + ("" if same else " (changed since)")
@@ -99,4 +99,25 @@ def facts_of_segmentation(file: Path) -> Facts:
         "layers": len(given.layers),
         "segments": segments,
         **Grid.of(given.layers[0]).to_record(),
+    }
+
+
+def facts_of_series(folder: Path) -> dict[str, Any]:
+    """The series of images in a folder that holds several; none of a folder with one."""
+    from neuralreg.io.files import SERIES_MARK
+    from neuralreg.io.formats.dicom_series import list_series
+
+    images = [one for one in list_series(folder) if one.shows]
+    if len(images) < 2:
+        return {}
+    series = [
+        {"number": one.number, "description": one.description, "uid": one.uid,
+         "files": len(one.names)}
+        for one in images
+    ]  # fmt: skip
+    name = images[0].number or images[0].uid
+    return {
+        "kind": f"folder with {len(images)} DICOM series",
+        "series": series,
+        "name_one": f"{folder}{SERIES_MARK}{name} (by number, description or UID)",
     }

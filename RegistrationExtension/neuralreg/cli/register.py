@@ -26,7 +26,12 @@ from neuralreg.cli.guide_options import (
 )
 from neuralreg.registration.options import BRAIN_MODELS
 
-FilePath = Annotated[Path, typer.Argument(help="An image file or a folder with a DICOM series.")]
+FilePath = Annotated[
+    Path,
+    typer.Argument(
+        help="An image file, a folder with a DICOM series, or one of several: FOLDER::NUMBER."
+    ),
+]
 Given = Path | None
 _BRAIN = "--extract-brain"
 
@@ -120,6 +125,15 @@ def register(
     full_resolution: Annotated[
         bool, typer.Option("--full-resolution", help="Fields on the images' own grids.")
     ] = False,
+    most_samples: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Of each image: larger ones are made coarser first, to need less memory."
+        ),
+    ] = 0,
+    keep_uids: Annotated[
+        bool, typer.Option("--keep-uids", help="The UIDs of DICOM in the record, not only hashes.")
+    ] = False,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -132,6 +146,8 @@ def register(
     The transforms are written first; when something after them fails, they stay, and the exit code
     is 1.
     """
+    from dataclasses import replace
+
     from neuralreg.cli.outputs import folder_for
     from neuralreg.cli.terminal import columns, print_result, show_progress, warn
     from neuralreg.registration.guides.landmark_guide import LandmarkGuide
@@ -157,6 +173,7 @@ def register(
         device=device,
         precision=precision,
         full_resolution=full_resolution,
+        most_samples=most_samples,
         landmarks=guide,
         label_weight=label_weight if drive_labels else 0.0,
         channel_weights=weights,
@@ -170,6 +187,7 @@ def register(
     surfaces, _ = split_channels(surface or [])
     form = one_format(initial_format)
     job = Job(*images, initial, options, form, *counted, points[0], points[1], channels, surfaces)
+    job = replace(job, keep_uids=keep_uids)
     inputs = job.inputs().values()
     with folder_for(FILES, output, overwrite, inputs), show_progress(quiet) as progress:
         summary = run(job, output, progress, overwrite=overwrite)

@@ -14,7 +14,7 @@ from neuralreg import __version__
 from neuralreg.cli.rerun import registration_in
 from neuralreg.errors import InvalidOption, InvalidTransform, RegistrationError, UnreadableFile
 from neuralreg.geometry.field import DisplacementField
-from neuralreg.io.files import draft_folder, require_existing, require_free, sha256_of
+from neuralreg.io.files import container_of, draft_folder, require_existing, require_free, sha256_of
 from neuralreg.io.image_files import read_image, read_labels, write_image
 from neuralreg.io.resample import warp, warp_labels
 from neuralreg.io.transform_files import read_transform, write_transform
@@ -255,7 +255,7 @@ def _record(
 def _move_with_record(about: dict[str, Any], folder: Path, output: Path) -> dict[str, Any]:
     """What a record says about an input, for a record in another folder."""
     path = locate_input(about, folder)
-    if not path.exists():
+    if not container_of(path).exists():
         return about
     where = {"path": str(path.resolve())}
     if path.resolve().drive == output.resolve().drive:

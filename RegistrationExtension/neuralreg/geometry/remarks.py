@@ -27,6 +27,9 @@ class RemarkKind(StrEnum):
     TURNED_PLANE = "turned plane"
     LENGTH_UNIT = "length unit"
     HEADER_REPAIRED = "header repaired"
+    LEVEL_CHOSEN = "level chosen"
+    NO_UNIT = "no unit"
+    AXES_ASSUMED = "axes assumed"
 
 
 _WORDS = {
@@ -52,6 +55,11 @@ _WORDS = {
     "some programs do not do",
     RemarkKind.HEADER_REPAIRED: "the header holds {what}: placed by the {by}; other programs may "
     "place the image elsewhere",
+    RemarkKind.LEVEL_CHOSEN: "level {level} of {levels} was read, {size} voxels; another one is "
+    "named after two colons, the finest: {name}",
+    RemarkKind.NO_UNIT: "the file gives no unit of length: mm was assumed",
+    RemarkKind.AXES_ASSUMED: "the file does not say where its axes lead to: x, y, z were taken as "
+    "left, posterior, superior",
     RemarkKind.SHIFTED_SLICES: "slices are up to {mm:.2g} mm off an even spacing",
 }
 

@@ -20,6 +20,7 @@ from neuralreg.errors import UnreadableFile, UnwritableOutput
 _ABANDONED_S = 600.0  # a draft is written in less; processes of other containers are not seen
 _DAMAGE = "it is damaged"
 MAKE_ROOM = "Make room on that disk, or choose another one."
+SERIES_MARK = "::"  # between a folder and one of its series: no system has it in names of files
 DRAFTS = ".writing-*"  # folders in which files are written before they get their names
 VALUES = {  # endings of the file of values, by that of the header
     ".mhd": (".raw", ".zraw", ".raw.gz"),
@@ -35,18 +36,35 @@ def suffix_of(path: Path) -> str:
 
 
 def require_existing(path: Path) -> Path:
-    """The path, if something exists there.
+    """The path, if something exists there; of a series in a folder the folder is looked for.
 
     Raises:
         UnreadableFile: there is nothing.
     """
     try:
-        path.stat()
+        container_of(path).stat()
     except OSError as error:
         raise UnreadableFile(
             f"{path} cannot be opened", got=error.strerror or "", remedy="Check the path."
         ) from error
     return path
+
+
+def split_series(path: Path) -> tuple[Path, str]:
+    """What a path such as `study::3` leads to, and what it names in it; else the path and "".
+
+    A folder has series of DICOM or levels of OME-Zarr, a scene of 3D Slicer (.mrb) nodes.
+    """
+    container, _, name = str(path).rpartition(SERIES_MARK)
+    if not name or not container or path.exists():
+        return path, ""
+    holds_several = Path(container).is_dir() or container.lower().endswith(".mrb")
+    return (Path(container), name) if holds_several else (path, "")
+
+
+def container_of(path: Path) -> Path:
+    """The file or folder that a path leads to, without the series that it may name."""
+    return split_series(path)[0]
 
 
 def remove_path(path: Path) -> None:
@@ -345,10 +363,20 @@ def itk_reason(error: RuntimeError) -> str:
     return _DAMAGE if reason.startswith("Reason: ") else reason
 
 
+def files_in(folder: Path) -> list[Path]:
+    """The files of a folder in order of their names; of Zarr also those of its subfolders."""
+    every = folder.rglob("*") if folder.suffix.lower() == ".zarr" else folder.iterdir()
+    return sorted(file for file in every if file.is_file())
+
+
 def sha256_of(path: Path) -> str:
-    """The hash of a file's content; of a folder, that of its files in order of their names."""
+    """The hash of a file's content; of a folder, that of its files in order of their names.
+
+    A series counts with all files of its folder.
+    """
+    path = container_of(path)
     if path.is_dir():
-        hashes = [sha256_of(file) for file in sorted(path.iterdir()) if file.is_file()]
+        hashes = [sha256_of(file) for file in files_in(path)]
         return hashlib.sha256("".join(hashes).encode()).hexdigest()
     with path.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()

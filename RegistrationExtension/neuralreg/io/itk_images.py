@@ -23,6 +23,7 @@ from neuralreg.errors import (
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.remarks import Remark, RemarkKind
 from neuralreg.io.files import (
+    container_of,
     itk_reason,
     quiet_itk,
     require_existing,
@@ -30,7 +31,7 @@ from neuralreg.io.files import (
     write_whole,
     writing_error,
 )
-from neuralreg.io.formats import neuroimaging, nifti, nifti_header
+from neuralreg.io.formats import neuroimaging, nifti, nifti_header, ome_zarr
 from neuralreg.io.formats.dicom import is_dicom, read_dicom
 from neuralreg.io.formats.raw_sizes import require_whole
 from neuralreg.io.volume import Volume, frame_remarks, grid_of_affine, not_finite_remarks
@@ -128,7 +129,9 @@ def open_frames(path: Path) -> tuple[list[Volume], float, float]:
 
 def _read_frames(path: Path, frame: int | None) -> list[Volume]:
     """One frame, or all of them."""
-    if require_existing(path).is_dir():
+    if container_of(require_existing(path)).is_dir():
+        if ome_zarr.is_ome_zarr(path):
+            return ome_zarr.read_ome_zarr(path, frame)
         return read_dicom(path, frame)
     if path.name.lower().endswith(neuroimaging.SUFFIXES):
         return neuroimaging.read_neuroimaging(path, frame)
@@ -179,7 +182,9 @@ def open_grid(path: Path) -> tuple[Grid, list[Remark]]:
         UnreadableFile: it is missing, damaged, or of an unknown kind.
         InvalidImage: its axes are not at right angles.
     """
-    if require_existing(path).is_file() and not path.name.lower().endswith(neuroimaging.SUFFIXES):
+    if ome_zarr.is_ome_zarr(require_existing(path)):
+        return ome_zarr.ome_zarr_grid(path)
+    if path.is_file() and not path.name.lower().endswith(neuroimaging.SUFFIXES):
         with name_in_errors(path):
             if _is_nifti(path):
                 header = nifti_header.read_header(path)
@@ -293,7 +298,8 @@ def _reading_error(path: Path, error: RuntimeError) -> RegistrationError:
     return UnreadableFile(
         f"{path} cannot be read as an image",
         got=itk_reason(error),
-        wanted="NIfTI, NRRD, MetaImage, DICOM, MGH, MINC, AFNI, or a folder with one DICOM series",
+        wanted="NIfTI, NRRD, MetaImage, DICOM, MGH, MINC, AFNI, OME-Zarr, or a folder with one "
+        "DICOM series",
         remedy="Open the file in another program to see whether it is damaged.",
     )
 

@@ -14,6 +14,7 @@ from neuralreg.io.exchange.sides import Sides
 from neuralreg.io.files import require_existing, suffix_of
 from neuralreg.io.formats import nifti_header
 from neuralreg.io.formats.dicom_registration import is_registration
+from neuralreg.io.formats.slicer_scene import is_scene
 from neuralreg.io.itk_images import WRITABLE as IMAGE_SUFFIXES
 from neuralreg.io.itk_images import open_image
 
@@ -91,6 +92,8 @@ def holds_transform(path: str | Path) -> bool:
     Three frames of a series look like vectors without a mark; they count as an image.
     """
     path = Path(path)
+    if is_scene(path):
+        return True
     if suffix_of(path) in (*TRANSFORM_SUFFIXES, *_FOREIGN_SUFFIXES):
         return True
     if is_registration(path):

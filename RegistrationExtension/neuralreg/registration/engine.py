@@ -20,6 +20,7 @@ from neuralreg.registration.guides.guide_inputs import split_keywords
 from neuralreg.registration.image_checks import Inputs, require_dimension
 from neuralreg.registration.initial_alignment import initial_alignment
 from neuralreg.registration.instance_optimization import require_fitting
+from neuralreg.registration.memory.memory_forecast import MemoryForecast, require_memory
 from neuralreg.registration.model_choice import (
     ChoiceReason,
     ImageContent,
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
     from neuralreg.geometry.image import Image
     from neuralreg.registration.working_grid import InitialTransform
 
-_MEMORY_REMEDY = 'Choose device="cpu", or crop the images.'
+_MEMORY_REMEDY = 'Use fewer samples (--most-samples), device="cpu", or crop the images.'
 
 
 def register(
@@ -72,8 +73,8 @@ def register(
     """Both directions between two images, without folds, and how good they look.
 
     Args:
-        fixed, moving: an image file or a folder with one DICOM series, an image of this package,
-            of SimpleITK or of nibabel; in 2D or 3D, with one value per voxel.
+        fixed, moving: an image file or a DICOM folder (`FOLDER::SERIES` of several), an image of
+            this package, of SimpleITK or of nibabel; in 2D or 3D, with one value per voxel.
         options: what can be chosen, or only a model: the name of a card, or a network of your own
             with a card.
         initial: where to begin, fixed to moving: a transform file, an ITK transform, or a field or
@@ -115,10 +116,14 @@ def register(
             masks, more = made
             notes += more
             progress = stage(progress, 0.5, 1.0)
-        inputs = Inputs.prepare(*images, *masks, device, options.landmarks)
-        inputs.notes[:0] = notes
+        grids = images[0].grid, images[1].grid
+        memory, doubts = require_memory(*grids, options, device.type)
+        progress(0.0, memory.in_words())
+        most = options.most_samples
+        inputs = Inputs.prepare(*images, *masks, device, options.landmarks, most)
+        inputs.notes[:0] = [*notes, *doubts]
         inputs = guides.add_to(add_colors(inputs, colors), options)
-        return _Registration(inputs, options, Timer(progress)).run(start)
+        return _Registration(inputs, options, Timer(progress), memory).run(start)
 
 
 def refine(
@@ -180,6 +185,7 @@ class _Registration:
     inputs: Inputs
     options: RegistrationOptions
     timer: Timer
+    memory: MemoryForecast
 
     @property
     def samples(self) -> int:
@@ -310,6 +316,7 @@ class _Registration:
             "surfaces": attempt.both.surfaces and attempt.both.surfaces.as_record(),
             "labels": self.inputs.labels.labels if self.inputs.labels else None,
             "smoothed against folding": deformation.smoothed_share,
+            "memory": self.memory.as_record(),
         }
 
 

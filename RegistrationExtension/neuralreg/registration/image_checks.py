@@ -25,6 +25,7 @@ from neuralreg.registration.working_grid import (
     InitialTransform,
     WorkingPair,
     resample_through,
+    resample_to,
     unit_intensities,
     work_grid,
 )
@@ -86,8 +87,14 @@ class Inputs:
         moving_mask: Image | None,
         device: torch.device,
         landmarks: LandmarkGuide | None = None,
+        most_samples: int = 0,
     ) -> Inputs:
         """The inputs of a registration; the images given are not changed.
+
+        Args:
+            fixed, moving, fixed_mask, moving_mask, landmarks: as `register` takes them.
+            device: that computes.
+            most_samples: of each image, see `RegistrationOptions`.
 
         Raises:
             InvalidImage: for what cannot be registered.
@@ -101,6 +108,10 @@ class Inputs:
         for image, mask, role in ((fixed, fixed_mask, "fixed"), (moving, moving_mask, "moving")):
             checked, repairs = prepare(image, f"{role} image")
             notes += repairs
+            if most_samples and checked.grid.count > most_samples:
+                size = _size_text(checked.grid)
+                checked = _coarsen(checked, most_samples)
+                notes.append(f"the {role} image was taken at {_size_text(checked.grid)} of {size}")
             if mask is not None:
                 mask, repairs = prepare_mask(mask, checked, f"{role} mask")
                 notes += repairs
@@ -315,6 +326,12 @@ def _indices_in(other: Grid, grid: Grid) -> Iterator[Tensor]:
     like = torch.zeros((), dtype=torch.float64)
     for rows in slabs(grid.shape, _SLAB):
         yield change_index(index_grid(grid.shape, rows=rows, like=like), between(grid, other))
+
+
+def _coarsen(image: Image, most_samples: int) -> Image:
+    """The image on a grid of cubic voxels, about as many as said."""
+    grid = work_grid(image.grid, most_samples)
+    return Image(resample_to(image.data, image.grid, grid), grid)
 
 
 def _require_gray(image: Image, role: str) -> None:

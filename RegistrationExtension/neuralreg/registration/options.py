@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Similarity = Literal["auto", "mind", "lncc"]
 BRAIN_MODELS = ("auto", "mindgrab", "template")  # of masks for heads
+FEWEST_SAMPLES = 32**3  # of an image that is made coarser; less shows no anatomy
 STARTS = ("auto", "search", "labels")  # of the linear alignment
 COLORS = ("luminance", "rgb")
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -168,7 +169,10 @@ class RegistrationOptions:
             knows: "auto" (or True), "mindgrab" or "template".
         device: "auto", "cpu", "cuda" or "cuda:1".
         precision: of a network.
-        full_resolution: compute the field on the fixed image's own grid.
+        full_resolution: compute the field on the fixed image's own grid, or the coarser one that
+            `most_samples` leaves of it.
+        most_samples: of each image, which is brought to a coarser grid of cubic voxels first where
+            it has more; 0 takes all. Less memory is needed, and fine detail is not followed.
         landmarks: pairs of points that steer the alignment and the refinement of a field.
         label_weight: of the labels of both images beside their intensities; 1 is usual, with 0
             labels do not drive.
@@ -192,6 +196,7 @@ class RegistrationOptions:
     device: str = "auto"
     precision: Precision = "float32"
     full_resolution: bool = False
+    most_samples: int = 0
     landmarks: LandmarkGuide | None = None
     label_weight: float = 0.0
     channel_weights: tuple[float, ...] = ()
@@ -234,6 +239,7 @@ class RegistrationOptions:
                 got=repr(self.refinement),
                 wanted="FieldRefinement(...), WeightRefinement(...) or None",
             )
+        self._check_samples()
 
     def _check_guides(self) -> None:
         if self.landmarks is not None and not isinstance(self.landmarks, LandmarkGuide):
@@ -269,6 +275,16 @@ class RegistrationOptions:
                 "rigid parts are labels above 0", got=repr(labels)[:80], wanted='"all", or (1, 5)'
             )
         object.__setattr__(self, "rigid_labels", tuple(labels or ()))
+
+    def _check_samples(self) -> None:
+        most = self.most_samples
+        if most != 0 and not (FEWEST_SAMPLES <= most < float("inf") and most == int(most)):
+            raise InvalidOption(
+                "the largest number of samples of an image is whole",
+                got=f"most_samples {most}",
+                wanted=f"at least {FEWEST_SAMPLES}, or 0 for all",
+            )
+        object.__setattr__(self, "most_samples", int(most))
 
     def replace(self, **changes: Any) -> RegistrationOptions:
         """The options with some of them changed.

@@ -78,7 +78,8 @@ class Summary:
             "options": self.job.options.as_record(),
             "initial_format": self.job.initial_format,
             "inputs": {
-                name: describe_input(path, self.folder) for name, path in self.job.inputs().items()
+                name: describe_input(path, self.folder, plain_uids=self.job.keep_uids)
+                for name, path in self.job.inputs().items()
             },
             "warnings": self.warnings,
             "outcome": asdict(self.result.outcome),

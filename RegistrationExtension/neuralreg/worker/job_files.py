@@ -32,6 +32,7 @@ class Job:
         fixed_exclude, moving_exclude: masks of what does not count, such as a lesion.
         fixed_landmarks, moving_landmarks: files that the options' landmarks are from.
         channels, surfaces: pairs of files.
+        keep_uids: whether the record gets the UIDs of DICOM images beside their hashes.
     """
 
     fixed: Path
@@ -51,6 +52,7 @@ class Job:
     moving_landmarks: Path | None = None
     channels: tuple[tuple[Path, Path], ...] = ()
     surfaces: tuple[tuple[Path, Path], ...] = ()
+    keep_uids: bool = False
 
     @classmethod
     def of(
@@ -61,7 +63,12 @@ class Job:
         Raises:
             InvalidOption: a name is none of them.
         """
-        own = {field.name for field in fields(cls)} - {"options", "initial_format", *_PAIRS}
+        own = {field.name for field in fields(cls)} - {
+            "options",
+            "initial_format",
+            "keep_uids",
+            *_PAIRS,
+        }
         singles = dict.fromkeys(own) | {n: p for n, p in files.items() if n in own}
         pairs = {name: _pairs_among(files, _PAIRS[name]) for name in _PAIRS}
         job = cls(**singles, **pairs, options=options, initial_format=initial_format)  # type: ignore[arg-type]
@@ -103,6 +110,7 @@ class Job:
             moving_landmarks=self.fixed_landmarks,
             channels=tuple((moving, fixed) for fixed, moving in self.channels),
             surfaces=tuple((moving, fixed) for fixed, moving in self.surfaces),
+            keep_uids=self.keep_uids,
         )
 
 

@@ -40,6 +40,7 @@ CHANGED = RegistrationOptions(
     device="cpu",
     precision="bfloat16",
     full_resolution=True,
+    most_samples=50_000,
     landmarks=LandmarkGuide(((1, 2, 3),), ((4, 5, 6),), ("A",), weight=0.5, tolerance_mm=3.0),
     label_weight=0.7,
     channel_weights=(0.5,),
@@ -219,7 +220,7 @@ def test_every_option_reaches_the_engine_from_the_command_line(tmp_path, monkeyp
         --rigid-labels 1,2 --surface a.vtk b.vtk --surface-weight 0.4
         --model convex --option reach=0.3 --prealign none --start search
         --preset cardiac --refine weights:lncc --refine-steps 3 --extract-brain --device cpu
-        --precision bfloat16 --full-resolution --quiet"""
+        --precision bfloat16 --full-resolution --most-samples 50000 --quiet"""
     neuralreg(*arguments.split(), "-o", str(tmp_path / "out"))
     (job,) = jobs
     for option in fields(RegistrationOptions):  # a new one is not forgotten here

@@ -102,7 +102,7 @@ def test_every_option_and_every_file_of_a_registration_has_a_column():
     from neuralreg.worker.job_files import Job
 
     assert {option.name for option in fields(RegistrationOptions)} <= set(COLUMNS)
-    files = {part.name for part in fields(Job)} - {"options", "initial_format"}
+    files = {part.name for part in fields(Job)} - {"options", "initial_format", "keep_uids"}
     steer = {"fixed_landmarks", "moving_landmarks"}  # by what the options hold of them
     assert files - steer - {"channels", "surfaces"} == set(ROLES)
 

@@ -184,6 +184,7 @@ CHANGED = RegistrationOptions(
     device="cpu",
     precision="bfloat16",
     full_resolution=True,
+    most_samples=50_000,
     landmarks=LandmarkGuide(((1, 2, 3),), ((4, 5, 6),), ("A",), weight=0.5, tolerance_mm=3.0),
     label_weight=0.7,
     channel_weights=(0.5,),

@@ -83,7 +83,8 @@ def test_an_anatomy_brings_its_refinement(panel_parameters, parameters):
 
 def test_every_option_can_be_set_in_the_panel(panel_parameters, parameters):
     """All but the brains of heads, which the panel finds as masks that one can look at, the start,
-    and the landmarks and labels, which are nodes of the scene."""
+    the landmarks and labels, which are nodes of the scene, and the number of samples, since a large
+    volume is cropped or made coarser in the scene."""
     p = panel_parameters
     parameters.model, parameters.modelOptions = "other", '{"smoothness": 0.5}'
     parameters.prealign, parameters.preset = p.Prealign("rigid"), p.Preset("lung CT")
@@ -93,7 +94,7 @@ def test_every_option_can_be_set_in_the_panel(panel_parameters, parameters):
     found = p.optionsOf(parameters)
     for option in dataclasses.fields(RegistrationOptions):
         same = getattr(found, option.name) == getattr(RegistrationOptions(), option.name)
-        others = ("extract_brain", "start", "landmarks", "label_weight")
+        others = ("extract_brain", "start", "landmarks", "label_weight", "most_samples")
         others += ("channel_weights", "colors", "rigid_labels", "surface_weight")
         assert same == (option.name in others), option.name
     assert found.refinement == FieldRefinement("mind", 7, 2.5)

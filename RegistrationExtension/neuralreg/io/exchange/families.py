@@ -25,7 +25,7 @@ from neuralreg.io.exchange import (
 from neuralreg.io.exchange.recognition import mark_of, recognize, require_displacements
 from neuralreg.io.exchange.sides import Sides
 from neuralreg.io.files import require_existing, suffix_of
-from neuralreg.io.formats import dicom_registration, elastix, nifti_header
+from neuralreg.io.formats import dicom_registration, elastix, nifti_header, slicer_scene
 from neuralreg.io.itk_images import WRITABLE as IMAGE_SUFFIXES
 from neuralreg.io.itk_images import check_vectors
 
@@ -132,6 +132,10 @@ FAMILIES = {
     "dicom": Family("DICOM", "moving to fixed (registered), LPS mm",
                     "fixed (registered) to moving (source), LPS mm",
                     lambda path, sides, notes: dicom_registration.read_registration(path, notes)),
+    "scene": Family("3D Slicer, in a scene", "world to what is below the node, LPS mm",
+                    "world to what is below the node, LPS mm",
+                    lambda path, sides, notes: slicer_scene.read_scene_transform(
+                        path, lambda file: read_content(file, sides, notes=notes)[0])),
     "x5": Family("X5", f"{_FORWARD}, RAS mm", f"{_FORWARD}, RAS mm",
                  lambda path, sides, notes: x5.read_x5(path)),
 }  # fmt: skip

@@ -16,6 +16,7 @@ from neuralreg.io.files import suffix_of
 from neuralreg.io.formats import nifti_header
 from neuralreg.io.formats.dicom_registration import is_registration
 from neuralreg.io.formats.elastix import is_elastix
+from neuralreg.io.formats.slicer_scene import is_scene
 from neuralreg.io.itk_images import WRITABLE as IMAGE_SUFFIXES
 
 WANTED = "a transform of ITK, ANTs, 3D Slicer, elastix, FSL, FreeSurfer, AFNI, NiftyReg, SPM, " \
@@ -44,6 +45,8 @@ def recognize(path: Path) -> str:
     """
     if path.is_dir():
         raise UnreadableFile(f"{path} is a folder", wanted=WANTED)
+    if is_scene(path):
+        return "scene"
     suffix = suffix_of(path)
     if is_registration(path):
         return "dicom"

@@ -17,7 +17,7 @@ import SimpleITK as sitk
 from neuralreg.errors import InvalidImage, UnreadableFile
 from neuralreg.geometry.grid import Grid, Matrix
 from neuralreg.geometry.remarks import Remark, RemarkKind
-from neuralreg.io.files import itk_reason, quiet_itk
+from neuralreg.io.files import container_of, itk_reason, quiet_itk
 from neuralreg.io.formats.dicom_frames import place_frames, read_frames
 from neuralreg.io.formats.dicom_header import (
     colors_error,
@@ -53,7 +53,7 @@ def read_dicom(path: Path, frame: int | None = 0) -> list[Volume]:
     """The volume in a folder with one DICOM series (not in its subfolders), or in one file.
 
     Args:
-        path: the folder or the file.
+        path: the folder, a series in it (`study::3`, see `series_files`), or the file.
         frame: which volume of a file that has several at one place; None: all of them.
 
     Raises:
@@ -63,7 +63,9 @@ def read_dicom(path: Path, frame: int | None = 0) -> list[Volume]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of pydicom, about values that it can read all the same
         try:
-            return _read_folder(path, frame) if path.is_dir() else _read_file(path, frame)
+            if container_of(path).is_dir():
+                return _read_folder(path, frame)
+            return _read_file(path, frame)
         except _DAMAGES as error:
             raise UnreadableFile(f"{path} has a damaged DICOM header", got=str(error)) from error
 

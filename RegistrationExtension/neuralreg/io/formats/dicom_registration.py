@@ -26,7 +26,7 @@ from neuralreg.geometry.grid import Grid, Matrix
 from neuralreg.io.exchange import vector_files
 from neuralreg.io.exchange.matrices import complete, to_affine
 from neuralreg.io.exchange.sides import Side, Sides
-from neuralreg.io.files import write_whole
+from neuralreg.io.files import container_of, write_whole
 from neuralreg.io.formats.dicom import is_dicom
 from neuralreg.io.formats.dicom_header import read_header
 from neuralreg.io.formats.dicom_series import series_files
@@ -196,7 +196,7 @@ def _several(path: Path, frames: list[str]) -> InvalidTransform:
 def _series(sides: Sides, side: Side, path: Path) -> list[Any]:
     """The headers of a series."""
     folder = sides.require(side, path, "a registration object refers to both series")
-    if not folder.is_dir():
+    if not container_of(folder).is_dir():
         raise InvalidTransform(
             "a registration object refers to series", where=str(folder), got="a file",
             wanted="the folder of a DICOM series",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import SimpleITK as sitk
 from neuralreg.errors import InvalidImage, UnreadableFile
 from neuralreg.geometry.grid import Matrix
 from neuralreg.geometry.remarks import Remark, RemarkKind
-from neuralreg.io.files import itk_reason, quiet_itk
+from neuralreg.io.files import SERIES_MARK, itk_reason, quiet_itk, split_series
 from neuralreg.io.formats.dicom_header import read_header
 
 _POSITION, _ORIENTATION, _SPACING = "0020|0032", "0020|0037", "0028|0030"
@@ -22,35 +23,90 @@ _SUFFIXES = (".dcm", ".ima")
 _TAGS = ["SeriesDescription", "SeriesNumber", "Rows", "SOPClassUID"]
 
 
-def series_files(folder: Path) -> Sequence[str]:
-    """The files of the one series of images in a folder, in the order of their slices.
+@dataclass(frozen=True)
+class Series:
+    """One of the series in a folder.
+
+    Attributes:
+        uid, number, description: as its headers give them; "" for what they do not give.
+        names: of its files, in the order of the slices.
+        shows: whether it holds images; a structure set and a report are series of their own.
+    """
+
+    uid: str
+    number: str
+    description: str
+    names: Sequence[str]
+    shows: bool
+
+    @classmethod
+    def read(cls, uid: str, names: Sequence[str]) -> Series:
+        """The series of some files."""
+        header = read_header(Path(names[0]), _TAGS)
+        texts = (header.get(tag) for tag in ("SeriesNumber", "SeriesDescription"))
+        number, description = ("" if text is None else str(text).strip() for text in texts)
+        return cls(uid, number, description, names, "Rows" in header)
+
+    def __str__(self) -> str:
+        number = f"number {self.number}, " if self.number else ""
+        files = f"{len(self.names)} file{'s' * (len(self.names) > 1)} from {self._first}"
+        return f"'{self.description}' ({number}{files}, UID {self.uid})"
+
+    @property
+    def _first(self) -> str:
+        return Path(self.names[0]).name
+
+    def answers_to(self, name: str) -> bool:
+        """Whether it is called so: by its number, its UID, or its description in any letters."""
+        return name in (self.uid, self.number) or name.casefold() == self.description.casefold()
+
+
+def list_series(folder: Path) -> list[Series]:
+    """The series in a folder, in the order of their numbers; those in its subfolders not.
 
     Raises:
-        UnreadableFile: there is no series or more than one, or a DICOM file is damaged.
+        UnreadableFile: a DICOM file is damaged.
     """
     with quiet_itk():
         try:
-            series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
-            files = {one: _file_names(folder, one) for one in series}
+            uids = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
+            files = {uid: _file_names(folder, uid) for uid in uids}
         except RuntimeError as error:
             raise UnreadableFile(
                 f"the DICOM files in {folder} cannot be read", got=itk_reason(error)
             ) from error
     _require_sound(folder, {Path(name).name for names in files.values() for name in names})
-    images = {one: names for one, names in files.items() if len(files) == 1 or _shows(names[0])}
+    series = [Series.read(uid, names) for uid, names in files.items()]
+    return sorted(series, key=lambda one: (len(one.number), one.number, one.uid))
+
+
+def series_files(path: Path) -> Sequence[str]:
+    """The files of one series of images, in the order of their slices.
+
+    Args:
+        path: a folder with one series of images, or `FOLDER::SERIES`, where the series is called by
+            its number, description, or UID.
+
+    Raises:
+        UnreadableFile: no series or more than one is meant, or a DICOM file is damaged.
+    """
+    folder, name = split_series(path)
+    every = list_series(folder)
+    images = [one for one in every if one.shows]
+    if name:
+        meant = [one for one in every if one.answers_to(name)]
+        if len(meant) != 1:
+            raise _unclear(folder, name, meant, images)
+        return meant[0].names
+    images = every if len(every) == 1 else images
     if len(images) != 1:
-        raise _wrong_number(folder, list(images.values()))
-    return next(iter(images.values()))
+        raise _wrong_number(folder, images)
+    return images[0].names
 
 
 def _file_names(folder: Path, series: str) -> Sequence[str]:
     names: Sequence[str] = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), series)
     return names
-
-
-def _shows(name: str) -> bool:
-    """Whether a file holds an image; a structure set and a report are series of their own."""
-    return "Rows" in read_header(Path(name), _TAGS)
 
 
 def _require_sound(folder: Path, read: set[str]) -> None:
@@ -72,7 +128,7 @@ def _require_sound(folder: Path, read: set[str]) -> None:
             )
 
 
-def _wrong_number(folder: Path, series: Sequence[Sequence[str]]) -> UnreadableFile:
+def _wrong_number(folder: Path, series: Sequence[Series]) -> UnreadableFile:
     if not series:
         return UnreadableFile(
             f"{folder} holds no DICOM series",
@@ -80,17 +136,34 @@ def _wrong_number(folder: Path, series: Sequence[Sequence[str]]) -> UnreadableFi
         )
     return UnreadableFile(
         f"{folder} holds {len(series)} DICOM series",
-        got="; ".join(map(_describe, series)),
-        wanted="one series per folder",
-        remedy="Move the files of the series you want into a folder of their own.",
+        got="; ".join(map(str, series)),
+        wanted="one of them",
+        remedy=_remedy(folder, series),
     )
 
 
-def _describe(names: Sequence[str]) -> str:
-    header = read_header(Path(names[0]), _TAGS)
-    number = f"number {header.get('SeriesNumber')}, " if header.get("SeriesNumber") else ""
-    files = f"{len(names)} file{'s' * (len(names) > 1)} from {Path(names[0]).name}"
-    return f"'{header.get('SeriesDescription', '')}' ({number}{files})"
+def _unclear(
+    folder: Path, name: str, meant: Sequence[Series], images: Sequence[Series]
+) -> UnreadableFile:
+    count = f"{len(meant)} series are" if meant else "no series is"
+    return UnreadableFile(
+        f"{count} called '{name}' in {folder}",
+        got="; ".join(map(str, meant or images)),
+        wanted="the number, description or UID of one series",
+        remedy=_remedy(folder, meant or images),
+    )
+
+
+def _remedy(folder: Path, series: Sequence[Series]) -> str:
+    """How to name a series, by what no other one has."""
+    if not series:
+        return ""
+    numbers = [one.number for one in series]
+    clear = series[0].number and numbers.count(series[0].number) == 1
+    name = series[0].number if clear else series[0].uid
+    return (
+        f"Name it after two colons, by its number, description or UID: {folder}{SERIES_MARK}{name}"
+    )
 
 
 class SliceTags:

@@ -12,13 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neuralreg.devices import choose_device, free_memory, own_modes
+from neuralreg.devices import choose_device, own_modes
 from neuralreg.errors import InvalidImage, OutOfMemory, convert_memory_errors
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
 from neuralreg.progress import Progress, stage
 from neuralreg.registration.brain.conform import ConformedImage
 from neuralreg.registration.brain.recent import RecentResults, content_key
+from neuralreg.resources import free_memory
 from neuralreg.zoo.card import ModelCard
 from neuralreg.zoo.registry import load_labeler
 from neuralreg.zoo.weights import path_of

@@ -15,7 +15,14 @@ import SimpleITK as sitk
 
 from neuralreg import __version__
 from neuralreg.errors import UnreadableFile
-from neuralreg.io.files import path_from, quiet_itk, require_existing, sha256_of, suffix_of
+from neuralreg.io.files import (
+    container_of,
+    path_from,
+    require_existing,
+    sha256_of,
+    suffix_of,
+)
+from neuralreg.io.formats.dicom_identity import dicom_identity
 from neuralreg.io.itk_images import WRITABLE, open_grid, open_image
 
 RECORD = "result.json"  # what `neuralreg register` writes beside a transform
@@ -27,7 +34,7 @@ def provenance_of(inputs: Mapping[str, Path]) -> dict[str, Any]:
 
     Args:
         inputs: Files by their roles. Each is recorded by its name, hash and geometry, a DICOM
-            series by its UID; never by what DICOM tags tell about the patient.
+            series by hashes of its UIDs; never by what DICOM tags tell about the patient.
 
     Raises:
         UnreadableFile: A file is missing.
@@ -51,13 +58,15 @@ def software() -> dict[str, str]:
     return versions
 
 
-def describe_file(path: Path) -> dict[str, Any]:
-    """A file's name and hash, and the geometry of an image."""
+def describe_file(path: Path, *, plain_uids: bool = False) -> dict[str, Any]:
+    """A file's name and hash, and the geometry of an image.
+
+    Of DICOM also the hashes of patient, study, series and frame of reference, see
+    `dicom_identity`, and their UIDs where asked for.
+    """
     facts: dict[str, Any] = {"name": require_existing(path).name, "sha256": sha256_of(path)}
-    if path.is_dir():
-        with quiet_itk():
-            series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(path))
-        return {**facts, "series_uid": ", ".join(series)}
+    if identity := dicom_identity(path, plain_uids=plain_uids):
+        return {**facts, "dicom": identity}
     if suffix_of(path) in WRITABLE:
         try:
             facts |= _geometry(open_image(path))
@@ -76,18 +85,19 @@ def _geometry(image: sitk.ImageFileReader) -> dict[str, Any]:
     }
 
 
-def describe_input(path: Path, folder: Path) -> dict[str, Any]:
+def describe_input(path: Path, folder: Path, *, plain_uids: bool = False) -> dict[str, Any]:
     """`describe_file` of an input of a registration, and where it is.
 
     Args:
         path: of the input.
         folder: of the record, from which the input is found when both were moved together.
+        plain_uids: as `describe_file` takes it.
     """
     path, folder = path.resolve(), folder.resolve()
     where = {"path": str(path)}
     if path.drive == folder.drive:
         where["relative_path"] = Path(os.path.relpath(path, folder)).as_posix()
-    return {**where, **describe_file(path)}
+    return {**where, **describe_file(path, plain_uids=plain_uids)}
 
 
 def locate_input(about: Mapping[str, Any], folder: Path) -> Path:
@@ -102,12 +112,12 @@ def locate_input(about: Mapping[str, Any], folder: Path) -> Path:
         file of its name in the folder, if it has the same content; else the path of the record.
     """
     named = path_from(folder, str(about["path"] if "path" in about else about["name"]))
-    if named.exists():
+    if container_of(named).exists():
         return named
     beside = PureWindowsPath(str(about.get("name", named.name))).name
     for name in (about.get("relative_path"), beside):
         path = folder / str(name)
-        if name and path.exists() and sha256_of(path) == about.get("sha256"):
+        if name and container_of(path).exists() and sha256_of(path) == about.get("sha256"):
             return path
     return named
 

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
+from neuralreg.resources import free_memory
 from neuralreg.studies.execution.row_execution import RowTask, compute_row
 from neuralreg.studies.execution.row_locks import LockWatch
 from neuralreg.studies.execution.row_records import RowRecord
@@ -34,30 +35,6 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def available_memory_mb() -> float | None:
-    """Memory that is free for programs, within the limit of a container; None if unknown."""
-    free = _number_in(Path("/proc/meminfo"), "MemAvailable:", 1 / 1024)
-    group = Path("/sys/fs/cgroup")
-    limit = _number_in(group / "memory.max", "", 2.0**-20)
-    used = _number_in(group / "memory.current", "", 2.0**-20)
-    if free is not None and limit is not None and used is not None:
-        cache = _number_in(group / "memory.stat", "inactive_file", 2.0**-20) or 0.0
-        return min(free, limit - used + cache)
-    return free
-
-
-def _number_in(path: Path, name: str, scale: float) -> float | None:
-    try:
-        lines = path.read_text().splitlines()
-    except OSError:
-        return None
-    for line in lines:
-        if line.startswith(name):
-            number = line.removeprefix(name).split()[:1]
-            return int(number[0]) * scale if number and number[0].isdigit() else None
-    return None
-
-
 def gpu_devices() -> list[str]:
     """The GPUs that workers may use, as CUDA_VISIBLE_DEVICES names them."""
     if "CUDA_VISIBLE_DEVICES" in os.environ:
@@ -76,9 +53,9 @@ def worker_count(rows: int, memory_mb: float, device: str) -> int:
     """
     devices = [] if device == "cpu" else gpu_devices()
     most = len(devices) or available_cores()
-    free = available_memory_mb()
+    free = free_memory()
     if free is not None:
-        most = min(most, int(0.9 * free / memory_mb))
+        most = min(most, int(0.9 * free / 2**20 / memory_mb))
     return max(1, min(most, rows))
 
 
@@ -135,8 +112,8 @@ class LocalWorkers:
         """All workers, or those at work while memory is short for one more."""
         total = len(self._workers)
         busy = total - len(self._idle)
-        free = available_memory_mb() if busy and self._need_mb else None
-        short = free is not None and free < self._need_mb - WARM_MB
+        free = free_memory() if busy and self._need_mb else None
+        short = free is not None and free / 2**20 < self._need_mb - WARM_MB
         return busy if short else total
 
     def submit(self, task: RowTask, avoid: str) -> None:

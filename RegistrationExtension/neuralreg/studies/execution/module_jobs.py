@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from neuralreg.errors import InvalidOption, UnwritableOutput
-from neuralreg.io.files import write_whole
+from neuralreg.io.files import container_of, write_whole
 from neuralreg.io.tables import format_table
 from neuralreg.progress import Progress
 from neuralreg.registration.options import RegistrationOptions
@@ -133,7 +133,7 @@ def compute(arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
         id, state and reason.
     """
     row = StudyRow.from_record(arguments["row"])
-    complete = all(path.exists() for path in row.inputs.values())
+    complete = all(container_of(path).exists() for path in row.inputs.values())
     task = RowTask(Path(arguments["study"]).absolute(), row, Settings(), complete=complete)
 
     def say(message: str) -> None:

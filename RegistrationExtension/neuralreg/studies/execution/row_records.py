@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from neuralreg.errors import UnreadableFile, UnwritableOutput
-from neuralreg.io.files import require_existing, sha256_of
+from neuralreg.io.files import container_of, files_in, require_existing, sha256_of
 from neuralreg.studies.table.study_rows import StudyRow
 
 WORK = "_study"  # beside the folders of results; no id begins with an underscore
@@ -183,7 +183,7 @@ def inputs_of(row: StudyRow, *, missing: bool = False) -> dict[str, dict[str, An
     facts: dict[str, dict[str, Any]] = {}
     for role, path in row.inputs.items():
         facts[role] = {"path": str(path)}
-        if path.exists() or not missing:
+        if container_of(path).exists() or not missing:
             size, mtime = _size_and_time(path)
             facts[role] |= {"size": size, "mtime_ns": mtime}
     return facts
@@ -191,10 +191,10 @@ def inputs_of(row: StudyRow, *, missing: bool = False) -> dict[str, dict[str, An
 
 def _size_and_time(path: Path) -> tuple[int, int]:
     """Of a file; of a folder the sum and the newest of its files."""
-    require_existing(path)
+    path = container_of(require_existing(path))
     files = [path]
     if path.is_dir():
-        files = [file for file in path.iterdir() if file.is_file()] or [path]
+        files = files_in(path) or [path]
     facts = [file.stat() for file in files]
     return sum(each.st_size for each in facts), max(each.st_mtime_ns for each in facts)
 

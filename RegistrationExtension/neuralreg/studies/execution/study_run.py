@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from neuralreg.errors import UnwritableOutput
+from neuralreg.io.files import container_of
 from neuralreg.progress import Progress
 from neuralreg.studies.accounts.bids_names import name_results, require_own_names, write_dataset
 from neuralreg.studies.accounts.study_summary import Ledger, StudyFacts
@@ -138,6 +139,6 @@ class StudyRun:
         leader.work([self._task(row, plan) for row in plan.compute])
 
     def _task(self, row: StudyRow, plan: Plan) -> RowTask:
-        complete = all(path.exists() for path in row.inputs.values())
+        complete = all(container_of(path).exists() for path in row.inputs.values())
         folder = self.study.path.absolute()
         return RowTask(folder, row, self.settings, plan.attempt(row.id), complete)

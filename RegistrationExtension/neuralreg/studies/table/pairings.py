@@ -10,6 +10,7 @@ from itertools import combinations, pairwise
 from pathlib import Path
 
 from neuralreg.errors import InvalidOption, UnreadableFile
+from neuralreg.io.files import container_of
 from neuralreg.studies.table.study_table import CellTable
 
 IMAGES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".mgz", ".mgh", ".mnc")
@@ -215,7 +216,7 @@ def _matches(folder: Path, pattern: str) -> list[_Match]:
         raise UnreadableFile(f"{folder} is no folder", remedy="Check the path.")
     if not _ENTITY.search(pattern) and not set("*?") & set(pattern):
         path = (folder / pattern).absolute()
-        if not path.exists():
+        if not container_of(path).exists():
             raise UnreadableFile(f"{path} cannot be opened", got="no such file")
         return [_Match(path)]
     if Path(pattern).is_absolute():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from neuralreg.errors import RegistrationError
 from neuralreg.geometry.grid import Grid
+from neuralreg.io.files import container_of
 from neuralreg.io.itk_images import open_grid
 from neuralreg.progress import Progress, silent
 from neuralreg.studies.table.study_rows import Fault, StudyRow
@@ -55,7 +56,7 @@ def _faults_of(row: StudyRow, headers: Headers) -> list[Fault]:
             faults.append(Fault(header, row.line, role, "file"))
         elif header is not None:
             axes[role] = header.dimension
-        elif not path.exists():
+        elif not container_of(path).exists():
             faults.append(
                 Fault(f"{path} cannot be opened: got no such file", row.line, role, "file")
             )

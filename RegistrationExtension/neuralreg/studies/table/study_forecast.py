@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from neuralreg.geometry.grid import Grid
+from neuralreg.registration.memory.memory_forecast import forecast_memory
 from neuralreg.studies.execution.row_records import DONE, RowRecord
 from neuralreg.studies.table.study_check import Headers
 from neuralreg.studies.table.study_rows import StudyRow
 
 # The default engine on one thread of a current core (python -m benchmarks.studies --forecast).
 _START_S, _SECONDS_PER_MILLION = 3.0, 25.0
-_START_MB, _MB_PER_MILLION = 430.0, 470.0
 USUAL_MB = 700.0  # of a worker, where no header was read
 
 
@@ -57,12 +57,18 @@ def forecast_study(
         seconds = sum(record.seconds or 0.0 for record in done) / len(done)
         memory = max((record.memory_mb or 0.0 for record in done), default=0.0)
         return StudyForecast(len(rows), len(rows) * seconds, memory or USUAL_MB, True)
-    counts = [_millions(row, headers) for row in rows]
+    pairs = [(row, _grids(row, headers)) for row in rows]
+    counts = [max((grid.count for grid in grids), default=0) / 1e6 for _, grids in pairs]
     total = sum(_START_S + _SECONDS_PER_MILLION * count for count in counts)
-    memory = _START_MB + _MB_PER_MILLION * max(counts, default=0.0)
-    return StudyForecast(len(rows), total, memory, False)
+    needs = [
+        forecast_memory(grids[0], grids[-1], row.options).most / 2**20
+        for row, grids in pairs
+        if grids
+    ]
+    return StudyForecast(len(rows), total, max(needs, default=USUAL_MB), False)
 
 
-def _millions(row: StudyRow, headers: Headers) -> float:
-    grids = [headers.get(row.inputs[role]) for role in ("fixed", "moving")]
-    return max((grid.count for grid in grids if isinstance(grid, Grid)), default=0) / 1e6
+def _grids(row: StudyRow, headers: Headers) -> list[Grid]:
+    """Of both images, as far as their headers could be read."""
+    both = (headers.get(row.inputs[role]) for role in ("fixed", "moving"))
+    return [grid for grid in both if isinstance(grid, Grid)]

@@ -6,11 +6,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
-from neuralreg.devices import free_memory
+from neuralreg.resources import free_memory, reserved_memory
 from neuralreg.training.config import schema
 
 
@@ -75,8 +74,9 @@ def within_free_memory() -> Iterator[None]:
     import resource
 
     before = resource.getrlimit(resource.RLIMIT_DATA)
-    used = int(Path("/proc/self/statm").read_text("utf-8").split()[5]) * resource.getpagesize()
-    limit = used + free if before[1] == resource.RLIM_INFINITY else min(used + free, before[1])
+    limit = reserved_memory() + free
+    if before[1] != resource.RLIM_INFINITY:
+        limit = min(limit, before[1])
     resource.setrlimit(resource.RLIMIT_DATA, (limit, before[1]))
     try:
         yield
