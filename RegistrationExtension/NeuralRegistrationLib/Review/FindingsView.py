@@ -55,6 +55,7 @@ class FindingsView:
     def _showLocation(self, text: str) -> None:
         self.ui.reviewPlaceLabel.text = text
         self.ui.reviewPlaceLabel.visible = bool(text)
+        self.ui.reviewCorrectHereButton.visible = bool(text)
 
     def _showDetails(self, text: str) -> None:
         self.ui.reviewLineLabel.text = text
@@ -67,10 +68,17 @@ class FindingsView:
 
     def _jumpToLocation(self) -> None:
         row = self.ui.reviewPlacesTable.currentRow()
-        if self.report is not None and 0 <= row < len(self.report.worst):
-            location = self.report.worst[row]
-            self._showLocation(FindingTexts.sentence(location.words))
-            self._onJump(Geometry.flip([*location.point_lps, 0.0][:3]))
+        if self.chosenPoint is not None:
+            self._showLocation(FindingTexts.sentence(self.report.worst[row].words))
+            self._onJump(self.chosenPoint)
+
+    @property
+    def chosenPoint(self):
+        """The chosen location, RAS mm; None if there is none."""
+        row = self.ui.reviewPlacesTable.currentRow()
+        if self.report is None or not 0 <= row < len(self.report.worst):
+            return None
+        return Geometry.flip([*self.report.worst[row].point_lps, 0.0][:3])
 
 
 def _sortByUrgency(findings) -> list:

@@ -13,6 +13,7 @@ from NeuralRegistrationLib import Dependencies
 from NeuralRegistrationLib.Paths import resourcePath
 from NeuralRegistrationLib.Register import RegistrationRecord
 from NeuralRegistrationLib.Review import Jobs, RepeatRegistration
+from NeuralRegistrationLib.Review.Corrections.CorrectionSection import CorrectionSection
 from NeuralRegistrationLib.Review.Decision import ReviewDecision
 from NeuralRegistrationLib.Review.FindingsView import FindingsView
 from NeuralRegistrationLib.Review.Landmarks.Landmarks import ReviewLandmarks
@@ -30,12 +31,14 @@ from NeuralRegistrationLib.Widgets.StatusBar import progressText
 class ReviewPanel(ParameterPanel):
     """Controls, parameters and jobs; each section is a class of its own.
 
+    onCorrected: called with a `Corrected` that is new in the scene.
     jobs: those under way. reviewed: the last `ReviewResult` of this session, or None.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, onCorrected) -> None:
         super().__init__("ReviewPanel.ui")
         ui = self.ui
+        self._onCorrected = onCorrected
         self.jobs, self._watched = [], None
         self._transform = self.reviewed = None
         self._active, self._mapAfterReview = False, None
@@ -44,6 +47,7 @@ class ReviewPanel(ParameterPanel):
         self._looking = False
         self.findings = FindingsView(ui, self._lookAt)
         self.landmarks = ReviewLandmarks(ui, self.set, self.viewControls.jump, self._say)
+        self.corrections = CorrectionSection(ui, self.set, self._beginCorrection, self._say)
         self.decision = ReviewDecision(ui, self._say, self._list)
         self.report = ReviewReport(ui, self._say, self._showProgress, self._showJobs)
         self.worklist = ReviewWorklist(ui, self.widget, self.set, self._say)
@@ -53,6 +57,7 @@ class ReviewPanel(ParameterPanel):
         ui.reviewLimitsButton.connect("clicked()", self.chooseLimits)
         ui.reviewSpreadButton.connect("clicked()", self.measureRobustness)
         ui.reviewOtherWayButton.connect("clicked()", self.registerReverse)
+        ui.reviewCorrectHereButton.connect("clicked()", self.correctHere)
         for selector in (ui.reviewLayoutSelector, ui.reviewOverlaySelector):
             selector.connect("activated(int)", lambda index: self.viewControls.begin())
         self.widget.setMRMLScene(slicer.mrmlScene)
@@ -73,6 +78,7 @@ class ReviewPanel(ParameterPanel):
         self._activate(False)
         self.viewControls.stop()
         self.landmarks.stop()
+        self.corrections.stop()
 
     def _activate(self, on: bool) -> None:
         self._active = on
@@ -114,7 +120,9 @@ class ReviewPanel(ParameterPanel):
         file = parameters.profile
         self.ui.reviewLimitsButton.text = Path(file).name if file else _("AAPM TG-132")
         self.landmarks.follow(subject, parameters.repeatedPoints)
+        self.corrections.follow(subject if self._active else None, parameters, bool(self.jobs))
         images = self.reviewed.images if self.reviewed is not None else {}
+        self.decision.update()
         self.viewControls.follow(subject, images)
         self.viewControls.apply()
         self._enableMaps(images)
@@ -235,6 +243,22 @@ class ReviewPanel(ParameterPanel):
             self._say(str(error))
         self._showJobs()
 
+    def correctHere(self) -> None:
+        """Begin a correction at the chosen location."""
+        if self.findings.chosenPoint is not None:
+            self.corrections.add(self.findings.chosenPoint)
+
+    def _beginCorrection(self, submit) -> None:
+        self.jobs.append(submit(onDone=self._showCorrection, onProgress=self._showProgress))
+        self._showJobs()
+
+    def _showCorrection(self, job) -> None:
+        if self._succeeds(job):
+            self.viewControls.renew()
+            self.corrections.take(job.result)
+            self._onCorrected(job.result)
+        self._showJobs()
+
     def _succeeds(self, job) -> bool:
         """Whether a job that ended has a result; else the status line tells why not."""
         if job in self.jobs:
@@ -320,6 +344,7 @@ class ReviewPanel(ParameterPanel):
         """The scene closes; jobs of it are ended by the queue."""
         self._watch(None)
         self.landmarks.stop()
+        self.corrections.stop()
         self.viewControls.forget()
         self.follow(None)
         self._transform = self.reviewed = None

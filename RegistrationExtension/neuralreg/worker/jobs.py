@@ -35,6 +35,7 @@ KINDS = {
     "predict": "neuralreg.worker.jobs:run_prediction",
     "brain_mask": "neuralreg.worker.jobs:run_brain_mask",
     "brain_labels": "neuralreg.worker.jobs:run_brain_labels",
+    "correction": "neuralreg.worker.scene_jobs.correction_job:correct",
     "report": "neuralreg.worker.jobs:run_report",
     "study_scene": "neuralreg.studies.execution.module_jobs:write_scene",
     "study_plan": "neuralreg.studies.execution.module_jobs:plan",

@@ -12,6 +12,7 @@ from neuralreg.errors import InvalidOption
 from neuralreg.geometry.typing import Array
 from neuralreg.io.landmark_files import Pairs
 from neuralreg.progress import Progress, silent
+from neuralreg.registration.corrections.correction import Correction, in_words
 from neuralreg.review.assess import case_of, review
 from neuralreg.review.geometry.deformation import Deformation, place_on_grid, round_to_bytes
 from neuralreg.review.limits import read_profile
@@ -49,6 +50,9 @@ def run(job: ReviewJob, progress: Progress = silent) -> Review:
         detail="quick" if job.detail == "quick" else "full",
     )
     report = review(case, read_profile(job.profile), progress)
+    if job.corrections:
+        words = in_words([Correction.from_record(each) for each in job.corrections])
+        report = replace(report, notes=(*report.notes, words))
     if job.content:
         report = replace(report, transform_hash=_hash_of(job.content))
     by_name = maps_of(case, job.maps)
@@ -106,4 +110,5 @@ def _pairs(job: ReviewJob) -> Pairs | None:
         )
     names = job.point_names or tuple(str(n + 1) for n in range(len(job.fixed_points)))
     pairs = Pairs(names, job.fixed_points, job.moving_points)
-    return independent_pairs(pairs, {"landmarks": {"fixed": job.steering_points}})
+    provenance = {"landmarks": {"fixed": job.steering_points}, "corrections": job.corrections}
+    return independent_pairs(pairs, provenance)
