@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -159,7 +160,24 @@ def spread(arguments, progress):
     return {"spread": Voxels(np.full(grid.shape, arguments["starts"], np.float32), grid)}
 
 
+def labels_checked(arguments, progress):
+    """One more row, in which one structure is worse."""
+    progress(0.5, "layer 1")
+    report = QualityReport.from_record(arguments["report"])
+    words = f"Thalamus is worse in {arguments['moving_name']}"
+    row = replace(line("label_check", "attention", 0.6, "agreement", unit=""), words=words)
+    report = replace(report, lines=(*report.lines, row))
+    return {"report": report.as_record(), "structures": [("Thalamus", 0.8, 0.6)]}
+
+
+def fetched(arguments, progress):
+    """No network: what was asked for."""
+    return {"model": arguments["model"], "path": None}
+
+
 jobs.KINDS.update(
+    label_check="__main__:labels_checked",
+    download="__main__:fetched",
     register="__main__:registered",
     brain_mask="__main__:brain_found",
     brain_labels="__main__:brain_labeled",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import qt
@@ -10,9 +12,10 @@ from neuralreg.errors import RegistrationError
 from slicer.i18n import tr as _
 
 from NeuralRegistrationLib import Dependencies
+from NeuralRegistrationLib.Models import NetworkDownload
 from NeuralRegistrationLib.Paths import resourcePath
 from NeuralRegistrationLib.Register import RegistrationRecord
-from NeuralRegistrationLib.Review import Jobs, RepeatRegistration
+from NeuralRegistrationLib.Review import Jobs, LabelCheck, RepeatRegistration
 from NeuralRegistrationLib.Review.Corrections.CorrectionSection import CorrectionSection
 from NeuralRegistrationLib.Review.Decision import ReviewDecision
 from NeuralRegistrationLib.Review.FindingsView import FindingsView
@@ -57,6 +60,7 @@ class ReviewPanel(ParameterPanel):
         ui.reviewLimitsButton.connect("clicked()", self.chooseLimits)
         ui.reviewSpreadButton.connect("clicked()", self.measureRobustness)
         ui.reviewOtherWayButton.connect("clicked()", self.registerReverse)
+        ui.reviewLabelCheckButton.connect("clicked()", self.checkLabels)
         ui.reviewCorrectHereButton.connect("clicked()", self.correctHere)
         for selector in (ui.reviewLayoutSelector, ui.reviewOverlaySelector):
             selector.connect("activated(int)", lambda index: self.viewControls.begin())
@@ -179,6 +183,9 @@ class ReviewPanel(ParameterPanel):
         ready = bool(images)
         canRegister = "warped" in images and not self.jobs
         self.ui.reviewSpreadButton.enabled = canRegister
+        report = self.findings.report
+        isWhole = report is not None and report.detail == "full"
+        self.ui.reviewLabelCheckButton.enabled = isWhole and not self.jobs
         self.ui.reviewOtherWayButton.enabled = canRegister and self._hasRecord()
         self.ui.reviewMapSelector.enabled = ready
         tip = _("A map in color over the fixed image.")
@@ -241,6 +248,37 @@ class ReviewPanel(ParameterPanel):
             self.jobs.append(submit(self.subject, onDone=onDone, onProgress=self._showProgress))
         except RegistrationError as error:
             self._say(str(error))
+        self._showJobs()
+
+    def checkLabels(self) -> None:
+        """Let a network label both brains, and add what that says to the report."""
+        card = (
+            None
+            if Dependencies.missingPackages()
+            else NetworkDownload.missingCard(LabelCheck.NETWORK)
+        )
+        if card is None:
+            self._register(partial(LabelCheck.submit, report=self.findings.report), self._addCheck)
+        elif slicer.util.confirmOkCancelDisplay(NetworkDownload.question(card)):
+            follow = {"onDone": self._checkOnceFetched, "onProgress": self._showProgress}
+            self.jobs.append(NetworkDownload.submit(card, **follow))
+            self._showJobs()
+        else:
+            self._say(_("{title}: not downloaded.").format(title=card.title))
+
+    def _checkOnceFetched(self, job) -> None:
+        if self._succeeds(job):
+            self.checkLabels()
+        self._showJobs()
+
+    def _addCheck(self, job) -> None:
+        if self._succeeds(job):
+            self._say("")
+            self.findings.show(job.result.report, structures=job.result.structures)
+            self.decision.takeReport(job.result.report)
+            if self.reviewed is not None:
+                self.reviewed = replace(self.reviewed, report=job.result.report)
+            self._list()
         self._showJobs()
 
     def correctHere(self) -> None:

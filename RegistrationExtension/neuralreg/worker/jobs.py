@@ -36,6 +36,7 @@ KINDS = {
     "brain_mask": "neuralreg.worker.jobs:run_brain_mask",
     "brain_labels": "neuralreg.worker.jobs:run_brain_labels",
     "correction": "neuralreg.worker.scene_jobs.correction_job:correct",
+    "label_check": "neuralreg.worker.scene_jobs.label_check_job:check",
     "report": "neuralreg.worker.jobs:run_report",
     "study_scene": "neuralreg.studies.execution.module_jobs:write_scene",
     "study_plan": "neuralreg.studies.execution.module_jobs:plan",

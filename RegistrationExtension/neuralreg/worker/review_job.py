@@ -37,7 +37,7 @@ def run(job: ReviewJob, progress: Progress = silent) -> Review:
     if job.detail not in ("quick", "full"):
         raise InvalidOption("unknown detail", got=f"'{job.detail}'", wanted="quick or full")
     case = case_of(
-        _deformation(job.transform),
+        deformation_of(job.transform),
         fixed=_source(job.fixed),
         moving=_source(job.moving),
         fixed_labels=_source(job.fixed_labels),
@@ -45,7 +45,7 @@ def run(job: ReviewJob, progress: Progress = silent) -> Review:
         names={int(label): name for label, name in job.names.items()},
         landmarks=_pairs(job),
         mask=_source(job.mask),
-        inverse=None if job.inverse is None else _deformation(job.inverse),
+        inverse=None if job.inverse is None else deformation_of(job.inverse),
         own_inverse=job.own_inverse,
         detail="quick" if job.detail == "quick" else "full",
     )
@@ -72,10 +72,11 @@ def _hash_of(parts: tuple[TransformPart, ...]) -> str:
 def _hash_of_numbers(moves: Field | tuple[tuple[float, ...], ...] | Array) -> str:
     if isinstance(moves, np.ndarray):
         return hashlib.sha256(round_to_bytes(moves)).hexdigest()
-    return _deformation(moves).sha256
+    return deformation_of(moves).sha256
 
 
-def _deformation(moves: Field | tuple[tuple[float, ...], ...] | str) -> Deformation:
+def deformation_of(moves: Field | tuple[tuple[float, ...], ...] | str) -> Deformation:
+    """What is handed over as a transform: a field, a matrix in LPS, or a file."""
     if isinstance(moves, str | Field):
         return Deformation.of(moves)
     matrix = np.array(moves, float)
