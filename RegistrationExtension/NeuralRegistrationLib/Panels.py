@@ -129,6 +129,8 @@ class Panels:
         """The scene closes."""
         for panel in self._ofScene:
             panel.forget()
+        if "batch" in self._panels:
+            self.batch.forget()
         self.register.forget()
         self.register.setParameters(None)
 

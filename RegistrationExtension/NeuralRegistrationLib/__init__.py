@@ -25,6 +25,7 @@ _HOMES = {
     "register": "Register.Logic",
     "review": "Review.Jobs",
     "correct": "Review.Corrections.CorrectionJob",
+    "registerSequence": "Batch.SequenceMotion",
     "findBrain": "Register.BrainMask",
     "labelBrain": "Register.BrainLabels",
     "Subject": "Review.Request",

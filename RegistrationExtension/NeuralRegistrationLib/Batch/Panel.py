@@ -10,6 +10,7 @@ from neuralreg.errors import InvalidOption, RegistrationError
 from slicer.i18n import tr as _
 
 from NeuralRegistrationLib import Dependencies
+from NeuralRegistrationLib.Batch.SequenceSection import SequenceSection
 from NeuralRegistrationLib.Batch.Study import Study
 from NeuralRegistrationLib.Paths import resourcePath
 from NeuralRegistrationLib.Scene import SceneData, SliceViews
@@ -44,6 +45,7 @@ class BatchPanel:
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self.study = Study(self.show)
         self._pending = None  # a job beside the study
+        self.sequences = SequenceSection(self.ui)
         self._prepare()
         self._recall()
         self.widget.setMRMLScene(slicer.mrmlScene)
@@ -271,4 +273,9 @@ class BatchPanel:
     def cleanup(self) -> None:
         """End what is under way."""
         self.study.stop()
+        self.sequences.cancel()
         self.widget.setMRMLScene(None)
+
+    def forget(self) -> None:
+        """The scene closes; a study of files goes on."""
+        self.sequences.forget()

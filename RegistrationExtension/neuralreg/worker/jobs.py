@@ -37,6 +37,7 @@ KINDS = {
     "brain_labels": "neuralreg.worker.jobs:run_brain_labels",
     "correction": "neuralreg.worker.scene_jobs.correction_job:correct",
     "label_check": "neuralreg.worker.scene_jobs.label_check_job:check",
+    "sequence": "neuralreg.worker.scene_jobs.sequence_job:register_frames",
     "report": "neuralreg.worker.jobs:run_report",
     "study_scene": "neuralreg.studies.execution.module_jobs:write_scene",
     "study_plan": "neuralreg.studies.execution.module_jobs:plan",
