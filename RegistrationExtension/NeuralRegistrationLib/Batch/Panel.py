@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 from NeuralRegistrationLib import Dependencies
 from NeuralRegistrationLib.Batch.SequenceSection import SequenceSection
 from NeuralRegistrationLib.Batch.Study import Study
+from NeuralRegistrationLib.Batch.TemplateSection import TemplateSection
 from NeuralRegistrationLib.Paths import resourcePath
 from NeuralRegistrationLib.Scene import SceneData, SliceViews
 from NeuralRegistrationLib.Widgets import Tables
@@ -46,6 +47,7 @@ class BatchPanel:
         self.study = Study(self.show)
         self._pending = None  # a job beside the study
         self.sequences = SequenceSection(self.ui)
+        self.templates = TemplateSection(self.ui, self.widget)
         self._prepare()
         self._recall()
         self.widget.setMRMLScene(slicer.mrmlScene)
@@ -274,6 +276,7 @@ class BatchPanel:
         """End what is under way."""
         self.study.stop()
         self.sequences.cancel()
+        self.templates.stop()
         self.widget.setMRMLScene(None)
 
     def forget(self) -> None:
