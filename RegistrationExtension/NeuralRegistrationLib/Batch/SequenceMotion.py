@@ -185,7 +185,7 @@ class _Request:
 
     def _addSequence(self, changes: Revert.Changes, transforms):
         """The sequence of transforms, with the index of the volumes."""
-        name = SubjectHierarchy.freeName(self.scene, f"{self.sequence.GetName()} motion")
+        name = SubjectHierarchy.freeName(self.scene, f"{self.sequence.GetName()} transforms")
         node = changes.rememberNew(self.scene.AddNewNodeByClass("vtkMRMLSequenceNode", name))
         node.SetIndexName(self.sequence.GetIndexName())
         node.SetIndexUnit(self.sequence.GetIndexUnit())
