@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from html import escape
@@ -98,7 +99,8 @@ class ReviewDecision:
     def _wordsOfDecision(self) -> str:
         if self.decision is None:
             return _("No decision yet.")
-        words = escape(self.decision.in_words())
+        # A time is one long word: a line may break in it, or the panel would get wider.
+        words = escape(re.sub(r"(\d)T(\d)", "\\1T\u200b\\2", self.decision.in_words()))
         parts = [f"{escape(name)}: {escape(v)}" for name, v in self.decision.segments.items()]
         text = "<br>".join([words, *parts])
         if not self._void:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import slicer
 from neuralreg.errors import InvalidOption
 from neuralreg.worker.messages import Field
 from neuralreg.worker.serialization import Steps
@@ -241,19 +242,41 @@ class _Request:
             "corrections": self._kept,
             "points": self.points,
             "lock": (yield from Segmentations.maskLayers(self._lock, self._segments)),
-            "warped": self.warped is not None,
+            "former": self.corrections,
+            "warped": self._extentToWarp(fixed.world_grid),
             "content": content,
             "sha256": RegistrationRecord.repairOf(self.node).get("sha256", ""),
         }
+
+    def _extentToWarp(self, grid) -> str:
+        """How much of the warped volume is made anew: no more than changes, where it is as it was
+        made."""
+        if self.warped is None:
+            return ""
+        own = Volumes.contentOf(self.warped).grid
+        return "part" if own is not None and own.is_close(grid) else "whole"
+
+    def _image(self, output) -> Steps:
+        """The warped volume, in VTK's terms; None if there is none."""
+        values = output["warped"]
+        if values is None:
+            return None
+        if values.shape[:3] != output["grid"].shape:
+            part = tuple(
+                slice(first, first + n)
+                for first, n in zip(output["first"], values.shape, strict=False)
+            )
+            whole = slicer.util.arrayFromVolume(self.warped).copy()
+            whole[part] = values
+            values = whole
+        return (yield from Volumes.imageData(values))
 
     def deliver(self, output: Mapping[str, Any]) -> Steps:
         """Fill the nodes; gives a Corrected."""
         parts = [(yield from Geometry.gridTransformInSteps(output["field"])), None]
         if output["inverse"] is not None:
             parts[1] = yield from Geometry.gridTransformInSteps(output["inverse"])
-        image = None
-        if output["warped"] is not None:
-            image = yield from Volumes.imageData(output["warped"])
+        image = yield from self._image(output)
         self.check()
         changes = Revert.Changes(self.node.GetScene())
         try:
@@ -316,7 +339,11 @@ class _Request:
 
 
 def _field(node, volume) -> Steps:
-    """A transform node as a field of the core; a matrix is sampled over the volume."""
+    """A transform node as a field of the core: its own samples, so that those which no correction
+    reaches stay what they are. What is no field is sampled over the volume."""
+    parts = yield from TransformRecords.contentOf(node)
+    if len(parts) == 1 and parts[0].kind == "field" and not parts[0].inverse:
+        return parts[0].moves
     record = yield from TransformRecords.recordOf(node, volume)
     if isinstance(record, Field):
         return record

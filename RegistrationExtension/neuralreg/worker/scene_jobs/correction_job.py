@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import product
 from typing import Any
+
+import numpy as np
 
 from neuralreg.errors import InvalidTransform
 from neuralreg.geometry.field import DisplacementField
-from neuralreg.geometry.slicer_interpolation import resample_for_linear_readers
+from neuralreg.geometry.grid import Grid
+from neuralreg.geometry.slicer_interpolation import (
+    crop_for_cubic_readers,
+    resample_for_linear_readers,
+)
 from neuralreg.progress import Progress
 from neuralreg.registration.corrections.correction import Correction
 from neuralreg.registration.corrections.local_repair import (
@@ -16,6 +23,7 @@ from neuralreg.registration.corrections.local_repair import (
     apply_corrections,
     usual_radius_mm,
 )
+from neuralreg.registration.corrections.local_velocity import REACH
 from neuralreg.registration.guides.landmark_checks import check_landmarks
 from neuralreg.registration.guides.landmark_guide import LandmarkGuide
 from neuralreg.review.geometry.deformation import Deformation
@@ -30,14 +38,16 @@ def correct(arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
         arguments: field: the result before its first correction, fixed to moving; inverse: the
             other direction, or None; fixed, moving: the images; corrections: records of those that
             stay; points: fixed, moving, names, radius_mm (None for the usual one) and by of a new
-            one, or None; lock: layers of a mask where nothing moves; warped: whether the moving
-            image is wanted; content, sha256: the transform as it is now and what the last
-            correction left, where there was one.
+            one, or None; former: records of all that there were before; lock: layers of a mask
+            where nothing moves; warped: "whole" for the moving image on the fixed grid, "part" for
+            where it may have changed, "" for none; content, sha256: the transform as it is now and
+            what the last correction left, where there was one.
         progress: called with a fraction and a message.
 
     Returns:
         field, inverse (or None), corrections, before_mm, after_mm, largest_change_mm, notes, sha256
-        of the field, grid of the fixed image, warped (or None).
+        of the field, grid of the fixed image, warped (or None) and the index z y x on that grid of
+        its first voxel.
 
     Raises:
         InvalidTransform: the transform was changed since its last correction, or would fold.
@@ -57,6 +67,11 @@ def correct(arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
         fields = apply_corrections(field, inverse, corrections, lock)
     progress(0.6, "warping")
     record = record_of(fields.field)
+    grid = arguments["fixed"].world_grid
+    first, part = (0,) * grid.dimension, grid
+    if arguments["warped"] == "part":
+        made = map(Correction.from_record, arguments["former"])
+        first, part = _reach([*made, *corrections], grid)
     return {
         "field": record,
         "inverse": None if arguments["inverse"] is None else record_of(fields.inverse),
@@ -66,8 +81,9 @@ def correct(arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
         "largest_change_mm": fields.largest_change_mm,
         "notes": notes,
         "sha256": Deformation.of(record).sha256,
-        "grid": arguments["fixed"].world_grid,
-        "warped": _warp(arguments, fields.field) if arguments["warped"] else None,
+        "grid": grid,
+        "warped": _warp(arguments["moving"], fields.field, part) if arguments["warped"] else None,
+        "first": first,
     }
 
 
@@ -108,8 +124,26 @@ def _new_correction(
     return Correction(landmarks, float(radius_mm), points["by"], now)
 
 
-def _warp(arguments: Mapping[str, Any], field: DisplacementField) -> Any:
-    """The moving image through the field as Slicer reads it."""
-    fixed: Voxels = arguments["fixed"]
-    grid = fixed.world_grid
-    return warp_voxels(arguments["moving"], resample_for_linear_readers(field, grid), grid)
+def _reach(corrections: Sequence[Correction], grid: Grid) -> tuple[tuple[int, ...], Grid]:
+    """The part of a grid that corrections reach: the index z y x of its first sample, and it."""
+    d = grid.dimension
+    points = [
+        (np.asarray(point[:d]), REACH * each.radius_mm)
+        for each in corrections
+        for point in each.landmarks.fixed
+    ]
+    corners = [
+        point + np.array(sign) * r for point, r in points for sign in product((-1, 1), repeat=d)
+    ]
+    index = grid.indices_at(np.array(corners))
+    low = np.clip(np.floor(index.min(0)).astype(int), 0, np.array(grid.size) - 1)
+    high = np.clip(np.ceil(index.max(0)).astype(int) + 1, low + 1, grid.size)
+    origin = grid.points_at(low[None].astype(float))[0]
+    size = tuple((high - low).tolist())
+    return tuple(low[::-1].tolist()), Grid(size, grid.spacing, tuple(origin), grid.direction)
+
+
+def _warp(moving: Voxels, field: DisplacementField, grid: Grid) -> Any:
+    """The moving image on a grid, through the field as Slicer reads it."""
+    near = crop_for_cubic_readers(field, grid)
+    return warp_voxels(moving, resample_for_linear_readers(near, grid), grid)
