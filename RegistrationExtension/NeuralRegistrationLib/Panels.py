@@ -15,7 +15,7 @@ class Panels:
     """
 
     def __init__(self, logic, onMissing) -> None:
-        self.register = RegisterPanel(logic, onMissing, self.openReview)
+        self.register = RegisterPanel(logic, onMissing, self.openReview, self.openCorrection)
         self.tabs = qt.QTabWidget()
         self.tabs.objectName = "tabs"
         self._pages, self._panels = {}, {}
@@ -37,7 +37,7 @@ class Panels:
         """The Review panel."""
         from NeuralRegistrationLib.Review.Panel import ReviewPanel
 
-        return self._panel("review", ReviewPanel)
+        return self._panel("review", lambda: ReviewPanel(onCorrected=self.register.takeCorrection))
 
     @property
     def models(self):
@@ -99,6 +99,11 @@ class Panels:
         self.tabs.setCurrentWidget(self._pages["review"])
         self.review.open(transformNode)
 
+    def openCorrection(self, transformNode) -> None:
+        """Go to the Review panel, to correct this transform by hand."""
+        self.openReview(transformNode)
+        self.review.corrections.open()
+
     def openWorklist(self, path) -> None:
         """Go to the Review panel, with the worklist in a file."""
         self.tabs.setCurrentWidget(self._pages["review"])
@@ -124,6 +129,8 @@ class Panels:
         """The scene closes."""
         for panel in self._ofScene:
             panel.forget()
+        if "batch" in self._panels:
+            self.batch.forget()
         self.register.forget()
         self.register.setParameters(None)
 

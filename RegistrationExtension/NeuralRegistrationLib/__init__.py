@@ -8,9 +8,10 @@ For scripts and the Python console, the same functions as behind the panels:
     print(done.result.outcome)
     print(review(done.transformNode).report.verdict)
 
-`register` is explained in `Register.Logic`, `review` in `Review.Jobs`; `Subject` are the nodes that
-a review takes, `LandmarkPairs` finds which landmarks belong together, and `HeadlessScene` is a
-scene for Python without a window.
+`register` is explained in `Register.Logic`, `review` in `Review.Jobs`, `correct`, which puts a
+place right by hand, in `Review.Corrections.CorrectionJob`; `Subject` are the nodes that a review
+takes, `LandmarkPairs` finds which landmarks belong together, and `HeadlessScene` is a scene for
+Python without a window.
 
 Nothing is imported before it is needed: Slicer opens the module file at its start.
 """
@@ -23,6 +24,8 @@ from typing import Any
 _HOMES = {
     "register": "Register.Logic",
     "review": "Review.Jobs",
+    "correct": "Review.Corrections.CorrectionJob",
+    "registerSequence": "Batch.SequenceMotion",
     "findBrain": "Register.BrainMask",
     "labelBrain": "Register.BrainLabels",
     "Subject": "Review.Request",

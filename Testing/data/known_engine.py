@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
+from neuralreg.errors import UnwritableOutput
 from neuralreg.geometry.field import DisplacementField
+from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.registration.options import NAMES
 from neuralreg.registration.result import Outcome, RegistrationResult
@@ -159,7 +163,47 @@ def spread(arguments, progress):
     return {"spread": Voxels(np.full(grid.shape, arguments["starts"], np.float32), grid)}
 
 
+def labels_checked(arguments, progress):
+    """One more row, in which one structure is worse."""
+    progress(0.5, "layer 1")
+    report = QualityReport.from_record(arguments["report"])
+    words = f"Thalamus is worse in {arguments['moving_name']}"
+    row = replace(line("label_check", "attention", 0.6, "agreement", unit=""), words=words)
+    report = replace(report, lines=(*report.lines, row))
+    return {"report": report.as_record(), "structures": [("Thalamus", 0.8, 0.6)]}
+
+
+def averaged(arguments, progress):
+    """An average whose gray value is the number of the round; the third one settles."""
+    folder = Path(arguments["folder"])
+    if (folder / "template.nii.gz").exists():
+        raise UnwritableOutput("the folder holds a template already", where=str(folder))
+    progress(0.5, "deformable: mouse")
+    time.sleep(0.05)
+    number = arguments["rounds"]
+    names = sorted(path.name for path in (folder / "_inputs" / "train" / "images").iterdir())
+    grid = Grid((4, 5, 6), (1, 1, 1), (0, 0, 0), tuple(np.eye(3).ravel()))
+    finished = number in (arguments["most"], 3)
+    if finished:
+        (folder / "template.nii.gz").write_bytes(b"an image")
+    return {
+        "image": Voxels(np.full(grid.shape, number, np.float32), grid),
+        "rounds": [{"number": number, "shape_change_mm": 1.5, "sharpness": 0.1}],
+        "similarities": {},
+        "notes": [" and ".join(names)],
+        "finished": finished,
+    }
+
+
+def fetched(arguments, progress):
+    """No network: what was asked for."""
+    return {"model": arguments["model"], "path": None}
+
+
 jobs.KINDS.update(
+    label_check="__main__:labels_checked",
+    download="__main__:fetched",
+    template="__main__:averaged",
     register="__main__:registered",
     brain_mask="__main__:brain_found",
     brain_labels="__main__:brain_labeled",

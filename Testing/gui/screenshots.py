@@ -6,8 +6,7 @@ import argparse
 import os
 import shutil
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
@@ -20,6 +19,15 @@ import slicer
 from NeuralRegistrationLib.Scene.Headless import HeadlessScene
 
 from Testing.gui import standin
+from Testing.gui.screenshot_parts import (
+    body,
+    palette,
+    segments,
+    set_letters,
+    slicer_qt,
+    wait,
+    write_bodies,
+)
 
 RECIPE = """# A small U-Net with squared differences: for a quick look at images of one kind.
 model:
@@ -39,62 +47,6 @@ PASSES = (  # of the files: name, dark, size of the letters, widths in pixels
     ("dark", True, 1.0, {"narrow": NARROW, "wide": WIDE}),
     ("large", False, 1.25, {"narrow": NARROW}),
 )
-LETTERS_PT = 9.0
-PATIENCE_S = 300
-
-
-def body(shift: float, size: int = 48) -> np.ndarray:
-    """A textured ellipsoid, shifted and bent by some voxels."""
-    k, j, i = np.mgrid[:size, :size, :size] - (size - 1) / 2
-    x = i - shift - shift / 2 * np.sin(j / 7) * np.cos(k / 9)
-    inside = (x / 17) ** 2 + (j / 19) ** 2 + (k / 15) ** 2 < 1
-    return inside * (100 + 30 * np.sin(x / 2.5) * np.cos(j / 3) + 20 * np.sin(k / 2 + 1))
-
-
-def palette(dark: bool):
-    """Qt's own light colors, or those of Slicer's dark style."""
-    import qt
-
-    colors = qt.QPalette()
-    if not dark:
-        return slicer.app.style().standardPalette()
-    roles = {
-        "Window": "#2d2d2d",
-        "WindowText": "#e6e6e6",
-        "Base": "#1e1e1e",
-        "AlternateBase": "#262626",
-        "Text": "#e6e6e6",
-        "Button": "#3a3a3a",
-        "ButtonText": "#e6e6e6",
-        "ToolTipBase": "#3a3a3a",
-        "ToolTipText": "#e6e6e6",
-        "Highlight": "#2f65ca",
-        "HighlightedText": "#ffffff",
-        "Link": "#6ea8ff",
-        "PlaceholderText": "#9a9a9a",
-    }
-    for role, color in roles.items():
-        colors.setColor(getattr(qt.QPalette, role), qt.QColor(color))
-    for role in ("WindowText", "Text", "ButtonText"):
-        colors.setColor(qt.QPalette.Disabled, getattr(qt.QPalette, role), qt.QColor("#7d7d7d"))
-    return colors
-
-
-def set_letters(factor: float) -> None:
-    """Letters so many times as large as usual."""
-    font = slicer.app.font()
-    font.setPointSizeF(factor * LETTERS_PT)
-    slicer.app.setFont(font)
-
-
-def wait(condition: Callable[[], bool]) -> None:
-    """Let the panel live until something holds."""
-    end = time.monotonic() + PATIENCE_S
-    while not condition():
-        if time.monotonic() > end:
-            raise TimeoutError("a state of the panel was not reached")
-        slicer.app.processEvents()
-        time.sleep(0.005)
 
 
 def states() -> Iterator[tuple[str, object]]:
@@ -173,10 +125,38 @@ def studies() -> Iterator[tuple[str, object]]:
         wait(lambda: batch.study.ended)
         ui.batchRowsTable.selectRow(0)
         yield "batch done", panel.parent
+        yield from groups(panel, scene.scene, folder)
     finally:
         panel.cleanup()
         shutil.rmtree(folder)
     scene.scene.Clear(True)
+
+
+def groups(panel, scene, folder: Path) -> Iterator[tuple[str, object]]:
+    """The sections for sequences and templates: before and after."""
+    batch, ui = panel.batchPanel, panel.batchPanel.ui
+    sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", "Heart beat")
+    for number, shift in enumerate((0, 3)):
+        frame = slicer.vtkMRMLScalarVolumeNode()
+        slicer.util.updateVolumeFromArray(frame, body(shift, 24))
+        sequence.SetDataNodeAtValue(frame, str(number))
+    browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "Heart beat browser")
+    browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
+    for section in (ui.batchSequenceSection, ui.batchTemplateSection):
+        section.collapsed = False
+    ui.batchSequenceSelector.setCurrentNode(sequence)
+    ui.batchSequenceToSelector.currentIndex = 2
+    for number in (1, 2):
+        node = slicer.util.addVolumeFromArray(body(number, 24), None, f"Mouse {number}")
+        ui.batchTemplateSelector.setCheckState(node, slicer_qt().Qt.Checked)
+    ui.batchTemplateFolderEdit.text = str(folder / "average")
+    ui.batchTemplateRoundsBox.value = 0
+    yield "batch groups", panel.parent
+    ui.batchSequenceButton.click()
+    wait(lambda: batch.sequences.job is None)
+    ui.batchTemplateButton.click()
+    wait(lambda: batch.templates.build.ended)
+    yield "batch groups done", panel.parent
 
 
 def trainings() -> Iterator[tuple[str, object]]:
@@ -232,23 +212,6 @@ def learning(window, train, folder: Path) -> Iterator[tuple[str, object]]:
     yield "train problems", window
 
 
-def write_bodies(folder: Path) -> Iterator[str]:
-    """Folders for training and validation, with bodies that differ in shape and place."""
-    import SimpleITK as sitk
-
-    z, y, x = np.mgrid[:40, :40, :40] - 19.5
-    for split, shifts in (("train", range(-4, 6)), ("valid", (-3, 4))):
-        images = folder / split / "images"
-        images.mkdir(parents=True)
-        for number, n in enumerate(shifts):
-            outer = np.sqrt(((x - n) / (13 + n / 2)) ** 2 + (y / (14 - n / 2)) ** 2 + (z / 12) ** 2)
-            inner = np.sqrt(((x - n - 2) / 5) ** 2 + ((y + 2) / (6 - n / 4)) ** 2 + (z / 5) ** 2)
-            values = 100 / (1 + np.exp(12 * (outer - 1))) + 80 / (1 + np.exp(8 * (inner - 1)))
-            image = sitk.GetImageFromArray(values.astype(np.float32))
-            sitk.WriteImage(image, str(images / f"knee{number:02d}.nii.gz"))
-        yield str(folder / split)
-
-
 def reviews(panel, scene) -> Iterator[tuple[str, object]]:
     """The Review panel: as it opens, with a review, and with landmarks and a decision."""
     from NeuralRegistrationLib import Dependencies
@@ -269,6 +232,10 @@ def reviews(panel, scene) -> Iterator[tuple[str, object]]:
     wait(lambda: not review.jobs)
     ui.reviewLinesTable.selectRow(0)
     yield "review", panel.parent
+    ui.reviewPlacesTable.selectRow(0)
+    yield "review at work", panel.parent
+    for section in (ui.reviewSection, ui.reviewResultSection):
+        section.collapsed = False
     scene.AddNode(slicer.vtkMRMLLayoutNode())
     for selector, text in (
         (ui.reviewLayoutSelector, "Fixed above, moving below"),
@@ -310,35 +277,37 @@ def reviews(panel, scene) -> Iterator[tuple[str, object]]:
     ui.reviewSection.collapsed = False
     yield "review pdf", panel.parent
     Dependencies.missingForReports = there
+    yield from corrections(panel, review)
 
 
-def segments(scene, volume):
-    """Two structures of a body, drawn by its gray values."""
-    values = slicer.util.arrayFromVolume(volume)
-    labels = np.where(values > 110, 2, 0).astype(np.uint8)
-    labels[(values > 60) & (values <= 90)] = 1
-    drawn = slicer.util.addVolumeFromArray(labels, None, "drawn", "vtkMRMLLabelMapVolumeNode")
-    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", f"Organs of {volume.GetName()}")
-    node.CreateDefaultDisplayNodes()
-    slicer.vtkSlicerSegmentationsModuleLogic.ImportLabelmapToSegmentationNode(drawn, node)
-    for number, name in enumerate(("Cortex", "White matter")):
-        node.GetSegmentation().GetNthSegment(number).SetName(name)
-    scene.RemoveNode(drawn)
-    return node
-
-
-def slicer_qt():
-    """`qt`, which is there only after the stand-in was installed."""
-    import qt
-
-    return qt
+def corrections(panel, review) -> Iterator[tuple[str, object]]:
+    """The section for corrections: while a partner is dragged, and after that."""
+    ui = review.ui
+    for name in ("review", "reviewLandmarks", "reviewDecision", "reviewWorklist", "reviewLook"):
+        getattr(ui, f"{name}Section").collapsed = True
+    review.set({"lock": review.parameters.fixedSegments})
+    review.corrections.add((20.0, 24.0, 30.0))
+    review.corrections.add((30.0, 20.0, 18.0))
+    partners = review.parameters.correctionPartners
+    place = np.zeros(3)
+    partners.GetNthControlPointPosition(0, place)
+    partners.SetNthControlPointPosition(0, *(place + (2.0, -3.0, 1.0)))
+    yield "review correcting", panel.parent
+    review.set({"lock": None})
+    ui.reviewCorrectButton.click()
+    wait(lambda: not review.jobs)
+    ui.reviewCorrectionsTable.selectRow(0)
+    ui.reviewDecisionSection.collapsed = False
+    yield "review corrected", panel.parent
 
 
 def main() -> None:
     """Write the pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("screenshots"))
-    parser.add_argument("--only", choices=("train", "batch"), help="only the panel of this name")
+    parser.add_argument(
+        "--only", choices=("register", "train", "batch"), help="only the panel of this name"
+    )
     options = parser.parse_args()
     folder = options.output
     folder.mkdir(parents=True, exist_ok=True)
@@ -347,7 +316,7 @@ def main() -> None:
     for style, dark, letters, widths in PASSES:
         slicer.app.setPalette(palette(dark))
         set_letters(letters)
-        only = {"train": trainings, "batch": studies}.get(options.only)
+        only = {"register": states, "train": trainings, "batch": studies}.get(options.only)
         shown = only() if only else chain(states(), trainings(), studies())
         for state, window in shown:
             for width, pixels in widths.items():

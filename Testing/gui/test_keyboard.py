@@ -81,7 +81,8 @@ def test_enter_in_a_field_starts_nothing_where_a_panel_lies_in_a_dialog(a_panel,
 def test_no_panel_is_wider_than_slicer_s_column_however_large_the_letters(
     the_application, a_panel, a_pair, factor
 ):
-    from Testing.gui.screenshots import NARROW, set_letters
+    from Testing.gui.screenshot_parts import set_letters
+    from Testing.gui.screenshots import NARROW
 
     former = the_application.font()
     set_letters(factor)

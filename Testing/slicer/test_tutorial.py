@@ -25,8 +25,12 @@ def test_every_line_of_the_page_on_the_console_runs(a_scene, tmp_path, monkeypat
     Scripting.segmentationNodeFromLabels(Image(labels, grid), "Tumor", {1: "Tumor"})
     landmarks = a_scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "Landmarks")
     landmarks.AddControlPoint(0.0, 0.0, 0.0)
+    for name, at in (("Places", (0.0, 0.0, 0.0)), ("Partners", (6.0, 1.0, 0.0))):
+        points = a_scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", name)
+        points.AddControlPoint(*at, "stem")
     names = run_page(DOCS / "tutorial-console.md", getNode=slicer.util.getNode)
     assert sitk.ReadImage("for_itk.nii.gz").GetNumberOfComponentsPerPixel() == 3
     assert names["report"].lines
+    assert names["corrected"].after_mm[0] < 0.1 < names["corrected"].before_mm[0]
     assert landmarks.GetParentTransformNode() is None
     assert "Empty failed" in capsys.readouterr().out

@@ -10,7 +10,9 @@ from neuralreg.errors import InvalidOption, RegistrationError
 from slicer.i18n import tr as _
 
 from NeuralRegistrationLib import Dependencies
+from NeuralRegistrationLib.Batch.SequenceSection import SequenceSection
 from NeuralRegistrationLib.Batch.Study import Study
+from NeuralRegistrationLib.Batch.TemplateSection import TemplateSection
 from NeuralRegistrationLib.Paths import resourcePath
 from NeuralRegistrationLib.Scene import SceneData, SliceViews
 from NeuralRegistrationLib.Widgets import Tables
@@ -44,6 +46,8 @@ class BatchPanel:
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self.study = Study(self.show)
         self._pending = None  # a job beside the study
+        self.sequences = SequenceSection(self.ui)
+        self.templates = TemplateSection(self.ui, self.widget)
         self._prepare()
         self._recall()
         self.widget.setMRMLScene(slicer.mrmlScene)
@@ -271,4 +275,10 @@ class BatchPanel:
     def cleanup(self) -> None:
         """End what is under way."""
         self.study.stop()
+        self.sequences.cancel()
+        self.templates.stop()
         self.widget.setMRMLScene(None)
+
+    def forget(self) -> None:
+        """The scene closes; a study of files goes on."""
+        self.sequences.forget()

@@ -19,11 +19,11 @@ from NeuralRegistrationLib import Dependencies
 from NeuralRegistrationLib.Register import AutoModel, Parameters
 from NeuralRegistrationLib.Register.BrainLabels import labelBrain
 from NeuralRegistrationLib.Register.BrainMask import findBrain
-from NeuralRegistrationLib.Register.MaskSelector import MaskSelector
 from NeuralRegistrationLib.Register.ModelSelector import ModelSelector, optionsText
 from NeuralRegistrationLib.Register.Precheck import Finding, precheck
 from NeuralRegistrationLib.Register.ResultNodes import Registered
 from NeuralRegistrationLib.Register.ResultView import ResultView
+from NeuralRegistrationLib.Widgets.MaskSelector import MaskSelector
 from NeuralRegistrationLib.Widgets.ParameterPanel import ParameterPanel
 from NeuralRegistrationLib.Widgets.StatusBar import StatusBar
 
@@ -46,22 +46,27 @@ class _Entry:
 
 class RegisterPanel(ParameterPanel):
     """Controls, parameters and jobs. logic: has `register` and `asPython`; onMissing: called when
-    packages are missing at Apply; onReview: called with a transform node that is to be reviewed.
+    packages are missing at Apply; onReview, onCorrect: called with a transform node that is to be
+    reviewed, or corrected by hand.
 
     jobs: those under way. history: results that can be reverted, the last one last.
     """
 
     refreshesInBatches = True  # what a scene that is read says comes before what suits an anatomy
 
-    def __init__(self, logic, onMissing, onReview) -> None:
+    def __init__(self, logic, onMissing, onReview, onCorrect) -> None:
         super().__init__("RegisterPanel.ui")
-        self.logic, self._onMissing, self._onReview = logic, onMissing, onReview
+        self.logic, self._onMissing = logic, onMissing
+        self._onReview, self._onCorrect = onReview, onCorrect
         self.jobs, self.history, self._last, self._preset = [], [], None, None
         self._hasResults = False  # whether there were results in this scene
         self.status = StatusBar(self.ui)
         self.results = ResultView(self.ui)
         self.models = ModelSelector(self.ui, self._modelChosen)
-        self.masks = [MaskSelector(self.ui, side, self._maskChosen) for side in ("fixed", "moving")]
+        self.masks = [
+            MaskSelector(self.ui, name, (name, f"{name}Segment"), self._maskChosen)
+            for name in ("fixedMask", "movingMask")
+        ]
         self._connect()
         self.widget.setMRMLScene(slicer.mrmlScene)
 
@@ -76,7 +81,8 @@ class RegisterPanel(ParameterPanel):
         ui.copyButton.connect("clicked()", self.copyAsPython)
         ui.brainsButton.connect("clicked()", self.findBrains)
         ui.labelBrainsButton.connect("clicked()", self.labelBrains)
-        ui.openReviewButton.connect("clicked()", self.review)
+        ui.openReviewButton.connect("clicked()", lambda: self._openLast(self._onReview))
+        ui.openCorrectButton.connect("clicked()", lambda: self._openLast(self._onCorrect))
 
     # The parameter node
 
@@ -271,17 +277,26 @@ class RegisterPanel(ParameterPanel):
         left = last.revert()
         if isinstance(last, Registered):
             self.results.revert()
+        else:
+            self.results.update()
         if left:
             self.status.say(_("Reverted, but {left}.").format(left=". ".join(left)))
         else:
             self.status.say(_("Reverted: everything is as it was before."))
         self._showJobs()
 
-    def review(self) -> None:
-        """Look closely at the last result."""
+    def _openLast(self, open) -> None:
+        """Go on with the last result in another panel."""
         results = [done for done in self.history if isinstance(done, Registered)]
         if results and results[-1].transformNode.GetScene() is not None:
-            self._onReview(results[-1].transformNode)
+            open(results[-1].transformNode)
+
+    def takeCorrection(self, corrected) -> None:
+        """A result was corrected by hand: Revert takes that back first."""
+        self._hasResults = True
+        self.history.append(corrected)
+        self.results.update()
+        self._showJobs()
 
     def copyAsPython(self) -> None:
         """Put the call that repeats the last registration on the clipboard."""

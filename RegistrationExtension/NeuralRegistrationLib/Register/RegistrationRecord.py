@@ -18,6 +18,7 @@ _PAIRS = {
     "channels": ("fixedChannels", "movingChannels"),
     "surfaces": ("fixedSurfaces", "movingSurfaces"),
 }
+_CORRECTED = ("corrections", "repair")  # in a record: what was done by hand since
 _SEGMENTS = ("fixedMaskSegments", "movingMaskSegments")
 
 
@@ -57,7 +58,7 @@ def write(node, request, facts) -> None:
 
 def read(node) -> Record | None:
     """What a transform node knows about how it was made; None without a record of ours."""
-    record = json.loads(node.GetAttribute(RECORD) or "{}")
+    record = _facts(node)
     if not record.get("model"):
         return None
     options = RegistrationOptions.from_record({**record.get("asked", {}), "model": record["model"]})
@@ -74,16 +75,64 @@ def _references(node, role: str) -> list:
 
 def steeringPoints(node) -> list[tuple[float, ...]]:
     """Landmarks of the fixed image that steered the registration of a transform, LPS mm."""
-    landmarks = json.loads(node.GetAttribute(RECORD) or "{}").get("landmarks") or {}
+    landmarks = _facts(node).get("landmarks") or {}
     return [tuple(point) for point in landmarks.get("fixed", ())]
+
+
+def corrections(node) -> list[dict[str, Any]]:
+    """Records of the corrections of a transform by hand, in the order of their numbers."""
+    return list(_facts(node).get("corrections", ()))
+
+
+def repairOf(node) -> dict[str, Any]:
+    """What else is known of these corrections. sha256: of the field that the last one left.
+
+    reversed: they were made in the other direction, which this one follows.
+    """
+    return dict(_facts(node).get("repair", {}))
+
+
+def writeCorrections(node, corrections, output: Mapping[str, Any], isInverse: bool) -> None:
+    """Write the corrections of a result into one of its directions.
+
+    output: of the worker's job. isInverse: whether the corrections were made in the other one.
+    """
+    facts = {name: part for name, part in _facts(node).items() if name not in _CORRECTED}
+    if corrections:
+        if isInverse:
+            corrections = [
+                {**each, "fixed": each["moving"], "moving": each["fixed"]} for each in corrections
+            ]
+        named = ("before_mm", "after_mm", "largest_change_mm")
+        repair = {"reversed": isInverse, **{name: output[name] for name in named}}
+        if not isInverse:
+            repair["sha256"] = output["sha256"]
+        facts.update(corrections=corrections, repair=repair)
+    node.SetAttribute(RECORD, json.dumps(facts, default=str) if facts else None)
+
+
+def correctionWords(node) -> str:
+    """That a transform was corrected by hand, where and by whom; "" for one that was not."""
+    from neuralreg.registration.corrections.correction import Correction, in_words
+
+    made = [Correction.from_record(each) for each in corrections(node)]
+    return in_words(made) if made else ""
 
 
 def isForComparison(node) -> bool:
     """Whether a transform was only registered to be compared with one of the other direction."""
-    return OTHER_WAY in json.loads(node.GetAttribute(RECORD) or "{}")
+    return OTHER_WAY in _facts(node)
 
 
 def areOfOne(first, second) -> bool:
     """Whether two transform nodes come out of one registration: one is the other's inverse."""
-    record = first.GetAttribute(RECORD)
-    return bool(record) and record == second.GetAttribute(RECORD)
+    one, two = (
+        {name: part for name, part in _facts(node).items() if name not in _CORRECTED}
+        for node in (first, second)
+    )
+    return bool(one) and one == two
+
+
+def _facts(node) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads(node.GetAttribute(RECORD) or "{}")
+    return facts

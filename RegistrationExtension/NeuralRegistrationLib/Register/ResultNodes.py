@@ -167,11 +167,20 @@ class _Placement:
             ),
             changes=self.changes,
         )
+        self.refer(done)
         self.changes.complete()
         for node in filter(self.stillThere, settings.carried):
             self.bringAlong(node, lambda node=node: done.carryAlong(node))
         done.result = self.summary()
         return done
+
+    def refer(self, done: Registered) -> None:
+        """Let the transform know what was made through it, for when it is corrected."""
+        node, warped = done.transformNode, done.warpedVolumeNode
+        node.SetNodeReferenceID(Transforms.WARPED, warped.GetID() if warped else None)
+        node.RemoveNodeReferenceIDs(Transforms.COPIES)
+        for copy in (*done.warpedVolumeNodes, *done.warpedSegmentationNodes):
+            node.AddNodeReferenceID(Transforms.COPIES, copy.GetID())
 
     def copies(self, sources, parts, make, fitting) -> list:
         """The copies of those that came along and still fit."""

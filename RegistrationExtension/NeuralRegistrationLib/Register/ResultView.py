@@ -8,6 +8,7 @@ from neuralreg.registration.model_choice import ChoiceReason
 from slicer.i18n import tr as _
 
 from NeuralRegistrationLib.Models import ModelList
+from NeuralRegistrationLib.Register import RegistrationRecord
 from NeuralRegistrationLib.Register.AutoModel import reasonText
 from NeuralRegistrationLib.Scene import SliceViews
 
@@ -29,11 +30,20 @@ class ResultView:
         self._formerLayers.append(SliceViews.layers())
         self._fixed, self._moving, self._result = fixed, moving, result
         self.ui.summaryLabel.text = summary(result)
-        self.ui.warningsLabel.text = warnings(result)
-        self.ui.warningsLabel.visible = bool(result.result.warnings)
+        self.update()
         self.ui.outcomeSection.visible = True
         self.ui.outcomeSection.collapsed = False
         self.ui.fadeSlider.value = 50
+        self._fade()
+
+    def update(self) -> None:
+        """Show what there is to know about the result; it may have been corrected since."""
+        if not self._isThere():
+            return
+        self._endPreview()
+        self.ui.warpSlider.value = 100
+        self.ui.warningsLabel.text = text = warnings(self._result)
+        self.ui.warningsLabel.visible = bool(text)
         self._fade()
 
     def clear(self) -> None:
@@ -132,5 +142,7 @@ def _model(facts) -> str:
 
 def warnings(result) -> str:
     """What there is to know about a result, a paragraph each."""
-    sentences = (text[:1].upper() + text[1:] for text in result.result.warnings)
+    byHand = RegistrationRecord.correctionWords(result.transformNode)
+    known = filter(None, (*result.result.warnings, byHand))
+    sentences = (text[:1].upper() + text[1:] for text in known)
     return "\n".join(f"⚠ {text}." for text in sentences)

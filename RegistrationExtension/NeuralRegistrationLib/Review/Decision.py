@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from html import escape
@@ -11,6 +12,7 @@ import qt
 from neuralreg.errors import RegistrationError
 from slicer.i18n import tr as _
 
+from NeuralRegistrationLib.Register import RegistrationRecord
 from NeuralRegistrationLib.Review import FindingTexts, ReviewStore
 from NeuralRegistrationLib.Widgets import Tables
 
@@ -83,12 +85,22 @@ class ReviewDecision:
         for overlap in self._report.overlaps if self._report is not None else ():
             about.addItem(overlap.name, overlap.name)
         about.currentIndex = max(0, about.findText(chosen))
-        ui.reviewDecisionLabel.text = self._words()
+        self.update()
+
+    def update(self) -> None:
+        """Show what is known about the transform, which may have been corrected."""
+        self.ui.reviewDecisionLabel.text = self._words()
 
     def _words(self) -> str:
+        byHand = RegistrationRecord.correctionWords(self._node) if self._node is not None else ""
+        hand = f"<i>{escape(byHand[:1].upper() + byHand[1:])}.</i>" if byHand else ""
+        return "<br>".join(filter(None, [self._wordsOfDecision(), hand]))
+
+    def _wordsOfDecision(self) -> str:
         if self.decision is None:
             return _("No decision yet.")
-        words = escape(self.decision.in_words())
+        # A time is one long word: a line may break in it, or the panel would get wider.
+        words = escape(re.sub(r"(\d)T(\d)", "\\1T\u200b\\2", self.decision.in_words()))
         parts = [f"{escape(name)}: {escape(v)}" for name, v in self.decision.segments.items()]
         text = "<br>".join([words, *parts])
         if not self._void:

@@ -109,3 +109,12 @@ def describeLocation(location) -> tuple[str, str]:
     if location.region:
         title += f", {location.region}"
     return title, number(location.value, location.unit)
+
+
+def structureTable(structures) -> str:
+    """Dice of each structure before and after, by names: HTML."""
+    rows = "".join(
+        f"<tr><td>{escape(name)}&nbsp;&nbsp;</td><td>{before:.2f} → {after:.2f}</td></tr>"
+        for name, before, after in structures
+    )
+    return f"<table>{rows}</table>"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from slicer.i18n import tr as _
 
-from NeuralRegistrationLib.Review import FindingTexts
+from NeuralRegistrationLib.Review import FindingTexts, LabelCheck
 from NeuralRegistrationLib.Review.Views.ViewLayouts import jump
 from NeuralRegistrationLib.Scene import Geometry
 from NeuralRegistrationLib.Widgets import Tables
@@ -18,6 +18,7 @@ class FindingsView:
     def __init__(self, ui, onJump: Callable = jump) -> None:
         self.ui, self._onJump = ui, onJump
         self.report = None
+        self.structures: tuple = ()  # of a check by structures: name, Dice before and after
         self.rows: list = []  # the findings in the order of the table
         Tables.prepare(ui.reviewLinesTable, (_("Quantity and limit"), _("Verdict")))
         Tables.prepare(ui.reviewPlacesTable, (_("What"), _("How much")))
@@ -25,9 +26,9 @@ class FindingsView:
         ui.reviewPlacesTable.connect("itemSelectionChanged()", self._jumpToLocation)
         self.show(None)
 
-    def show(self, report, remark: str = "") -> None:
+    def show(self, report, remark: str = "", structures: tuple = ()) -> None:
         """Show a report; None for nothing. remark: what else there is to know about it."""
-        ui, self.report = self.ui, report
+        ui, self.report, self.structures = self.ui, report, structures
         self.rows = [] if report is None else _sortByUrgency(report.lines)
         dark = Tables.isDark(ui.reviewLinesTable)
         Tables.fill(
@@ -55,6 +56,7 @@ class FindingsView:
     def _showLocation(self, text: str) -> None:
         self.ui.reviewPlaceLabel.text = text
         self.ui.reviewPlaceLabel.visible = bool(text)
+        self.ui.reviewCorrectHereButton.visible = bool(text)
 
     def _showDetails(self, text: str) -> None:
         self.ui.reviewLineLabel.text = text
@@ -63,14 +65,24 @@ class FindingsView:
     def _showFinding(self) -> None:
         row = self.ui.reviewLinesTable.currentRow()
         if 0 <= row < len(self.rows):
-            self._showDetails(FindingTexts.details(self.rows[row]))
+            finding, details = self.rows[row], FindingTexts.details(self.rows[row])
+            if finding.name == LabelCheck.KIND and self.structures:
+                details += FindingTexts.structureTable(self.structures)
+            self._showDetails(details)
 
     def _jumpToLocation(self) -> None:
         row = self.ui.reviewPlacesTable.currentRow()
-        if self.report is not None and 0 <= row < len(self.report.worst):
-            location = self.report.worst[row]
-            self._showLocation(FindingTexts.sentence(location.words))
-            self._onJump(Geometry.flip([*location.point_lps, 0.0][:3]))
+        if self.chosenPoint is not None:
+            self._showLocation(FindingTexts.sentence(self.report.worst[row].words))
+            self._onJump(self.chosenPoint)
+
+    @property
+    def chosenPoint(self):
+        """The chosen location, RAS mm; None if there is none."""
+        row = self.ui.reviewPlacesTable.currentRow()
+        if self.report is None or not 0 <= row < len(self.report.worst):
+            return None
+        return Geometry.flip([*self.report.worst[row].point_lps, 0.0][:3])
 
 
 def _sortByUrgency(findings) -> list:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import qt
@@ -10,9 +12,11 @@ from neuralreg.errors import RegistrationError
 from slicer.i18n import tr as _
 
 from NeuralRegistrationLib import Dependencies
+from NeuralRegistrationLib.Models import NetworkDownload
 from NeuralRegistrationLib.Paths import resourcePath
 from NeuralRegistrationLib.Register import RegistrationRecord
-from NeuralRegistrationLib.Review import Jobs, RepeatRegistration
+from NeuralRegistrationLib.Review import Jobs, LabelCheck, RepeatRegistration
+from NeuralRegistrationLib.Review.Corrections.CorrectionSection import CorrectionSection
 from NeuralRegistrationLib.Review.Decision import ReviewDecision
 from NeuralRegistrationLib.Review.FindingsView import FindingsView
 from NeuralRegistrationLib.Review.Landmarks.Landmarks import ReviewLandmarks
@@ -30,12 +34,14 @@ from NeuralRegistrationLib.Widgets.StatusBar import progressText
 class ReviewPanel(ParameterPanel):
     """Controls, parameters and jobs; each section is a class of its own.
 
+    onCorrected: called with a `Corrected` that is new in the scene.
     jobs: those under way. reviewed: the last `ReviewResult` of this session, or None.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, onCorrected) -> None:
         super().__init__("ReviewPanel.ui")
         ui = self.ui
+        self._onCorrected = onCorrected
         self.jobs, self._watched = [], None
         self._transform = self.reviewed = None
         self._active, self._mapAfterReview = False, None
@@ -44,6 +50,7 @@ class ReviewPanel(ParameterPanel):
         self._looking = False
         self.findings = FindingsView(ui, self._lookAt)
         self.landmarks = ReviewLandmarks(ui, self.set, self.viewControls.jump, self._say)
+        self.corrections = CorrectionSection(ui, self.set, self._beginCorrection, self._say)
         self.decision = ReviewDecision(ui, self._say, self._list)
         self.report = ReviewReport(ui, self._say, self._showProgress, self._showJobs)
         self.worklist = ReviewWorklist(ui, self.widget, self.set, self._say)
@@ -53,6 +60,8 @@ class ReviewPanel(ParameterPanel):
         ui.reviewLimitsButton.connect("clicked()", self.chooseLimits)
         ui.reviewSpreadButton.connect("clicked()", self.measureRobustness)
         ui.reviewOtherWayButton.connect("clicked()", self.registerReverse)
+        ui.reviewLabelCheckButton.connect("clicked()", self.checkLabels)
+        ui.reviewCorrectHereButton.connect("clicked()", self.correctHere)
         for selector in (ui.reviewLayoutSelector, ui.reviewOverlaySelector):
             selector.connect("activated(int)", lambda index: self.viewControls.begin())
         self.widget.setMRMLScene(slicer.mrmlScene)
@@ -73,6 +82,7 @@ class ReviewPanel(ParameterPanel):
         self._activate(False)
         self.viewControls.stop()
         self.landmarks.stop()
+        self.corrections.stop()
 
     def _activate(self, on: bool) -> None:
         self._active = on
@@ -114,7 +124,9 @@ class ReviewPanel(ParameterPanel):
         file = parameters.profile
         self.ui.reviewLimitsButton.text = Path(file).name if file else _("AAPM TG-132")
         self.landmarks.follow(subject, parameters.repeatedPoints)
+        self.corrections.follow(subject if self._active else None, parameters, bool(self.jobs))
         images = self.reviewed.images if self.reviewed is not None else {}
+        self.decision.update()
         self.viewControls.follow(subject, images)
         self.viewControls.apply()
         self._enableMaps(images)
@@ -171,6 +183,9 @@ class ReviewPanel(ParameterPanel):
         ready = bool(images)
         canRegister = "warped" in images and not self.jobs
         self.ui.reviewSpreadButton.enabled = canRegister
+        report = self.findings.report
+        isWhole = report is not None and report.detail == "full"
+        self.ui.reviewLabelCheckButton.enabled = isWhole and not self.jobs
         self.ui.reviewOtherWayButton.enabled = canRegister and self._hasRecord()
         self.ui.reviewMapSelector.enabled = ready
         tip = _("A map in color over the fixed image.")
@@ -233,6 +248,53 @@ class ReviewPanel(ParameterPanel):
             self.jobs.append(submit(self.subject, onDone=onDone, onProgress=self._showProgress))
         except RegistrationError as error:
             self._say(str(error))
+        self._showJobs()
+
+    def checkLabels(self) -> None:
+        """Let a network label both brains, and add what that says to the report."""
+        card = (
+            None
+            if Dependencies.missingPackages()
+            else NetworkDownload.missingCard(LabelCheck.NETWORK)
+        )
+        if card is None:
+            self._register(partial(LabelCheck.submit, report=self.findings.report), self._addCheck)
+        elif slicer.util.confirmOkCancelDisplay(NetworkDownload.question(card)):
+            follow = {"onDone": self._checkOnceFetched, "onProgress": self._showProgress}
+            self.jobs.append(NetworkDownload.submit(card, **follow))
+            self._showJobs()
+        else:
+            self._say(_("{title}: not downloaded.").format(title=card.title))
+
+    def _checkOnceFetched(self, job) -> None:
+        if self._succeeds(job):
+            self.checkLabels()
+        self._showJobs()
+
+    def _addCheck(self, job) -> None:
+        if self._succeeds(job):
+            self._say("")
+            self.findings.show(job.result.report, structures=job.result.structures)
+            self.decision.takeReport(job.result.report)
+            if self.reviewed is not None:
+                self.reviewed = replace(self.reviewed, report=job.result.report)
+            self._list()
+        self._showJobs()
+
+    def correctHere(self) -> None:
+        """Begin a correction at the chosen location."""
+        if self.findings.chosenPoint is not None:
+            self.corrections.add(self.findings.chosenPoint)
+
+    def _beginCorrection(self, submit) -> None:
+        self.jobs.append(submit(onDone=self._showCorrection, onProgress=self._showProgress))
+        self._showJobs()
+
+    def _showCorrection(self, job) -> None:
+        if self._succeeds(job):
+            self.viewControls.renew()
+            self.corrections.take(job.result)
+            self._onCorrected(job.result)
         self._showJobs()
 
     def _succeeds(self, job) -> bool:
@@ -320,6 +382,7 @@ class ReviewPanel(ParameterPanel):
         """The scene closes; jobs of it are ended by the queue."""
         self._watch(None)
         self.landmarks.stop()
+        self.corrections.stop()
         self.viewControls.forget()
         self.follow(None)
         self._transform = self.reviewed = None

@@ -90,6 +90,8 @@ class ReviewParameters:
     """One value for each control that is worth keeping.
 
     fixedSegments, movingSegments, mask: segmentations or label maps. profile: a file of limits.
+    correctionPoints, correctionPartners: of the correction that is being made. correctionRadius:
+    mm; 0 until one suits an image. lock: a segmentation or label map that no correction changes.
     """
 
     transform: slicer.vtkMRMLTransformNode
@@ -101,6 +103,11 @@ class ReviewParameters:
     movingPoints: slicer.vtkMRMLMarkupsFiducialNode
     repeatedPoints: slicer.vtkMRMLMarkupsFiducialNode
     mask: slicer.vtkMRMLNode
+    correctionPoints: slicer.vtkMRMLMarkupsFiducialNode
+    correctionPartners: slicer.vtkMRMLMarkupsFiducialNode
+    correctionRadius: float = 0.0
+    lock: slicer.vtkMRMLNode
+    lockSegment: str = ""
     profile: str = ""
     layout: Layout = Layout.ASIS
     overlay: Overlay = Overlay.FADE

@@ -17,7 +17,11 @@ import vtk
 from neuralreg.errors import InvalidImage
 from neuralreg.worker.serialization import Steps
 
-from NeuralRegistrationLib.Register.RegistrationRecord import areOfOne, steeringPoints
+from NeuralRegistrationLib.Register.RegistrationRecord import (
+    areOfOne,
+    corrections,
+    steeringPoints,
+)
 from NeuralRegistrationLib.Review import Structures
 from NeuralRegistrationLib.Scene import (
     Geometry,
@@ -96,6 +100,7 @@ class Subject:
             "moving_points": [tuple(moving) for _name, _fixed, moving in pairs],
             "point_names": [name for name, _fixed, _moving in pairs],
             "steering_points": steeringPoints(self.transform),
+            "corrections": corrections(self.transform),
             "mask": (yield from self._mask()),
             **(yield from self._inverse()),
             "profile": self.profile or None,

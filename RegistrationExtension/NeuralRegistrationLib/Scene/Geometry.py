@@ -28,7 +28,12 @@ def matrixToArray(matrix: vtk.vtkMatrix4x4) -> np.ndarray:
 
 def matrixInLps(matrix: vtk.vtkMatrix4x4) -> np.ndarray:
     """A 4x4 array that moves LPS points as the matrix moves RAS points."""
-    return _FLIP @ matrixToArray(matrix) @ _FLIP
+    return flipMatrix(matrixToArray(matrix))
+
+
+def flipMatrix(matrix: np.ndarray) -> np.ndarray:
+    """A 4x4 array that moves points of the other convention in the same way; its own inverse."""
+    return _FLIP @ matrix @ _FLIP
 
 
 def between(first, then) -> vtk.vtkGeneralTransform:

@@ -19,6 +19,7 @@ _LOGICS = (
     "vtkSlicerVolumesLogic",
     "vtkSlicerTransformLogic",
     "vtkSlicerModelsLogic",
+    "vtkSlicerSequencesLogic",
 )
 
 

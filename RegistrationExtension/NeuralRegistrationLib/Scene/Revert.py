@@ -159,8 +159,11 @@ def _remove(scene, node) -> None:
     item = tree.GetItemByDataNode(node) if tree else 0
     if item:
         tree.RemoveItem(item, False, False)
-    displays = [node.GetNthDisplayNode(i) for i in range(node.GetNumberOfDisplayNodes())]
-    storages = [node.GetNthStorageNode(i) for i in range(node.GetNumberOfStorageNodes())]
+    displays, storages = [], []
+    if node.IsA("vtkMRMLDisplayableNode"):
+        displays = [node.GetNthDisplayNode(i) for i in range(node.GetNumberOfDisplayNodes())]
+    if node.IsA("vtkMRMLStorableNode"):
+        storages = [node.GetNthStorageNode(i) for i in range(node.GetNumberOfStorageNodes())]
     scene.RemoveNode(node)
     for companion in filter(None, displays + storages):
         scene.RemoveNode(companion)

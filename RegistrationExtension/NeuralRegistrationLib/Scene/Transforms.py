@@ -12,6 +12,8 @@ from NeuralRegistrationLib.Scene import Geometry
 RECORD = "NeuralRegistration.Record"  # attribute of a node: how its transform was made
 OWN_ROLES = "NeuralRegistration."  # the beginning of the roles of our own references
 OWN_PLACE = OWN_ROLES + "ownPlace"  # of what is carried along: the transform it observed before
+WARPED = OWN_ROLES + "warped"  # of a result: the moving volume on the fixed one's grid
+COPIES = OWN_ROLES + "copies"  # of a result: what else was resampled through it
 _MOST_START_SAMPLES = 500_000
 
 

@@ -42,7 +42,7 @@ def atlas_segment(
     atlases.csv (similarity after registration, the best first), agreement.csv (mean Dice between
     the atlases and volume, by label) and result.json.
     """
-    from neuralreg.cli.group_options import options_of, record_of
+    from neuralreg.cli.group_options import options_of
     from neuralreg.cli.outputs import folder_for
     from neuralreg.cli.terminal import print_result, show_progress, warn
     from neuralreg.groups.atlases import read_atlases, segment_by_atlases
@@ -50,6 +50,7 @@ def atlas_segment(
     from neuralreg.groups.label_fusion import Fusion
     from neuralreg.io.image_files import read_image
     from neuralreg.registration.image_checks import prepare
+    from neuralreg.worker.group_record import record_of
 
     method = choose(Fusion, fusion, "fusion")
     registration = options_of(model, preset, refine_steps, device)

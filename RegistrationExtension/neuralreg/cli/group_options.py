@@ -1,10 +1,9 @@
-"""Options of the commands that register more than a pair, and their records."""
+"""Options of the commands that register more than a pair."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -31,20 +30,3 @@ def options_of(
     return RegistrationOptions().replace(
         model=model, preset=preset, refinement=refinement, device=device
     )
-
-
-def record_of(
-    command: str, inputs: Iterable[Path], options: Mapping[str, Any], folder: Path
-) -> dict[str, Any]:
-    """What was done, with what and when, as plain values for `result.json`."""
-    from datetime import UTC, datetime
-
-    from neuralreg.review.workflow.provenance import describe_input, software
-
-    return {
-        "command": command,
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "software": software(),
-        "options": dict(options),
-        "inputs": [describe_input(path, folder) for path in inputs],
-    }

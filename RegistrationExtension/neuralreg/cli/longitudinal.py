@@ -51,7 +51,7 @@ def longitudinal(
     """
     import shutil
 
-    from neuralreg.cli.group_options import options_of, record_of
+    from neuralreg.cli.group_options import options_of
     from neuralreg.cli.outputs import folder_for
     from neuralreg.cli.terminal import print_result, show_progress, warn
     from neuralreg.groups.change import linear_changes, measure_changes, pairs_in_time
@@ -61,6 +61,7 @@ def longitudinal(
     from neuralreg.groups.template_files import label_maps, write_template
     from neuralreg.progress import stage
     from neuralreg.registration.options import FieldRefinement
+    from neuralreg.worker.group_record import record_of
 
     chosen = choose(Deformation, deformation, "deformation")
     registration = options_of(model, preset, refine_steps, device).replace(

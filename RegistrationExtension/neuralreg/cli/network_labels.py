@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from neuralreg.progress import Progress, stage
-
 if TYPE_CHECKING:
+    from neuralreg.progress import Progress
     from neuralreg.review.geometry.deformation import Deformation
     from neuralreg.review.report_model import Finding
 
@@ -31,24 +30,12 @@ def check_labels(
         InvalidOption: an image is missing.
         InvalidImage, WeightsUnavailable, ...: as `label_brain`.
     """
-    from neuralreg.errors import InvalidImage, InvalidOption
+    from neuralreg.errors import InvalidOption
     from neuralreg.io.image_files import read_image
-    from neuralreg.io.itk import image_to_itk
-    from neuralreg.registration.brain.structures import label_brain
     from neuralreg.review.findings.label_check import label_finding
-    from neuralreg.review.measures.segment_overlap import overlaps
+    from neuralreg.worker.scene_jobs.label_check_job import compare_labels
 
     if fixed is None or moving is None:
         raise InvalidOption("a check by labels needs both images", wanted="--fixed and --moving")
-    sides = []
-    for n, path in enumerate((fixed, moving)):
-        part = stage(progress, n / 2, (n + 1) / 2)
-        try:
-            sides.append(label_brain(read_image(path), progress=part))
-        except InvalidImage as error:
-            raise error.at(str(path)) from error
-    for path, side in zip((fixed, moving), sides, strict=True):
-        notes += [f"{path}: {words}" for words in side.warnings]
-    names = {segment.value: segment.name for segment in sides[0].segments}
-    one, two = (image_to_itk(side.labels) for side in sides)
-    return label_finding(overlaps(one, two, deformation, names=names, surfaces=False))
+    images = [(str(path), read_image(path)) for path in (fixed, moving)]
+    return label_finding(compare_labels(images, deformation, notes, progress))

@@ -49,11 +49,12 @@ def sequence(
     and motion.svg (translations, rotations, framewise displacement) and result.json. A frame that
     cannot be registered is named, stays as it is, and has no transform; the exit code is then 1.
     """
-    from neuralreg.cli.group_options import options_of, record_of
+    from neuralreg.cli.group_options import options_of
     from neuralreg.cli.outputs import folder_for
     from neuralreg.cli.terminal import print_result, show_progress, warn
     from neuralreg.groups.motion import MotionOptions, estimate_motion, poses_of
     from neuralreg.io.image_files import read_series
+    from neuralreg.worker.group_record import record_of
 
     registration = options_of(model, preset, refine_steps, device)
     options = MotionOptions.parse(to, frame, deformation, periodic, registration)

@@ -10,7 +10,6 @@ import typer
 from neuralreg.cli.common_options import AsJson, Device, Overwrite, Quiet
 from neuralreg.cli.group_options import Model, OutputFolder, Preset, RefineSteps
 
-_CACHE = "registrations"  # in the results' folder, until the template is written
 FILES = ("template.nii.gz", "template.csv", "subjects.csv", "result.json")
 
 
@@ -51,12 +50,13 @@ def template(
     import shutil
     from dataclasses import asdict
 
-    from neuralreg.cli.group_options import options_of, record_of
+    from neuralreg.cli.group_options import options_of
     from neuralreg.cli.outputs import folder_for
     from neuralreg.cli.terminal import print_result, show_progress, warn
     from neuralreg.groups.subjects import read_subjects, select_alike
     from neuralreg.groups.template import TemplateOptions, build_template
-    from neuralreg.groups.template_files import label_maps, write_template
+    from neuralreg.groups.template_files import CACHE, label_maps, write_template
+    from neuralreg.worker.group_record import record_of
 
     options = TemplateOptions(
         rounds=rounds,
@@ -69,7 +69,7 @@ def template(
     notes += left_out
     inputs = [one.path for one in subjects]
     with folder_for(FILES, output, overwrite, inputs), show_progress(quiet) as progress:
-        built = build_template(subjects, middle, options, output / _CACHE, progress)
+        built = build_template(subjects, middle, options, output / CACHE, progress)
         record = record_of("template", inputs, options.as_record(), output)
         record |= {
             "rounds": [asdict(line) for line in built.rounds],
@@ -77,7 +77,7 @@ def template(
             "warnings": [*notes, *built.notes],
         }
         written = write_template(built, subjects, label_maps(built, subjects), record, output)
-    shutil.rmtree(output / _CACHE, ignore_errors=True)
+    shutil.rmtree(output / CACHE, ignore_errors=True)
     warn(record["warnings"])
     last = built.rounds[-1]
     facts = {"output": str(output), "files": written, "rounds": record["rounds"],

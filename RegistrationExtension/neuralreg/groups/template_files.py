@@ -18,6 +18,8 @@ from neuralreg.io.files import draft_folder
 from neuralreg.io.image_files import read_grid, read_labels, write_image
 from neuralreg.io.transform_files import write_transform
 
+CACHE = "registrations"  # in the folder of the results, until the template is written
+
 
 def write_template(
     template: Template,

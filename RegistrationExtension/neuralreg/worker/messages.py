@@ -184,6 +184,7 @@ class ReviewJob:
         mask: on the fixed side.
         fixed_points, moving_points, point_names: pairs of landmarks in one order, LPS mm.
         steering_points: those in the fixed image that steered the registration, LPS mm.
+        corrections: records of those that were made by hand since.
         inverse: moving to fixed, like `transform`.
         own_inverse: whether the inverse was computed from the transform instead of by a
             registration of its own.
@@ -205,6 +206,7 @@ class ReviewJob:
     moving_points: tuple[tuple[float, ...], ...] = ()
     point_names: tuple[str, ...] = ()
     steering_points: tuple[tuple[float, ...], ...] = ()
+    corrections: tuple[Mapping[str, Any], ...] = ()
     inverse: Field | tuple[tuple[float, ...], ...] | str | None = None
     own_inverse: bool = False
     profile: str | None = None

@@ -12,6 +12,7 @@ from neuralreg.errors import InvalidOption
 from neuralreg.geometry.typing import Array
 from neuralreg.io.landmark_files import Pairs
 from neuralreg.progress import Progress, silent
+from neuralreg.registration.corrections.correction import Correction, in_words
 from neuralreg.review.assess import case_of, review
 from neuralreg.review.geometry.deformation import Deformation, place_on_grid, round_to_bytes
 from neuralreg.review.limits import read_profile
@@ -36,7 +37,7 @@ def run(job: ReviewJob, progress: Progress = silent) -> Review:
     if job.detail not in ("quick", "full"):
         raise InvalidOption("unknown detail", got=f"'{job.detail}'", wanted="quick or full")
     case = case_of(
-        _deformation(job.transform),
+        deformation_of(job.transform),
         fixed=_source(job.fixed),
         moving=_source(job.moving),
         fixed_labels=_source(job.fixed_labels),
@@ -44,11 +45,14 @@ def run(job: ReviewJob, progress: Progress = silent) -> Review:
         names={int(label): name for label, name in job.names.items()},
         landmarks=_pairs(job),
         mask=_source(job.mask),
-        inverse=None if job.inverse is None else _deformation(job.inverse),
+        inverse=None if job.inverse is None else deformation_of(job.inverse),
         own_inverse=job.own_inverse,
         detail="quick" if job.detail == "quick" else "full",
     )
     report = review(case, read_profile(job.profile), progress)
+    if job.corrections:
+        words = in_words([Correction.from_record(each) for each in job.corrections])
+        report = replace(report, notes=(*report.notes, words))
     if job.content:
         report = replace(report, transform_hash=_hash_of(job.content))
     by_name = maps_of(case, job.maps)
@@ -68,10 +72,11 @@ def _hash_of(parts: tuple[TransformPart, ...]) -> str:
 def _hash_of_numbers(moves: Field | tuple[tuple[float, ...], ...] | Array) -> str:
     if isinstance(moves, np.ndarray):
         return hashlib.sha256(round_to_bytes(moves)).hexdigest()
-    return _deformation(moves).sha256
+    return deformation_of(moves).sha256
 
 
-def _deformation(moves: Field | tuple[tuple[float, ...], ...] | str) -> Deformation:
+def deformation_of(moves: Field | tuple[tuple[float, ...], ...] | str) -> Deformation:
+    """What is handed over as a transform: a field, a matrix in LPS, or a file."""
     if isinstance(moves, str | Field):
         return Deformation.of(moves)
     matrix = np.array(moves, float)
@@ -106,4 +111,5 @@ def _pairs(job: ReviewJob) -> Pairs | None:
         )
     names = job.point_names or tuple(str(n + 1) for n in range(len(job.fixed_points)))
     pairs = Pairs(names, job.fixed_points, job.moving_points)
-    return independent_pairs(pairs, {"landmarks": {"fixed": job.steering_points}})
+    provenance = {"landmarks": {"fixed": job.steering_points}, "corrections": job.corrections}
+    return independent_pairs(pairs, provenance)

@@ -47,7 +47,7 @@ def test_escape_ends_placing_and_belongs_to_others_else(panel, a_scene, the_appl
     interaction = a_scene.GetFirstNodeByClass("vtkMRMLInteractionNode")
     assert interaction.GetCurrentInteractionMode() == interaction.ViewTransform
     assert not ui.reviewPlaceButton.checked
-    others = QtTest.QSignalSpy(panel.landmarks._escape, QtCore.SIGNAL("activated()"))
+    others = QtTest.QSignalSpy(panel.landmarks.placing.escape, QtCore.SIGNAL("activated()"))
     QtTest.QTest.keyClick(ui.reviewButton, QtCore.Qt.Key_Escape)
     assert others.count() == 0
 
@@ -68,6 +68,17 @@ def test_a_partner_is_proposed_where_the_points_lie_under_the_transform(
     (found,) = errors(panel.subject)
     assert found.after_mm == pytest.approx(0, abs=1e-3)
     assert found.before_mm == pytest.approx(np.linalg.norm(SHIFT), abs=1e-3)
+
+
+def test_the_first_point_of_another_list_gets_its_partner_too(panel, a_scene):
+    for name in "ab":  # points of both have the same ids
+        fixed, moving = (
+            a_scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", name + side) for side in "fm"
+        )
+        panel.ui.reviewFixedPointsSelector.setCurrentNode(fixed)
+        panel.ui.reviewMovingPointsSelector.setCurrentNode(moving)
+        fixed.AddControlPoint(vtk.vtkVector3d(10, 12, 14), "tip")
+        assert moving.GetNumberOfControlPoints() == 1
 
 
 def test_points_placed_twice_tell_how_repeatable_they_are(panel, a_scene):

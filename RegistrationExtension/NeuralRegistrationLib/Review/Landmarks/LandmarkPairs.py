@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import slicer
 import vtk
 
 from NeuralRegistrationLib.Review.Request import Subject, definedPoints
@@ -39,7 +38,8 @@ class LandmarkPairs:
         self._onChanged = onChanged
         self._subject: Subject | None = None
         self._observed: list[tuple] = []
-        self._proposed: set[str] = set()  # ids of fixed points that once had a partner
+        self._fixed = None
+        self._proposed: set[str] = set()  # ids of its points that once had a partner
         self._proposing = False
 
     def follow(self, subject: Subject | None) -> None:
@@ -56,6 +56,8 @@ class LandmarkPairs:
                 self._observed.append((node, tag))
         if subject.fixedPoints is not None:
             fixed = subject.fixedPoints
+            if fixed is not self._fixed:  # ids begin anew in each list
+                self._fixed, self._proposed = fixed, set()
             ids = [fixed.GetNthControlPointID(n) for n, _name in definedPoints(fixed)]
             self._proposed |= set(ids)  # points that exist already are left as they are
 
@@ -134,17 +136,3 @@ def repeatability(first, second) -> list[float]:
             second.GetNthControlPointPositionWorld(names[name], other)
             gaps.append(float(np.linalg.norm(one - other)))
     return gaps
-
-
-def startPlacing(markups) -> None:
-    """Let each click into a view place a point of this list."""
-    logic = slicer.modules.markups.logic()
-    logic.SetActiveList(markups)
-    logic.StartPlaceMode(True)
-
-
-def stopPlacing() -> None:
-    """Let clicks into a view do what they usually do."""
-    node = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLInteractionNode")
-    if node is not None:
-        node.SetCurrentInteractionMode(node.ViewTransform)

@@ -7,17 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import qt
-import slicer
 import vtk
 from neuralreg.errors import RegistrationError
 from slicer.i18n import tr as _
 
 from NeuralRegistrationLib.Review import FindingTexts
 from NeuralRegistrationLib.Review.Landmarks import LandmarkPairs
+from NeuralRegistrationLib.Review.Landmarks.Placing import Placing
 from NeuralRegistrationLib.Review.Request import definedPoints
 from NeuralRegistrationLib.Scene import Geometry, SubjectHierarchy
 from NeuralRegistrationLib.Widgets import Tables
-from NeuralRegistrationLib.Widgets.Shortcuts import key
 
 _FILTERS = "*.csv *.tsv *.mrk.json *.json *.fcsv"
 
@@ -34,12 +33,10 @@ class ReviewLandmarks:
         self._onNodes, self._onJump, self._onSay = onNodes, onJump, onSay
         self._subject = self._repeated = None
         self._errors: list = []
-        self._placing = None
         self.pairs = LandmarkPairs.LandmarkPairs(self._list)
         Tables.prepare(ui.reviewPointsTable, (_("Landmark"), _("Before"), _("After")))
         ui.reviewPointsTable.connect("itemSelectionChanged()", self._jumpToRow)
-        ui.reviewPlaceButton.connect("toggled(bool)", self._setPlacing)
-        self._escape = key("Esc", ui.reviewLandmarksSection, self._endPlacing)
+        self.placing = Placing(ui.reviewPlaceButton, ui.reviewLandmarksSection, self._requireFixed)
         ui.reviewLoadPointsButton.connect("clicked()", lambda: self._try(self.load))
         ui.reviewSavePointsButton.connect("clicked()", lambda: self._try(self.save))
 
@@ -94,30 +91,10 @@ class ReviewLandmarks:
         if 0 <= row < len(self._errors):
             self._onJump(np.array(self._errors[row].fixed))
 
-    def _setPlacing(self, on: bool) -> None:
-        self._watchPlacing(None)
-        self._escape.setEnabled(on)
-        if not on:
-            LandmarkPairs.stopPlacing()
-            return
+    def _requireFixed(self):
+        """The list that clicks go to."""
         self._requireNodes()
-        LandmarkPairs.startPlacing(self._subject.fixedPoints)
-        self._watchPlacing(slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLInteractionNode"))
-
-    def _endPlacing(self) -> None:
-        self.ui.reviewPlaceButton.checked = False
-
-    def _watchPlacing(self, node) -> None:
-        """Follow Slicer, where Esc, a right click or another module ends placing; None: no more."""
-        if self._placing is not None:
-            former, tag = self._placing
-            former.RemoveObserver(tag)
-        event = slicer.vtkMRMLInteractionNode.InteractionModeChangedEvent
-        self._placing = node and (node, node.AddObserver(event, self._showPlacing))
-
-    def _showPlacing(self, node, event) -> None:
-        if node.GetCurrentInteractionMode() != node.Place:
-            self._endPlacing()
+        return self._subject.fixedPoints
 
     def _requireNodes(self) -> None:
         """Create the lists that are missing."""
@@ -194,6 +171,5 @@ class ReviewLandmarks:
 
     def stop(self) -> None:
         """Let go of the points."""
-        if self.ui.reviewPlaceButton.checked:
-            self._endPlacing()
+        self.placing.end()
         self.follow(None)

@@ -102,6 +102,11 @@ class ViewControls:
             self.begin()
         self._suspended = False
 
+    def renew(self) -> None:
+        """The transform is another one: what was made for display of the former one goes."""
+        self.suspend()
+        self.resume()
+
     def forget(self) -> None:
         """The scene closes, with all nodes of the views."""
         if self._changes is not None:

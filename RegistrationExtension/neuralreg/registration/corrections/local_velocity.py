@@ -14,7 +14,7 @@ from neuralreg.geometry.grid import Grid, Matrix
 from neuralreg.geometry.sampling import change_index, index_grid, sample_points
 
 _PLATEAU = 0.5  # of the radius: up to here the neighborhood moves as its point does
-_REACH = 2.0  # radii, where the change ends
+REACH = 2.0  # radii, where the change ends
 _NOISE = 1e-3  # on the diagonal: points that lie together are averaged
 _STEPS = 4  # of the flow, of fourth order
 _ROUNDS = 60
@@ -90,7 +90,7 @@ class LocalVelocity:
     def groups(self) -> list[list[int]]:
         """Indices of the centers whose neighborhoods meet, directly or by others."""
         distance = torch.cdist(self.centers, self.centers)
-        near = distance < _REACH * torch.maximum(self.radii[:, None], self.radii)
+        near = distance < REACH * torch.maximum(self.radii[:, None], self.radii)
         left, groups = set(range(len(near))), []
         while left:
             group, new = set(), {min(left)}
@@ -104,7 +104,7 @@ class LocalVelocity:
     def flow_field(self, *, backwards: bool = False) -> DisplacementField:
         """The flow on a grid of its own that holds all that moves; its border does not move."""
         step = float(self.radii.min()) / _SAMPLES_PER_RADIUS
-        reach = (_REACH * self.radii[:, None]).numpy()
+        reach = (REACH * self.radii[:, None]).numpy()
         low = (self.centers.numpy() - reach).min(0) - step
         high = (self.centers.numpy() + reach).max(0) + step
         d = len(low)
@@ -122,7 +122,7 @@ class LocalVelocity:
 
     def _reaches(self, points: Tensor) -> Tensor:
         parts = [
-            (torch.cdist(part, self.centers) < _REACH * self.radii).any(1)
+            (torch.cdist(part, self.centers) < REACH * self.radii).any(1)
             for part in torch.split(points, _CHUNK)
         ]
         return torch.cat(parts)
@@ -183,7 +183,7 @@ def _require_met(missing: Matrix, shifts: Matrix, names: tuple[str, ...]) -> Non
 
 def _envelope(ratio: Tensor) -> Tensor:
     """1 near a center, 0 from two radii on, with a continuous slope."""
-    t = ((ratio - _PLATEAU) / (_REACH - _PLATEAU)).clamp(0, 1)
+    t = ((ratio - _PLATEAU) / (REACH - _PLATEAU)).clamp(0, 1)
     return 1 - t * t * (3 - 2 * t)
 
 

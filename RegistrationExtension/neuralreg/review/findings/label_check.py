@@ -16,6 +16,7 @@ from neuralreg.review.findings.segment_measurements import join_names
 from neuralreg.review.findings.verdicts import Measurement, Region
 from neuralreg.review.report_model import Finding, QualityReport, SegmentOverlap, worst_of
 
+NAME = "label_check"  # of the finding
 _WORSE = 0.05  # Dice, more than a network's labels vary between two samplings of one head
 _SOURCE = (
     "network labels: for information, they agree with careful ones to Dice 0.8; a structure that "
@@ -43,7 +44,7 @@ def label_finding(overlaps: Sequence[SegmentOverlap]) -> Finding:
     worse = {n: (b, a) for n, (b, a) in pairs.items() if a < b - _WORSE}
     before, after = (float(np.mean(column)) for column in zip(*pairs.values(), strict=True))
     measurement = Measurement(
-        "label_check",
+        NAME,
         "Structures labeled by a network, mean overlap (Dice)",
         "suspicion",
         after,

@@ -8,15 +8,15 @@ from slicer.i18n import tr as _
 class MaskSelector:
     """A node selector and, for a segmentation, a choice of its segments.
 
-    side: "fixed" or "moving". onChanged: called with the names of both parameters, the node and the
-    segment's id (empty for all).
+    name: with which the names of the widgets begin. parameterNames: of the node and of its segment.
+    onChanged: called with them, the node and the segment's id (empty for all).
     """
 
-    def __init__(self, ui, side: str, onChanged) -> None:
-        self.parameterNames = (f"{side}Mask", f"{side}MaskSegment")
-        self._node = getattr(ui, f"{side}MaskSelector")
-        self._segment = getattr(ui, f"{side}MaskSegmentSelector")
-        self._label = getattr(ui, f"{side}MaskSegmentSelectorLabel")
+    def __init__(self, ui, name: str, parameterNames: tuple[str, str], onChanged) -> None:
+        self.parameterNames = parameterNames
+        self._node = getattr(ui, f"{name}Selector")
+        self._segment = getattr(ui, f"{name}SegmentSelector")
+        self._label = getattr(ui, f"{name}SegmentSelectorLabel")
         self._onChanged, self._updating, self._chosen = onChanged, False, None
         self._node.connect("currentNodeChanged(vtkMRMLNode*)", self._nodeChosen)
         self._segment.connect("currentIndexChanged(int)", self._segmentChosen)

@@ -1,0 +1,1 @@
+"""Corrections by hand of a result where it went wrong."""

@@ -1,0 +1,1 @@
+"""Jobs on what lies in a scene, beside registrations and reviews: one kind in each file."""
