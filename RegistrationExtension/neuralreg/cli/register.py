@@ -152,8 +152,8 @@ def register(
     from neuralreg.cli.terminal import columns, print_result, show_progress, warn
     from neuralreg.registration.guides.landmark_guide import LandmarkGuide
     from neuralreg.registration.options import RegistrationOptions, parse_refinement
-    from neuralreg.worker.file_job import FILES, run
-    from neuralreg.worker.job_files import Job, parse_numbers
+    from neuralreg.worker.file_jobs.file_job import FILES, run
+    from neuralreg.worker.file_jobs.job_files import Job, parse_numbers
 
     channels, weights = split_channels(channel or [])
     guide = landmarks and LandmarkGuide.read(

@@ -53,7 +53,7 @@ def repair(
     from neuralreg.cli.terminal import print_result, show_progress, warn
     from neuralreg.errors import InvalidOption
     from neuralreg.registration.guides.landmark_guide import LandmarkGuide
-    from neuralreg.worker.file_job import FILES
+    from neuralreg.worker.file_jobs.file_job import FILES
 
     if landmarks is None and not take_back:
         raise InvalidOption(

@@ -29,15 +29,15 @@ from neuralreg.registration.guides.landmark_checks import check_landmarks
 from neuralreg.registration.guides.landmark_guide import LandmarkGuide
 from neuralreg.review.geometry.deformation import Deformation
 from neuralreg.review.workflow.provenance import describe_input, locate_input, software
-from neuralreg.worker.file_job import (
+from neuralreg.worker.file_jobs.file_job import (
     FIXED_TO_MOVING,
     MOVING_TO_FIXED,
     SUMMARY,
     WARPED,
     WARPED_SEG,
 )
-from neuralreg.worker.file_job import run as register
-from neuralreg.worker.job_files import Job
+from neuralreg.worker.file_jobs.file_job import run as register
+from neuralreg.worker.file_jobs.job_files import Job
 
 UNCORRECTED = "uncorrected"  # folder of a repeated registration, before its corrections
 DIRECTIONS = (FIXED_TO_MOVING, MOVING_TO_FIXED)

@@ -12,7 +12,7 @@ from neuralreg.cli.common_options import AsJson, Overwrite, Quiet
 from neuralreg.errors import InvalidOption, UnreadableFile
 
 if TYPE_CHECKING:
-    from neuralreg.worker.job_files import Job
+    from neuralreg.worker.file_jobs.job_files import Job
 
 
 def rerun(
@@ -39,7 +39,7 @@ def rerun(
     from neuralreg.cli.outputs import folder_for
     from neuralreg.cli.repair_job import repeat_corrected
     from neuralreg.cli.terminal import print_result, show_progress, warn
-    from neuralreg.worker.file_job import FILES, run
+    from neuralreg.worker.file_jobs.file_job import FILES, run
 
     facts, folder = registration_in(record)
     job = job_of(facts, folder)
@@ -96,7 +96,7 @@ def job_of(facts: dict[str, Any], folder: Path) -> Job:
     from neuralreg.io.files import require_existing, sha256_of
     from neuralreg.registration.options import RegistrationOptions
     from neuralreg.review.workflow.provenance import locate_input
-    from neuralreg.worker.job_files import Job
+    from neuralreg.worker.file_jobs.job_files import Job
 
     paths = {}
     for name, about in facts["inputs"].items():
@@ -124,7 +124,7 @@ def _difference(
     import numpy as np
 
     from neuralreg.review.geometry.deformation import Deformation
-    from neuralreg.worker.file_job import FIXED_TO_MOVING
+    from neuralreg.worker.file_jobs.file_job import FIXED_TO_MOVING
 
     if again["transform_sha256"] == facts["transform_sha256"]:
         return 0.0

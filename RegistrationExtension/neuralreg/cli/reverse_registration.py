@@ -13,7 +13,7 @@ from neuralreg.review.geometry.deformation import Deformation
 from neuralreg.review.workflow.provenance import registration_of
 
 if TYPE_CHECKING:
-    from neuralreg.worker.job_files import Job
+    from neuralreg.worker.file_jobs.job_files import Job
 
 
 def is_own_inverse(transform: Path, inverse: Path | None) -> bool:
@@ -43,7 +43,7 @@ def register_reverse(
         InvalidOption: There is neither a record nor a model.
         RegistrationError: What a registration raises.
     """
-    from neuralreg.worker.file_job import FIXED_TO_MOVING, run
+    from neuralreg.worker.file_jobs.file_job import FIXED_TO_MOVING, run
 
     job = _job(transform, fixed, moving, model)
     with tempfile.TemporaryDirectory() as scratch:
@@ -55,7 +55,7 @@ def register_reverse(
 
 def _job(transform: Path, fixed: Path | None, moving: Path | None, model: str | None) -> Job:
     from neuralreg.registration.options import RegistrationOptions
-    from neuralreg.worker.job_files import Job
+    from neuralreg.worker.file_jobs.job_files import Job
 
     if model is None and registration_of(transform) is not None:
         return job_of(*registration_in(transform.parent))
@@ -75,7 +75,7 @@ def _inverse_of(job: Job, folder: Path) -> Path:
     """The inverse of the transform that the job began with, as a file."""
     import SimpleITK as sitk
 
-    from neuralreg.worker.file_job import initial_of
+    from neuralreg.worker.file_jobs.file_job import initial_of
 
     path = folder / "start.tfm"
     initial: Any = initial_of(job, [])

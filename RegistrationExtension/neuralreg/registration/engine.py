@@ -17,7 +17,7 @@ from neuralreg.io.arguments import ImageLike, TransformLike, as_image, as_itk_tr
 from neuralreg.progress import Progress, Timer, silent, stage
 from neuralreg.registration.channels.channel_inputs import add_colors, split_images
 from neuralreg.registration.guides.guide_inputs import split_keywords
-from neuralreg.registration.image_checks import Inputs, require_dimension
+from neuralreg.registration.image_checks import Inputs
 from neuralreg.registration.initial_alignment import initial_alignment
 from neuralreg.registration.instance_optimization import require_fitting
 from neuralreg.registration.memory.memory_forecast import MemoryForecast, require_memory
@@ -45,6 +45,7 @@ from neuralreg.registration.pipeline import (
     refine_field,
     searches,
 )
+from neuralreg.registration.preprocess import require_dimension
 from neuralreg.registration.result import RegistrationResult
 from neuralreg.zoo.card import ModelCard
 from neuralreg.zoo.loaded_network import RegistrationNetwork, run_options

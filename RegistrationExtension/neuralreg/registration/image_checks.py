@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from neuralreg.errors import IncompatibleModel, InvalidImage
+from neuralreg.errors import InvalidImage
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
@@ -29,9 +28,6 @@ from neuralreg.registration.working_grid import (
     unit_intensities,
     work_grid,
 )
-
-if TYPE_CHECKING:
-    from neuralreg.zoo.card import ModelCard
 
 _SIMILARITY_SAMPLES = 200_000  # of the work grid, for the figures of a result
 _FEWEST_SAMPLES = 4  # along an axis that can deform
@@ -172,21 +168,6 @@ class Inputs:
         identity = LinearTransform.identity(grid.dimension)
         channels = [c for c in (self.first, *self.channels) if c.weight > 0]
         return mean_agreement(channels, grid, (identity, initial, field))
-
-
-def require_dimension(card: ModelCard, grid: Grid) -> None:
-    """Check that a model takes images like this grid's.
-
-    Raises:
-        IncompatibleModel: when it does not.
-    """
-    if grid.dimension not in card.input.dimensions:
-        raise IncompatibleModel(
-            "the model does not take images of this dimension",
-            where=card.name,
-            got=f"{grid.dimension}D",
-            wanted=" or ".join(f"{d}D" for d in card.input.dimensions),
-        )
 
 
 def prepare(image: Image, role: str) -> tuple[Image, list[str]]:

@@ -30,6 +30,21 @@ _MOST_STRETCH = 1.25
 _SPREAD_STRIDE = 17  # of the voxels, a sample is enough
 
 
+def require_dimension(card: ModelCard, grid: Grid) -> None:
+    """Check that a model takes images like this grid's.
+
+    Raises:
+        IncompatibleModel: when it does not.
+    """
+    if grid.dimension not in card.input.dimensions:
+        raise IncompatibleModel(
+            "the model does not take images of this dimension",
+            where=card.name,
+            got=f"{grid.dimension}D",
+            wanted=" or ".join(f"{d}D" for d in card.input.dimensions),
+        )
+
+
 def network_pair(
     card: ModelCard,
     fixed: Image,

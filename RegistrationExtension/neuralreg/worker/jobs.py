@@ -23,7 +23,7 @@ Function = Callable[[Mapping[str, Any], Progress], object]
 
 KINDS = {
     "register": "neuralreg.worker.jobs:run_registration",
-    "register_files": "neuralreg.worker.pair_job:register_files",
+    "register_files": "neuralreg.worker.file_jobs.pair_job:register_files",
     "review": "neuralreg.worker.jobs:run_review",
     "robustness": "neuralreg.worker.jobs:run_robustness",
     "download": "neuralreg.worker.jobs:run_download",

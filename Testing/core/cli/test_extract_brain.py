@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from neuralreg.registration.options import RegistrationOptions
-from neuralreg.worker import file_job
+from neuralreg.worker.file_jobs import file_job
 
 from Testing.support.command_line import neuralreg
 

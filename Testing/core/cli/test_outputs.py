@@ -11,7 +11,7 @@ import pytest
 import SimpleITK as sitk
 from neuralreg.errors import UnwritableOutput
 from neuralreg.io.files import require_free
-from neuralreg.worker import file_job
+from neuralreg.worker.file_jobs import file_job
 
 from Testing.support.command_line import neuralreg
 

@@ -208,7 +208,7 @@ def test_another_spelling_is_refused(text, steps):
 
 
 def test_every_option_reaches_the_engine_from_the_command_line(tmp_path, monkeypatch):
-    from neuralreg.worker import file_job
+    from neuralreg.worker.file_jobs import file_job
 
     jobs = []
     monkeypatch.setattr(file_job, "run", lambda job, *_, **_more: jobs.append(job) or 1 / 0)

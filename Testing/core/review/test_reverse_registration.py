@@ -50,7 +50,7 @@ def test_a_start_is_turned_round_as_well(files, tmp_path):
     import SimpleITK as sitk
     from neuralreg.cli.reverse_registration import _inverse_of
     from neuralreg.registration.options import RegistrationOptions
-    from neuralreg.worker.job_files import Job
+    from neuralreg.worker.file_jobs.job_files import Job
 
     start = sitk.TranslationTransform(3, (4.0, -2.0, 1.0))
     sitk.WriteTransform(start, str(tmp_path / "initial.tfm"))

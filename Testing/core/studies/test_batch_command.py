@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from neuralreg.errors import UnwritableOutput
-from neuralreg.worker.pair_job import register_files
+from neuralreg.worker.file_jobs.pair_job import register_files
 from PIL import Image
 from scipy import ndimage
 

@@ -99,7 +99,7 @@ def test_any_option_of_a_registration_is_a_column(tmp_path):
 def test_every_option_and_every_file_of_a_registration_has_a_column():
     from dataclasses import fields
 
-    from neuralreg.worker.job_files import Job
+    from neuralreg.worker.file_jobs.job_files import Job
 
     assert {option.name for option in fields(RegistrationOptions)} <= set(COLUMNS)
     files = {part.name for part in fields(Job)} - {"options", "initial_format", "keep_uids"}

@@ -21,8 +21,8 @@ from neuralreg.io.landmark_files import Pairs, read_pairs
 from neuralreg.progress import Progress
 from neuralreg.registration.options import RegistrationOptions
 from neuralreg.registration.result import RegistrationResult
-from neuralreg.worker.file_job import FILES, Summary, run
-from neuralreg.worker.job_files import Images, Job
+from neuralreg.worker.file_jobs.file_job import FILES, Summary, run
+from neuralreg.worker.file_jobs.job_files import Images, Job
 
 BEFORE, AFTER = "before.png", "after.png"
 _LANDMARKS = ("landmarks_fixed", "landmarks_moving")
@@ -192,7 +192,7 @@ def _save_overlay(fixed: Any, moving: Any, path: Path) -> None:
 def _review(job: Job, summary: Summary) -> dict[str, Any]:
     from neuralreg.review.assess import assess
     from neuralreg.review.workflow.worklist import risk_of
-    from neuralreg.worker.file_job import FIXED_TO_MOVING, MOVING_TO_FIXED
+    from neuralreg.worker.file_jobs.file_job import FIXED_TO_MOVING, MOVING_TO_FIXED
 
     report = assess(
         str(summary.folder / FIXED_TO_MOVING),

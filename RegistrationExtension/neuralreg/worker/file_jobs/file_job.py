@@ -32,7 +32,7 @@ from neuralreg.registration.engine import register
 from neuralreg.registration.result import RegistrationResult
 from neuralreg.review.geometry.deformation import Deformation
 from neuralreg.review.workflow.provenance import RECORD, describe_input, software
-from neuralreg.worker.job_files import Images, Job, read_images
+from neuralreg.worker.file_jobs.job_files import Images, Job, read_images
 from neuralreg.zoo.registry import list_models
 
 Overlaps = Mapping[int, float]  # Dice by label value

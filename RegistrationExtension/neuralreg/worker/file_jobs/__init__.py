@@ -1,0 +1,1 @@
+"""Jobs on files: what the command line, a study and another process register."""
