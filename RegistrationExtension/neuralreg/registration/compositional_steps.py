@@ -33,7 +33,7 @@ _STEP_SMOOTHING = 1.73
 _FIELD_SMOOTHING = 0.71
 _LONGEST_STEP = 1.0  # voxels
 # Voxels around what the images show: beyond windows and the smoothing of a step nothing moves.
-_MARGIN = 12
+_MARGIN = 8
 _SHARE = 5 / 16  # of the steps that the velocity makes at each resolution
 
 
