@@ -17,6 +17,7 @@ from NeuralRegistrationLib.Review import FindingTexts, ReviewStore
 from NeuralRegistrationLib.Widgets import Tables
 
 _NAME = "NeuralRegistration/Reviewer"
+_ISO_TIME = re.compile(r"(\d)T(\d\d:\d\d):\d\d\+00:00")
 
 
 class ReviewDecision:
@@ -99,8 +100,8 @@ class ReviewDecision:
     def _wordsOfDecision(self) -> str:
         if self.decision is None:
             return _("No decision yet.")
-        # A time is one long word: a line may break in it, or the panel would get wider.
-        words = escape(re.sub(r"(\d)T(\d)", "\\1T\u200b\\2", self.decision.in_words()))
+        # A time in ISO 8601 is one long word, at which the panel would get wider.
+        words = escape(_ISO_TIME.sub(r"\1 \2 UTC", self.decision.in_words()))
         parts = [f"{escape(name)}: {escape(v)}" for name, v in self.decision.segments.items()]
         text = "<br>".join([words, *parts])
         if not self._void:

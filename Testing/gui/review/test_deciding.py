@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -86,6 +87,7 @@ def test_review_and_decision_come_back_with_the_scene(panel, review, a_scene, tm
     assert panel.ui.reviewLinesTable.rowCount == 4
     assert "saved scene" in panel.ui.reviewVerdictLabel.text
     assert "Accepted" in panel.ui.reviewDecisionLabel.text
+    assert re.search(r"on \d{4}-\d\d-\d\d \d\d:\d\d UTC", panel.ui.reviewDecisionLabel.text)
 
 
 def test_several_transforms_are_gone_through_those_at_risk_first(
