@@ -11,6 +11,7 @@ from neuralreg.review.report_model import Agreement, SegmentOverlap
 from NeuralRegistrationLib import review
 from NeuralRegistrationLib.Review.LabelCheck import checkLabels
 from NeuralRegistrationLib.Scene import Scripting
+from NeuralRegistrationLib.Worker import RunJob
 
 from Testing.support.band_network import phantom, write_band_network
 
@@ -22,6 +23,8 @@ def test_a_shift_of_equal_heads_makes_their_structures_worse_in_one_row(
 ):
     write_band_network(tmp_path / "own")
     monkeypatch.setenv("NEURALREG_MODELS", str(tmp_path / "own"))
+    # In this process, which sees that folder, also where tests of the panels left a worker behind.
+    monkeypatch.setattr(RunJob, "applicationRuns", lambda: False)
     image = phantom(GRID)[0]
     fixed, moving = (Scripting.volumeNodeFromImage(image, name) for name in ("fixed", "moving"))
     node = a_scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "shift")
