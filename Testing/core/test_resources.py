@@ -9,7 +9,12 @@ from pathlib import Path
 
 import pytest
 from neuralreg.errors import InvalidOption
-from neuralreg.resources import MEMORY_LIMIT, free_memory, used_memory
+from neuralreg.resources import (
+    MEMORY_LIMIT,
+    free_memory,
+    let_idle_threads_sleep,
+    used_memory,
+)
 
 MB = 2**20
 PLENTY = 64 * 1024 * MB
@@ -98,3 +103,13 @@ def test_the_limit_of_a_shell_counts_in_a_real_process(kind):
         check=True,
     )
     assert 300 * MB < int(done.stdout) < limit
+
+
+def test_idle_threads_sleep_soon_unless_the_environment_says_how_they_wait():
+    variables = {"HOME": "/"}
+    let_idle_threads_sleep(variables)
+    assert variables["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert int(variables["GOMP_SPINCOUNT"]) > 0
+    chosen = {"OMP_WAIT_POLICY": "ACTIVE"}
+    let_idle_threads_sleep(chosen)
+    assert chosen == {"OMP_WAIT_POLICY": "ACTIVE"}

@@ -41,6 +41,7 @@ from neuralreg.cli.visualize import visualize
 from neuralreg.cli.warp import warp
 from neuralreg.cli.worker import worker
 from neuralreg.cli.worklist import worklist
+from neuralreg.resources import let_idle_threads_sleep
 
 USAGE, UNUSABLE, UNAVAILABLE, UNWRITABLE, INTERRUPTED = 2, 1, 3, 4, 130
 _CODES: dict[type[errors.RegistrationError], int] = {
@@ -64,9 +65,7 @@ _EXIT_CODES = (
 )
 
 
-# Idle threads sleep instead of spinning: several times faster when another program wants the
-# cores. Read when torch starts, which no command has done yet.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+let_idle_threads_sleep(os.environ)  # before any command starts torch
 
 
 class _Boundary(TyperGroup):

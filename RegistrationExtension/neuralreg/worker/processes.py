@@ -16,6 +16,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from neuralreg.resources import let_idle_threads_sleep
+
 MARK = "NEURALREG_WORKER"
 _NICENESS = 5
 _MOST_ROUNDS = 20  # of looking for children that were born meanwhile
@@ -37,7 +39,7 @@ def environment(mark: str, base: Mapping[str, str] | None = None) -> dict[str, s
     variables = dict(os.environ if base is None else base)
     package = str(Path(__file__).resolve().parents[2])
     variables["PYTHONPATH"] = os.pathsep.join(filter(None, [package, variables.get("PYTHONPATH")]))
-    variables.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    let_idle_threads_sleep(variables)
     variables["PYTHONUNBUFFERED"] = "1"
     variables["PYTHONIOENCODING"] = "utf-8"  # what is logged on Windows would be in another one
     variables[MARK] = mark
