@@ -16,7 +16,9 @@ from torch import Tensor
 from neuralreg.geometry.sampling import Band, mix
 
 _TRUNCATE = 3.0  # standard deviations
-_KEPT = 32  # matrices of each kind, a few hundred kilobytes each at most
+# Matrices of each kind, a few hundred kilobytes each at most. They are made outside of inference
+# mode: whoever comes later may take gradients through them.
+_KEPT = 32
 _NEGLIGIBLE = 0.15  # samples: a narrower Gaussian weighs the neighbors with less than 1e-9
 
 
@@ -54,6 +56,7 @@ def box_sum(values: Tensor, radius: int) -> Tensor:
 
 
 @lru_cache(_KEPT)
+@torch.inference_mode(False)
 def _gaussian(n: int, sigma: float) -> Band:
     radius = max(1, ceil(_TRUNCATE * sigma))
     at = torch.arange(-radius, radius + 1, dtype=torch.float64)
@@ -62,12 +65,14 @@ def _gaussian(n: int, sigma: float) -> Band:
 
 
 @lru_cache(_KEPT)
+@torch.inference_mode(False)
 def _mean(n: int, radius: int, times: int) -> Band:
     kernel = torch.full((2 * radius + 1,), 1 / (2 * radius + 1), dtype=torch.float64)
     return Band.of(torch.linalg.matrix_power(_repeating(kernel, n), times))
 
 
 @lru_cache(_KEPT)
+@torch.inference_mode(False)
 def _sum(n: int, radius: int) -> Band:
     return Band.of(torch.ones(n, n).tril(radius).triu(-radius))
 

@@ -31,6 +31,18 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
 
 
+def test_windows_made_in_inference_mode_take_gradients_later():
+    n = 23  # of no other test, so that its windows are made here
+    with torch.inference_mode():
+        box_mean(torch.rand(1, 1, n, n, dtype=torch.float64), 1)
+        box_sum(torch.rand(n, n), 2)
+    image = torch.rand(1, 1, n, n, dtype=torch.float64, requires_grad=True)
+    flat = torch.rand(n, n, requires_grad=True)
+    (box_mean(image, 1).square().sum() + box_sum(flat, 2).square().sum()).backward()
+    assert float(image.grad.abs().sum()) > 0
+    assert float(flat.grad.abs().sum()) > 0
+
+
 @pytest.mark.parametrize("shape", [(9, 10, 11), (14, 15)])
 def test_mind_is_the_patch_distance_of_its_definition(shape):
     image = noise(*shape).numpy()
