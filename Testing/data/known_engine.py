@@ -173,7 +173,7 @@ def labels_checked(arguments, progress):
     return {"report": report.as_record(), "structures": [("Thalamus", 0.8, 0.6)]}
 
 
-def averaged(arguments, progress):
+def build_known_average(arguments, progress):
     """An average whose gray value is the number of the round; the third one settles."""
     folder = Path(arguments["folder"])
     if (folder / "template.nii.gz").exists():
@@ -195,15 +195,15 @@ def averaged(arguments, progress):
     }
 
 
-def fetched(arguments, progress):
+def fetch_known_network(arguments, progress):
     """No network: what was asked for."""
     return {"model": arguments["model"], "path": None}
 
 
 jobs.KINDS.update(
     label_check="__main__:labels_checked",
-    download="__main__:fetched",
-    template="__main__:averaged",
+    download="__main__:fetch_known_network",
+    template="__main__:build_known_average",
     register="__main__:registered",
     brain_mask="__main__:brain_found",
     brain_labels="__main__:brain_labeled",

@@ -21,7 +21,7 @@ MOVE = np.array([1.0, -3.0, 2.0])  # RAS mm
 
 
 @pytest.fixture
-def done(a_scene, a_fixed_node, a_volume_node, wavy_field):
+def registration(a_scene, a_fixed_node, a_volume_node, wavy_field):
     """A known deformation as a result in the scene, both ways."""
 
     def engine(fixed, moving, options, **given):
@@ -52,12 +52,12 @@ def lattice(volume):
     return np.stack(np.meshgrid(*axes), -1).reshape(-1, 3)
 
 
-def state(done):
+def state(registration):
     """Everything that a correction changes."""
-    nodes = (done.transformNode, done.inverseTransformNode)
+    nodes = (registration.transformNode, registration.inverseTransformNode)
     grids = [slicer.util.arrayFromGridTransform(node).copy() for node in nodes]
     records = [node.GetAttribute("NeuralRegistration.Record") for node in nodes]
-    return grids, slicer.util.arrayFromVolume(done.warpedVolumeNode).copy(), records
+    return grids, slicer.util.arrayFromVolume(registration.warpedVolumeNode).copy(), records
 
 
 def same(one, two):
@@ -78,39 +78,41 @@ def isIn(volume, points):
     return ((index[:, :3] > 0) & (index[:, :3] < size - 1)).all(1)
 
 
-def test_a_point_is_met_both_ways_and_the_rest_stays(done, a_fixed_node, a_volume_node):
-    node, points = done.transformNode, lattice(a_fixed_node)
+def test_a_point_is_met_both_ways_and_the_rest_stays(registration, a_fixed_node, a_volume_node):
+    node, points = registration.transformNode, lattice(a_fixed_node)
     place = middle(a_fixed_node)
     before = through(node, points)
     partner = through(node, [place]) + MOVE
-    corrected = correct(done, [place], partner, radius_mm=RADIUS_MM, by="A. Reader")
+    corrected = correct(registration, [place], partner, radius_mm=RADIUS_MM, by="A. Reader")
     assert corrected.before_mm[0] == pytest.approx(np.linalg.norm(MOVE), abs=0.05)
     assert np.linalg.norm(through(node, [place]) - partner) < 0.1
-    assert np.linalg.norm(through(done.inverseTransformNode, partner) - place) < 0.2
+    assert np.linalg.norm(through(registration.inverseTransformNode, partner) - place) < 0.2
     change = np.linalg.norm(through(node, points) - before, axis=1)
     far = np.linalg.norm(points - place, axis=1) > 2 * RADIUS_MM
     assert far.sum() > 50
     assert change[far].max() < 0.05
     assert change.max() <= corrected.largest_change_mm + 0.05
     moved = through(node, points)
-    again = np.linalg.norm(through(done.inverseTransformNode, moved) - points, axis=1)
+    again = np.linalg.norm(through(registration.inverseTransformNode, moved) - points, axis=1)
     inside = isIn(a_volume_node, moved)  # elsewhere the other direction knows nothing
     assert inside.sum() > 300
     assert again[inside].max() < 0.1
 
 
-def test_the_warped_volume_is_what_the_corrected_transform_shows(done, a_fixed_node, a_volume_node):
+def test_the_warped_volume_is_what_the_corrected_transform_shows(
+    registration, a_fixed_node, a_volume_node
+):
     import SimpleITK as sitk
 
     place = middle(a_fixed_node)
-    partner = through(done.transformNode, [place]) + MOVE
-    former = slicer.util.arrayFromVolume(done.warpedVolumeNode).copy()
-    correct(done, [place], partner, radius_mm=RADIUS_MM)
-    warped = slicer.util.arrayFromVolume(done.warpedVolumeNode).astype(float)
+    partner = through(registration.transformNode, [place]) + MOVE
+    former = slicer.util.arrayFromVolume(registration.warpedVolumeNode).copy()
+    correct(registration, [place], partner, radius_mm=RADIUS_MM)
+    warped = slicer.util.arrayFromVolume(registration.warpedVolumeNode).astype(float)
     assert np.abs(warped - former).max() > 5
     # VTK's own transform of each voxel, and SimpleITK's interpolation there.
     matrix = vtk.vtkMatrix4x4()
-    done.warpedVolumeNode.GetIJKToRASMatrix(matrix)
+    registration.warpedVolumeNode.GetIJKToRASMatrix(matrix)
     index = np.random.default_rng(0).integers(3, 13, (200, 3))
     ras = index @ slicer.util.arrayFromVTKMatrix(matrix)[:3, :3].T
     ras = ras + slicer.util.arrayFromVTKMatrix(matrix)[:3, 3]
@@ -119,7 +121,7 @@ def test_the_warped_volume_is_what_the_corrected_transform_shows(done, a_fixed_n
     moving.SetSpacing(image.grid.spacing)
     moving.SetOrigin(image.grid.origin)
     moving.SetDirection(image.grid.direction)
-    moved = through(done.transformNode, ras) * [-1, -1, 1]
+    moved = through(registration.transformNode, ras) * [-1, -1, 1]
     pairs = [
         (moving.EvaluateAtPhysicalPoint(tuple(p), sitk.sitkLinear), warped[k, j, i])
         for p, (i, j, k) in zip(moved, index, strict=True)
@@ -131,9 +133,12 @@ def test_the_warped_volume_is_what_the_corrected_transform_shows(done, a_fixed_n
     assert max(abs(a - b) for a, b in pairs) < 2
 
 
-def test_corrections_add_up_and_each_can_be_taken_back(done, a_fixed_node, a_scene):
-    node, places = done.transformNode, [middle(a_fixed_node) - [9, 0, 0], middle(a_fixed_node)]
-    before = state(done)
+def test_corrections_add_up_and_each_can_be_taken_back(registration, a_fixed_node, a_scene):
+    node, places = (
+        registration.transformNode,
+        [middle(a_fixed_node) - [9, 0, 0], middle(a_fixed_node)],
+    )
+    before = state(registration)
     untouched = through(node, places)
     partners = untouched + np.array([MOVE, -MOVE])
     first = correct(node, places[:1], partners[:1], radius_mm=8, by="A. Reader")
@@ -147,31 +152,33 @@ def test_corrections_add_up_and_each_can_be_taken_back(done, a_fixed_node, a_sce
     assert back.revert() == ()
     assert second.revert() == ()
     assert first.revert() == ()
-    assert same(state(done), before)
+    assert same(state(registration), before)
     assert not any("uncorrected" in name for name in names_in(a_scene))
-    assert done.revert() == ()
+    assert registration.revert() == ()
 
 
-def test_without_any_correction_left_the_transform_is_the_registered_one(done, a_fixed_node):
-    before = state(done)
+def test_without_any_correction_left_the_transform_is_the_registered_one(
+    registration, a_fixed_node
+):
+    before = state(registration)
     place = middle(a_fixed_node)
-    partner = through(done.transformNode, [place]) + MOVE
-    correct(done, [place], partner, radius_mm=RADIUS_MM)
-    correct(done, takeBack=[1])
-    after = state(done)
+    partner = through(registration.transformNode, [place]) + MOVE
+    correct(registration, [place], partner, radius_mm=RADIUS_MM)
+    correct(registration, takeBack=[1])
+    after = state(registration)
     assert all(np.array_equal(a, b) for a, b in zip(before[0], after[0], strict=True))
     assert np.abs(after[1].astype(float) - before[1]).max() <= 1
     assert [json.loads(text) for text in after[2]] == [json.loads(text) for text in before[2]]
-    correct(done, [place], partner, radius_mm=RADIUS_MM)  # and it can be corrected again
-    assert np.linalg.norm(through(done.transformNode, [place]) - partner) < 0.1
+    correct(registration, [place], partner, radius_mm=RADIUS_MM)  # and it can be corrected again
+    assert np.linalg.norm(through(registration.transformNode, [place]) - partner) < 0.1
 
 
-def test_a_locked_segment_stays_as_it_is(done, a_fixed_node, a_scene):
+def test_a_locked_segment_stays_as_it_is(registration, a_fixed_node, a_scene):
     labels = np.zeros(slicer.util.arrayFromVolume(a_fixed_node).shape, np.uint8)
     labels[:, :, 13:] = 1
     lock = slicer.util.addVolumeFromArray(labels, None, "lock", "vtkMRMLLabelMapVolumeNode")
     lock.CopyOrientation(a_fixed_node)
-    node, place = done.transformNode, middle(a_fixed_node)
+    node, place = registration.transformNode, middle(a_fixed_node)
     matrix = vtk.vtkMatrix4x4()
     a_fixed_node.GetIJKToRASMatrix(matrix)
     inside = np.array([matrix.MultiplyPoint((14, j, 8, 1))[:3] for j in range(4, 13)])
@@ -186,12 +193,12 @@ def test_a_locked_segment_stays_as_it_is(done, a_fixed_node, a_scene):
 
 
 def test_a_saved_scene_keeps_what_the_corrections_began_with(
-    done, a_fixed_node, a_headless_scene, tmp_path
+    registration, a_fixed_node, a_headless_scene, tmp_path
 ):
-    before = through(done.transformNode, lattice(a_fixed_node))
-    place, name = middle(a_fixed_node), done.transformNode.GetName()
-    partner = through(done.transformNode, [place]) + MOVE
-    correct(done, [place], partner, radius_mm=RADIUS_MM)
+    before = through(registration.transformNode, lattice(a_fixed_node))
+    place, name = middle(a_fixed_node), registration.transformNode.GetName()
+    partner = through(registration.transformNode, [place]) + MOVE
+    correct(registration, [place], partner, radius_mm=RADIUS_MM)
     a_headless_scene.save(tmp_path / "s.mrb")
     a_headless_scene.scene.Clear(True)
     a_headless_scene.load(tmp_path / "s.mrb", tmp_path / "cache")
@@ -200,8 +207,8 @@ def test_a_saved_scene_keeps_what_the_corrections_began_with(
     assert np.allclose(through(node, lattice(slicer.util.getNode("fixed"))), before, atol=0.01)
 
 
-def test_a_transform_that_others_changed_since_is_not_overwritten(done, a_fixed_node):
-    node, place = done.transformNode, middle(a_fixed_node)
+def test_a_transform_that_others_changed_since_is_not_overwritten(registration, a_fixed_node):
+    node, place = registration.transformNode, middle(a_fixed_node)
     partner = through(node, [place]) + MOVE
     correct(node, [place], partner, radius_mm=RADIUS_MM)
     slicer.util.arrayFromGridTransform(node)[:] += 0.5
@@ -235,29 +242,38 @@ def test_a_rigid_transform_can_be_corrected_too(a_scene, a_fixed_node, a_volume_
         ({"fixedPoints": [[500, 0, 0]], "movingPoints": [[0, 0, 0]]}, "outside of the fixed"),
     ],
 )
-def test_what_cannot_be_corrected_is_said_and_nothing_changes(done, how, words):
-    before = state(done)
+def test_what_cannot_be_corrected_is_said_and_nothing_changes(registration, how, words):
+    before = state(registration)
     with pytest.raises(InvalidOption, match=words):
-        correct(done, **how)
-    assert same(state(done), before)
+        correct(registration, **how)
+    assert same(state(registration), before)
 
 
-def test_the_direction_that_follows_is_not_corrected_itself(done, a_fixed_node):
+def test_the_direction_that_follows_is_not_corrected_itself(registration, a_fixed_node):
     place = middle(a_fixed_node)
-    correct(done, [place], through(done.transformNode, [place]) + MOVE, radius_mm=RADIUS_MM)
+    correct(
+        registration,
+        [place],
+        through(registration.transformNode, [place]) + MOVE,
+        radius_mm=RADIUS_MM,
+    )
     with pytest.raises(InvalidOption, match="the direction that follows"):
-        correct(done.inverseTransformNode, takeBack=[1])
+        correct(registration.inverseTransformNode, takeBack=[1])
 
 
-def test_a_review_says_that_the_result_was_corrected_and_by_whom(done, a_fixed_node, a_scene):
+def test_a_review_says_that_the_result_was_corrected_and_by_whom(
+    registration, a_fixed_node, a_scene
+):
     from NeuralRegistrationLib import review
 
     place = middle(a_fixed_node)
-    partner = through(done.transformNode, [place]) + MOVE
+    partner = through(registration.transformNode, [place]) + MOVE
     points = [a_scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", name) for name in "fm"]
     for node, at in zip(points, (place, partner[0]), strict=True):
         node.AddControlPoint(vtk.vtkVector3d(*at), "stem")
-    correct(done, *points, radius_mm=RADIUS_MM, by="A. Reader")
-    report = review(done.transformNode, fixedPoints=points[0], movingPoints=points[1]).report
+    correct(registration, *points, radius_mm=RADIUS_MM, by="A. Reader")
+    report = review(
+        registration.transformNode, fixedPoints=points[0], movingPoints=points[1]
+    ).report
     assert any("corrected by hand by A. Reader at 1 point: stem" in note for note in report.notes)
     assert any("did not count: stem" in note for note in report.notes)

@@ -48,7 +48,7 @@ def browse(headless, browser, number: int) -> None:
     headless.logics["vtkSlicerSequencesLogic"].UpdateProxyNodesFromSequences(browser)
 
 
-def shown(volume):
+def displayed_values(volume):
     """A volume as the world sees it: resampled by SimpleITK through VTK's matrix of the node."""
     matrix = vtk.vtkMatrix4x4()
     slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(
@@ -85,7 +85,7 @@ def test_playing_the_sequence_shows_it_standing_still(sequence, a_headless_scene
         matrix = slicer.util.arrayFromTransformMatrix(done.transformNode)
         assert matrix[0, 3] == pytest.approx(SHIFTS[1] - shift, abs=0.25)
         moved = np.abs(slicer.util.arrayFromVolume(volume)[3:-3, 3:-3, 4:-4] - still).mean()
-        assert np.abs(shown(volume) - still).mean() < max(0.25 * moved, 1.0)
+        assert np.abs(displayed_values(volume) - still).mean() < max(0.25 * moved, 1.0)
     table = done.tableNode.GetTable()
     left = [table.GetValueByName(n, "Left (mm)").ToDouble() for n in range(3)]
     assert left == pytest.approx([4, 0, 7], abs=0.3)  # against the frame that was shown

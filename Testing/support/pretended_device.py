@@ -47,7 +47,7 @@ class _Pretended(Tensor):
         return tensor  # type: ignore[no-any-return]
 
 
-def _held(value: Any) -> Any:
+def _content(value: Any) -> Any:
     if isinstance(value, torch.device):
         return torch.device("cpu")
     if not isinstance(value, Tensor) or value.device.type == "cpu":
@@ -69,14 +69,14 @@ def _run(operation: Any, *args: Any, **kwargs: Any) -> Any:
         for leaf in leaves:
             if leaf.device.type == "cpu" and leaf.dim() > 0:
                 raise RuntimeError(f"{name}: tensors on {NAME} and on the CPU")
-    held, options = tree_map(_held, (args, kwargs))
+    held, options = tree_map(_content, (args, kwargs))
     options.pop("pin_memory", None)
     if name in _RESHAPING:
         return _Pretended(held[0].reshape(*held[1:]))
     result = operation(*held, **options)
     if not operation._schema.is_mutable:
         return tree_map(_pretend, result)
-    changed = {id(_held(leaf)): leaf for leaf in leaves}
+    changed = {id(_content(leaf)): leaf for leaf in leaves}
     return tree_map(lambda value: changed.get(id(value), _pretend(value)), result)
 
 
@@ -91,12 +91,12 @@ def _empty_strided(
 
 
 def _copy_from(source: Tensor, target: Tensor, non_blocking: bool = False) -> Tensor:
-    _held(target).copy_(_held(source))
+    _content(target).copy_(_content(source))
     return target
 
 
 def _convolution(*args: Any) -> Tensor:
-    return _Pretended(torch.ops.aten.convolution(*map(_held, args)))
+    return _Pretended(torch.ops.aten.convolution(*map(_content, args)))
 
 
 def _convolution_backward(
@@ -106,7 +106,7 @@ def _convolution_backward(
     transposed, groups = options[3], options[5]
     channels = weight.shape[1] * groups if transposed else weight.shape[0]
     bias = [channels] if wanted[2] else None
-    held = map(_held, (gradient, values, weight))
+    held = map(_content, (gradient, values, weight))
     parts = torch.ops.aten.convolution_backward(*held, bias, *options, wanted)
     return tuple(map(_pretend, parts))
 

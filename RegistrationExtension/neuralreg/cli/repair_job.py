@@ -14,10 +14,10 @@ from neuralreg import __version__
 from neuralreg.cli.rerun import registration_in
 from neuralreg.errors import InvalidOption, InvalidTransform, RegistrationError, UnreadableFile
 from neuralreg.geometry.field import DisplacementField
-from neuralreg.io.files import container_of, draft_folder, require_existing, require_free, sha256_of
+from neuralreg.io.files import container_of, draft_folder, require_existing, sha256_of
 from neuralreg.io.image_files import read_image, read_labels, write_image
 from neuralreg.io.resample import warp, warp_labels
-from neuralreg.io.transform_files import read_transform, write_transform
+from neuralreg.io.transform_files import read_transform
 from neuralreg.progress import Progress, stage
 from neuralreg.registration.corrections.correction import BY_HAND, Correction, in_words
 from neuralreg.registration.corrections.local_repair import (
@@ -35,6 +35,7 @@ from neuralreg.worker.file_jobs.file_job import (
     SUMMARY,
     WARPED,
     WARPED_SEG,
+    write_transforms,
 )
 from neuralreg.worker.file_jobs.file_job import run as register
 from neuralreg.worker.file_jobs.job_files import Job
@@ -154,12 +155,7 @@ def write_corrected(
         mask = None if lock is None else read_image(lock)
         fields = apply_corrections(base.field, base.inverse, corrections, mask)
     progress(0.5, "writing")
-    with draft_folder(output, last=MOVING_TO_FIXED, overwrite=overwrite) as draft:
-        write_transform(fields.field, draft / FIXED_TO_MOVING)
-        write_transform(fields.inverse, draft / MOVING_TO_FIXED)
-        for name in (SUMMARY, WARPED, WARPED_SEG):
-            require_free(output / name, overwrite)
-            (output / name).unlink(missing_ok=True)
+    write_transforms(fields.field, fields.inverse, output, overwrite=overwrite)
     progress(0.6, "warping")
     written, notes = _warp(base, fields.field, output)
     facts = {

@@ -239,6 +239,22 @@ def magnitude(vectors: Tensor, dim: int = 0) -> Tensor:
     return squares.sqrt()
 
 
+def bounding_box(marked: Tensor, margin: int = 0) -> tuple[slice, ...]:
+    """The smallest part of an array that holds what is marked, and some samples around it.
+
+    Args:
+        marked: truth values (z, y, x); where none is true, the part is all of the array.
+        margin: samples at each end, as far as the array reaches.
+    """
+    box = []
+    for axis, n in enumerate(marked.shape):
+        others = [a for a in range(marked.dim()) if a != axis]
+        at = torch.nonzero(marked.any(others) if others else marked)
+        first, last = (int(at[0]), int(at[-1])) if len(at) else (0, n - 1)
+        box.append(slice(max(first - margin, 0), min(last + margin + 1, n)))
+    return tuple(box)
+
+
 def slabs(shape: tuple[int, ...], samples: int) -> Iterator[slice]:
     """Slices of the first axis that hold at most about `samples` samples each.
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from neuralreg.geometry.field import DisplacementField, compose
 from neuralreg.geometry.image import Image
-from neuralreg.geometry.sampling import index_grid, magnitude, sample
+from neuralreg.geometry.sampling import bounding_box, index_grid, magnitude, sample
 from neuralreg.geometry.smoothing import gaussian
 from neuralreg.measures.correlation_cost import LocalCorrelation
 from neuralreg.progress import Progress
@@ -66,7 +66,8 @@ def follow_at_full_resolution(
     """
     pair = inputs.working_pair(compose(field, initial), _SAMPLES)
     channels = Channels(pair)
-    box = _box(torch.stack([_bodies(part.pair) for part in channels.parts]).any(0))
+    bodies = torch.stack([_bodies(part.pair) for part in channels.parts]).any(0)
+    box = bounding_box(bodies, _MARGIN)
     steps = max(1, round(_SHARE * options.steps))
     sigma = _FIELD_SMOOTHING * options.regularity**0.5
     inner = _follow(channels, box, steps, sigma, progress)
@@ -85,24 +86,9 @@ def _bodies(pair: WorkingPair) -> Tensor:
     return pair.body | foreground(Image(pair.moving, pair.grid))
 
 
-def _box(bodies: Tensor) -> tuple[slice, ...]:
-    """The part of an array (z, y, x) that has all bodies, with a margin."""
-    box = []
-    for axis in range(bodies.dim()):
-        others = tuple(a for a in range(bodies.dim()) if a != axis)
-        at = torch.nonzero(bodies.any(others))
-        if not len(at):
-            return tuple(slice(None) for _ in bodies.shape)
-        box.append(slice(max(0, int(at[0]) - _MARGIN), int(at[-1]) + 1 + _MARGIN))
-    return tuple(box)
-
-
 def _enlarge(inner: Tensor, box: tuple[slice, ...], shape: tuple[int, ...]) -> Tensor:
     """A displacement (d, z, y, x) of a part of an array, continued to all of it."""
-    pads = []
-    for part, n, length in zip(box, shape, inner.shape[1:], strict=True):
-        start = part.start or 0
-        pads.append((start, n - start - length))
+    pads = [(part.start, n - part.stop) for part, n in zip(box, shape, strict=True)]
     flat = [pad for both in reversed(pads) for pad in both]  # x first, as pad wants it
     return functional.pad(inner[None], flat, mode="replicate")[0]
 

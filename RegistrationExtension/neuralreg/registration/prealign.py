@@ -140,14 +140,14 @@ def prealign(
             reached = torch.cat([reached, value])
             win = len(kinds) - 1 if only_proposed else _winner(reached, kinds)
     guess = guess.select(torch.tensor([win]))
-    for level in search.needed(_RIGID[1:]):
+    for level in search.select_levels(_RIGID[1:]):
         guess, _ = search.maximize(guess, level)
     progress(0.4, "rigid alignment")
     kind = LinearAlignment.RIGID
     guess, rigid = search.maximize(guess, _FINE)
     if how is not LinearAlignment.RIGID:
         affine_guess = guess
-        for level in search.needed(_AFFINE):
+        for level in search.select_levels(_AFFINE):
             affine_guess, affine = search.maximize(affine_guess, level, affine=True)
             progress(0.6, "affine alignment")
         if how is LinearAlignment.AFFINE or float(affine) > _AFFINE_GAIN * float(rigid):
@@ -243,7 +243,7 @@ class _Search:
             pull = pull.for_last_steps()
         return maximize(*self.sides(level), guess, level, affine=affine, landmarks=pull)
 
-    def needed(self, levels: tuple[Level, ...]) -> tuple[Level, ...]:
+    def select_levels(self, levels: tuple[Level, ...]) -> tuple[Level, ...]:
         """The levels without those between, where small images are there as at the finest.
 
         Landmarks pull less at the finest, and need them.

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from neuralreg.geometry.sampling import bounding_box
 from neuralreg.geometry.smoothing import gaussian
 from neuralreg.measures.jacobian import determinant
 from neuralreg.registration.refine import Velocity
@@ -82,7 +83,7 @@ def unfold_displacement(voxels: Tensor) -> tuple[Tensor, float]:
         blend = gaussian(_dilate(folds[None], reach), [sigma] * folds.dim())
         part += blend * (gaussian(part, [sigma] * folds.dim()) - part)
         touched[box] |= blend[0] > 0.05
-        box = _bounding_box(folds, box, reach + 3 * int(sigma + 1))
+        box = _shift_box(bounding_box(folds > 0), box, reach + 3 * int(sigma + 1))
     return repaired, float(touched.float().mean())
 
 
@@ -96,16 +97,13 @@ def _dilate(marked: Tensor, reach: int) -> Tensor:
     return marked
 
 
-def _bounding_box(marked: Tensor, inside: tuple[slice, ...], reach: int) -> tuple[slice, ...]:
-    """The part of the whole array that holds what is marked in a part of it, and some more."""
-    box = []
-    for axis, part in enumerate(inside):
-        others = [a for a in range(marked.dim()) if a != axis]
-        at = torch.nonzero(marked.amax(others) if others else marked)
-        first = (part.start or 0) + int(at.min())
-        last = (part.start or 0) + int(at.max())
-        box.append(slice(max(first - reach, 0), last + reach + 1))
-    return tuple(box)
+def _shift_box(box: tuple[slice, ...], inside: tuple[slice, ...], reach: int) -> tuple[slice, ...]:
+    """A box in a part of an array as one in the whole array, with some samples around it."""
+    starts = [part.start or 0 for part in inside]
+    return tuple(
+        slice(max(start + own.start - reach, 0), start + own.stop + reach)
+        for start, own in zip(starts, box, strict=True)
+    )
 
 
 def _control_points_near(folds: Tensor, shape: tuple[int, ...]) -> Tensor:

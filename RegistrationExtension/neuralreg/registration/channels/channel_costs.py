@@ -73,11 +73,12 @@ def mind_cost(pair: WorkingPair) -> Cost:
     return cost
 
 
-def lncc_cost(pair: WorkingPair, factor: int) -> Cost:
+def lncc_cost(part: ChannelPart, factor: int) -> Cost:
     """Negative mean of the signed squared local correlation, on voxels `factor` times larger."""
-    images = (equalize(image, pair.body) for image in (pair.fixed, pair.moving))
-    cell = _cell(pair.valid.shape, factor)
-    fixed, moving, valid = (_pool(v, cell) for v in (*images, pair.valid[None]))
+    cell = _cell(part.pair.valid.shape, factor)
+    fixed, moving, valid = (
+        _pool(v, cell) for v in (part.fixed, part.moving, part.pair.valid[None])
+    )
     windows = LocalCorrelation(fixed[0], valid[0], _LNCC_RADIUS)
     scale = _Scale(fixed, cell)
 
@@ -144,7 +145,7 @@ class Channels:
             if name == "mind":
                 costs.append((scale * part.share, mind_cost(part.pair)))
             else:
-                costs.append((part.share, lncc_cost(part.pair, factor)))
+                costs.append((part.share, lncc_cost(part, factor)))
         return _join_costs(costs)
 
     @torch.no_grad()

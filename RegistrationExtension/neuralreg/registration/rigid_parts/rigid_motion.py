@@ -12,7 +12,7 @@ from torch import Tensor
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.linear import LinearTransform
-from neuralreg.geometry.sampling import index_grid, sample
+from neuralreg.geometry.sampling import bounding_box, index_grid, magnitude, sample
 from neuralreg.registration.rigid_parts.parts import RigidParts
 from neuralreg.registration.rigid_parts.smooth_extension import extend_smoothly
 from neuralreg.registration.unfold import unfold_displacement
@@ -40,7 +40,7 @@ def make_rigid(
     numbers = parts.numbers_on(field.grid, field.vectors)
     largest = max(parts.errors_mm(field, rigid)) / min(field.grid.spacing)
     reach = max(_LEAST_REACH, 2 * largest)
-    box = _box_around(numbers > 0, ceil(_FADED * reach))
+    box = bounding_box(numbers > 0, ceil(_FADED * reach))
     targets = _targets(numbers, rigid, field.grid, field.vectors)[(slice(None), *box)]
     moved = _follow(field, numbers[box], rigid, targets, reach, [part.start for part in box])
     inside = numbers[box] > 0
@@ -100,7 +100,7 @@ def _follow(
     moved = torch.zeros_like(targets)
     for _ in range(_STEPS):
         gap = (targets - _chain(field, index, moved))[:, inside]
-        if float(torch.linalg.vector_norm(gap, dim=0).max()) < _EXACT_MM:
+        if float(magnitude(gap).max()) < _EXACT_MM:
             break
         step = torch.zeros_like(moved)
         step[:, inside] = torch.einsum("nij,jn->in", inverse, gap)
@@ -108,13 +108,6 @@ def _follow(
         step = step * min(1.0, _STEEPEST / max(_steepness(step), 1e-9))
         moved = step + sample(moved, own + step.movedim(0, -1))
     return moved
-
-
-def _box_around(inside: Tensor, margin: int) -> tuple[slice, ...]:
-    """The samples that are marked (z, y, x), and some around them."""
-    at = torch.nonzero(inside)
-    ends = zip(at.min(0).values.tolist(), at.max(0).values.tolist(), inside.shape, strict=True)
-    return tuple(slice(max(a - margin, 0), min(b + margin + 1, n)) for a, b, n in ends)
 
 
 def _targets(numbers: Tensor, rigid: Sequence[LinearTransform], grid: Grid, like: Tensor) -> Tensor:
@@ -146,7 +139,7 @@ def _inverse_rotations(rigid: Sequence[LinearTransform], field: DisplacementFiel
 def _steepness(step: Tensor) -> float:
     """The largest change from one sample to the next, in voxels."""
     changes = [
-        float(torch.linalg.vector_norm(step.diff(dim=axis), dim=0).max())
+        float(magnitude(step.diff(dim=axis)).max())
         for axis in range(1, step.dim())
         if step.shape[axis] > 1
     ]

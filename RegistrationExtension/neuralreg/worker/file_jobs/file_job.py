@@ -152,7 +152,7 @@ def run(
     )
     registered = time.perf_counter()
     progress(0.9, "writing results")
-    _write_transforms(result, folder, overwrite)
+    write_transforms(result.field, result.inverse_field, folder, overwrite=overwrite)
     made = _Derived(job, folder, [FIXED_TO_MOVING, MOVING_TO_FIXED], [])
     overlaps = made.fill(result, images)
     for name, make in (more or {}).items():
@@ -192,11 +192,13 @@ def _write_record(summary: Summary, folder: Path, overwrite: bool) -> None:
         ) from error
 
 
-def _write_transforms(result: RegistrationResult, folder: Path, overwrite: bool) -> None:
+def write_transforms(
+    field: DisplacementField, inverse: DisplacementField, folder: Path, *, overwrite: bool
+) -> None:
     """Write both directions; what an earlier run left goes first, its record before all else."""
     with draft_folder(folder, last=MOVING_TO_FIXED, overwrite=overwrite) as draft:
-        write_transform(result.field, draft / FIXED_TO_MOVING)
-        write_transform(result.inverse_field, draft / MOVING_TO_FIXED)
+        write_transform(field, draft / FIXED_TO_MOVING)
+        write_transform(inverse, draft / MOVING_TO_FIXED)
         for name in (SUMMARY, WARPED, WARPED_SEG):
             require_free(folder / name, overwrite)
             (folder / name).unlink(missing_ok=True)

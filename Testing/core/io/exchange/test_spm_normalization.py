@@ -49,7 +49,9 @@ def write(path: Path, template: np.ndarray, coefficients: np.ndarray) -> Path:
     return path
 
 
-def expected(template: np.ndarray, coefficients: np.ndarray, index: np.ndarray) -> tuple:
+def normalize_by_definition(
+    template: np.ndarray, coefficients: np.ndarray, index: np.ndarray
+) -> tuple:
     """LPS mm of voxels of the template (from 0), and where these go in the image."""
     padded = np.zeros((*SIZE, 3))
     padded[tuple(slice(n) for n in coefficients.shape[:3])] = coefficients
@@ -66,7 +68,7 @@ def test_every_voxel_of_the_template_goes_where_the_cosines_say(tmp_path, templa
     coefficients = RNG.normal(0, 12, (5, 4, 6, 3))
     transform = read_itk_transform(write(tmp_path / "t1_sn.mat", template, coefficients))
     index = np.stack([RNG.integers(0, n, 200) for n in SIZE], -1)
-    start, end = expected(template, coefficients, index)
+    start, end = normalize_by_definition(template, coefficients, index)
     assert np.linalg.norm(end - start, axis=1).std() > 0.5  # it bends
     moved = np.array([transform.TransformPoint(point) for point in start])
     np.testing.assert_allclose(moved, end, atol=1e-3)
@@ -77,7 +79,7 @@ def test_without_coefficients_it_is_the_matrix_alone(tmp_path):
     content, family = read_content(path)
     assert (family, content.IsLinear()) == ("spm", True)
     index = np.stack([RNG.integers(0, n, 20) for n in SIZE], -1)
-    start, end = expected(OBLIQUE, np.zeros((1, 1, 1, 3)), index)
+    start, end = normalize_by_definition(OBLIQUE, np.zeros((1, 1, 1, 3)), index)
     moved = np.array([content.TransformPoint(point) for point in start])
     np.testing.assert_allclose(moved, end, atol=1e-3)
 
