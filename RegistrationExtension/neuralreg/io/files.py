@@ -201,9 +201,15 @@ def _clear_abandoned(folder: Path) -> None:
     prefix = _draft_prefix()
     for draft in folder.glob(f"{prefix}*-*"):
         number = draft.name.removeprefix(prefix).split("-")[0]
-        old = time.time() - draft.stat().st_mtime > _ABANDONED_S
-        if number.isdigit() and old and not _runs(int(number)):
+        if number.isdigit() and _is_old(draft) and not _runs(int(number)):
             shutil.rmtree(draft, ignore_errors=True)
+
+
+def _is_old(draft: Path) -> bool:
+    try:
+        return time.time() - draft.stat().st_mtime > _ABANDONED_S
+    except FileNotFoundError:  # another writer has just finished it
+        return False
 
 
 def _runs(process: int) -> bool:
