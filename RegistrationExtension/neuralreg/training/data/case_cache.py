@@ -37,8 +37,11 @@ class Cache(Protocol):
         """The images of a case by part."""
         ...
 
-    def remarks(self) -> list[str]:
-        """What the reader of files says of all images; reads those that are not kept.
+    def remarks(self, share: slice) -> list[str]:
+        """What the reader of files says of some cases' images; reads those that are not kept.
+
+        Args:
+            share: which cases.
 
         Raises:
             UnreadableFile, InvalidImage: a case cannot be used.
@@ -117,8 +120,8 @@ class _InMemory:
     def __getitem__(self, number: int) -> dict[str, Image]:
         return self.loaded[number]
 
-    def remarks(self) -> list[str]:
-        return [str(remark) for parts in self.loaded for remark in parts["image"].remarks]
+    def remarks(self, share: slice) -> list[str]:
+        return [str(remark) for parts in self.loaded[share] for remark in parts["image"].remarks]
 
 
 class _Fresh:
@@ -130,8 +133,8 @@ class _Fresh:
     def __getitem__(self, number: int) -> dict[str, Image]:
         return self.loader(self.cases[number])
 
-    def remarks(self) -> list[str]:
-        each = _for_each(self.cases, lambda case: self.loader(case)["image"].remarks)
+    def remarks(self, share: slice) -> list[str]:
+        each = _for_each(self.cases[share], lambda case: self.loader(case)["image"].remarks)
         return [str(remark) for remarks in each for remark in remarks]
 
 
@@ -150,8 +153,10 @@ class _DiskCache:
         record = self._load(self.cases[number])["parts"]
         return {name: Image(values, Grid(*grid)) for name, (values, grid) in record.items()}
 
-    def remarks(self) -> list[str]:
-        each = _for_each(self.cases, lambda case: list(self._load(case, mmap=True)["remarks"]))
+    def remarks(self, share: slice) -> list[str]:
+        each = _for_each(
+            self.cases[share], lambda case: list(self._load(case, mmap=True)["remarks"])
+        )
         return [remark for remarks in each for remark in remarks]
 
     def _load(self, case: Case, *, mmap: bool = False) -> dict[str, Any]:

@@ -144,13 +144,16 @@ class PairData(torch_data.Dataset[Batch]):
         ]
         return random.Random(item.seed).choice(present or range(len(pair["fixed_labels"])))
 
-    def report_remarks(self) -> None:
+    def report_remarks(self, share: tuple[int, int] = (0, 1)) -> None:
         """Warn of what the reader of files repaired, assumed or doubts; all images are read once.
+
+        Args:
+            share: (number, count) of the processes that train together; each reads its part.
 
         Raises:
             UnreadableFile, InvalidImage: a case cannot be used.
         """
-        remarks = self._loaded.remarks()
+        remarks = self._loaded.remarks(slice(share[0], None, share[1]))
         for remark in remarks[:_MOST_NAMED]:
             logger.warning("%s", remark)
         if len(remarks) > _MOST_NAMED:

@@ -148,7 +148,7 @@ class RegistrationTask(Task):
             UnreadableFile, InvalidImage: a case cannot be used.
         """
         for pairs in self._splits.values():
-            pairs.report_remarks()
+            pairs.report_remarks(self.batches.share)
         begin(self.network, self.config.model)
 
     def describe_batch(self, epoch: int, batch: int) -> str:
