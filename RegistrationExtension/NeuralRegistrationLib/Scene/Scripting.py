@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import slicer
@@ -24,7 +24,6 @@ from neuralreg.geometry.slicer_interpolation import (
     resample_for_cubic_readers,
     resample_for_linear_readers,
 )
-from neuralreg.io.volume import not_finite_remarks
 from neuralreg.worker.messages import Field
 from neuralreg.worker.serialization import at_once
 from neuralreg.worker.shared_images import field_of, image_of, record_of, warp_voxels
@@ -45,7 +44,8 @@ def imageFromVolumeNode(volumeNode) -> Image:
     """A copy of the volume as the core's image, in the world.
 
     Under transforms that bend or shear it is resampled onto a straight grid, and a warning logged.
-    NaN and infinite values stay, with a remark, as those of a file do.
+    It comes in as a file with the same content: NaN and infinite values stay, padding becomes
+    background, each with a remark.
     Raises InvalidImage as `Volumes.contentOf` does.
     """
     stored = Volumes.contentOf(volumeNode)
@@ -55,8 +55,7 @@ def imageFromVolumeNode(volumeNode) -> Image:
             volumeNode.GetName(),
         )
     image = image_of(at_once(stored.record()))
-    remarks = not_finite_remarks(Path(volumeNode.GetName()), stored.data)
-    return Image(image.data.clone(), image.grid, tuple(remarks))
+    return replace(image, data=image.data.clone())
 
 
 def volumeNodeFromImage(image: Image, name: str, *, like=None):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import slicer
@@ -22,6 +23,7 @@ from vtk.util.numpy_support import get_vtk_array_type, vtk_to_numpy
 from NeuralRegistrationLib.Scene import Geometry, NodeChecks
 
 _MOST_BENDS = 200_000  # samples of the transform above an image
+_USUAL_UNITS = ("[hnsf'U]", "1")
 _LATTICE = 9  # points along each axis that tell how far a bent image reaches
 
 
@@ -32,6 +34,7 @@ class Content:
     data: (z, y, x) or (z, y, x, c); a view of the node's own memory. indexToParent: homogeneous,
     RAS mm. node: the one whose parents count. labels: whether the values are labels. below: the
     transform node in whose space the content is wanted, without its own effect; None: the world.
+    name, dicomFile, units: as in `Voxels`.
     """
 
     data: np.ndarray
@@ -39,6 +42,9 @@ class Content:
     node: object
     labels: bool = False
     below: object | None = None
+    name: str = ""
+    dicomFile: str = ""
+    units: str | None = None
 
     def within(self, transformNode) -> Content:
         """The same in the space below a transform node; None: in the world."""
@@ -69,11 +75,13 @@ class Content:
 
     def record(self, only: tuple[int, ...] | None = None) -> Steps:
         """The record for the core. only: in a mask, the labels that count."""
+        about = {"name": self.name, "dicom_file": self.dicomFile, "units": self.units}
+        about |= {"labels": self.labels, "only": only}
         if self.grid is not None:
-            return Voxels(self.data, self.grid, labels=self.labels, only=only)
+            return Voxels(self.data, self.grid, **about)
         inIndices = Grid(self.size, (1.0,) * 3, (0.0,) * 3, tuple(np.eye(3).ravel()))
         bend = yield from self._spaceToIndex()
-        return Voxels(self.data, inIndices, bend, self.straightGrid, self.labels, only)
+        return Voxels(self.data, inIndices, bend, self.straightGrid, **about)
 
     def _spaceToIndex(self) -> Steps:
         """From points of the space to voxel indices, as a field with a margin."""
@@ -114,7 +122,37 @@ def contentOf(volumeNode) -> Content:
             remedy="Set its spacing in the Volumes module.",
         )
     voxels = slicer.util.arrayFromVolume(volumeNode)
-    return Content(voxels, indexToParent, volumeNode, isLabelMap(volumeNode))
+    return Content(
+        voxels,
+        indexToParent,
+        volumeNode,
+        isLabelMap(volumeNode),
+        name=volumeNode.GetName() or "",
+        dicomFile=_dicomFile(volumeNode),
+        units=_units(volumeNode),
+    )
+
+
+def _dicomFile(volumeNode) -> str:
+    """The first DICOM file that a volume was loaded from, "" where there is none any more.
+
+    Slicer's database knows the files of the instances that the loader has listed on the node.
+    """
+    database = getattr(slicer, "dicomDatabase", None)  # not without the DICOM module
+    instances = (volumeNode.GetAttribute("DICOM.instanceUIDs") or "").split()
+    path = database.fileForInstance(instances[0]) if database is not None and instances else ""
+    return path if path and Path(path).is_file() else ""
+
+
+def _units(volumeNode) -> str | None:
+    """The code of the units that a loader has set, such as {SUVbw}g/ml; None where it has not.
+
+    Hounsfield units and numbers without a unit are what every image has: "", as in files.
+    """
+    isScalar = volumeNode.IsA("vtkMRMLScalarVolumeNode")
+    entry = volumeNode.GetVoxelValueUnits() if isScalar else None
+    code = entry.GetCodeValue() if entry is not None else None
+    return "" if code in _USUAL_UNITS else code
 
 
 def isLabelMap(volumeNode) -> bool:

@@ -6,22 +6,23 @@ from pathlib import Path
 
 from slicer.i18n import tr as _
 
-_MOST = 100  # problems; whoever has more mends these first
+_MOST = 100  # problems, and as many remarks; whoever has more mends these first
 
 
 class CheckView:
-    """How many images and pairs there are, and what is wrong with them."""
+    """How many images and pairs there are, what is wrong with them, and what was remarked."""
 
     def __init__(self, ui) -> None:
         self.ui = ui
 
     def clear(self) -> None:
         """Nothing is known about the data."""
-        self.show({"images": {}, "pairs_per_epoch": {}, "problems": []})
+        self.show({"images": {}, "pairs_per_epoch": {}, "problems": [], "remarks": []})
 
     def show(self, report: dict) -> None:
         """Show the report of `neuralreg train --check`."""
-        ui, counts, problems = self.ui, _counts(report), _problems(report)
+        ui, counts = self.ui, _counts(report)
+        problems = [*_problems(report), *report["remarks"][:_MOST]]
         ui.trainDataLabel.text, ui.trainDataLabel.visible = "\n".join(counts), bool(counts)
         ui.trainProblemsText.plainText = "\n".join(problems)
         ui.trainProblemsText.visible = bool(problems)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import slicer
@@ -31,6 +31,7 @@ class Training:
         self._view, self._tellChecked, self._changed = view, onChecked, onChanged
         self.process, self.job, self._queue = None, None, None
         self.stopping, self._problems, self._checks = False, 0, False
+        self._remarks: tuple[str, ...] = ()
 
     @property
     def busy(self) -> bool:
@@ -51,7 +52,7 @@ class Training:
         self.submit(
             "dataset",
             images,
-            lambda result: self._launch(name, folder, arguments),
+            lambda result: self._launch(name, folder, arguments, result["remarks"]),
             scene=slicer.mrmlScene,
         )
 
@@ -79,10 +80,14 @@ class Training:
         )
         self._changed()
 
-    def _launch(self, name: str, folder: str, arguments: list[str]) -> None:
+    def _launch(
+        self, name: str, folder: str, arguments: list[str], remarks: Sequence[str] = ()
+    ) -> None:
+        """Start a process. remarks: on the images that were written for it."""
         process = TrainProcess(self._onMessage, self._onEnd)
         process.start(arguments)
         self.process, self.stopping, self._problems = process, False, 0
+        self._remarks = tuple(remarks)
         self._checks = arguments[-1] == "--check"
         self._view.begin(name, folder)
         self._view.status.say(_("Starting: reading the images …"))
@@ -104,7 +109,7 @@ class Training:
     def _onMessage(self, message: dict) -> None:
         if "problems" in message:
             self._problems = len(message["problems"])
-            self._tellChecked(message)
+            self._tellChecked({**message, "remarks": [*self._remarks, *message["remarks"]]})
         elif "step" in message:
             self._view.report(message)
 

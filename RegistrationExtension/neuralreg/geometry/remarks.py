@@ -70,12 +70,12 @@ class Remark:
 
     Attributes:
         kind: what it is about.
-        path: the file or folder.
+        path: the file or folder; of a volume in memory its name.
         values: the numbers and names that belong to it.
     """
 
     kind: RemarkKind
-    path: Path
+    path: Path | str
     values: Mapping[str, object] = field(default_factory=dict)
 
     def __str__(self) -> str:

@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path, PureWindowsPath
 
 from neuralreg.errors import UnreadableFile, UnwritableOutput
@@ -106,55 +106,6 @@ def path_from(folder: Path, name: str) -> Path:
 
 
 @contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
-    """Keep other processes of this program from the block, where the system has such locks."""
-    try:
-        import fcntl
-    except ModuleNotFoundError:
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # a network file system without locks
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
-def hold_folder(folder: Path, patience_s: float = 0.0) -> int | None:
-    """A handle that keeps other processes of this program from a folder until it is closed.
-
-    Args:
-        folder: an existing one.
-        patience_s: for how long to wait for another process.
-
-    Returns:
-        The handle, for `os.close`; None where the system has no such locks.
-
-    Raises:
-        BlockingIOError: another one holds it.
-    """
-    try:
-        import fcntl
-    except ModuleNotFoundError:
-        return None
-    handle, start = os.open(folder, os.O_RDONLY), time.monotonic()
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return handle
-        except BlockingIOError:
-            if time.monotonic() - start >= patience_s:
-                os.close(handle)
-                raise
-            time.sleep(0.2)
-        except OSError:  # a network file system without locks
-            os.close(handle)
-            return None
-
-
-@contextmanager
 def draft_folder(folder: Path, *, last: str, overwrite: bool = True) -> Iterator[Path]:
     """A folder to write to; after the block, without an error, its files go to `folder`.
 
@@ -201,9 +152,15 @@ def _clear_abandoned(folder: Path) -> None:
     prefix = _draft_prefix()
     for draft in folder.glob(f"{prefix}*-*"):
         number = draft.name.removeprefix(prefix).split("-")[0]
-        old = time.time() - draft.stat().st_mtime > _ABANDONED_S
-        if number.isdigit() and old and not _runs(int(number)):
+        if number.isdigit() and _is_old(draft) and not _runs(int(number)):
             shutil.rmtree(draft, ignore_errors=True)
+
+
+def _is_old(draft: Path) -> bool:
+    try:
+        return time.time() - draft.stat().st_mtime > _ABANDONED_S
+    except FileNotFoundError:  # another writer has just finished it
+        return False
 
 
 def _runs(process: int) -> bool:

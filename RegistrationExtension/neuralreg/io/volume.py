@@ -45,16 +45,40 @@ def count_not_finite(values: Array) -> int:
     return int(values.size - np.count_nonzero(np.isfinite(values)))
 
 
-def not_finite_remarks(path: Path, values: Array) -> list[Remark]:
+def not_finite_remarks(path: Path | str, values: Array) -> list[Remark]:
     """A remark where some values are NaN or infinite."""
     count = count_not_finite(values)
     return [Remark(RemarkKind.NOT_FINITE, path, {"count": count})] if count else []
+
+
+def units_remarks(path: Path | str, units: str) -> list[Remark]:
+    """A remark on the units of the values, where they are known."""
+    return [Remark(RemarkKind.UNITS, path, {"units": units})] if units else []
 
 
 def frame_remarks(path: Path, axes: int, frame: int, frames: int) -> list[Remark]:
     """A remark where one of several frames was chosen."""
     values = {"axes": axes, "frame": frame, "frames": frames}
     return [Remark(RemarkKind.FRAME_CHOSEN, path, values)] if frames > 1 else []
+
+
+def replace_padding(values: Array, padding: float) -> tuple[Array, int]:
+    """The padded voxels at the lowest of the other values, and how many there were.
+
+    Args:
+        values: not changed.
+        padding: the value of voxels outside of what the scanner sees.
+    """
+    padded = values == padding
+    count = int(np.count_nonzero(padded))
+    if not count or count == values.size:
+        return values, 0
+    lowest = values[~padded].min()
+    if lowest == padding:
+        return values, 0
+    mended = values.copy()
+    mended[padded] = lowest
+    return mended, count
 
 
 def fill_not_finite(image: sitk.Image) -> sitk.Image:
@@ -68,7 +92,7 @@ def fill_not_finite(image: sitk.Image) -> sitk.Image:
 
 
 def to_label_map(image: sitk.Image, what: str, where: str = "") -> sitk.Image:
-    """The labels of a gray image as integers of 32 bits, or 64 where a label needs them.
+    """The labels of a gray image as integers: `whole_numbers` on its grid.
 
     Args:
         image: given back as it is where its numbers are integers.
@@ -79,8 +103,23 @@ def to_label_map(image: sitk.Image, what: str, where: str = "") -> sitk.Image:
         InvalidImage: a value is not whole, not finite, or beyond 64 bits.
     """
     values = sitk.GetArrayViewFromImage(image)
+    whole = whole_numbers(values, what, where)
+    return image if whole is values else to_image(whole, Grid.of(image))
+
+
+def whole_numbers(values: Array, what: str, where: str = "") -> Array:
+    """Labels as integers of 32 bits, or 64 where a label needs them.
+
+    Args:
+        values: given back as they are where they are integers.
+        what: how a message calls what was expected.
+        where: the file, for a message.
+
+    Raises:
+        InvalidImage: a value is not whole, not finite, or beyond 64 bits.
+    """
     if np.issubdtype(values.dtype, np.integer):
-        return image
+        return values
     with np.errstate(invalid="ignore"):
         good = np.isfinite(values) & (np.rint(values) == values) & (np.abs(values) < 2.0**63)
     if not good.all():
@@ -91,7 +130,7 @@ def to_label_map(image: sitk.Image, what: str, where: str = "") -> sitk.Image:
             remedy="Give the segmentation, not an image or a probability map.",
         )
     narrow = np.abs(values).max(initial=0) <= np.iinfo(np.int32).max
-    return to_image(values.astype(np.int32 if narrow else np.int64), Grid.of(image))
+    return values.astype(np.int32 if narrow else np.int64)
 
 
 def to_image(values: Array, grid: Grid | None = None) -> sitk.Image:

@@ -16,7 +16,12 @@ from pydantic import BaseModel, ValidationError
 
 from neuralreg.errors import InvalidOption, UnreadableFile
 from neuralreg.training.config.merging import merge
-from neuralreg.training.config.own_parts import collect_code, join_sources, sources_of_parts
+from neuralreg.training.config.own_parts import (
+    collect_code,
+    is_without_file,
+    join_sources,
+    sources_of_parts,
+)
 from neuralreg.training.config.part_registry import (
     AUGMENTATIONS,
     BACKBONES,
@@ -27,6 +32,7 @@ from neuralreg.training.config.part_registry import (
 )
 from neuralreg.training.config.schema import Configuration
 from neuralreg.training.run_files import CONFIGURATION, MARKS
+from neuralreg.zoo.own_code import is_notice, notice_of
 from neuralreg.zoo.python_sources import PythonSource, run_sources
 
 Path_ = tuple[str | int, ...]  # of keys and places in lists
@@ -108,6 +114,19 @@ def read_configuration(
     if problems:
         raise _invalid(problems)
     return configuration
+
+
+def note_parts_without_file(configuration: Configuration) -> list[str]:
+    """Names of parts that only the program that runs now defines; its code says so from now on.
+
+    Args:
+        configuration: of a training.
+    """
+    named = {(part.kind.kind, part.name): part for part in _named_parts(configuration)}
+    without = [key for key, part in named.items() if is_without_file(part.name, part.kind)]
+    if without and not any(map(is_notice, configuration.code_sources)):
+        configuration.keep_code((*configuration.code_sources, notice_of(without)))
+    return [name for _kind, name in without]
 
 
 def _belongs_to_a_run(file: Path) -> bool:

@@ -41,15 +41,20 @@ def write_dataset(arguments: Mapping[str, Any], progress: Progress) -> dict[str,
             later one wins.
         progress: called for each case.
 
+    Returns:
+        folder; count of the cases; remarks: what was repaired, assumed or doubted about the images.
+
     Raises:
         InvalidImage: for an image of several channels.
         UnwritableOutput: where there are other images already, and when writing fails.
     """
     folder, cases = Path(arguments["folder"]), arguments["cases"]
+    remarks: list[str] = []
     _require_no_others(folder, {case["name"] + _SUFFIX for case in cases})
     for done, case in enumerate(cases):
         progress(done / len(cases), f"writing {case['name']}")
         image = image_of(case["image"])
+        remarks.extend(map(str, image.remarks))
         if image.channels > 1:
             raise InvalidImage(
                 "a training takes images with one value per voxel",
@@ -62,7 +67,7 @@ def write_dataset(arguments: Mapping[str, Any], progress: Progress) -> dict[str,
             layers = [_Layer(one["voxels"], _numbers(one["numbers"])) for one in case["layers"]]
             write_image(_labels(layers, image.grid), _ensure_path(top, "labels", name))
     progress(1.0, "the images are written")
-    return {"folder": str(folder), "count": len(cases)}
+    return {"folder": str(folder), "count": len(cases), "remarks": remarks}
 
 
 def _require_no_others(folder: Path, names: set[str]) -> None:

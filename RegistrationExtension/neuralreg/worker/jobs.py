@@ -101,17 +101,17 @@ def run_brain_mask(arguments: Mapping[str, Any], progress: Progress) -> object:
     head: what was handed over, or an image file. model, device: as `brain_mask` takes them.
     """
     from neuralreg.registration.brain.brain_mask import brain_mask
-    from neuralreg.worker.shared_images import image_of, voxels_of
+    from neuralreg.worker.shared_images import image_of
 
     progress(0.0, "reading the image")
-    head = image_of(voxels_of(arguments["head"]))
+    head = image_of(arguments["head"])
     how = {name: arguments[name] for name in ("model", "device") if name in arguments}
     brain = brain_mask(head, **how, progress=progress)
     return {
         "mask": brain.mask.data[0].byte().numpy(),
         "grid": brain.mask.grid,
         "liters": brain.liters,
-        "warnings": brain.warnings,
+        "warnings": (*map(str, head.remarks), *brain.warnings),
     }
 
 
@@ -121,10 +121,10 @@ def run_brain_labels(arguments: Mapping[str, Any], progress: Progress) -> object
     head: what was handed over, or an image file. model, sides, device: as `label_brain` takes them.
     """
     from neuralreg.registration.brain.structures import label_brain
-    from neuralreg.worker.shared_images import image_of, voxels_of
+    from neuralreg.worker.shared_images import image_of
 
     progress(0.0, "reading the image")
-    head = image_of(voxels_of(arguments["head"]))
+    head = image_of(arguments["head"])
     how = {name: arguments[name] for name in ("model", "sides", "device") if name in arguments}
     brain = label_brain(head, **how, progress=progress)
     return {
@@ -134,7 +134,7 @@ def run_brain_labels(arguments: Mapping[str, Any], progress: Progress) -> object
             {**row, "color": segment.color}
             for row, segment in zip(brain.table(), brain.segments, strict=True)
         ],
-        "warnings": brain.warnings,
+        "warnings": (*map(str, head.remarks), *brain.warnings),
     }
 
 
@@ -187,13 +187,13 @@ def run_robustness(arguments: Mapping[str, Any], progress: Progress) -> object:
     """
     from neuralreg.review.workflow.robustness import Perturbation, robustness
     from neuralreg.worker.messages import Voxels
-    from neuralreg.worker.shared_images import image_of, voxels_of
+    from neuralreg.worker.shared_images import image_of
 
     options = _options(arguments)
     progress(0.0, "reading the images")
     result = robustness(
-        image_of(voxels_of(arguments["fixed"])),
-        image_of(voxels_of(arguments["moving"])),
+        image_of(arguments["fixed"]),
+        image_of(arguments["moving"]),
         options,
         starts=int(arguments.get("starts", 4)),
         perturbation=Perturbation(seed=int(arguments.get("seed", 0))),

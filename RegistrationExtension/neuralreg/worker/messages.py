@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from neuralreg.errors import InvalidImage, InvalidTransform
 from neuralreg.geometry.grid import Grid
+from neuralreg.geometry.remarks import Remark
 from neuralreg.geometry.typing import Array
 from neuralreg.registration.guides.landmark_guide import LandmarkGuide
 from neuralreg.registration.options import (
@@ -61,6 +62,11 @@ class Voxels:
         straight: the grid in the world onto which such an image is resampled for the search.
         labels: take nearest values, and 0 outside; else interpolate, and the lowest value outside.
         only: in a mask, the labels that count; all above 0 unless given.
+        name: how remarks and messages call it.
+        dicom_file: one of the DICOM files that the image was loaded from; it says which value is
+            padding, and the units.
+        units: of the values; "" where they have none; None where only the file knows.
+        remarks: what was repaired, assumed or doubted since it was handed over.
 
     Raises:
         InvalidImage: when shapes disagree.
@@ -72,6 +78,10 @@ class Voxels:
     straight: Grid | None = None
     labels: bool = False
     only: tuple[int, ...] | None = None
+    name: str = ""
+    dicom_file: str = ""
+    units: str | None = None
+    remarks: tuple[Remark, ...] = ()
 
     def __post_init__(self) -> None:
         axes = self.grid.dimension

@@ -22,6 +22,7 @@ from neuralreg.geometry.slicer_interpolation import (
 from neuralreg.geometry.typing import Array
 from neuralreg.io.itk import linear_to_itk, to_itk
 from neuralreg.io.transform_files import read_itk_transform
+from neuralreg.io.volume import whole_numbers
 from neuralreg.progress import Progress, silent, stage
 from neuralreg.registration.engine import register
 from neuralreg.registration.result import RegistrationResult
@@ -76,8 +77,7 @@ def _guides(job: RegisterJob) -> dict[str, object]:
     """What steers, as keywords of `neuralreg.register`."""
     guides: dict[str, object] = {}
     if job.channels:
-        pairs = ((voxels_of(one), voxels_of(two)) for one, two in job.channels)
-        guides["channels"] = [(image_of(one), image_of(two)) for one, two in pairs]
+        guides["channels"] = [(image_of(one), image_of(two)) for one, two in job.channels]
     if job.labels != (None, None):
         guides["labels"] = tuple(one if one is None else _labels(one) for one in job.labels)
     if job.rigid is not None:
@@ -88,7 +88,10 @@ def _guides(job: RegisterJob) -> dict[str, object]:
 
 
 def _labels(source: ImageInput) -> Image:
-    return image_of(replace(voxels_of(source, labels=True), labels=True))
+    voxels = voxels_of(source, labels=True)
+    name = voxels.name or (source if isinstance(source, str) else "")
+    values = whole_numbers(voxels.data, "a label map holds whole numbers", name)
+    return image_of(replace(voxels, data=values, labels=True))
 
 
 def _deliver(
@@ -104,7 +107,9 @@ def _deliver(
         progress(0.3 + 0.4 * number / (len(job.along) + 1), "warping")
         along.append(_bring_along(source, field, grid))
     progress(1.0, "handing over")
-    notes = _resampling_notes(fixed, "fixed") + _resampling_notes(moving, "moving")
+    remarks = (*fixed.remarks, *moving.remarks)
+    notes = [*map(str, remarks), *_resampling_notes(fixed, "fixed")]
+    notes += _resampling_notes(moving, "moving")
     return Registration(
         model=result.model,
         outcome=result.outcome,

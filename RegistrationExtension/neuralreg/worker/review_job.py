@@ -18,6 +18,7 @@ from neuralreg.review.geometry.deformation import Deformation, place_on_grid, ro
 from neuralreg.review.limits import read_profile
 from neuralreg.review.measures.target_registration_error import independent_pairs
 from neuralreg.review.report.maps import maps_of
+from neuralreg.worker.handed_volumes import canonical_voxels
 from neuralreg.worker.messages import (
     Field,
     ImageInput,
@@ -36,19 +37,21 @@ def run(job: ReviewJob, progress: Progress = silent) -> Review:
     """
     if job.detail not in ("quick", "full"):
         raise InvalidOption("unknown detail", got=f"'{job.detail}'", wanted="quick or full")
+    notes: list[str] = []
     case = case_of(
         deformation_of(job.transform),
-        fixed=_source(job.fixed),
-        moving=_source(job.moving),
-        fixed_labels=_source(job.fixed_labels),
-        moving_labels=_source(job.moving_labels),
+        fixed=_source(job.fixed, notes),
+        moving=_source(job.moving, notes),
+        fixed_labels=_source(job.fixed_labels, notes),
+        moving_labels=_source(job.moving_labels, notes),
         names={int(label): name for label, name in job.names.items()},
         landmarks=_pairs(job),
-        mask=_source(job.mask),
+        mask=_source(job.mask, notes),
         inverse=None if job.inverse is None else deformation_of(job.inverse),
         own_inverse=job.own_inverse,
         detail="quick" if job.detail == "quick" else "full",
     )
+    case.notes[:0] = notes
     report = review(case, read_profile(job.profile), progress)
     if job.corrections:
         words = in_words([Correction.from_record(each) for each in job.corrections])
@@ -83,9 +86,11 @@ def deformation_of(moves: Field | tuple[tuple[float, ...], ...] | str) -> Deform
     return Deformation(len(matrix) - 1, matrix=matrix)
 
 
-def _source(source: ImageInput | None) -> str | sitk.Image | None:
+def _source(source: ImageInput | None, notes: list[str]) -> str | sitk.Image | None:
     if source is None or isinstance(source, str):
         return source
+    source = canonical_voxels(source)
+    notes.extend(map(str, source.remarks))
     if source.bend is None:
         return place_on_grid(sitk.GetImageFromArray(_plain(source)), source.grid)
     from neuralreg.io.itk import image_to_itk  # a bent image is resampled, with torch

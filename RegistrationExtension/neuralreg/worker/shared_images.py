@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from neuralreg.geometry.sampling import sample
 from neuralreg.geometry.typing import Array
 from neuralreg.geometry.warp import warp
 from neuralreg.io.image_files import read_image
+from neuralreg.worker.handed_volumes import canonical_voxels
 from neuralreg.worker.messages import Field, ImageInput, Voxels
 
 _FAR = 1e6  # farther from any voxel than any image is large, in voxels
@@ -36,12 +38,18 @@ def record_of(field: DisplacementField) -> Field:
 
 
 def voxels_of(source: ImageInput, *, labels: bool = False) -> Voxels:
-    """What was handed over, or the content of an image file."""
+    """What was handed over, or the content of an image file, in canonical form with its remarks.
+
+    Args:
+        source: a record or a file; both give the same values and remarks for the same content.
+        labels: whether a file holds labels.
+    """
     if isinstance(source, Voxels):
-        return source
+        return canonical_voxels(source)
     image = read_image(Path(source))
     array = image.data.movedim(0, -1) if image.channels > 1 else image.data[0]
-    return Voxels(array.contiguous().numpy(), image.grid, labels=labels)
+    values = array.contiguous().numpy()
+    return Voxels(values, image.grid, labels=labels, remarks=image.remarks)
 
 
 def image_in_own_space(voxels: Voxels) -> Image:
@@ -54,11 +62,15 @@ def image_in_own_space(voxels: Voxels) -> Image:
     return Image(values.movedim(-1, 0).contiguous() if channels else values[None], voxels.grid)
 
 
-def image_of(voxels: Voxels) -> Image:
+def image_of(source: ImageInput) -> Image:
     """The image in the world; one with a bend is resampled once onto its straight grid."""
+    voxels = voxels_of(source)
     if voxels.bend is None:
-        return image_in_own_space(voxels)
-    return _warp(voxels, DisplacementField.identity(voxels.world_grid), voxels.world_grid)
+        image = image_in_own_space(voxels)
+    else:
+        grid = voxels.world_grid
+        image = _warp(voxels, DisplacementField.identity(grid), grid)
+    return replace(image, remarks=voxels.remarks)
 
 
 def warp_voxels(voxels: Voxels, field: DisplacementField, grid: Grid) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,36 @@ from neuralreg.training.model.export import build
 
 __all__ = ["build"]
 '''
+
+# What stands in the code of a run for parts that no file defines; it runs nothing but this check.
+_NOTICE = '''"""Parts of this run were defined in a notebook, a console or the program that trained.
+
+Their code is in no file that could come along.
+"""
+
+from neuralreg.training.config.own_parts import require_parts
+
+require_parts({parts})
+'''
+_NAMED = r"\('(\w[\w ]*)', '(\w[\w.-]*)'\)"
+_NOTICES = re.compile(
+    re.escape(_NOTICE).replace(re.escape("{parts}"), rf"\[{_NAMED}(?:, {_NAMED})*\]")
+)
+
+
+def notice_of(parts: Sequence[tuple[str, str]]) -> PythonSource:
+    """The file that stands for parts without one, and says so where they are missing.
+
+    Args:
+        parts: kind and name of each.
+    """
+    text = _NOTICE.replace("{parts}", str(list(parts)))
+    return PythonSource("parts_without_file", text.encode(), Path("parts_without_file.py"))
+
+
+def is_notice(source: PythonSource) -> bool:
+    """Whether a file is one that `notice_of` makes: it runs nothing of anybody's own."""
+    return _NOTICES.fullmatch(source.content.decode("utf-8", "replace")) is not None
 
 
 def code_of(card: ModelCard, folder: Path | None = None) -> list[PythonSource]:
@@ -108,7 +139,11 @@ def _read_trusted() -> list[str]:
 def untrusted_hashes(sources: Sequence[PythonSource]) -> dict[Path, str]:
     """SHA-256 of those of some files that nobody on this machine has agreed to."""
     known = {hashlib.sha256(BUILDER.encode()).hexdigest(), *_read_trusted()}
-    return {source.path: source.sha256 for source in sources if source.sha256 not in known}
+    return {
+        source.path: source.sha256
+        for source in sources
+        if source.sha256 not in known and not is_notice(source)
+    }
 
 
 def trust_among(sources: Sequence[PythonSource], digests: Iterable[str]) -> None:

@@ -28,8 +28,8 @@ FILES = sorted(
 MOST_REFUSED = 2  # of the plain gray images
 LOSSY = 0.02  # of the range: decoders of JPEG differ by that
 EXACT = 1e-3
-# Another value is right where a remark says what was chosen or repaired.
-ANOTHER_CHOICE = {RemarkKind.FRAME_CHOSEN, RemarkKind.PADDED}
+# Another value is right where a remark says what was repaired. Of several frames the first counts.
+ANOTHER_CHOICE = {RemarkKind.PADDED}
 
 
 def read_theirs(path: Path) -> tuple[np.ndarray, np.ndarray | None] | None:

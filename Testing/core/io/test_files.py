@@ -7,10 +7,11 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from neuralreg.io.files import draft_folder, path_from
+from neuralreg.io.files import draft_folder, path_from, write_whole
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="processes are asked for on POSIX only")
 WRITE_AND_WAIT = """
@@ -65,3 +66,14 @@ def test_a_name_of_another_system_is_found(tmp_path):
     assert path_from(tmp_path, "a\\field.nii") == tmp_path / "a" / "field.nii"
     assert path_from(tmp_path, "a/field.nii") == tmp_path / "a" / "field.nii"
     assert path_from(tmp_path, str(tmp_path / "a")) == tmp_path / "a"
+
+
+def test_many_writers_of_one_folder_do_not_disturb_each_other(tmp_path):
+    def write(number: int) -> None:
+        for part in range(40):
+            with write_whole(tmp_path / f"{number}-{part}") as draft:
+                draft.write_text("whole")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(8)))
+    assert len(list(tmp_path.iterdir())) == 8 * 40

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import os
 import shutil
@@ -15,6 +16,7 @@ from neuralreg.io.files import sha256_of
 from neuralreg.training.config.part_registry import BACKBONES, LOSSES
 from neuralreg.training.model import backbones
 from neuralreg.zoo import python_sources
+from neuralreg.zoo.own_code import is_notice, notice_of, untrusted_hashes
 
 from Testing.support.command_line import COMMAND
 from Testing.support.command_line import neuralreg as run
@@ -294,3 +296,71 @@ def test_a_tuned_model_is_built_by_a_process_that_has_trained_nothing(monkeypatc
     monkeypatch.setattr(BACKBONES, "_parts", {})
     importlib.reload(backbones)
     assert BACKBONES.holds("published")
+
+
+NOTEBOOK = """
+import logging
+from pathlib import Path
+import torch
+from neuralreg.training import register_backbone, register_loss
+from neuralreg.training.configuration import read_configuration
+from neuralreg.training.loop.run import Run
+from neuralreg.training.results.predict import PredictOptions, predict
+
+logging.basicConfig(format="%(message)s", level=logging.WARNING)
+
+@register_loss("image", "own_gap")
+def own_gap(fixed, warped, *, weight=None):
+    return (fixed - warped).abs().mean()
+
+@register_backbone("cell")
+class Cell(torch.nn.Module):
+    def __init__(self, dimension, shape, inputs, outputs):
+        super().__init__()
+        self.layer = torch.nn.Conv2d(inputs, outputs, 3, 1, 1)
+
+    def forward(self, fixed, moving):
+        return self.layer(torch.cat((fixed, moving), 1))
+
+run = Path("run")
+Run(read_configuration(["study.yaml"]), run).train()
+logging.warning("trained")
+Run(read_configuration(["study.yaml"], ["training.max_steps=2"]), run).train(resume=True)
+options = PredictOptions(nifti=False, png=False)
+predict(read_configuration([run / "config.yaml"]), run, Path("out"), options)
+"""
+
+
+def test_parts_of_a_notebook_are_named_before_training_and_missed_elsewhere_by_name(
+    shapes, elsewhere
+):
+    Path("notebook.py").write_text(NOTEBOOK)
+    configure(
+        shapes, name="celled", model__backbone={"name": "cell"}, loss__image={"name": "own_gap"}
+    )
+    command = [sys.executable, "notebook.py"]  # defines parts as the cells of a notebook do
+    program = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert program.returncode == 0, program.stderr
+    before, _, afterwards = program.stderr.partition("trained")
+    (warning,) = [line for line in before.splitlines() if "notebook" in line]
+    assert warning.startswith("cell, own_gap: defined in a notebook")
+    assert "notebook" not in afterwards
+    refused = []
+    for run_folder in (Path("run"), elsewhere()):
+        refused.append(predict(run_folder))
+        refused.append(run("train", run_folder / "config.yaml", "-o", run_folder, "--resume"))
+        refused.append(run("models", "import", run_folder / "model.json"))
+    for each in refused:
+        assert each.exit_code == 3, each.stderr
+        assert each.stderr.startswith("IncompatibleModel: ")
+        assert "defined in a notebook" in each.stderr
+        assert "no backbone 'cell', image loss 'own_gap'" in each.stderr
+
+
+@pytest.mark.parametrize("line", ["import os", "require_parts([('a', 'b'), os.getcwd()])"])
+def test_only_the_plain_notice_on_such_parts_runs_unasked(line):
+    notice = notice_of([("backbone", "cell"), ("image loss", "own.gap_2")])
+    assert is_notice(notice)
+    assert untrusted_hashes([notice]) == {}
+    changed = dataclasses.replace(notice, content=notice.content + f"{line}\n".encode())
+    assert list(untrusted_hashes([changed])) == [notice.path]

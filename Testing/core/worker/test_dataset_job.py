@@ -11,6 +11,8 @@ from neuralreg.progress import silent
 from neuralreg.worker.dataset_job import write_dataset
 from neuralreg.worker.messages import Voxels
 
+from Testing.support.dicom_files import write_slices
+
 GRID = Grid((4, 5, 6), (1.0, 2.0, 3.0), (7.0, 8.0, 9.0), tuple(np.eye(3).ravel().tolist()))
 HALF = Grid((2, 5, 6), (2.0, 2.0, 3.0), (7.5, 8.0, 9.0), GRID.direction)
 
@@ -50,6 +52,23 @@ def test_other_images_in_the_folder_are_not_trained_on_by_accident(tmp_path):
     write_dataset({"folder": str(tmp_path), "cases": [a_case("one")]}, silent)
     with pytest.raises(UnwritableOutput, match="holds others"):
         write_dataset({"folder": str(tmp_path), "cases": [a_case("two")]}, silent)
+
+
+def test_padding_and_units_of_what_is_handed_over_are_treated_and_remarked_as_in_files(tmp_path):
+    stored = np.arange(120, dtype=np.int16).reshape(6, 5, 4)
+    stored[:, 0] = -2000
+    files = tmp_path / "files"
+    files.mkdir()
+    about = {"Modality": "PT", "PixelPaddingValue": -2000, "Units": "BQML"}
+    write_slices(files, stored, np.ones(6), **about)
+    image = Voxels(stored, GRID, name="knee", dicom_file=str(files / "000.dcm"))
+    case = {**a_case(), "image": image}
+    written = write_dataset({"folder": str(tmp_path / "set"), "cases": [case]}, silent)
+    image = sitk.ReadImage(str(tmp_path / "set" / "train" / "images" / "knee.nii.gz"))
+    assert np.array_equal(sitk.GetArrayFromImage(image), np.maximum(stored, 4))
+    padded, units = written["remarks"]
+    assert "knee: 24 voxels have the padding value -2000" in padded
+    assert units == "knee: the values are in BQML"
 
 
 def test_colors_are_refused(tmp_path):

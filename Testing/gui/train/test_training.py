@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shlex
 import shutil
 import signal
+import struct
 from pathlib import Path
 
 import pytest
@@ -156,6 +158,20 @@ def test_the_end_of_slicer_ends_the_training_and_all_that_it_started(
     ready.cleanup()
     wait_until(lambda: not tree({pid}), 10)
     assert steps_in(tmp_path / "a run") >= 4
+
+
+def test_doubts_about_images_are_listed_and_training_goes_on(ready, idle, toys, tmp_path):
+    data = shutil.copytree(toys, tmp_path / "data")
+    packed = next((data / "train" / "images").rglob("*.nii.gz"))
+    raw = bytearray(gzip.decompress(packed.read_bytes()))
+    raw[112:120] = struct.pack("<2f", 0.0, 5.0)  # an intercept without a slope
+    packed.write_bytes(gzip.compress(raw))
+    ready.ui.trainFolderEdit.text = str(data / "train")
+    ready.ui.startTrainingButton.click()
+    idle(ready)
+    assert "no scl_slope" in ready.ui.trainProblemsText.plainText
+    assert packed.name in ready.ui.trainProblemsText.plainText
+    assert ready.ui.trainStatusLabel.text.startswith("Done")
 
 
 def test_broken_files_are_listed_and_nothing_is_trained(ready, idle, toys, tmp_path):

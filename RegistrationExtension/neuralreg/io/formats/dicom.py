@@ -27,14 +27,14 @@ from neuralreg.io.formats.dicom_header import (
     scale_of,
 )
 from neuralreg.io.formats.dicom_series import SliceTags, series_files
-from neuralreg.io.volume import Volume, to_image
+from neuralreg.io.volume import Array, Volume, replace_padding, to_image, units_remarks
 
 _SHIFTED = 0.02  # of the slice distance: more than rounding
 _HALF_OF_16_BITS = 1 << 15
 _DAMAGES = (AttributeError, IndexError, KeyError, NotImplementedError, OverflowError, TypeError,
             ValueError)  # fmt: skip
 _NO_UNITS = ("", "US", "NONE")  # unspecified
-_TAGS = [
+HEADER_TAGS = [
     "ImagePositionPatient", "RescaleSlope", "RescaleIntercept", "PixelPaddingValue",
     "NumberOfFrames", "Units", "Modality", "BitsAllocated", "PixelRepresentation",
 ]  # fmt: skip
@@ -96,7 +96,7 @@ def _read_slices(folder: Path, names: Sequence[str]) -> Volume:
         low, high = min(s for s, _ in slopes), max(s for s, _ in slopes)
         remarks.append(Remark(RemarkKind.RESCALED_BY_SLICE, folder, {"low": low, "high": high}))
     remarks += _require_straight(folder, image, tags.positions())
-    return _finish(folder, image, read_header(Path(names[0]), _TAGS), remarks)
+    return _finish(folder, image, read_header(Path(names[0]), HEADER_TAGS), remarks)
 
 
 def _execute(folder: Path, reader: sitk.ImageSeriesReader) -> sitk.Image:
@@ -113,34 +113,45 @@ def _execute(folder: Path, reader: sitk.ImageSeriesReader) -> sitk.Image:
 
 def _finish(path: Path, image: sitk.Image, header: Any, remarks: list[Remark]) -> Volume:
     """The volume with its padding as background and its units."""
-    units = str(header.get("Units", "") or "")
+    stored = sitk.GetArrayViewFromImage(image)
+    values, padded = apply_padding(path, stored, header)
+    if values is not stored:
+        image = to_image(values, Grid.of(image))
+    units = units_of(header)
+    return Volume(image, (*remarks, *padded, *units_remarks(path, units)), units=units)
+
+
+def apply_padding(where: Path | str, values: Array, header: Any) -> tuple[Array, list[Remark]]:
+    """Values without the padding that a header names, and a remark where there was some.
+
+    Args:
+        where: how the remark calls the image.
+        values: after rescaling; not changed.
+        header: of one of its files, with the elements in `HEADER_TAGS`.
+    """
+    padding = _padding_of(header)
+    if padding is None:
+        return values, []
+    values, count = replace_padding(values, padding)
+    remark = Remark(RemarkKind.PADDED, where, {"count": count, "value": padding})
+    return values, [remark] if count else []
+
+
+def _padding_of(header: Any) -> float | None:
+    """The value of padded voxels after rescaling; None where the header names none."""
     padding = header.get("PixelPaddingValue")
-    if isinstance(padding, int | float):
-        if number_of(header, "PixelRepresentation", 0) == 1 and padding >= _HALF_OF_16_BITS:
-            padding -= 2 * _HALF_OF_16_BITS  # written as unsigned
-        slope, intercept = scale_of(header)
-        value = float(padding) * slope + intercept
-        image, count = _without_padding(image, value)
-        if count:
-            remarks.append(Remark(RemarkKind.PADDED, path, {"count": count, "value": value}))
-    if units not in _NO_UNITS:
-        remarks.append(Remark(RemarkKind.UNITS, path, {"units": units}))
-    return Volume(image, tuple(remarks), units=units)
+    if not isinstance(padding, int | float):
+        return None
+    if number_of(header, "PixelRepresentation", 0) == 1 and padding >= _HALF_OF_16_BITS:
+        padding -= 2 * _HALF_OF_16_BITS  # written as unsigned
+    slope, intercept = scale_of(header)
+    return float(padding) * slope + intercept
 
 
-def _without_padding(image: sitk.Image, value: float) -> tuple[sitk.Image, int]:
-    """The padded voxels at the lowest of the other values, and how many there were."""
-    values = sitk.GetArrayViewFromImage(image)
-    padded = values == value
-    count = int(np.count_nonzero(padded))
-    if not count or count == values.size:
-        return image, 0
-    lowest = values[~padded].min()
-    if lowest == value:
-        return image, 0
-    mended = values.copy()
-    mended[padded] = lowest
-    return to_image(mended, Grid.of(image)), count
+def units_of(header: Any) -> str:
+    """The units of the values; empty where the header does not say."""
+    units = str(header.get("Units", "") or "")
+    return "" if units in _NO_UNITS else units
 
 
 def _read_file(path: Path, frame: int | None, *, folder: bool = False) -> list[Volume]:

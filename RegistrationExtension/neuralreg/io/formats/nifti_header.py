@@ -6,13 +6,10 @@ Nothing here needs torch.
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -22,6 +19,7 @@ from neuralreg.errors import UnreadableFile
 from neuralreg.geometry.grid import Matrix
 from neuralreg.geometry.remarks import Remark, RemarkKind
 from neuralreg.io.files import require_existing
+from neuralreg.io.formats.packed_files import DAMAGES, open_packed
 
 SUFFIXES = (".nii", ".nii.gz")
 PAIR_SUFFIXES = (".hdr", ".img", ".img.gz")
@@ -146,7 +144,7 @@ def read_header(path: Path) -> NiftiHeader:
     try:
         with open_packed(require_existing(header_path)) as file:
             block = file.read(max(kind.sizeof_hdr for kind in _KINDS))
-    except (OSError, EOFError, zlib.error) as error:
+    except DAMAGES as error:
         raise UnreadableFile(f"{header_path} is truncated or damaged", got=str(error)) from error
     kind = _kind_of(block)
     if kind is None:
@@ -355,14 +353,3 @@ def placement_remarks(path: Path, header: NiftiHeader) -> list[Remark]:
 
 def _in_words(spacing: tuple[float, ...]) -> str:
     return " x ".join(f"{step:.3g}" for step in spacing)
-
-
-def open_packed(path: Path) -> BufferedIOBase:
-    """The bytes of a file, unpacked where it is packed with gzip."""
-    return cast(BufferedIOBase, gzip.open(path, "rb")) if is_packed(path) else path.open("rb")
-
-
-def is_packed(path: Path) -> bool:
-    """Whether a file is packed with gzip, whatever its name."""
-    with path.open("rb") as file:
-        return file.read(2) == b"\x1f\x8b"

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from neuralreg.errors import UnreadableFile
+from neuralreg.io.formats.packed_files import ZLIB_ERRORS, new_unpacker
 
 _CHUNK_BYTES = 1 << 20
 _ENCODINGS = ("raw", "gzip", "gz")
-_ZLIB_OR_GZIP = 15 + 32  # window bits that let zlib look which of both it is
 _HEADER_BYTES = 1 << 16  # at most; a header is text before the values
 _BYTES = {
     "MET_CHAR": 1, "MET_UCHAR": 1, "MET_SHORT": 2, "MET_USHORT": 2, "MET_INT": 4, "MET_UINT": 4,
@@ -78,7 +77,7 @@ def _stored_bytes(values: _Values) -> int:
 
 def _unpack(values: _Values) -> tuple[int, str]:
     """How many bytes come out, and what is wrong with the packed ones; the checksum counts."""
-    unpacker = zlib.decompressobj(_ZLIB_OR_GZIP)
+    unpacker = new_unpacker()
     held = 0
     left = values.path.stat().st_size if values.length is None else values.length
     with values.path.open("rb") as file:
@@ -87,7 +86,7 @@ def _unpack(values: _Values) -> tuple[int, str]:
             while not unpacker.eof and (part := file.read(min(_CHUNK_BYTES, left))):
                 left -= len(part)
                 held += len(unpacker.decompress(part))
-        except zlib.error as error:
+        except ZLIB_ERRORS as error:
             return held, str(error)
     return held, "" if unpacker.eof else "the end is missing"
 

@@ -8,7 +8,8 @@ from itertools import zip_longest
 from pathlib import Path
 
 from neuralreg.errors import Cancelled, RegistrationError, UnreadableFile
-from neuralreg.io.files import lock_folder, path_from, write_whole
+from neuralreg.io.files import path_from, write_whole
+from neuralreg.io.locks.folder_locks import lock_folder
 from neuralreg.io.tables import Row, Table, format_table, read_table
 from neuralreg.progress import Progress, silent
 from neuralreg.review.report_model import QualityReport

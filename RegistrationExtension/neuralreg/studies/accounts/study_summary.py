@@ -13,7 +13,8 @@ from typing import Any
 
 from neuralreg import __version__
 from neuralreg.errors import RegistrationError, UnwritableOutput
-from neuralreg.io.files import DRAFTS, lock_folder, remove_path, write_whole
+from neuralreg.io.files import DRAFTS, remove_path, write_whole
+from neuralreg.io.locks.folder_locks import lock_folder
 from neuralreg.io.tables import format_cell, format_table
 from neuralreg.registration.options import RegistrationOptions
 from neuralreg.studies.accounts.study_page import study_page

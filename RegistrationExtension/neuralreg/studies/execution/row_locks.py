@@ -14,7 +14,7 @@ import time
 import uuid
 from pathlib import Path
 
-from neuralreg.io.files import lock_folder
+from neuralreg.io.locks.folder_locks import lock_folder
 
 BEAT_S = 5.0
 STALE_S = 60.0

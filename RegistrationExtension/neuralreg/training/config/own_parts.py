@@ -7,8 +7,15 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from neuralreg.errors import UnreadableFile
-from neuralreg.training.config.part_registry import BACKBONES, FEATURES, Registry
+from neuralreg.errors import IncompatibleModel, UnreadableFile
+from neuralreg.training.config.part_registry import (
+    AUGMENTATIONS,
+    BACKBONES,
+    DATASETS,
+    FEATURES,
+    LOSSES,
+    Registry,
+)
 from neuralreg.zoo.own_code import require_trust, trust_among
 from neuralreg.zoo.python_sources import (
     PythonSource,
@@ -75,6 +82,32 @@ def sources_of_parts(
         sources += [source] if source else []
     from_packages = [import_source(module, names) for module, names in attributes.items()]
     return join_sources(from_packages, with_imports(join_sources([], sources)))
+
+
+def require_parts(parts: Sequence[tuple[str, str]]) -> None:
+    """Check that parts which no file of a run defines are there, as in the program that trained.
+
+    Args:
+        parts: kind and name of each.
+
+    Raises:
+        IncompatibleModel: one is missing.
+    """
+    kinds = {kind.kind: kind for kind in (BACKBONES, AUGMENTATIONS, DATASETS, *LOSSES.values())}
+    missing = [f"{kind} '{name}'" for kind, name in parts if not kinds[kind].holds(name)]
+    if missing:
+        raise IncompatibleModel(
+            "the run needs a part that was defined in a notebook, a console or the program that "
+            "trained, and is in no file of the run",
+            got=f"no {', '.join(missing)}",
+            remedy="Use the run where the part is defined; or put the part into a Python file, "
+            "name that by `code`, and train again, from these weights by model.weights.",
+        )
+
+
+def is_without_file(name: str, kind: Registry) -> bool:
+    """Whether a part is defined in a notebook, a console or the program itself: `__main__`."""
+    return kind.holds(name) and getattr(kind.find(name), "__module__", "") == "__main__"
 
 
 def join_sources(first: Sequence[PythonSource], then: Sequence[PythonSource]) -> list[PythonSource]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 
@@ -23,6 +25,10 @@ from neuralreg.training.data.dataset_files import (
 from neuralreg.training.data.network_grid import network_grid_of, resample_to_network
 from neuralreg.training.tensor_files import save_tensors
 
+Source = TypeVar("Source")
+Result = TypeVar("Result")
+_FORMAT = 2  # of the files of a cache
+
 
 class Cache(Protocol):
     """Loaded cases by number."""
@@ -31,9 +37,22 @@ class Cache(Protocol):
         """The images of a case by part."""
         ...
 
+    def remarks(self, share: slice) -> list[str]:
+        """What the reader of files says of some cases' images; reads those that are not kept.
+
+        Args:
+            share: which cases.
+
+        Raises:
+            UnreadableFile, InvalidImage: a case cannot be used.
+        """
+        ...
+
 
 class CaseLoader:
     """From a case to its images on the grid that a network sees; what the cache keeps.
+
+    The image has the remarks of its reader.
 
     Args:
         config: of the dataset.
@@ -60,7 +79,7 @@ class CaseLoader:
                 name: Image(resample_to_network(part, grid).contiguous(), grid)
                 for name, part in parts.items()
             }
-        return parts
+        return parts | {"image": replace(parts["image"], remarks=image.remarks)}
 
 
 def make_cache(
@@ -84,8 +103,25 @@ def make_cache(
         if folder is None:
             raise InvalidOption("a cache on disk needs a folder")
         return _DiskCache(cases, loader, folder)
+    return _InMemory(cases, loader)
+
+
+def _for_each(cases: Iterable[Source], work: Callable[[Source], Result]) -> list[Result]:
     with ThreadPoolExecutor() as pool:  # reading and unpacking wait for the disk more than for us
-        return list(pool.map(loader, cases))
+        return list(pool.map(work, cases))
+
+
+class _InMemory:
+    """Cases that are all loaded at the beginning."""
+
+    def __init__(self, cases: list[Case], loader: CaseLoader) -> None:
+        self.loaded = _for_each(cases, loader)
+
+    def __getitem__(self, number: int) -> dict[str, Image]:
+        return self.loaded[number]
+
+    def remarks(self, share: slice) -> list[str]:
+        return [str(remark) for parts in self.loaded[share] for remark in parts["image"].remarks]
 
 
 class _Fresh:
@@ -96,6 +132,10 @@ class _Fresh:
 
     def __getitem__(self, number: int) -> dict[str, Image]:
         return self.loader(self.cases[number])
+
+    def remarks(self, share: slice) -> list[str]:
+        each = _for_each(self.cases[share], lambda case: self.loader(case)["image"].remarks)
+        return [str(remark) for remarks in each for remark in remarks]
 
 
 class _DiskCache:
@@ -110,17 +150,28 @@ class _DiskCache:
         folder.mkdir(parents=True, exist_ok=True)
 
     def __getitem__(self, number: int) -> dict[str, Image]:
-        path = self.folder / f"{self._key(self.cases[number])}.pt"
-        if not path.is_file():
-            parts = self.loader(self.cases[number])
-            record = {k: (v.data, list(v.grid.to_record().values())) for k, v in parts.items()}
-            save_tensors(record, path)
-        record = torch.load(path, weights_only=True)
+        record = self._load(self.cases[number])["parts"]
         return {name: Image(values, Grid(*grid)) for name, (values, grid) in record.items()}
+
+    def remarks(self, share: slice) -> list[str]:
+        each = _for_each(
+            self.cases[share], lambda case: list(self._load(case, mmap=True)["remarks"])
+        )
+        return [remark for remarks in each for remark in remarks]
+
+    def _load(self, case: Case, *, mmap: bool = False) -> dict[str, Any]:
+        path = self.folder / f"{self._key(case)}.pt"
+        if not path.is_file():
+            parts = self.loader(case)
+            record = {k: (v.data, list(v.grid.to_record().values())) for k, v in parts.items()}
+            remarks = list(map(str, parts["image"].remarks))
+            save_tensors({"parts": record, "remarks": remarks}, path)
+        loaded: dict[str, Any] = torch.load(path, weights_only=True, mmap=mmap)
+        return loaded
 
     def _key(self, case: Case) -> str:
         files = [p for p in (case.image, case.labels, case.mask) if p is not None]
         stamps = [(str(p), f.stat().st_mtime_ns) for p in files for f in p.files()]
         c = self.loader.config
-        text = repr((stamps, c.size, c.space, c.intensity, c.input, self.loader.labels))
+        text = repr((_FORMAT, stamps, c.size, c.space, c.intensity, c.input, self.loader.labels))
         return hashlib.sha256(text.encode()).hexdigest()[:24]

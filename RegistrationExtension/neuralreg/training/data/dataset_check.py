@@ -38,12 +38,14 @@ class DatasetReport:
         pairs: number of pairs in an epoch by split.
         problems: file or split, and what is wrong.
         left_out: files among the images that are none, and why.
+        remarks: what the reader of files repaired, assumed or doubts, in words.
     """
 
     images: dict[str, int]
     pairs: dict[str, int]
     problems: tuple[tuple[str, str], ...]
     left_out: tuple[LeftOut, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def as_record(self) -> dict[str, Any]:
         """For JSON."""
@@ -52,6 +54,7 @@ class DatasetReport:
             "pairs_per_epoch": self.pairs,
             "problems": [{"where": where, "what": what} for where, what in self.problems],
             "left_out": [asdict(one) for one in self.left_out],
+            "remarks": list(self.remarks),
         }
 
     def in_words(self) -> str:
@@ -61,6 +64,7 @@ class DatasetReport:
             for split, count in self.images.items()
         ]
         lines += [f"left out: {one.path}: {one.why}" for one in self.left_out]
+        lines += [f"remark: {remark}" for remark in self.remarks]
         lines += [f"{where}: {what}" for where, what in self.problems]
         return "\n".join([*lines, f"{len(self.problems)} problems"])
 
@@ -68,7 +72,7 @@ class DatasetReport:
 @own_modes()
 def check_dataset(config: schema.Configuration) -> DatasetReport:
     """Read each file of each split once: is it there, whole, of the right kind, and not empty?"""
-    images, pairs, problems, left_out = {}, {}, [], list[LeftOut]()
+    images, pairs, problems, left_out, remarks = {}, {}, [], list[LeftOut](), list[str]()
     for split in ("train", "valid", "test"):
         where: schema.Split | None = getattr(config.dataset, split)
         if where is None:
@@ -81,14 +85,14 @@ def check_dataset(config: schema.Configuration) -> DatasetReport:
             continue
         images[split] = len(cases)
         for case in cases:
-            problems += list(_problems_of(case, config.dataset))
+            problems += list(_problems_of(case, config.dataset, remarks))
         try:
             pairs[split] = _pairs(cases, config.dataset, split)
         except RegistrationError as error:
             problems.append((f"dataset.{split}", str(error)))
     if config.model.method != "features" and pairs.get("train"):
         problems += list(_problems_of_sizes(config, pairs["train"]))
-    return DatasetReport(images, pairs, tuple(problems), tuple(left_out))
+    return DatasetReport(images, pairs, tuple(problems), tuple(left_out), tuple(remarks))
 
 
 def _problems_of_sizes(config: schema.Configuration, pairs: int) -> Iterator[tuple[str, str]]:
@@ -105,13 +109,17 @@ def _pairs(cases: list[Case], dataset: schema.Dataset, split: str) -> int:
     return len(pairing.pairs(random.Random(0)))
 
 
-def _problems_of(case: Case, dataset: schema.Dataset) -> Iterator[tuple[str, str]]:
+def _problems_of(
+    case: Case, dataset: schema.Dataset, remarks: list[str]
+) -> Iterator[tuple[str, str]]:
+    """What is wrong with a case; what its reader remarks is appended."""
     d = len(dataset.size)
     try:
         image = read_case_image(case.image, d)
     except RegistrationError as error:
         yield str(case.image), str(error)
         return
+    remarks.extend(map(str, image.remarks))
     if float(image.data.min()) == float(image.data.max()):
         yield str(case.image), f"the value {float(image.data.min()):g} everywhere"
     yield from _problems_of_mask(case, d)

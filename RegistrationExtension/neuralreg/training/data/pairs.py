@@ -31,7 +31,7 @@ Batch = dict[str, Tensor]
 
 _GROUPED = ("intra_group_prob", "intra_group_option", "sample_image_in_group")
 _SEEDS = 1 << 31
-_MOST_NAMED = 8  # files that were left out
+_MOST_NAMED = 8  # files that were left out, remarks on images
 
 
 @dataclass(frozen=True)
@@ -143,6 +143,22 @@ class PairData(torch_data.Dataset[Batch]):
             if bool(f.any()) and bool(m.any())
         ]
         return random.Random(item.seed).choice(present or range(len(pair["fixed_labels"])))
+
+    def report_remarks(self, share: tuple[int, int] = (0, 1)) -> None:
+        """Warn of what the reader of files repaired, assumed or doubts; all images are read once.
+
+        Args:
+            share: (number, count) of the processes that train together; each reads its part.
+
+        Raises:
+            UnreadableFile, InvalidImage: a case cannot be used.
+        """
+        remarks = self._loaded.remarks(slice(share[0], None, share[1]))
+        for remark in remarks[:_MOST_NAMED]:
+            logger.warning("%s", remark)
+        if len(remarks) > _MOST_NAMED:
+            more = len(remarks) - _MOST_NAMED
+            logger.warning("%d more remarks: neuralreg train … --check lists all", more)
 
     def case(self, number: int) -> Case:
         """The case that an item's number stands for."""

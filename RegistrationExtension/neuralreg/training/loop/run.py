@@ -18,6 +18,7 @@ import torch
 from neuralreg.devices import choose_device, own_modes
 from neuralreg.errors import Cancelled, UnreadableFile, UnwritableOutput, convert_memory_errors
 from neuralreg.training.config import schema
+from neuralreg.training.configuration import note_parts_without_file
 from neuralreg.training.data.dataset_files import require_outside
 from neuralreg.training.loop.changes import (
     new_optimizer_options,
@@ -117,6 +118,7 @@ class Run:
             OutOfMemory: a step does not fit.
             TrainingDiverged: a loss, a gradient or a weight is not finite.
         """
+        self._note_parts_without_file(warn=not resume)
         if not resume:
             self._files.require_free(overwrite=overwrite)
             require_outside(self.folder, self.config.dataset)
@@ -131,6 +133,15 @@ class Run:
         finally:
             self._files.release()
             team.leave()
+
+    def _note_parts_without_file(self, *, warn: bool) -> None:
+        names = note_parts_without_file(self.config)
+        if names and warn:
+            logger.warning(
+                "%s: defined in a notebook, a console or this program itself, so that the run "
+                "can be used nowhere else. Put the code into a Python file and name it by `code`.",
+                ", ".join(names),
+            )
 
     def _train(self, team: Team, resume: bool, changes: dict[str, list[Any]]) -> TrainedRun:
         training = self.config.training

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -18,7 +17,8 @@ from neuralreg.errors import (
     UnreadableFile,
     UnwritableOutput,
 )
-from neuralreg.io.files import DRAFTS, hold_folder, remove_path, sha256_of, write_whole
+from neuralreg.io.files import DRAFTS, remove_path, sha256_of, write_whole
+from neuralreg.io.locks.folder_locks import FolderLock, hold_folder, remove_empty
 from neuralreg.training.config import schema
 from neuralreg.training.configuration import merge_files, write_configuration
 from neuralreg.training.run_files import (
@@ -55,7 +55,7 @@ class RunFolder:
         self.path = path
         self._new: list[Path] = []  # folders that `begin` has made
         self._foreign: set[str] = set()  # names of a run's files that somebody else's have
-        self._handle: int | None = None  # that keeps other trainings away
+        self._lock: FolderLock | None = None  # that keeps other trainings away
         self._is_held = self._has_begun = False
 
     @property
@@ -101,7 +101,7 @@ class RunFolder:
         if self._is_held or not self.path.is_dir():
             return
         try:
-            self._handle = hold_folder(self.path, LINGER_S)
+            self._lock = hold_folder(self.path, LINGER_S)
         except BlockingIOError as error:
             raise UnwritableOutput(
                 f"another training is under way in {self.path}",
@@ -111,9 +111,10 @@ class RunFolder:
 
     def release(self) -> None:
         """Let others train in the folder."""
-        if self._handle is not None:
-            os.close(self._handle)
-        self._handle, self._is_held = None, False
+        if self._lock is not None:
+            self._lock.release()
+            self._remove_empty()
+        self._lock, self._is_held = None, False
 
     def begin(self, config: schema.Configuration, images: Mapping[str, str]) -> None:
         """Write what a new run begins with; an earlier one is moved aside.
@@ -180,9 +181,12 @@ class RunFolder:
         for path in self._files():
             if path.name not in self._foreign:
                 remove_path(path)
+        self._remove_empty()
+
+    def _remove_empty(self) -> None:
+        """Remove folders that `begin` has made and nothing is in."""
         for folder in self._new:
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
+            remove_empty(folder)
 
     def history(self) -> list[dict[str, Any]]:
         """When the run began and was resumed; empty for runs of earlier versions."""

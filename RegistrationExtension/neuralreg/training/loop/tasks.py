@@ -57,7 +57,7 @@ class Task(ABC):
     picture: Callable[[], Picture] | None = None
 
     def begin(self) -> None:
-        """Fill the network with the weights that its configuration begins with, if any."""
+        """What a new run begins with, such as the weights that its configuration names."""
         return
 
     def describe_batch(self, epoch: int, batch: int) -> str:
@@ -98,7 +98,7 @@ class RegistrationTask(Task):
         logger.info("%d pairs", count)
         batch = smallest_batch(count, training.batch_size)
         require_sizes(self.network, config.dataset, batch)
-        self._cases = {"train": pairs.cases}
+        self._splits = {"train": pairs}
         self.batches: Batches = Batches(
             pairs,
             training.batch_size,
@@ -109,7 +109,7 @@ class RegistrationTask(Task):
             valid = split_pairs(config, "valid", folder)
             self._require_labels(valid)
             self._examples = Batches(valid, training.batch_size)
-            self._cases["valid"] = valid.cases
+            self._splits["valid"] = valid
             self.validate = Validation(step, self._examples, team.device)
             self.picture = self._draw
         self._require_labels(pairs)
@@ -140,7 +140,15 @@ class RegistrationTask(Task):
             )
 
     def begin(self) -> None:
-        """Fill the network with the weights that its configuration begins with, if any."""
+        """Read all images once, and fill the network with the weights it begins with, if any.
+
+        What is wrong with an image is said before the first step, wherever the cache is.
+
+        Raises:
+            UnreadableFile, InvalidImage: a case cannot be used.
+        """
+        for pairs in self._splits.values():
+            pairs.report_remarks(self.batches.share)
         begin(self.network, self.config.model)
 
     def describe_batch(self, epoch: int, batch: int) -> str:
@@ -149,7 +157,7 @@ class RegistrationTask(Task):
 
     def describe_images(self) -> dict[str, str]:
         """The number of images of each split, and a hash of their names and sizes."""
-        return {split: describe_cases(cases) for split, cases in self._cases.items()}
+        return {split: describe_cases(pairs.cases) for split, pairs in self._splits.items()}
 
     def export(self, folder: Path, measured: dict[str, str], steps: int) -> Path | None:
         """Write the network with its card; a conditional one has none."""

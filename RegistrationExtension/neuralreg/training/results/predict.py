@@ -132,6 +132,7 @@ def predict(
         torch.manual_seed(config.training.seed)
         model = load_trained(config, checkpoint, options.device)
         pairs = split_pairs(config, options.split, folder)
+        pairs.report_remarks()
         items = {f"pair_{number:04d}": item for number, item in enumerate(pairs.items(0))}
         _require_no_input([folder / name for name in items], pairs.cases)
         folder.mkdir(parents=True, exist_ok=True)

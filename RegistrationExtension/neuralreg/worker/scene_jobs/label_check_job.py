@@ -16,7 +16,7 @@ from neuralreg.review.geometry.deformation import Deformation
 from neuralreg.review.measures.segment_overlap import overlaps
 from neuralreg.review.report_model import QualityReport, SegmentOverlap, worst_of
 from neuralreg.worker.review_job import deformation_of
-from neuralreg.worker.shared_images import image_of, voxels_of
+from neuralreg.worker.shared_images import image_of
 
 
 def check(arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
@@ -36,8 +36,7 @@ def check(arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """
     progress(0.0, "reading the images")
     images = [
-        (arguments[f"{side}_name"], image_of(voxels_of(arguments[side])))
-        for side in ("fixed", "moving")
+        (arguments[f"{side}_name"], image_of(arguments[side])) for side in ("fixed", "moving")
     ]
     notes: list[str] = []
     deformation = deformation_of(arguments["transform"])

@@ -14,7 +14,7 @@ from neuralreg.groups.motion import MotionOptions, Way, estimate_motion, poses_o
 from neuralreg.progress import Progress, stage
 from neuralreg.registration.options import RegistrationOptions
 from neuralreg.worker.messages import Field, rows_of
-from neuralreg.worker.shared_images import image_of, record_of, voxels_of
+from neuralreg.worker.shared_images import image_of, record_of
 
 
 def register_frames(arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def register_frames(arguments: Mapping[str, Any], progress: Progress) -> dict[st
         InvalidOption, InvalidImage: as `estimate_motion`.
     """
     progress(0.0, "reading the frames")
-    frames = [image_of(voxels_of(each)) for each in arguments["frames"]]
+    frames = [image_of(each) for each in arguments["frames"]]
     _require_one_grid([frame.grid for frame in frames])
     options = MotionOptions.parse(
         arguments["to"],

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from neuralreg.errors import UnreadableFile
-from neuralreg.io.formats import nifti
+from neuralreg.io.formats import nifti, packed_files
 from neuralreg.io.itk_images import open_volume
 
 VALUES = np.random.default_rng(0).integers(-900, 900, (7, 6, 5)).astype(np.int16)
@@ -19,6 +19,15 @@ def image_bytes(tmp_path):
     path = tmp_path / "plain.nii"
     nibabel.save(nibabel.Nifti1Image(VALUES, np.diag([2.0, 2.0, 3.0, 1.0])), path)
     return path.read_bytes()
+
+
+@pytest.fixture(autouse=True, params=["zlib", "isal"])
+def a_library(request, monkeypatch):
+    """Python's zlib with ITK, and isal where it is installed."""
+    if request.param == "isal":
+        pytest.importorskip("isal")
+    for module in (nifti, packed_files):
+        monkeypatch.setattr(module, "UNPACKS_FAST", request.param == "isal")
 
 
 def values_of(path):
@@ -66,6 +75,7 @@ def test_a_wrong_checksum_is_refused(image_bytes, tmp_path):
 
 
 def test_a_sound_file_is_unpacked_by_itk(image_bytes, tmp_path, monkeypatch):
+    monkeypatch.setattr(nifti, "UNPACKS_FAST", False)
     path = tmp_path / "image.nii.gz"
     path.write_bytes(in_one(image_bytes))
     monkeypatch.delattr(nifti, "_read_stored")

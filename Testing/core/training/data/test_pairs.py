@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
+import struct
 
 import numpy as np
 import pytest
@@ -351,3 +353,21 @@ def test_a_batch_is_described_by_its_images(shapes):
     first = batches.pairs.items(0)[2]
     assert batches.pairs.case(first.fixed).image.path in names
     assert names.count(" and ") == 2
+
+
+@pytest.mark.parametrize("cache", ["memory", "disk", "none"])
+def test_processes_that_train_together_read_and_report_each_image_once(
+    shapes, cache, tmp_path, caplog
+):
+    shutil.copytree(shapes / "train", tmp_path / "train")
+    for packed in (tmp_path / "train" / "images").glob("*.nii.gz"):
+        raw = bytearray(gzip.decompress(packed.read_bytes()))
+        raw[112:120] = struct.pack("<2f", 0.0, 5.0)  # an intercept without a slope
+        packed.write_bytes(gzip.compress(raw))
+    dataset = training_config(tmp_path, dataset__cache=cache, dataset__valid=None).dataset
+    data = PairData(dataset, "train", training=True, cache_folder=tmp_path / "cache")
+    caplog.clear()
+    for number in range(3):
+        data.report_remarks((number, 3))
+    names = [record.getMessage().partition(".nii.gz")[0] for record in caplog.records]
+    assert sorted(names) == sorted(str(case.image).partition(".nii.gz")[0] for case in data.cases)

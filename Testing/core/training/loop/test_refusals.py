@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 import torch
 import yaml
 from neuralreg.errors import UnwritableOutput
-from neuralreg.io.files import hold_folder
+from neuralreg.io.locks.folder_locks import hold_folder
 from neuralreg.training.configuration import read_configuration
 from neuralreg.training.loop import run_folder
 from neuralreg.training.loop.run import Run
@@ -95,13 +94,13 @@ def test_a_run_is_either_resumed_or_replaced(run):
 
 def test_only_one_training_at_a_time_is_under_way_in_a_folder(run, monkeypatch):
     monkeypatch.setattr(run_folder, "LINGER_S", 0.0)
-    handle = hold_folder(run)
+    lock = hold_folder(run)
     for option in (("--resume", "--set", "training.max_steps=2"), ("--overwrite",)):
         said = refused("train", "study.yaml", "-o", run, *option, code=4)
         assert "another training is under way" in said
-    os.close(handle)
+    lock.release()
     assert neuralreg("train", "study.yaml", "-o", run, "--overwrite").exit_code == 0
-    os.close(hold_folder(run))  # it is free again
+    hold_folder(run).release()  # it is free again
 
 
 def test_a_folder_that_another_training_makes_meanwhile_is_left_to_it(finished, run):

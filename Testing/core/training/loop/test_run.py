@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import multiprocessing
 import os
@@ -9,6 +10,7 @@ import random
 import resource
 import shutil
 import signal
+import struct
 import threading
 from pathlib import Path
 
@@ -29,6 +31,7 @@ from neuralreg.errors import (
 )
 from neuralreg.training.config.part_registry import LOSSES
 from neuralreg.training.configuration import merge_files
+from neuralreg.training.data.dataset_check import check_dataset
 from neuralreg.training.loop import forecast
 from neuralreg.training.loop.loggers import CsvTable
 from neuralreg.training.loop.run import Run
@@ -251,11 +254,38 @@ def save_with_nan(shapes: Path, folder: Path, suffix: str) -> Path:
     return path
 
 
-def test_an_image_with_nan_is_named_before_training(shapes, tmp_path):
+@pytest.mark.parametrize("cache", ["memory", "disk", "none"])
+def test_an_image_with_nan_is_named_before_training(shapes, tmp_path, cache):
     path = save_with_nan(shapes, tmp_path / "data", ".nrrd")
+    config = training_config(tmp_path / "data", dataset__cache=cache)
+    steps = []
     with pytest.raises(InvalidImage, match=f"{path.name}.*NaN"):
-        Run(training_config(tmp_path / "data"), tmp_path / "run").train()
-    assert not (tmp_path / "run").exists()
+        Run(config, tmp_path / "run", watchers=[steps.append]).train()
+    assert not steps
+    left = {path.name for path in (tmp_path / "run").glob("*")}
+    assert left == ({"cache"} if cache == "disk" else set())
+
+
+@pytest.mark.parametrize("cache", ["memory", "disk", "none"])
+def test_what_the_reader_of_an_image_doubts_is_said_before_training(
+    shapes, tmp_path, cache, caplog
+):
+    shutil.copytree(shapes, tmp_path / "data")
+    packed = tmp_path / "data" / "train" / "images" / "003.nii.gz"
+    raw = bytearray(gzip.decompress(packed.read_bytes()))
+    raw[112:120] = struct.pack("<2f", 0.0, 5.0)  # an intercept without a slope
+    packed.unlink()
+    packed.with_name("003.nii").write_bytes(raw)
+    config = training_config(tmp_path / "data", dataset__cache=cache)
+    for _ in range(2):  # the second time a cache on disk is there
+        caplog.clear()
+        said: list[str] = []
+        watchers = [lambda _report, said=said: said.append(caplog.text)]
+        Run(config, tmp_path / "run", watchers=watchers).train(overwrite=True)
+        assert said[0].count("003.nii: there is no scl_slope to the scl_inter of 5") == 1
+    (remark,) = check_dataset(config).as_record()["remarks"]
+    assert remark in said[0]
+    assert f"remark: {remark}" in check_dataset(config).in_words()
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_what_was_good(shapes, tmp_path):
