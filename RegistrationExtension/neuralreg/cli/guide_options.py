@@ -61,6 +61,14 @@ Surface = Annotated[
     ),
 ]
 SurfaceWeight = Annotated[float, typer.Option(help="Of surfaces, beside the images.")]
+Sliding = Annotated[
+    Path | None,
+    typer.Option(
+        "--sliding",
+        help="Mask of the part of the fixed image that may slide along the rest, such as the lungs "
+        "along the chest wall.",
+    ),
+]
 _BETWEEN = "\0"  # no argument of a program holds it
 # Options of two files, and whether a number may follow.
 _PAIRS = {"--channel": True, "--surface": False}

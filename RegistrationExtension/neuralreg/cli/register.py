@@ -19,6 +19,7 @@ from neuralreg.cli.guide_options import (
     LandmarkTolerance,
     LandmarkWeight,
     RigidLabels,
+    Sliding,
     Surface,
     SurfaceWeight,
     join_pairs,
@@ -119,6 +120,7 @@ def register(
     label_weight: LabelWeight = 1.0,
     channel: Channel = None,
     rigid_labels: RigidLabels = None,
+    sliding: Sliding = None,
     surface: Surface = None,
     surface_weight: SurfaceWeight = 1.0,
     colors: Colors = "luminance",
@@ -187,7 +189,7 @@ def register(
     surfaces, _ = split_channels(surface or [])
     form = one_format(initial_format)
     job = Job(*images, initial, options, form, *counted, points[0], points[1], channels, surfaces)
-    job = replace(job, keep_uids=keep_uids)
+    job = replace(job, keep_uids=keep_uids, sliding=sliding)
     inputs = job.inputs().values()
     with folder_for(FILES, output, overwrite, inputs), show_progress(quiet) as progress:
         summary = run(job, output, progress, overwrite=overwrite)

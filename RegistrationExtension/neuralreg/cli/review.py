@@ -53,6 +53,9 @@ def review(
         ),
     ] = False,
     mask: Annotated[File, typer.Option(help="Region that counts, on the fixed image.")] = None,
+    sliding: Annotated[
+        File, typer.Option(help="Mask, on the fixed image, of what may slide along the rest.")
+    ] = None,
     profile: Annotated[File, typer.Option(help="Limits to use instead of TG-132's.")] = None,
     report: Annotated[
         File, typer.Option(help="Write this .html, and .pdf, .csv and .json beside it.")
@@ -91,6 +94,7 @@ def review(
         landmarks=landmarks,
         moving_landmarks=moving_landmarks,
         mask=mask,
+        sliding=sliding,
         profile=profile,
     )
     if report is not None:
@@ -132,6 +136,7 @@ class ReviewFiles:
     landmarks: File
     moving_landmarks: File
     mask: File
+    sliding: File
     profile: File
 
     def by_role(self) -> dict[str, Path]:
@@ -145,6 +150,7 @@ class ReviewFiles:
             "moving segmentation": self.moving_seg,
             "landmarks": self.landmarks,
             "mask": self.mask,
+            "mask of what may slide": self.sliding,
             "profile": self.profile,
         }
         return {role: path for role, path in roles.items() if path is not None}
@@ -172,6 +178,7 @@ def _case(
         names=label_names(files.names),
         landmarks=pairs,
         mask=files.mask,
+        sliding=files.sliding,
         inverse=inverse,
         own_inverse=is_own_inverse(files.transform, files.inverse),
         source=files.source,

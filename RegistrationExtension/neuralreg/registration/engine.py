@@ -87,7 +87,7 @@ def register(
             linear="rigid", refinement=FieldRefinement(steps=10) or extract_brain=True; and of
             `GuideInputs`, what steers: labels=(fixed, moving) with a label_weight above 0,
             channels=[(fixed, moving), ...], rigid=label_map of parts that move as one piece,
-            surfaces=[(fixed, moving), ...].
+            surfaces=[(fixed, moving), ...], sliding=mask of what may slide along the rest.
 
     Returns:
         The displacement fields of both directions in LPS mm, each covering its image with a
@@ -205,7 +205,7 @@ class _Registration:
             initial, how = initial_alignment(self.inputs, start, self.options, part)
         attempt = self._first_sound(models, initial)
         both = attempt.both
-        for guide in (both.landmarks, both.surfaces, both.rigid):
+        for guide in (both.landmarks, both.surfaces, both.rigid, both.sliding):
             self.inputs.notes.extend([] if guide is None else guide.notes())
         identity = LinearTransform.identity(self.inputs.fixed.grid.dimension)
         return RegistrationResult(
@@ -285,13 +285,13 @@ class _Registration:
                 network, self.inputs, initial, refinement, options.model_options, self.timer
             )
         with (
-            self.timer.stage("both directions", 0.85, 1.0),
+            self.timer.stage("both directions", 0.85, 1.0) as part,
             threads_for(self.samples),
             torch.no_grad(),
         ):
-            both = compose_both_directions(
-                deformation, self.inputs, initial, options.full_resolution
-            )
+            follows = refinement if isinstance(refinement, FieldRefinement) else None
+            full = options.full_resolution
+            both = compose_both_directions(deformation, self.inputs, initial, full, follows, part)
         return _Attempt(network, refinement, deformation, both)
 
     def _provenance(
@@ -314,6 +314,7 @@ class _Registration:
             "pre-alignment": alignment,
             "landmarks": None if landmarks is None else landmarks.as_record(),
             "rigid parts": None if rigid is None else rigid.as_record(),
+            "sliding": attempt.both.sliding and attempt.both.sliding.as_record(),
             "surfaces": attempt.both.surfaces and attempt.both.surfaces.as_record(),
             "labels": self.inputs.labels.labels if self.inputs.labels else None,
             "smoothed against folding": deformation.smoothed_share,

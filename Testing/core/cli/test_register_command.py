@@ -306,6 +306,20 @@ def test_rigid_labels_are_in_the_record_which_repeats_them(pair, tmp_path):
     assert "--fixed-seg" in alone.stderr
 
 
+def test_a_mask_of_what_slides_is_in_the_record_which_repeats_it(pair, tmp_path):
+    images = pair / "fixed.nii.gz", pair / "moving.nii.gz"
+    mask = pair / "fixed_seg.nii.gz"
+    few = ("--model", "convex", "--prealign", "none", "--refine", "lncc", "--refine-steps", 2)
+    done = neuralreg("register", *images, "--sliding", mask, *few, "-o", tmp_path / "out")
+    assert done.exit_code == 0, done.stderr
+    record = json.loads((tmp_path / "out" / "result.json").read_text())
+    digest = hashlib.sha256(mask.read_bytes()).hexdigest()
+    assert record["inputs"]["sliding"]["sha256"] == digest
+    assert record["provenance"]["sliding"]["slide_mean_mm"] >= 0
+    again = neuralreg("rerun", tmp_path / "out", "--json")
+    assert again.exit_code == 0, again.stderr
+
+
 def test_a_mesh_and_a_label_map_pull_and_the_record_repeats_them(pair, tmp_path):
     labels = sitk.ReadImage(pair / "fixed_seg.nii.gz")
     inside = sitk.GetArrayFromImage(labels) > 0

@@ -21,7 +21,7 @@ from neuralreg.registration.options import (
 )
 
 ROLES = ("fixed", "moving", "fixed_seg", "moving_seg", "fixed_mask", "moving_mask", "initial",
-         "fixed_weight", "moving_weight", "fixed_exclude", "moving_exclude")  # fmt: skip
+         "fixed_weight", "moving_weight", "fixed_exclude", "moving_exclude", "sliding")  # fmt: skip
 # Points that measure a result and have no part in it.
 MEASURES = ("landmarks_fixed", "landmarks_moving")
 # Further files of the moving side, several in a cell: images, and label maps.

@@ -17,6 +17,7 @@ from neuralreg.registration.options import RegistrationOptions
 
 # What comes in pairs of files, and how inputs name each.
 _PAIRS = {"channels": "channel", "surfaces": "surface"}
+_GUIDES = ("channels", "surfaces", "sliding")
 _SIDES = ("fixed", "moving")
 
 
@@ -32,6 +33,7 @@ class Job:
         fixed_exclude, moving_exclude: masks of what does not count, such as a lesion.
         fixed_landmarks, moving_landmarks: files that the options' landmarks are from.
         channels, surfaces: pairs of files.
+        sliding: mask of the part of the fixed image that may slide along the rest.
         keep_uids: whether the record gets the UIDs of DICOM images beside their hashes.
     """
 
@@ -53,6 +55,7 @@ class Job:
     channels: tuple[tuple[Path, Path], ...] = ()
     surfaces: tuple[tuple[Path, Path], ...] = ()
     keep_uids: bool = False
+    sliding: Path | None = None
 
     @classmethod
     def of(
@@ -90,7 +93,7 @@ class Job:
     def exchange_sides(self, start: Path | None) -> Job:
         """The job of the other direction, which begins with another start.
 
-        Segmentations are in it only where they drive.
+        Segmentations are in it only where they drive; what may slide is known in the fixed image.
         """
         drives = bool(self.options.label_weight)
         return Job(
@@ -123,6 +126,7 @@ class Images:
         notes: what had to be assumed while reading them.
         channels: pairs of images.
         surfaces: pairs of files.
+        sliding: mask on the fixed side.
     """
 
     fixed: Image
@@ -134,10 +138,11 @@ class Images:
     notes: list[str]
     channels: tuple[tuple[Image, Image], ...] = ()
     surfaces: tuple[tuple[Path, Path], ...] = ()
+    sliding: Image | None = None
 
     def guides(self, options: RegistrationOptions) -> dict[str, Any]:
         """What steers a registration with these options, as keywords of `register`."""
-        guides: dict[str, Any] = {"channels": self.channels, "surfaces": self.surfaces}
+        guides: dict[str, Any] = {name: getattr(self, name) for name in _GUIDES}
         if options.label_weight:
             guides["labels"] = (self.fixed_seg, self.moving_seg)
         if options.rigid_labels is not None:
@@ -173,7 +178,7 @@ def read_images(job: Job) -> Images:
         masks.append(combined)
         notes += more
     sides = fixed, moving, fixed_seg, moving_seg, masks[0], masks[1]
-    return Images(*sides, notes, channels, job.surfaces)
+    return Images(*sides, notes, channels, job.surfaces, labels(job.sliding))
 
 
 def _pairs_among(files: Mapping[str, Path], word: str) -> tuple[tuple[Path, Path], ...]:
