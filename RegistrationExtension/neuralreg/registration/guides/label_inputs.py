@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
 from neuralreg.errors import InvalidOption
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
 from neuralreg.io.arguments import ImageLike, as_labels
+from neuralreg.io.formats.segment_pairs import read_overlapping
 from neuralreg.registration.guides.label_maps import LabelPair
 from neuralreg.registration.guides.landmark_guide import list_names
 from neuralreg.registration.image_checks import Inputs, overlap
@@ -32,6 +35,8 @@ def add_labels(
             remedy="Give both (--fixed-seg, --moving-seg) with --drive-labels, in Python "
             "labels=(fixed, moving) and label_weight=1; or none of them.",
         )
+    if layered := _read_layers(fixed, moving, inputs.notes):
+        fixed, moving = layered
     maps = [
         _require_overlap(as_labels(given, f"{role} label map"), image.grid, f"{role} label map")
         for given, image, role in (
@@ -43,6 +48,15 @@ def add_labels(
     names = list_names([str(label) for label in pair.labels])
     inputs.notes.append(f"labels drove the result, and their overlap is no proof of it: {names}")
     return replace(inputs, labels=pair)
+
+
+def _read_layers(
+    fixed: ImageLike, moving: ImageLike, notes: list[str]
+) -> tuple[Image, Image] | None:
+    """Both sides by segment where they are files of segments that overlap."""
+    if not (isinstance(fixed, str | os.PathLike) and isinstance(moving, str | os.PathLike)):
+        return None
+    return read_overlapping([Path(fixed), Path(moving)], notes)
 
 
 def _require_overlap(labels: Image, grid: Grid, role: str) -> Image:

@@ -10,6 +10,7 @@ from typing import Any
 from neuralreg.errors import InvalidOption
 from neuralreg.geometry.image import Image
 from neuralreg.io.colors import read_colors_or_gray
+from neuralreg.io.formats.segment_pairs import read_overlapping
 from neuralreg.io.image_files import read_image, read_labels
 from neuralreg.registration.guides.voxel_weights import combine_weights
 from neuralreg.registration.image_checks import on_grid, overlap
@@ -162,8 +163,9 @@ def read_images(job: Job) -> Images:
 
     fixed, moving = (read_colors_or_gray(p, notes=notes) for p in (job.fixed, job.moving))
     channels = tuple((image(one), image(two)) for one, two in job.channels)
-    fixed_seg, moving_seg = labels(job.fixed_seg), labels(job.moving_seg)
-    if fixed_seg:
+    segments = job.options.label_weight and _segments(job, notes)
+    fixed_seg, moving_seg = segments or (labels(job.fixed_seg), labels(job.moving_seg))
+    if fixed_seg and fixed_seg.channels == 1:
         fixed_seg, more = on_grid(fixed_seg, fixed.grid, "fixed label map")
         notes += more
     if moving_seg and (share := overlap(moving_seg, moving.grid, "moving label map")) < 1:
@@ -179,6 +181,19 @@ def read_images(job: Job) -> Images:
         notes += more
     sides = fixed, moving, fixed_seg, moving_seg, masks[0], masks[1]
     return Images(*sides, notes, channels, job.surfaces, labels(job.sliding))
+
+
+def _segments(job: Job, notes: list[str]) -> tuple[Image, Image] | None:
+    """The segmentations that drive, where their segments overlap; a channel for each segment."""
+    if job.fixed_seg is None or job.moving_seg is None:
+        return None
+    segments = read_overlapping([job.fixed_seg, job.moving_seg], notes)
+    if segments:
+        notes.append(
+            "they are no label map: no warped_seg.nii.gz and no Dice are made; `neuralreg warp` "
+            "takes the segmentation along"
+        )
+    return segments
 
 
 def _pairs_among(files: Mapping[str, Path], word: str) -> tuple[tuple[Path, Path], ...]:
