@@ -78,9 +78,10 @@ def review(
     from neuralreg.io.files import require_free
     from neuralreg.progress import stage
     from neuralreg.review.assess import review as run_review
-    from neuralreg.review.findings.label_check import add_finding
+    from neuralreg.review.findings.label_check import add_finding, drives_by_network
     from neuralreg.review.limits import read_profile
     from neuralreg.review.report.formats import FORMATS
+    from neuralreg.review.workflow.provenance import registration_of
 
     files = ReviewFiles(
         transform=transform,
@@ -109,7 +110,8 @@ def review(
         part = stage(progress, 0.05, 0.8 if report else 1.0)
         if label_check:
             labeling = stage(part, 0.0, 0.7)
-            finding = check_labels(fixed, moving, case.deformation, doubts, labeling)
+            drove = drives_by_network(registration_of(transform))
+            finding = check_labels(fixed, moving, case.deformation, doubts, drove, labeling)
             result = add_finding(run_review(case, limits, stage(part, 0.7, 1.0)), finding)
         else:
             result = run_review(case, limits, part)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,6 +15,7 @@ from neuralreg.geometry.field import DisplacementField, compose
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.io.arguments import ImageLike, TransformLike, as_image, as_itk_transform
 from neuralreg.progress import Progress, Timer, silent, stage
+from neuralreg.registration.brain.label_drivers import drive_by_network
 from neuralreg.registration.channels.channel_inputs import add_colors, split_images
 from neuralreg.registration.guides.guide_inputs import split_keywords
 from neuralreg.registration.image_checks import Inputs
@@ -195,6 +196,15 @@ class _Registration:
 
     def run(self, start: sitk.Transform | None) -> RegistrationResult:
         """The result, found from an initial transform where one is given."""
+        weight, device = self.options.label_weight, self.options.device
+        if self.options.label_source != "auto" or not weight:
+            return self._run(start)
+        with self.timer.stage("labels", 0.0, 0.4) as part:
+            inputs = drive_by_network(self.inputs, weight, device, part)
+        rest = Timer(stage(self.timer.progress, 0.4, 1.0), self.timer.seconds)
+        return replace(self, inputs=inputs, timer=rest)._run(start)
+
+    def _run(self, start: sitk.Transform | None) -> RegistrationResult:
         models, choice = self._choose()
         self.timer.progress(0.0, choice.in_words())
         card = _card_of(models[0])  # what is wrong is reported before the work begins

@@ -42,7 +42,8 @@ class GuideInputs:
         Raises:
             RegistrationError: something does not belong to the images, or has no weight.
         """
-        inputs = add_labels(inputs, *self.labels, options.label_weight)
+        source = options.label_source
+        inputs = add_labels(inputs, *self.labels, options.label_weight, source)
         inputs = add_rigid_parts(inputs, self.rigid, options.rigid_labels)
         inputs = add_sliding(inputs, self.sliding)
         inputs = add_surfaces(inputs, self.surfaces, options.surface_weight)

@@ -17,16 +17,26 @@ from neuralreg.registration.image_checks import Inputs, overlap
 
 
 def add_labels(
-    inputs: Inputs, fixed: ImageLike | None, moving: ImageLike | None, weight: float
+    inputs: Inputs,
+    fixed: ImageLike | None,
+    moving: ImageLike | None,
+    weight: float,
+    source: str = "given",
 ) -> Inputs:
-    """The inputs, with label maps that drive where there are some.
+    """The inputs, with label maps that drive where there are some; a network's come later.
 
     Raises:
         InvalidOption: label maps without a weight, or a weight without label maps.
         InvalidImage: label maps that do not belong to the images or to each other.
     """
-    if fixed is None and moving is None and not weight:
+    if fixed is None and moving is None and (not weight or source == "auto"):
         return inputs
+    if source == "auto":
+        raise InvalidOption(
+            "labels that drive are given or made by a network",
+            got="label maps, and the labels of a network were asked for",
+            remedy="Leave out the maps, or auto (--drive-labels auto, label_source in Python).",
+        )
     if fixed is None or moving is None or not weight:
         raise InvalidOption(
             "labels that drive need a label map of both images and a weight",

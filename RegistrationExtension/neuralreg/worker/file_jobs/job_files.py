@@ -96,7 +96,7 @@ class Job:
 
         Segmentations are in it only where they drive; what may slide is known in the fixed image.
         """
-        drives = bool(self.options.label_weight)
+        drives = drives_by_maps(self.options)
         return Job(
             fixed=self.moving,
             moving=self.fixed,
@@ -144,11 +144,16 @@ class Images:
     def guides(self, options: RegistrationOptions) -> dict[str, Any]:
         """What steers a registration with these options, as keywords of `register`."""
         guides: dict[str, Any] = {name: getattr(self, name) for name in _GUIDES}
-        if options.label_weight:
+        if drives_by_maps(options):
             guides["labels"] = (self.fixed_seg, self.moving_seg)
         if options.rigid_labels is not None:
             guides["rigid"] = self.fixed_seg
         return guides
+
+
+def drives_by_maps(options: RegistrationOptions) -> bool:
+    """Whether the label maps of a job drive."""
+    return options.label_weight > 0 and options.label_source == "given"
 
 
 def read_images(job: Job) -> Images:
@@ -163,7 +168,7 @@ def read_images(job: Job) -> Images:
 
     fixed, moving = (read_colors_or_gray(p, notes=notes) for p in (job.fixed, job.moving))
     channels = tuple((image(one), image(two)) for one, two in job.channels)
-    segments = job.options.label_weight and _segments(job, notes)
+    segments = _segments(job, notes) if drives_by_maps(job.options) else None
     fixed_seg, moving_seg = segments or (labels(job.fixed_seg), labels(job.moving_seg))
     if fixed_seg and fixed_seg.channels == 1:
         fixed_seg, more = on_grid(fixed_seg, fixed.grid, "fixed label map")
