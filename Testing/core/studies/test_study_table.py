@@ -103,8 +103,7 @@ def test_every_option_and_every_file_of_a_registration_has_a_column():
 
     assert {option.name for option in fields(RegistrationOptions)} <= set(COLUMNS)
     files = {part.name for part in fields(Job)} - {"options", "initial_format", "keep_uids"}
-    steer = {"fixed_landmarks", "moving_landmarks"}  # by what the options hold of them
-    assert files - steer - {"channels", "surfaces"} == set(ROLES)
+    assert files - {"channels", "surfaces"} == set(ROLES)
 
 
 def test_every_option_of_register_is_one_of_batch_and_reaches_the_rows():
