@@ -2,8 +2,8 @@
 
     python -m benchmarks.guides [--parts landmarks starts multimodal labels repair channels ...]
 
-Needs the shared pairs beside the repository, but for channels. Prints tables and writes them to
-results/guides.json.
+Needs the shared pairs beside the repository, but for channels and sliding. Prints tables and writes
+them to results/guides.json.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from scipy.spatial.transform import Rotation
 
 from benchmarks import RESULTS
 from Testing.support.paths import SHARED
+from Testing.support.sliding_bodies import SlidingBodies
 
 Rows = list[dict[str, Any]]
 Points = np.ndarray
@@ -322,6 +323,28 @@ def surfaces() -> Rows:
     return rows
 
 
+def sliding() -> Rows:
+    """A cylinder that slides by 15 mm in a body: error beside the border, and away from it."""
+    rows = []
+    for seed in range(3):
+        grid = Grid((72,) * 3, (2.0,) * 3, (-71.0,) * 3, tuple(np.eye(3).ravel()))
+        bodies = SlidingBodies(grid, seed=seed)
+        points = grid.points_at(np.round(grid.indices_at(bodies.points(8.0))))
+        row: dict[str, Any] = {"seed": seed, "before_mm": error(points, bodies.moved(points))}
+        for name, more in (("smooth", {}), ("sliding", {"sliding": bodies.mask()})):
+            began = time.process_time()
+            result = neuralreg.register(*bodies.images(), "convex", **more)
+            row[f"{name}_s"] = round(time.process_time() - began, 1)
+            row[f"{name}_mm"] = error(result.field(points), bodies.moved(points))
+            row[f"{name}_back_mm"] = error(result.inverse_field(bodies.moved(points)), points)
+            row[f"{name}_folding_percent"] = result.outcome.folding_percent
+        record: Any = result.provenance["sliding"]
+        row |= {name: round(record[name], 2) for name in ("slide_mean_mm", "gap_mean_mm")}
+        row["ratio"] = round(row["sliding_mm"] / row["smooth_mm"], 2)
+        rows.append(row)
+    return rows
+
+
 PARTS: dict[str, Callable[[], Rows]] = {
     "landmarks": landmarks,
     "starts": starts,
@@ -331,6 +354,7 @@ PARTS: dict[str, Callable[[], Rows]] = {
     "channels": channels,
     "rigid": rigid,
     "surfaces": surfaces,
+    "sliding": sliding,
 }
 
 

@@ -118,12 +118,13 @@ def test_models_and_label_maps_reach_the_engine_in_lps(a_scene, a_fixed_node, a_
         raise InvalidOption("seen")
 
     models = [model_node(a_scene, name, [(1.0, 2.0, 3.0)] * 20) for name in "AB"]
-    guides = {"rigidParts": a_fixed_node, "fixedLabels": a_fixed_node}
+    guides = dict.fromkeys(("rigidParts", "fixedLabels", "slidingMask"), a_fixed_node)
     with pytest.raises(InvalidOption, match="seen"):
         register(a_fixed_node, a_volume_node, engine=engine, surfaces=[models],
                  movingLabels=a_volume_node, label_weight=1.0, **guides)  # fmt: skip
     np.testing.assert_allclose(seen["surfaces"][0][1][0], (-1, -2, 3))
     assert seen["rigid"].grid.size == a_fixed_node.GetImageData().GetDimensions()
+    assert seen["sliding"].grid.size == seen["rigid"].grid.size
     assert seen["labels"][1].grid.size == a_volume_node.GetImageData().GetDimensions()
     with pytest.raises(InvalidOption, match="one of the surfaces"):
         register(a_fixed_node, a_volume_node, engine=engine, surfaces=[(a_fixed_node, models[0])])

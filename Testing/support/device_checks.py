@@ -71,6 +71,20 @@ def default_engine() -> None:
         torch.testing.assert_close(got, wanted)
 
 
+def sliding() -> None:
+    fixed, moving = _blobs(0.0), _blobs(1.0)
+    mask = sitk.Cast(fixed > 0.4, sitk.sitkUInt8)
+    quick = {"linear": "none", "refinement": FieldRefinement(similarity="lncc", steps=2)}
+    results = [
+        neuralreg.register(fixed, moving, model="convex", sliding=mask, device=place, **quick)
+        for place in PLACES
+    ]
+    assert results[0].provenance["sliding"]["slide_max_mm"] > 0
+    for field in ("field", "inverse_field"):
+        wanted, got = (getattr(result, field).vectors for result in results)
+        torch.testing.assert_close(got, wanted, atol=1e-3, rtol=1e-3)
+
+
 def inverse() -> None:
     torch.manual_seed(0)
     vectors = torch.nn.functional.interpolate(torch.randn(1, 3, 4, 4, 4), (12, 12, 12))[0]
@@ -110,7 +124,7 @@ def _blobs(shift: float, size: int = 16) -> sitk.Image:
 
 CHECKS: dict[str, Callable[[], None]] = {
     check.__name__: check
-    for check in (refuses_tensors_of_two_places, convolution, default_engine, inverse)
+    for check in (refuses_tensors_of_two_places, convolution, default_engine, sliding, inverse)
 } | {name: partial(network, name) for name in NETWORKS}
 
 

@@ -8,7 +8,7 @@ from neuralreg.errors import InvalidOption
 from neuralreg.worker.serialization import Steps
 from vtk.util.numpy_support import vtk_to_numpy
 
-from NeuralRegistrationLib.Scene import Geometry, NodeChecks, Transforms, Volumes
+from NeuralRegistrationLib.Scene import Geometry, NodeChecks, Segmentations, Transforms, Volumes
 
 PAIRS = {"channels": NodeChecks.VOLUME, "surfaces": NodeChecks.MODEL}
 _SIDES = ("fixed", "moving")
@@ -42,6 +42,7 @@ def guides(settings, movingVolume) -> Steps:
         "channels": tuple(channels),
         "labels": (yield from _both(labels, movingVolume)),
         "rigid": None if rigid is None else (yield from Volumes.contentOf(rigid).record()),
+        "sliding": (yield from Segmentations.maskLayers(settings.slidingMask)),
         "surfaces": tuple(_surfaces(pair, movingVolume) for pair in settings.surfaces),
     }
 

@@ -13,7 +13,7 @@ from NeuralRegistrationLib.Scene.Transforms import OWN_ROLES, RECORD
 
 OTHER_WAY = "otherWayOf"  # in the record of a transform that is only there to be compared with
 _LABELS = ("fixedLabels", "movingLabels", "rigidParts")
-_NODES = ("fixedMask", "movingMask", "initialTransform", *_LABELS)
+_NODES = ("fixedMask", "movingMask", "initialTransform", "slidingMask", *_LABELS)
 _PAIRS = {
     "channels": ("fixedChannels", "movingChannels"),
     "surfaces": ("fixedSurfaces", "movingSurfaces"),

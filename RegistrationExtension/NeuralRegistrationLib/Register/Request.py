@@ -31,7 +31,8 @@ class Settings:
     their weights are the option channel_weights. surfaces: pairs of models that pull each other.
     fixedLabels, movingLabels: label maps whose equal labels pull, with an option label_weight.
     rigidParts: a label map on the fixed side whose labels, or those in the option rigid_labels,
-    move as one piece each.
+    move as one piece each. slidingMask: a label map or segmentation of the part of the fixed image
+    that may slide along the rest.
     outputTransform, outputVolume: nodes to fill instead of making new ones. inverse: also make a
     transform node for the other direction. warpedVolume: whether the moving volume is wanted on the
     fixed grid.
@@ -54,6 +55,7 @@ class Settings:
     fixedLabels: object | None = None
     movingLabels: object | None = None
     rigidParts: object | None = None
+    slidingMask: object | None = None
     outputTransform: object | None = None
     outputVolume: object | None = None
     inverse: bool = False
@@ -74,6 +76,7 @@ _WANTED = {
     "fixedLabels": NodeChecks.VOLUME,
     "movingLabels": NodeChecks.VOLUME,
     "rigidParts": NodeChecks.VOLUME,
+    "slidingMask": NodeChecks.MASK,
     "outputTransform": NodeChecks.TRANSFORM,
     "outputVolume": NodeChecks.VOLUME,
 }

@@ -14,6 +14,7 @@ from typing import Any
 from neuralreg.errors import InvalidOption
 from neuralreg.worker.serialization import Steps
 
+from NeuralRegistrationLib.Register import RegistrationRecord
 from NeuralRegistrationLib.Review import Jobs
 from NeuralRegistrationLib.Review.Request import Subject
 from NeuralRegistrationLib.Scene import Transforms
@@ -48,6 +49,8 @@ def submit(subject: Subject, report, *, wait: bool = False, onDone=None, onProgr
             "a check by labels needs both images", remedy="Choose the fixed and the moving volume."
         )
     check = Jobs.changeCheck(subject)
+    record = RegistrationRecord.read(subject.transform)
+    drove = record is not None and record.options.label_source == "auto"
 
     def arguments() -> Steps:
         fixed, moving = yield from subject.sides()
@@ -58,6 +61,7 @@ def submit(subject: Subject, report, *, wait: bool = False, onDone=None, onProgr
             "moving": moving,
             "fixed_name": subject.fixedVolume.GetName(),
             "moving_name": subject.movingVolume.GetName(),
+            "drove": drove,
         }
 
     def deliver(output) -> Steps:

@@ -60,8 +60,9 @@ def registration_options(given: Mapping[str, Any]) -> RegistrationOptions:
     from neuralreg.studies.table.study_rows import option_value
 
     record = dict(given)
-    if not record.pop("drive_labels", False):
-        record["label_weight"] = 0.0
+    record["label_source"] = record.pop("drive_labels", None)
+    if record["label_source"] is None:
+        record |= {"label_weight": 0.0, "label_source": "given"}
     record["extract_brain"] = record.get("extract_brain") or False
     record["model_options"] = option_value("model_options", " ".join(record.pop("option") or []))
     return RegistrationOptions.from_record(record)

@@ -28,8 +28,13 @@ LandmarkTolerance = Annotated[
     float, typer.Option(help="How exactly the landmarks are placed; closer ones do not pull.")
 ]
 DriveLabels = Annotated[
-    bool,
-    typer.Option("--drive-labels", help="Labels of the same value in both label maps pull."),
+    str | None,
+    typer.Option(
+        "--drive-labels",
+        metavar="[given|auto]",
+        help="Labels of the same value in both label maps pull; auto: what a network labels in two "
+        "brains (T1, weights by `models get subcortical18`); given without a word.",
+    ),
 ]
 LabelWeight = Annotated[float, typer.Option(help="Of labels that drive, beside the images.")]
 Channel = Annotated[
@@ -61,6 +66,14 @@ Surface = Annotated[
     ),
 ]
 SurfaceWeight = Annotated[float, typer.Option(help="Of surfaces, beside the images.")]
+Sliding = Annotated[
+    Path | None,
+    typer.Option(
+        "--sliding",
+        help="Mask of the part of the fixed image that may slide along the rest, such as the lungs "
+        "along the chest wall.",
+    ),
+]
 _BETWEEN = "\0"  # no argument of a program holds it
 # Options of two files, and whether a number may follow.
 _PAIRS = {"--channel": True, "--surface": False}

@@ -16,6 +16,7 @@ def check_labels(
     moving: Path | None,
     deformation: Deformation,
     notes: list[str],
+    drove: bool,
     progress: Progress,
 ) -> Finding:
     """What a network's labels of both images say about a deformation.
@@ -24,6 +25,7 @@ def check_labels(
         fixed, moving: T1-weighted images of brains.
         deformation: fixed to moving.
         notes: what to look at in the labels is appended.
+        drove: whether such labels drove the registration.
         progress: gets a fraction and a message.
 
     Raises:
@@ -38,4 +40,4 @@ def check_labels(
     if fixed is None or moving is None:
         raise InvalidOption("a check by labels needs both images", wanted="--fixed and --moving")
     images = [(str(path), read_image(path)) for path in (fixed, moving)]
-    return label_finding(compare_labels(images, deformation, notes, progress))
+    return label_finding(compare_labels(images, deformation, notes, progress), drove)

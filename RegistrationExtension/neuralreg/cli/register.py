@@ -19,12 +19,13 @@ from neuralreg.cli.guide_options import (
     LandmarkTolerance,
     LandmarkWeight,
     RigidLabels,
+    Sliding,
     Surface,
     SurfaceWeight,
     join_pairs,
     split_channels,
 )
-from neuralreg.registration.options import BRAIN_MODELS
+from neuralreg.registration.options import BRAIN_MODELS, LABEL_SOURCES
 
 FilePath = Annotated[
     Path,
@@ -34,22 +35,24 @@ FilePath = Annotated[
 ]
 Given = Path | None
 _BRAIN = "--extract-brain"
+# Options that may stand alone, which typer's cannot: the words that may follow, the usual first.
+_ALONE = {_BRAIN: BRAIN_MODELS, "--drive-labels": LABEL_SOURCES}
 
 
 class RegisterCommand(TyperCommand):
-    """Takes `--extract-brain` with and without the name of a model, as typer's options cannot."""
+    """Takes some options with and without a word."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """The arguments, with the automatic choice where no model follows, and pairs as one."""
+        """The arguments, with the usual word where none follows, and pairs as one."""
         args = join_pairs(args)
         complete: list[str] = []
         for n, word in enumerate(args):
-            if n and args[n - 1] == _BRAIN and word in BRAIN_MODELS:
+            if n and word in _ALONE.get(args[n - 1], ()):
                 continue
-            if word == _BRAIN:
+            if word in _ALONE:
                 following = args[n + 1 : n + 2]
-                name = following[0] if following and following[0] in BRAIN_MODELS else "auto"
-                word = f"{_BRAIN}={name}"
+                usual = following and following[0] in _ALONE[word]
+                word = f"{word}={following[0] if usual else _ALONE[word][0]}"
             complete.append(word)
         return super().parse_args(ctx, complete)
 
@@ -115,10 +118,11 @@ def register(
     landmark_frame: LandmarkFrame = "LPS",
     landmark_weight: LandmarkWeight = 1.0,
     landmark_tolerance_mm: LandmarkTolerance = 2.0,
-    drive_labels: DriveLabels = False,
+    drive_labels: DriveLabels = None,
     label_weight: LabelWeight = 1.0,
     channel: Channel = None,
     rigid_labels: RigidLabels = None,
+    sliding: Sliding = None,
     surface: Surface = None,
     surface_weight: SurfaceWeight = 1.0,
     colors: Colors = "luminance",
@@ -176,6 +180,7 @@ def register(
         most_samples=most_samples,
         landmarks=guide,
         label_weight=label_weight if drive_labels else 0.0,
+        label_source=drive_labels or "given",
         channel_weights=weights,
         rigid_labels=rigid_labels,
         surface_weight=surface_weight,
@@ -187,7 +192,7 @@ def register(
     surfaces, _ = split_channels(surface or [])
     form = one_format(initial_format)
     job = Job(*images, initial, options, form, *counted, points[0], points[1], channels, surfaces)
-    job = replace(job, keep_uids=keep_uids)
+    job = replace(job, keep_uids=keep_uids, sliding=sliding)
     inputs = job.inputs().values()
     with folder_for(FILES, output, overwrite, inputs), show_progress(quiet) as progress:
         summary = run(job, output, progress, overwrite=overwrite)

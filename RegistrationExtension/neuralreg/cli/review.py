@@ -53,6 +53,9 @@ def review(
         ),
     ] = False,
     mask: Annotated[File, typer.Option(help="Region that counts, on the fixed image.")] = None,
+    sliding: Annotated[
+        File, typer.Option(help="Mask, on the fixed image, of what may slide along the rest.")
+    ] = None,
     profile: Annotated[File, typer.Option(help="Limits to use instead of TG-132's.")] = None,
     report: Annotated[
         File, typer.Option(help="Write this .html, and .pdf, .csv and .json beside it.")
@@ -75,9 +78,10 @@ def review(
     from neuralreg.io.files import require_free
     from neuralreg.progress import stage
     from neuralreg.review.assess import review as run_review
-    from neuralreg.review.findings.label_check import add_finding
+    from neuralreg.review.findings.label_check import add_finding, drives_by_network
     from neuralreg.review.limits import read_profile
     from neuralreg.review.report.formats import FORMATS
+    from neuralreg.review.workflow.provenance import registration_of
 
     files = ReviewFiles(
         transform=transform,
@@ -91,6 +95,7 @@ def review(
         landmarks=landmarks,
         moving_landmarks=moving_landmarks,
         mask=mask,
+        sliding=sliding,
         profile=profile,
     )
     if report is not None:
@@ -105,7 +110,8 @@ def review(
         part = stage(progress, 0.05, 0.8 if report else 1.0)
         if label_check:
             labeling = stage(part, 0.0, 0.7)
-            finding = check_labels(fixed, moving, case.deformation, doubts, labeling)
+            drove = drives_by_network(registration_of(transform))
+            finding = check_labels(fixed, moving, case.deformation, doubts, drove, labeling)
             result = add_finding(run_review(case, limits, stage(part, 0.7, 1.0)), finding)
         else:
             result = run_review(case, limits, part)
@@ -132,6 +138,7 @@ class ReviewFiles:
     landmarks: File
     moving_landmarks: File
     mask: File
+    sliding: File
     profile: File
 
     def by_role(self) -> dict[str, Path]:
@@ -145,6 +152,7 @@ class ReviewFiles:
             "moving segmentation": self.moving_seg,
             "landmarks": self.landmarks,
             "mask": self.mask,
+            "mask of what may slide": self.sliding,
             "profile": self.profile,
         }
         return {role: path for role, path in roles.items() if path is not None}
@@ -172,6 +180,7 @@ def _case(
         names=label_names(files.names),
         landmarks=pairs,
         mask=files.mask,
+        sliding=files.sliding,
         inverse=inverse,
         own_inverse=is_own_inverse(files.transform, files.inverse),
         source=files.source,

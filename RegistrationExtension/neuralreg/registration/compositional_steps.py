@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,15 +28,17 @@ from neuralreg.registration.working_grid import (
     foreground,
 )
 
-_SAMPLES = 3_000_000  # of the grid: twice as many gained nothing on CT of lungs, at twice the time
-_RADIUS = 2  # voxels: in smaller windows than of 5 samples, correlation is mostly that of noise
+MOST_SAMPLES = (
+    3_000_000  # of the grid: twice as many gained nothing on CT of lungs, at twice the time
+)
+RADIUS = 2  # voxels: in smaller windows than of 5 samples, correlation is mostly that of noise
 # Voxels, standard deviations: the roots of 3 and 1/2, with which `greedy` begins.
 _STEP_SMOOTHING = 1.73
-_FIELD_SMOOTHING = 0.71
+FIELD_SMOOTHING = 0.71
 _LONGEST_STEP = 1.0  # voxels
 # Voxels around what the images show: beyond windows and the smoothing of a step nothing moves.
 _MARGIN = 8
-_SHARE = 5 / 16  # of the steps that the velocity makes at each resolution
+SHARE = 5 / 16  # of the steps that the velocity makes at each resolution
 
 
 def follow_at_full_resolution(
@@ -64,12 +68,12 @@ def follow_at_full_resolution(
 
     Source: Joshi et al. 2004, doi:10.1016/j.neuroimage.2004.07.068; smoothing as in `greedy`.
     """
-    pair = inputs.working_pair(compose(field, initial), _SAMPLES)
+    pair = inputs.working_pair(compose(field, initial), MOST_SAMPLES)
     channels = Channels(pair)
     bodies = torch.stack([_bodies(part.pair) for part in channels.parts]).any(0)
     box = bounding_box(bodies, _MARGIN)
-    steps = max(1, round(_SHARE * options.steps))
-    sigma = _FIELD_SMOOTHING * options.regularity**0.5
+    steps = max(1, round(SHARE * options.steps))
+    sigma = FIELD_SMOOTHING * options.regularity**0.5
     inner = _follow(channels, box, steps, sigma, progress)
     more = _enlarge(inner, box, tuple(pair.valid.shape))
     before, after = (channels.agreement(voxels) for voxels in (torch.zeros_like(more), more))
@@ -109,24 +113,61 @@ def _follow(
     if len(parts) > 1:
         alike = channels.are_alike(channels.index.new_zeros(d, *channels.index.shape[:-1]))
         parts = [part for part, one in zip(parts, alike, strict=True) if one] or parts
-    windows = [
-        LocalCorrelation(part.fixed[0][box], part.pair.valid[box], _RADIUS) for part in parts
+    followed = [
+        Windows(
+            part.share,
+            part.moving[:, *box],
+            LocalCorrelation(part.fixed[0][box], part.pair.valid[box], RADIUS),
+        )
+        for part in parts
     ]
-    moving = [part.moving[:, *box] for part in parts]
-    index = index_grid(tuple(moving[0].shape[1:]), like=moving[0])
-    displacement = index.new_zeros(d, *index.shape[:-1])
+    return follow_correlation(
+        followed,
+        steps,
+        lambda pull: gaussian(pull, [_STEP_SMOOTHING] * d),
+        lambda voxels: gaussian(voxels, [sigma] * d),
+        progress,
+    )
+
+
+class Windows(NamedTuple):
+    """One channel whose local correlation is followed: its share, moving image and windows."""
+
+    share: float
+    moving: Tensor
+    correlation: LocalCorrelation
+
+
+def follow_correlation(
+    channels: Sequence[Windows],
+    steps: int,
+    smooth_step: Callable[[Tensor], Tensor],
+    smooth_sum: Callable[[Tensor], Tensor],
+    progress: Progress,
+) -> Tensor:
+    """The displacement in voxels x y z (d, z, y, x) after small steps up the correlation.
+
+    Args:
+        channels: that pull, all on one grid.
+        steps: how many.
+        smooth_step: of the pull of each step.
+        smooth_sum: of the displacement after each step.
+        progress: gets a fraction after each step.
+    """
+    index = index_grid(tuple(channels[0].moving.shape[1:]), like=channels[0].moving)
+    displacement = index.new_zeros(index.shape[-1], *index.shape[:-1])
     for n in range(steps):
         at = index + displacement.movedim(0, -1)
         pull = torch.zeros_like(displacement)
-        for part, image, window in zip(parts, moving, windows, strict=True):
+        for share, image, window in channels:
             warped = sample(image, at)[0]
             gradient = window.gradient(warped, window.parts(warped))
-            pull.addcmul_(gradient, _slopes(warped), value=-part.share)
-        step = gaussian(pull, [_STEP_SMOOTHING] * d)
+            pull.addcmul_(gradient, _slopes(warped), value=-share)
+        step = smooth_step(pull)
         longest = float(magnitude(step).max())
         step *= _LONGEST_STEP / max(longest, 1e-12)
         ahead = sample(displacement, index + step.movedim(0, -1))
-        displacement = gaussian(step + ahead, [sigma] * d)
+        displacement = smooth_sum(step + ahead)
         progress((n + 1) / steps, "refinement")
     return displacement
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,6 +15,7 @@ from neuralreg.geometry.field import DisplacementField, compose
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.io.arguments import ImageLike, TransformLike, as_image, as_itk_transform
 from neuralreg.progress import Progress, Timer, silent, stage
+from neuralreg.registration.brain.label_drivers import drive_by_network
 from neuralreg.registration.channels.channel_inputs import add_colors, split_images
 from neuralreg.registration.guides.guide_inputs import split_keywords
 from neuralreg.registration.image_checks import Inputs
@@ -87,7 +88,7 @@ def register(
             linear="rigid", refinement=FieldRefinement(steps=10) or extract_brain=True; and of
             `GuideInputs`, what steers: labels=(fixed, moving) with a label_weight above 0,
             channels=[(fixed, moving), ...], rigid=label_map of parts that move as one piece,
-            surfaces=[(fixed, moving), ...].
+            surfaces=[(fixed, moving), ...], sliding=mask of what may slide along the rest.
 
     Returns:
         The displacement fields of both directions in LPS mm, each covering its image with a
@@ -195,6 +196,15 @@ class _Registration:
 
     def run(self, start: sitk.Transform | None) -> RegistrationResult:
         """The result, found from an initial transform where one is given."""
+        weight, device = self.options.label_weight, self.options.device
+        if self.options.label_source != "auto" or not weight:
+            return self._run(start)
+        with self.timer.stage("labels", 0.0, 0.4) as part:
+            inputs = drive_by_network(self.inputs, weight, device, part)
+        rest = Timer(stage(self.timer.progress, 0.4, 1.0), self.timer.seconds)
+        return replace(self, inputs=inputs, timer=rest)._run(start)
+
+    def _run(self, start: sitk.Transform | None) -> RegistrationResult:
         models, choice = self._choose()
         self.timer.progress(0.0, choice.in_words())
         card = _card_of(models[0])  # what is wrong is reported before the work begins
@@ -205,7 +215,7 @@ class _Registration:
             initial, how = initial_alignment(self.inputs, start, self.options, part)
         attempt = self._first_sound(models, initial)
         both = attempt.both
-        for guide in (both.landmarks, both.surfaces, both.rigid):
+        for guide in (both.landmarks, both.surfaces, both.rigid, both.sliding):
             self.inputs.notes.extend([] if guide is None else guide.notes())
         identity = LinearTransform.identity(self.inputs.fixed.grid.dimension)
         return RegistrationResult(
@@ -285,13 +295,13 @@ class _Registration:
                 network, self.inputs, initial, refinement, options.model_options, self.timer
             )
         with (
-            self.timer.stage("both directions", 0.85, 1.0),
+            self.timer.stage("both directions", 0.85, 1.0) as part,
             threads_for(self.samples),
             torch.no_grad(),
         ):
-            both = compose_both_directions(
-                deformation, self.inputs, initial, options.full_resolution
-            )
+            follows = refinement if isinstance(refinement, FieldRefinement) else None
+            full = options.full_resolution
+            both = compose_both_directions(deformation, self.inputs, initial, full, follows, part)
         return _Attempt(network, refinement, deformation, both)
 
     def _provenance(
@@ -314,6 +324,7 @@ class _Registration:
             "pre-alignment": alignment,
             "landmarks": None if landmarks is None else landmarks.as_record(),
             "rigid parts": None if rigid is None else rigid.as_record(),
+            "sliding": attempt.both.sliding and attempt.both.sliding.as_record(),
             "surfaces": attempt.both.surfaces and attempt.both.surfaces.as_record(),
             "labels": self.inputs.labels.labels if self.inputs.labels else None,
             "smoothed against folding": deformation.smoothed_share,

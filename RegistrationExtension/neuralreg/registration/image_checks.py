@@ -52,6 +52,7 @@ class Inputs:
         weight: of the images beside the channels.
         rigid: parts of the fixed image that move as one piece each, None without.
         surfaces: of both sides that pull each other, None without.
+        sliding: 1 in the part of the fixed image that may slide along the rest, None without.
     """
 
     fixed: Image
@@ -66,6 +67,7 @@ class Inputs:
     weight: float = 1.0
     rigid: RigidParts | None = None
     surfaces: SurfacePair | None = None
+    sliding: Image | None = None
 
     @property
     def centers(self) -> LandmarkGuide | None:

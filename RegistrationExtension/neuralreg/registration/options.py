@@ -22,6 +22,7 @@ BRAIN_MODELS = ("auto", "mindgrab", "template")  # of masks for heads
 FEWEST_SAMPLES = 32**3  # of an image that is made coarser; less shows no anatomy
 STARTS = ("auto", "search", "labels")  # of the linear alignment
 COLORS = ("luminance", "rgb")
+LABEL_SOURCES = ("given", "auto")  # of labels that drive
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
@@ -176,6 +177,7 @@ class RegistrationOptions:
         landmarks: pairs of points that steer the alignment and the refinement of a field.
         label_weight: of the labels of both images beside their intensities; 1 is usual, with 0
             labels do not drive.
+        label_source: "given", or "auto": what a network labels in two brains (T1, weights here).
         channel_weights: one for each channel, beside 1 of the images; 1 for all unless given.
         rigid_labels: values of the map of rigid parts that move as one piece each, such as (1, 5)
             or "1,5", or "all".
@@ -199,6 +201,7 @@ class RegistrationOptions:
     most_samples: int = 0
     landmarks: LandmarkGuide | None = None
     label_weight: float = 0.0
+    label_source: str = "given"
     channel_weights: tuple[float, ...] = ()
     colors: str = "luminance"
     rigid_labels: tuple[int, ...] | str | None = None
@@ -260,6 +263,8 @@ class RegistrationOptions:
                     "the weight of a channel is a number", got=f"{weight}", wanted="> 0"
                 )
         self._check_rigid_labels()
+        if self.label_source not in LABEL_SOURCES:
+            raise _unknown("source of labels", self.label_source, LABEL_SOURCES)
         if self.colors not in COLORS:
             raise _unknown("use of colors (channels)", self.colors, COLORS)
 

@@ -19,32 +19,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field as member
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from neuralreg.geometry.field import DisplacementField, compose
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
-from neuralreg.geometry.inverse import inverse_error, invert
+from neuralreg.geometry.inverse import inverse_error
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.geometry.sampling import magnitude
 from neuralreg.measures.jacobian import folding_percent, jacobian_determinant
-from neuralreg.progress import Progress, Timer, stage
+from neuralreg.progress import Progress, Timer, silent, stage
 from neuralreg.registration.compositional_steps import follow_at_full_resolution
 from neuralreg.registration.guides.guide_costs import GuideCosts
 from neuralreg.registration.guides.landmark_residuals import LandmarkResiduals, landmark_residuals
 from neuralreg.registration.image_checks import Inputs
 from neuralreg.registration.instance_optimization import NetworkPair, WeightFit, optimize_weights
-from neuralreg.registration.options import (
-    FieldRefinement,
-    Refinement,
-    WeightRefinement,
-)
+from neuralreg.registration.options import FieldRefinement, Refinement, WeightRefinement
 from neuralreg.registration.preprocess import network_pair
 from neuralreg.registration.refine import RefinementRecord, Velocity, refine_velocity
 from neuralreg.registration.result import Outcome
 from neuralreg.registration.rigid_parts.rigid_chain import RigidOutcome, hold_parts
+from neuralreg.registration.sliding.sliding_chain import SlidingOutcome, let_slide
 from neuralreg.registration.surfaces.surface_cost import SurfaceDistances
 from neuralreg.registration.unfold import unfold_displacement, unfold_velocity
 from neuralreg.registration.working_grid import (
@@ -57,7 +53,6 @@ from neuralreg.registration.working_grid import (
     overlap_mask,
     resample_through,
     resample_to,
-    work_grid,
 )
 from neuralreg.zoo.loaded_network import (
     MappingNetwork,
@@ -68,7 +63,6 @@ from neuralreg.zoo.loaded_network import (
 )
 
 _ROUNDING = 1e-4  # nats by which resampling alone changes mutual information
-_INVERSE_TOLERANCE_MM = 0.05
 _REFINED_SAMPLES = 700_000  # of the work grid, where no card says how many
 ModelOptions = Mapping[str, float]
 
@@ -107,6 +101,7 @@ class BothDirections:
         landmarks: how far pairs that steered are apart; None without.
         rigid: how rigid parts are that are to be; None without.
         surfaces: how far surfaces that pull are apart; None without.
+        sliding: how far both sides of a border slide; None without.
     """
 
     field: DisplacementField
@@ -115,6 +110,7 @@ class BothDirections:
     landmarks: LandmarkResiduals | None = None
     rigid: RigidOutcome | None = None
     surfaces: SurfaceDistances | None = None
+    sliding: SlidingOutcome | None = None
 
     def failed_checks(self) -> str | None:
         """What the result's own checks have against it, in words; None when it passes."""
@@ -320,36 +316,31 @@ def integrate_without_folds(velocity: Velocity, grid: Grid) -> tuple[Displacemen
 
 
 def compose_both_directions(
-    deformation: Deformation, inputs: Inputs, initial: InitialTransform, full_resolution: bool
+    deformation: Deformation,
+    inputs: Inputs,
+    initial: InitialTransform,
+    full_resolution: bool,
+    refinement: FieldRefinement | None = None,
+    progress: Progress = silent,
 ) -> BothDirections:
-    """The whole chain in both directions, and how good it looks."""
+    """The whole chain in both directions, and how good it looks.
+
+    Where a border lets both sides slide, these follow the images as a refinement would.
+    """
     added = deformation.field
     if full_resolution:
         added = added.resample(add_margin(inputs.fixed.grid))
     added, field, rigid = hold_parts(added, initial, inputs.rigid, inputs.fixed.grid)
-    inverse = invert_chain(added, initial, inputs.moving.grid)
-    similarities = inputs.similarities(initial, field)
-    outcome = measure_outcome(field, inverse, inputs.fixed, added, similarities)
-    residuals = landmark_residuals(inputs.landmarks, initial, field)
-    distances = SurfaceDistances.of(inputs.surfaces, initial, field)
-    return BothDirections(field, inverse, outcome, residuals, rigid, distances)
-
-
-def invert_chain(
-    deformation: DisplacementField, initial: InitialTransform, moving: Grid
-) -> DisplacementField:
-    """The whole chain backwards, over the moving image with a margin.
-
-    The deformation keeps its border value as far as the moving image reaches, so that the chain
-    can be followed back from everywhere in it.
-    """
-    grid = add_margin(work_grid(moving, deformation.grid.count))
-    if isinstance(initial, LinearTransform):
-        reach = deformation.grid.indices_at(initial.inverse()(grid.corners()))
-        beyond = np.maximum(-reach.min(0), (reach - deformation.grid.size).max(0)).clip(0)
-        pad = np.minimum(np.ceil(beyond), deformation.grid.size).astype(int)
-        deformation = deformation.resample(deformation.grid.pad(pad.tolist()))
-    return invert(compose(deformation, initial), grid=grid, tolerance_mm=_INVERSE_TOLERANCE_MM)
+    options = refinement or FieldRefinement()
+    chain = let_slide(inputs, added, field, initial, options, full_resolution, progress)
+    similarities = inputs.similarities(initial, chain.field)
+    outcome = measure_outcome(
+        chain.field, chain.inverse, inputs.fixed, chain.added, similarities, chain.mixed
+    )
+    residuals = landmark_residuals(inputs.landmarks, initial, chain.field)
+    distances = SurfaceDistances.of(inputs.surfaces, initial, chain.field)
+    directions = chain.field, chain.inverse, outcome
+    return BothDirections(*directions, residuals, rigid, distances, chain.outcome)
 
 
 def measure_outcome(
@@ -358,6 +349,7 @@ def measure_outcome(
     fixed: Image,
     displacement: DisplacementField,
     similarities: tuple[float, float, float],
+    mixed: Tensor | None = None,
 ) -> Outcome:
     """The outcome of a chain, measured at the samples of its field.
 
@@ -366,12 +358,16 @@ def measure_outcome(
         fixed: the image that the field starts from; its foreground is the body.
         displacement: what was added to the initial transform.
         similarities: before, after the linear part, at the end.
+        mixed: samples that do not count but for the similarities, bool, such as those between two
+            sides that slide.
     """
     determinant = jacobian_determinant(field)
     error = inverse_error(inverse, field)
     everywhere = torch.ones_like(fixed.data[:1], dtype=torch.float32)
     identity = LinearTransform.identity(fixed.grid.dimension)
     inside = overlap_mask(fixed.grid, field.grid, identity, everywhere) > 0.5
+    if mixed is not None:
+        inside &= ~mixed
     body = foreground(fixed)[None].float()
     body = inside & (resample_to(body, fixed.grid, field.grid)[0] > 0.5)
     if not bool(body.any()):

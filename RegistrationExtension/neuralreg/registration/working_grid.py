@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 import numpy as np
@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from neuralreg.geometry.field import DisplacementField
+from neuralreg.geometry.field import DisplacementField, compose
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
+from neuralreg.geometry.inverse import invert
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.geometry.sampling import change_index, index_grid, sample
 from neuralreg.geometry.smoothing import gaussian
@@ -22,6 +23,7 @@ InitialTransform = LinearTransform | DisplacementField  # what comes before the 
 _QUANTILE_SAMPLES = 200_000  # a quantile of this many values is as good as one of all
 _MARGIN = 0.05  # of the extent, around the images
 _LEAST_MARGIN = 2  # samples
+_INVERSE_TOLERANCE_MM = 0.05
 _ANTI_ALIAS = 0.4  # standard deviation of the smoothing, in samples of the coarser grid
 
 
@@ -57,6 +59,11 @@ class WorkingPair:
             for image, transform in zip(images, (identity, initial), strict=True)
         )
         return cls(fixed, moving, valid, foreground(Image(fixed, grid)), grid)
+
+    def within(self, part: Tensor) -> WorkingPair:
+        """The same pair, which counts only in a part (z, y, x), bool."""
+        others = tuple(other.within(part) for other in self.others)
+        return replace(self, valid=self.valid * part, others=others)
 
     def shares(self) -> list[tuple[float, WorkingPair]]:
         """The channels that count, each with its share of all weights."""
@@ -197,3 +204,20 @@ def field_with_margin(voxels: Tensor, grid: Grid) -> DisplacementField:
     both_ends = [n for axis in pad for n in (axis, axis)]  # x first, as pad wants it
     padded = functional.pad(voxels[None], both_ends, mode="replicate")[0]
     return DisplacementField.from_voxels(padded, grid.pad(pad))
+
+
+def invert_chain(
+    deformation: DisplacementField, initial: InitialTransform, moving: Grid
+) -> DisplacementField:
+    """The whole chain backwards, over the moving image with a margin.
+
+    The deformation keeps its border value as far as the moving image reaches, so that the chain
+    can be followed back from everywhere in it.
+    """
+    grid = add_margin(work_grid(moving, deformation.grid.count))
+    if isinstance(initial, LinearTransform):
+        reach = deformation.grid.indices_at(initial.inverse()(grid.corners()))
+        beyond = np.maximum(-reach.min(0), (reach - deformation.grid.size).max(0)).clip(0)
+        pad = np.minimum(np.ceil(beyond), deformation.grid.size).astype(int)
+        deformation = deformation.resample(deformation.grid.pad(pad.tolist()))
+    return invert(compose(deformation, initial), grid=grid, tolerance_mm=_INVERSE_TOLERANCE_MM)

@@ -55,6 +55,8 @@ class ReviewInputs(TypedDict, total=False):
         fixed_labels: Label map of the fixed image.
         moving_labels: Label map of the moving image.
         mask: On the fixed side; only what is above 0 counts.
+        sliding: Mask on the fixed side of what may slide along the rest: beside its border the
+            field may jump, and nothing counts.
         names: Of the labels.
         landmarks: Pairs, or a CSV of pairs.
         inverse: The transform of the other direction; a registration of its own, as consistency
@@ -70,6 +72,7 @@ class ReviewInputs(TypedDict, total=False):
     fixed_labels: ImageLike | None
     moving_labels: ImageLike | None
     mask: ImageLike | None
+    sliding: ImageLike | None
     names: Mapping[int, str] | None
     landmarks: Pairs | str | Path | None
     inverse: TransformLike | None
@@ -96,7 +99,8 @@ def assess(
         compare_on: Segmentations are compared on the "finer" of both grids, or on the "fixed" one.
         progress: Called with a fraction and a stage.
         **inputs: What else is known, by name: `fixed`, `moving`, `fixed_labels`, `moving_labels`,
-            `mask`, `names`, `landmarks`, `inverse` and `own_inverse`; see `ReviewInputs`.
+            `mask`, `sliding`, `names`, `landmarks`, `inverse` and `own_inverse`; see
+            `ReviewInputs`.
 
     Raises:
         RegistrationError: As InvalidTransform, InvalidImage, UnreadableFile or InvalidOption.
@@ -142,6 +146,7 @@ def case_of(
         fixed_labels=read_labels(inputs.get("fixed_labels"), "fixed segmentation"),
         moving_labels=read_labels(inputs.get("moving_labels"), "moving segmentation"),
         mask=read(inputs.get("mask"), "mask"),
+        sliding=read_labels(inputs.get("sliding"), "mask of what may slide"),
         landmarks=landmarks if landmarks and landmarks.names else None,
         inverse=None if inverse is None else _read_inverse(inverse, inputs, notes),
         names=dict(inputs.get("names") or {}),

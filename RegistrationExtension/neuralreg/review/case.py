@@ -88,6 +88,7 @@ class Case:
         own_inverse: Whether the inverse was computed from the deformation, instead of by a
             registration of its own.
         notes: What was assumed, in words.
+        sliding: On the fixed side, above 0 in what may slide along the rest.
     """
 
     deformation: Deformation
@@ -103,6 +104,7 @@ class Case:
     compare_on: str = "finer"
     own_inverse: bool = False
     notes: list[str] = field(default_factory=list)
+    sliding: sitk.Image | None = None
 
     def __post_init__(self) -> None:
         if self.compare_on not in ("finer", "fixed"):
@@ -110,6 +112,7 @@ class Case:
                 "unknown grid to compare on", got=f"'{self.compare_on}'", wanted="finer or fixed"
             )
         sides = [self.fixed, self.moving, self.fixed_labels, self.moving_labels, self.mask]
+        sides.append(self.sliding)
         for dimension in sorted({s.GetDimension() for s in sides if s is not None}):
             require_dimension(self.deformation.dimension, dimension)
         if self.inverse is not None:
@@ -202,6 +205,9 @@ class Case:
     def within(self, grid: Grid) -> Mask:
         """The mask, else the body, at the samples of a grid; everything where there is neither.
 
+        Beside a border along which both sides slide, one sample on either side does not count: the
+        field is no motion there, but what lies between two.
+
         Raises:
             InvalidImage: The mask has no voxel above 0 within the fixed image.
         """
@@ -211,10 +217,19 @@ class Case:
                 raise InvalidImage(
                     "the mask is empty", got="no voxel above 0 within the fixed image"
                 )
-            return np.asarray(chosen)
-        if self._body is None:
-            return np.ones(grid.shape, bool)
-        return np.asarray(on_grid(self._body, grid, labels=True) > 0)
+        elif self._body is None:
+            chosen = np.ones(grid.shape, bool)
+        else:
+            chosen = on_grid(self._body, grid, labels=True) > 0
+        return np.asarray(chosen & ~self.beside_border(grid, 1))
+
+    def beside_border(self, grid: Grid, samples: int) -> Mask:
+        """The samples of a grid up to so many from a border along which both sides slide."""
+        if self.sliding is None:
+            return np.zeros(grid.shape, bool)
+        inside = on_grid(self.sliding, grid, labels=True) > 0
+        wide = (ndimage.binary_dilation(part, iterations=samples) for part in (inside, ~inside))
+        return np.asarray(np.logical_and(*wide))
 
     @cached_property
     def _body(self) -> sitk.Image | None:

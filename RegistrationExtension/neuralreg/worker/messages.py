@@ -115,6 +115,7 @@ class RegisterJob:
         labels: label maps of both sides that drive.
         rigid: label map of rigid parts on the fixed side.
         surfaces: pairs of points (n, d) on surfaces of both sides, LPS mm.
+        sliding: layers of a mask of the part of the fixed image that may slide along the rest.
         warped: whether the moving image is wanted on the fixed grid.
         along: what else is wanted there.
         inverse: whether the other direction is wanted.
@@ -136,6 +137,7 @@ class RegisterJob:
     labels: tuple[ImageInput | None, ImageInput | None] = (None, None)
     rigid: ImageInput | None = None
     surfaces: tuple[tuple[Array, Array], ...] = ()
+    sliding: tuple[ImageInput, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -84,6 +84,8 @@ def _guides(job: RegisterJob) -> dict[str, object]:
         guides["rigid"] = _labels(job.rigid)
     if job.surfaces:
         guides["surfaces"] = [(np.asarray(one), np.asarray(two)) for one, two in job.surfaces]
+    if job.sliding:
+        guides["sliding"] = mask_of(job.sliding, voxels_of(job.fixed).world_grid)
     return guides
 
 

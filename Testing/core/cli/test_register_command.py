@@ -306,6 +306,54 @@ def test_rigid_labels_are_in_the_record_which_repeats_them(pair, tmp_path):
     assert "--fixed-seg" in alone.stderr
 
 
+def write_layers(labels, path, names):
+    """A segmentation of two layers: all labels together, and label 1 alone within them."""
+    values = sitk.GetArrayFromImage(labels)
+    layers = [(values > 0).astype(np.uint8), (values == 1).astype(np.uint8)]
+    image = sitk.Compose([sitk.GetImageFromArray(layer) for layer in layers])
+    image.CopyInformation(labels)
+    for n, name in enumerate(names):
+        layer = str(("organ", "part").index(name))
+        for key, value in {"Name": name, "Layer": layer, "LabelValue": "1"}.items():
+            image.SetMetaData(f"Segment{n}_{key}", value)
+    sitk.WriteImage(image, str(path))
+
+
+def test_segments_that_overlap_drive_by_name(pair, tmp_path):
+    for side, names in (("fixed", ("organ", "part")), ("moving", ("part", "organ"))):
+        labels = sitk.ReadImage(pair / f"{side}_seg.nii.gz")
+        write_layers(labels, tmp_path / f"{side}.seg.nrrd", names)
+    images = pair / "fixed.nii.gz", pair / "moving.nii.gz"
+    few = ("--model", "convex", "--prealign", "none", "--refine", "mind", "--refine-steps", 2)
+    files = "--fixed-seg", tmp_path / "fixed.seg.nrrd", "--moving-seg", tmp_path / "moving.seg.nrrd"
+    done = neuralreg("register", *images, *files, "--drive-labels", *few, "-o", tmp_path / "out")
+    assert done.exit_code == 0, done.stderr
+    said = " ".join(done.stderr.split())
+    assert "belong together by their names: 1 organ, 2 part" in said
+    assert "no warped_seg.nii.gz" in said
+    record = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert record["provenance"]["labels"] == [1, 2]
+    assert neuralreg("rerun", tmp_path / "out", "--json").exit_code == 0
+    write_layers(labels, tmp_path / "moving.seg.nrrd", ("organ", "organ"))
+    twice = neuralreg("register", *images, *files, "--drive-labels", "-o", tmp_path / "twice")
+    assert twice.exit_code == 1
+    assert "two are called 'organ'" in " ".join(twice.stderr.split())
+
+
+def test_a_mask_of_what_slides_is_in_the_record_which_repeats_it(pair, tmp_path):
+    images = pair / "fixed.nii.gz", pair / "moving.nii.gz"
+    mask = pair / "fixed_seg.nii.gz"
+    few = ("--model", "convex", "--prealign", "none", "--refine", "lncc", "--refine-steps", 2)
+    done = neuralreg("register", *images, "--sliding", mask, *few, "-o", tmp_path / "out")
+    assert done.exit_code == 0, done.stderr
+    record = json.loads((tmp_path / "out" / "result.json").read_text())
+    digest = hashlib.sha256(mask.read_bytes()).hexdigest()
+    assert record["inputs"]["sliding"]["sha256"] == digest
+    assert record["provenance"]["sliding"]["slide_mean_mm"] >= 0
+    again = neuralreg("rerun", tmp_path / "out", "--json")
+    assert again.exit_code == 0, again.stderr
+
+
 def test_a_mesh_and_a_label_map_pull_and_the_record_repeats_them(pair, tmp_path):
     labels = sitk.ReadImage(pair / "fixed_seg.nii.gz")
     inside = sitk.GetArrayFromImage(labels) > 0

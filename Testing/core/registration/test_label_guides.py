@@ -49,6 +49,15 @@ def test_the_cost_of_labels_counts_each_alike_and_is_zero_where_they_overlap():
     assert cost_of(balls(CUBE, right, 4), balls(CUBE, left, 4)) > 0.2 * both  # small ones as well
 
 
+def test_segments_that_overlap_pull_each_by_itself():
+    whole, part, moved = ([(0, 0, 0)], [(6, 0, 0)], [(-8, 0, 0)])
+    large, small, far = (balls(CUBE, c, r) for c, r in ((whole, 16), (part, 5), (moved, 5)))
+    both = [Image(torch.cat([large.data, 2 * s.data]), CUBE) for s in (small, far)]
+    assert cost_of(both[0], both[0]) == 0
+    alone = cost_of(small, far)  # of two labels each counts half
+    assert cost_of(*both) == pytest.approx(alone / 2, rel=0.05)
+
+
 def test_more_labels_than_channels_still_pull_the_same_ones():
     places = [(x, y, z) for x in (-20, 0, 20) for y in (-20, 0, 20) for z in (-14, 14)]
     many = balls(CUBE, places, radius=6)

@@ -43,6 +43,7 @@ CHANGED = RegistrationOptions(
     most_samples=50_000,
     landmarks=LandmarkGuide(((1, 2, 3),), ((4, 5, 6),), ("A",), weight=0.5, tolerance_mm=3.0),
     label_weight=0.7,
+    label_source="auto",
     channel_weights=(0.5,),
     colors="rgb",
     rigid_labels=(1, 2),
@@ -71,11 +72,7 @@ def options_of(monkeypatch):
         driven = changes.get("label_weight") or CHANGED in given
         map_of = Image((fixed.data > 40).byte(), fixed.grid)
         parts = Image(map_of.data + map_of.data * (fixed.data > 60), SQUARE)  # 1 and 2
-        guides = (
-            {"labels": (map_of, map_of), "channels": [(fixed, fixed)], "rigid": parts}
-            if driven
-            else {}
-        )
+        guides = {"channels": [(fixed, fixed)], "rigid": parts} if driven else {}
         with pytest.raises(Stopped):
             register(image, image, *given, **masks, **guides, **changes)
         return options.pop()
@@ -126,6 +123,7 @@ def test_two_models_are_refused():
         {"model_options": 3},
         {"landmarks": [[1, 2, 3]]},
         {"label_weight": -1.0},
+        {"label_source": "network"},
         {"label_weight": float("nan")},
         {"channel_weights": (1.0, -0.5)},
         {"channel_weights": (float("nan"),)},
@@ -215,7 +213,7 @@ def test_every_option_reaches_the_engine_from_the_command_line(tmp_path, monkeyp
     (tmp_path / "f.csv").write_text("name,x,y,z\nA,1,2,3\n")
     (tmp_path / "m.csv").write_text("name,x,y,z\nA,4,5,6\n")
     arguments = f"""register f.nii m.nii --landmarks {tmp_path}/f.csv {tmp_path}/m.csv
-        --landmark-weight 0.5 --landmark-tolerance-mm 3 --drive-labels
+        --landmark-weight 0.5 --landmark-tolerance-mm 3 --drive-labels auto
         --label-weight 0.7 --channel a.nii b.nii 0.5 --channels rgb
         --rigid-labels 1,2 --surface a.vtk b.vtk --surface-weight 0.4
         --model convex --option reach=0.3 --prealign none --start search

@@ -155,6 +155,15 @@ def test_a_jump_in_the_field_is_found(a_case):
     assert nearest < 4.0
 
 
+def test_a_jump_at_a_border_that_may_slide_is_no_seam_but_one_elsewhere_is(a_case):
+    beyond = places(CUBE)[..., 0] > 3.0
+    torn = with_fault(a_case, beyond[..., None] * np.array([0.0, 6.0, 0.0]))
+    mask = itk(beyond.astype(np.uint8), CUBE)
+    assert verdicts(assess(**torn, sliding=mask))["roughness"] == "shown"
+    other = itk((places(CUBE)[..., 0] > -19.0).astype(np.uint8), CUBE)
+    assert verdicts(assess(**torn, sliding=other))["roughness"] == "attention"
+
+
 def test_the_other_direction_is_recognized(a_case):
     far = field(2.0 * wavy(CUBE), CUBE)
     at = places(CUBE)

@@ -82,6 +82,36 @@ def test_a_row_is_what_register_writes(study, tmp_path):
     )
 
 
+def test_all_that_steers_in_a_row_does_what_it_does_on_the_command_line(study, tmp_path):
+    folder, _ = study
+    f, m, fs, ms, pf, pm = (
+        folder / name
+        for name in ("f.nii.gz", "m1.nii.gz", "fs.nii.gz", "ms.nii.gz", "pf.csv", "pm.csv")
+    )
+    (tmp_path / "t.csv").write_text(
+        "id,fixed,moving,fixed_seg,moving_seg,label_weight,sliding,fixed_landmarks,"
+        "moving_landmarks,fixed_surfaces,moving_surfaces\n"
+        f"a,{f},{m},{fs},{ms},0.5,{fs},{pf},{pm},{fs},{ms}\n"
+        f"b,{f},{m},{fs},{ms},,,{pf},,{fs},\n"
+    )
+    faulty = neuralreg("batch", tmp_path / "t.csv", "--check")
+    said = " ".join(faulty.output.split())
+    assert "column moving_landmarks: is empty; landmarks are pairs" in said
+    assert "column moving_surfaces: has another number of files than fixed_surfaces" in said
+    lines = (tmp_path / "t.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "t.csv").write_text("".join(lines[:2]))
+    few = ["--model", "convex", *QUICK]
+    done = neuralreg("batch", tmp_path / "t.csv", "-o", tmp_path / "study", *few, "--quiet")
+    assert done.exit_code == 0, done.stderr
+    sides = ["--fixed-seg", fs, "--moving-seg", ms, "--drive-labels", "--label-weight", 0.5]
+    steer = ["--sliding", fs, "--landmarks", pf, pm, "--surface", fs, ms]
+    single = facts_of("register", f, m, *sides, *steer, "-o", tmp_path / "r", *few, "--quiet")
+    row = json.loads((tmp_path / "study" / "a" / "result.json").read_text())
+    assert row["options"] == single["options"]
+    assert row["transform_sha256"] == single["transform_sha256"]
+    assert set(row["inputs"]) == set(single["inputs"])
+
+
 def test_the_table_has_time_memory_numbers_and_the_verdict(study):
     folder, _ = study
     with (folder / "study" / "study.csv").open(newline="") as file:

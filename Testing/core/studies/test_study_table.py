@@ -103,8 +103,7 @@ def test_every_option_and_every_file_of_a_registration_has_a_column():
 
     assert {option.name for option in fields(RegistrationOptions)} <= set(COLUMNS)
     files = {part.name for part in fields(Job)} - {"options", "initial_format", "keep_uids"}
-    steer = {"fixed_landmarks", "moving_landmarks"}  # by what the options hold of them
-    assert files - steer - {"channels", "surfaces"} == set(ROLES)
+    assert files - {"channels", "surfaces"} == set(ROLES)
 
 
 def test_every_option_of_register_is_one_of_batch_and_reaches_the_rows():
@@ -114,6 +113,7 @@ def test_every_option_of_register_is_one_of_batch_and_reaches_the_rows():
     from neuralreg.cli.batch import registration_options, run
 
     spelled = {"model_options": "option", "linear": "prealign", "refinement": "refine"}
+    spelled["label_source"] = "drive_labels"
     options = {option.name for option in fields(RegistrationOptions)} - {
         "landmarks",
         "channel_weights",
@@ -125,9 +125,10 @@ def test_every_option_of_register_is_one_of_batch_and_reaches_the_rows():
     mind = FieldRefinement("mind", 2)
     wanted = RegistrationOptions("convex", {"a": 1.0}, "none", refinement=mind, device="cpu")
     assert options.as_record() == wanted.as_record()
-    guided = {"drive_labels": True, "label_weight": 0.5, "extract_brain": "template"}
+    guided = {"drive_labels": "auto", "label_weight": 0.5, "extract_brain": "template"}
     more = registration_options({**given, "prealign": "none", "device": "cpu", **guided})
     assert (more.label_weight, more.extract_brain) == (0.5, "template")
+    assert more.label_source == "auto"
 
 
 @pytest.mark.parametrize(

@@ -187,6 +187,7 @@ CHANGED = RegistrationOptions(
     most_samples=50_000,
     landmarks=LandmarkGuide(((1, 2, 3),), ((4, 5, 6),), ("A",), weight=0.5, tolerance_mm=3.0),
     label_weight=0.7,
+    label_source="auto",
     channel_weights=(0.5,),
     colors="rgb",
     rigid_labels=(1,),

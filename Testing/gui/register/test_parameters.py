@@ -95,7 +95,7 @@ def test_every_option_can_be_set_in_the_panel(panel_parameters, parameters):
     for option in dataclasses.fields(RegistrationOptions):
         same = getattr(found, option.name) == getattr(RegistrationOptions(), option.name)
         others = ("extract_brain", "start", "landmarks", "label_weight", "most_samples")
-        others += ("channel_weights", "colors", "rigid_labels", "surface_weight")
+        others += ("channel_weights", "colors", "rigid_labels", "surface_weight", "label_source")
         assert same == (option.name in others), option.name
     assert found.refinement == FieldRefinement("mind", 7, 2.5)
     parameters.fitWeights = True

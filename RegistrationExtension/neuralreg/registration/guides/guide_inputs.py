@@ -13,6 +13,7 @@ from neuralreg.registration.guides.label_inputs import add_labels
 from neuralreg.registration.image_checks import Inputs
 from neuralreg.registration.options import RegistrationOptions
 from neuralreg.registration.rigid_parts.rigid_chain import add_rigid_parts
+from neuralreg.registration.sliding.sliding_border import add_sliding
 from neuralreg.registration.surfaces.surface_inputs import SurfaceLike, add_surfaces
 
 
@@ -26,12 +27,14 @@ class GuideInputs:
         rigid: label map of parts of the fixed image that move as one piece each.
         surfaces: pairs of a fixed and a moving surface: a mesh, a label map whose labels are the
             inside, or points (n, d) in LPS mm.
+        sliding: mask of the part of the fixed image that may slide along the rest.
     """
 
     labels: tuple[ImageLike | None, ImageLike | None] = (None, None)
     channels: Sequence[tuple[ImageLike, ImageLike]] = ()
     rigid: ImageLike | None = None
     surfaces: Sequence[tuple[SurfaceLike, SurfaceLike]] = ()
+    sliding: ImageLike | None = None
 
     def add_to(self, inputs: Inputs, options: RegistrationOptions) -> Inputs:
         """The inputs of a registration, with all that steers it.
@@ -39,8 +42,10 @@ class GuideInputs:
         Raises:
             RegistrationError: something does not belong to the images, or has no weight.
         """
-        inputs = add_labels(inputs, *self.labels, options.label_weight)
+        source = options.label_source
+        inputs = add_labels(inputs, *self.labels, options.label_weight, source)
         inputs = add_rigid_parts(inputs, self.rigid, options.rigid_labels)
+        inputs = add_sliding(inputs, self.sliding)
         inputs = add_surfaces(inputs, self.surfaces, options.surface_weight)
         return add_channels(inputs, self.channels, options.channel_weights)
 

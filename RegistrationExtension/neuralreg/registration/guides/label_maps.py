@@ -27,7 +27,8 @@ class LabelPair:
     """The label maps of both images, and which labels are on both sides.
 
     Attributes:
-        fixed, moving: label maps on any grids, (1, z, y, x).
+        fixed, moving: label maps on any grids, (layers, z, y, x); those of several layers may
+            overlap.
         labels: values on both sides, without 0.
         weight: of the labels beside the images.
     """
@@ -72,25 +73,25 @@ class LabelPair:
         """Both sides on a work grid, the moving one after an initial transform."""
         identity = LinearTransform.identity(grid.dimension)
         classes = [
-            self._classes(image, grid, transform, like)
+            self._classes(image, grid, transform, like)  # one for each layer
             for image, transform in ((self.fixed, identity), (self.moving, initial))
         ]
         count = len(self.labels) + 1
         volumes = sum(torch.bincount(c.flatten(), minlength=count)[1:] for c in classes)
         codes = _codes(torch.as_tensor(volumes).to(like))
-        maps = [_blur(codes[c].movedim(-1, 0)) for c in classes]
+        maps = [_blur(sum_of_codes(codes, layers)) for layers in classes]
         return LabelMaps(maps[0], maps[1], self.weight)
 
     def _classes(
         self, image: Image, grid: Grid, transform: InitialTransform, like: Tensor
     ) -> Tensor:
-        """Which of the labels each sample of a grid shows, from 1 on; 0 for none, (z, y, x)."""
+        """Which of the labels each sample of a grid shows, from 1 on; 0 for none, by layers."""
         at = sample_coordinates(image.grid, grid, transform, like)
         known = torch.tensor(self.labels, device=like.device)
         data = image.data.to(like.device).long()
         dense = torch.searchsorted(known, data).clamp(max=len(known) - 1)
         dense = torch.where(known[dense] == data, dense + 1, 0)
-        return sample(dense.to(like), at, mode="nearest", outside="zeros")[0].round().long()
+        return sample(dense.to(like), at, mode="nearest", outside="zeros").round().long()
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +106,14 @@ class LabelMaps:
     fixed: Tensor
     moving: Tensor
     weight: float
+
+
+def sum_of_codes(codes: Tensor, layers: Tensor) -> Tensor:
+    """The codes (classes, c) of all layers (layers, z, y, x) of classes together, (c, z, y, x)."""
+    total = codes[layers[0]]
+    for layer in layers[1:]:
+        total = total + codes[layer]
+    return total.movedim(-1, 0)
 
 
 def _blur(channels: Tensor) -> Tensor:
@@ -137,7 +146,7 @@ def _labels_in(image: Image) -> set[int]:
 
 
 def _middle(image: Image, label: int) -> Matrix:
-    index = torch.nonzero(image.data[0] == label)
+    index = torch.nonzero((image.data == label).any(0))
     step = max(1, len(index) // _MOST_POINTS)
     middle: Matrix = image.grid.points_at(index[::step].flip(1).double().numpy()).mean(0)
     return middle

@@ -7,6 +7,7 @@ thresholds were chosen on one half of `benchmarks/faults.py` and are reported on
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 from scipy import ndimage
@@ -164,6 +165,7 @@ def _roughness(case: Case) -> Suspicion:
         measurement = Measurement("roughness", _ROUGHNESS, "suspicion", 0.0, "mm", region)
         return _suspect(measurement, "a linear transform is smooth")
     rough, inside = roughness(case.coarse_u), case.within(grid) & _without_edge(grid)
+    inside &= ~case.beside_border(grid, ceil(3 * _SMOOTHED))
     limit = _ROUGH * max(grid.spacing)
     locations = []
     for index in peaks(rough, inside, grid):

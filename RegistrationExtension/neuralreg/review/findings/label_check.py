@@ -6,8 +6,9 @@ that a deformation has made worse.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -24,11 +25,18 @@ _SOURCE = (
 )
 
 
-def label_finding(overlaps: Sequence[SegmentOverlap]) -> Finding:
+def drives_by_network(registration: Mapping[str, Any] | None) -> bool:
+    """Whether such labels drove a registration, by the options in its record; None without one."""
+    options = (registration or {}).get("options", {})
+    return bool(options.get("label_source") == "auto") and float(options.get("label_weight", 0)) > 0
+
+
+def label_finding(overlaps: Sequence[SegmentOverlap], drove: bool = False) -> Finding:
     """The mean overlap of labeled structures, and which of them the deformation made worse.
 
     Args:
         overlaps: Of the structures that a network has labeled in both images.
+        drove: Whether such labels drove the registration, so that they are no proof of it.
 
     Raises:
         InvalidImage: The images share no structure.
@@ -57,6 +65,8 @@ def label_finding(overlaps: Sequence[SegmentOverlap]) -> Finding:
         order = sorted(worse, key=lambda name: worse[name][1] - worse[name][0])
         texts = [f"{n} {worse[n][1]:.2f} ({worse[n][0]:.2f} before)" for n in order]
         words += f"; worse than before: {join_names(texts)}"
+    if drove:
+        words += "; such labels drove the registration, so their overlap is no proof of it"
     return measurement.suspect(bool(worse), words, _SOURCE)
 
 

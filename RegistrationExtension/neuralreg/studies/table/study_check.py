@@ -14,7 +14,8 @@ from neuralreg.studies.table.study_rows import Fault, StudyRow
 
 Headers = dict[Path, Grid | str]  # what the header of a file says, or why it cannot be read
 _IMAGES = ("fixed", "moving", "fixed_seg", "moving_seg", "fixed_mask", "moving_mask",
-           "fixed_weight", "moving_weight", "fixed_exclude", "moving_exclude")  # fmt: skip
+           "fixed_weight", "moving_weight", "fixed_exclude", "moving_exclude",
+           "sliding")  # fmt: skip
 
 
 def check_files(

@@ -21,18 +21,22 @@ from neuralreg.registration.options import (
 )
 
 ROLES = ("fixed", "moving", "fixed_seg", "moving_seg", "fixed_mask", "moving_mask", "initial",
-         "fixed_weight", "moving_weight", "fixed_exclude", "moving_exclude")  # fmt: skip
+         "fixed_weight", "moving_weight", "fixed_exclude", "moving_exclude", "sliding",
+         "fixed_landmarks", "moving_landmarks")  # fmt: skip
+# Points that steer.
+STEERS = ("fixed_landmarks", "moving_landmarks")
 # Points that measure a result and have no part in it.
 MEASURES = ("landmarks_fixed", "landmarks_moving")
 # Further files of the moving side, several in a cell: images, and label maps.
 BRING = ("bring", "bring_labels")
-# Further images of both sides, as many of each, several in a cell.
+# Further images, and surfaces, of both sides, as many of each, several in a cell.
 CHANNELS = {"fixed_channels": "fixed_channel", "moving_channels": "moving_channel"}
+SURFACES = {"fixed_surfaces": "fixed_surface", "moving_surfaces": "moving_surface"}
 REQUIRED = ("fixed", "moving")
 # How `neuralreg register` spells options that have another name in Python.
 _SPELLINGS = {"prealign": "linear", "option": "model_options", "options": "model_options"}
 OPTION_COLUMNS = (*NAMES, *_SPELLINGS, "refine", "refine_steps")
-COLUMNS = ("id", *ROLES, *MEASURES, *BRING, *CHANNELS, "initial_format", *OPTION_COLUMNS)
+COLUMNS = ("id", *ROLES, *MEASURES, *BRING, *CHANNELS, *SURFACES, "initial_format", *OPTION_COLUMNS)
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _USUAL = {
     option.name: getattr(RegistrationOptions(), option.name)
@@ -152,13 +156,12 @@ def row_of(
         faults.append(
             Fault("steps of a refinement need one: fill the column refine", line, "refine_steps")
         )
-    for role, other in (MEASURES, MEASURES[::-1]):
+    for role, other in (MEASURES, MEASURES[::-1], STEERS, STEERS[::-1]):
         if role in cells and other not in cells:
             faults.append(Fault("is empty; landmarks are pairs", line, other))
-    if len({len(_names_in(cells, name)) for name in CHANNELS}) > 1:
-        faults.append(
-            Fault("has another number of files than fixed_channels", line, "moving_channels")
-        )
+    for fixed, moving in (CHANNELS, SURFACES):
+        if len(_names_in(cells, fixed)) != len(_names_in(cells, moving)):
+            faults.append(Fault(f"has another number of files than {fixed}", line, moving))
     if faults:
         return None, faults
     form = cells.get("initial_format")
@@ -168,7 +171,9 @@ def row_of(
 def _further_files(cells: Mapping[str, Any], folder: Path) -> dict[str, Path]:
     """The files of columns that may hold several, each in a role of its own."""
     files = {}
-    roles = {name: f"{name} " for name in BRING} | {n: f"{r}_" for n, r in CHANNELS.items()}
+    roles = {name: f"{name} " for name in BRING} | {
+        n: f"{r}_" for n, r in (CHANNELS | SURFACES).items()
+    }
     for name, role in roles.items():
         for number, each in enumerate(_names_in(cells, name), start=1):
             files[f"{role}{number}"] = _path(each, folder)

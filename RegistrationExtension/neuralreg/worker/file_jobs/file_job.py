@@ -225,7 +225,7 @@ class _Derived:
         self._write(WARPED, lambda: warp(images.moving, result.field, grid))
         for name, image in result.maps.items():
             self._write(f"{name}.nii.gz", partial(replace, image))
-        if labels is None:
+        if labels is None or labels.channels > 1:  # overlapping segments are no label map
             return {}, {}
         warped = self._write(WARPED_SEG, lambda: warp_labels(labels, result.field, grid))
         overlaps = self.attempt("the table of Dice", lambda: _overlaps(images, warped))

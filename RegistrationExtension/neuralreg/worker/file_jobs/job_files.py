@@ -10,6 +10,7 @@ from typing import Any
 from neuralreg.errors import InvalidOption
 from neuralreg.geometry.image import Image
 from neuralreg.io.colors import read_colors_or_gray
+from neuralreg.io.formats.segment_pairs import read_overlapping
 from neuralreg.io.image_files import read_image, read_labels
 from neuralreg.registration.guides.voxel_weights import combine_weights
 from neuralreg.registration.image_checks import on_grid, overlap
@@ -17,6 +18,7 @@ from neuralreg.registration.options import RegistrationOptions
 
 # What comes in pairs of files, and how inputs name each.
 _PAIRS = {"channels": "channel", "surfaces": "surface"}
+_GUIDES = ("channels", "surfaces", "sliding")
 _SIDES = ("fixed", "moving")
 
 
@@ -32,6 +34,7 @@ class Job:
         fixed_exclude, moving_exclude: masks of what does not count, such as a lesion.
         fixed_landmarks, moving_landmarks: files that the options' landmarks are from.
         channels, surfaces: pairs of files.
+        sliding: mask of the part of the fixed image that may slide along the rest.
         keep_uids: whether the record gets the UIDs of DICOM images beside their hashes.
     """
 
@@ -53,6 +56,7 @@ class Job:
     channels: tuple[tuple[Path, Path], ...] = ()
     surfaces: tuple[tuple[Path, Path], ...] = ()
     keep_uids: bool = False
+    sliding: Path | None = None
 
     @classmethod
     def of(
@@ -90,9 +94,9 @@ class Job:
     def exchange_sides(self, start: Path | None) -> Job:
         """The job of the other direction, which begins with another start.
 
-        Segmentations are in it only where they drive.
+        Segmentations are in it only where they drive; what may slide is known in the fixed image.
         """
-        drives = bool(self.options.label_weight)
+        drives = drives_by_maps(self.options)
         return Job(
             fixed=self.moving,
             moving=self.fixed,
@@ -123,6 +127,7 @@ class Images:
         notes: what had to be assumed while reading them.
         channels: pairs of images.
         surfaces: pairs of files.
+        sliding: mask on the fixed side.
     """
 
     fixed: Image
@@ -134,15 +139,21 @@ class Images:
     notes: list[str]
     channels: tuple[tuple[Image, Image], ...] = ()
     surfaces: tuple[tuple[Path, Path], ...] = ()
+    sliding: Image | None = None
 
     def guides(self, options: RegistrationOptions) -> dict[str, Any]:
         """What steers a registration with these options, as keywords of `register`."""
-        guides: dict[str, Any] = {"channels": self.channels, "surfaces": self.surfaces}
-        if options.label_weight:
+        guides: dict[str, Any] = {name: getattr(self, name) for name in _GUIDES}
+        if drives_by_maps(options):
             guides["labels"] = (self.fixed_seg, self.moving_seg)
         if options.rigid_labels is not None:
             guides["rigid"] = self.fixed_seg
         return guides
+
+
+def drives_by_maps(options: RegistrationOptions) -> bool:
+    """Whether the label maps of a job drive."""
+    return options.label_weight > 0 and options.label_source == "given"
 
 
 def read_images(job: Job) -> Images:
@@ -157,8 +168,9 @@ def read_images(job: Job) -> Images:
 
     fixed, moving = (read_colors_or_gray(p, notes=notes) for p in (job.fixed, job.moving))
     channels = tuple((image(one), image(two)) for one, two in job.channels)
-    fixed_seg, moving_seg = labels(job.fixed_seg), labels(job.moving_seg)
-    if fixed_seg:
+    segments = _segments(job, notes) if drives_by_maps(job.options) else None
+    fixed_seg, moving_seg = segments or (labels(job.fixed_seg), labels(job.moving_seg))
+    if fixed_seg and fixed_seg.channels == 1:
         fixed_seg, more = on_grid(fixed_seg, fixed.grid, "fixed label map")
         notes += more
     if moving_seg and (share := overlap(moving_seg, moving.grid, "moving label map")) < 1:
@@ -173,7 +185,20 @@ def read_images(job: Job) -> Images:
         masks.append(combined)
         notes += more
     sides = fixed, moving, fixed_seg, moving_seg, masks[0], masks[1]
-    return Images(*sides, notes, channels, job.surfaces)
+    return Images(*sides, notes, channels, job.surfaces, labels(job.sliding))
+
+
+def _segments(job: Job, notes: list[str]) -> tuple[Image, Image] | None:
+    """The segmentations that drive, where their segments overlap; a channel for each segment."""
+    if job.fixed_seg is None or job.moving_seg is None:
+        return None
+    segments = read_overlapping([job.fixed_seg, job.moving_seg], notes)
+    if segments:
+        notes.append(
+            "they are no label map: no warped_seg.nii.gz and no Dice are made; `neuralreg warp` "
+            "takes the segmentation along"
+        )
+    return segments
 
 
 def _pairs_among(files: Mapping[str, Path], word: str) -> tuple[tuple[Path, Path], ...]:

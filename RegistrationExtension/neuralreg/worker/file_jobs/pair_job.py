@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from neuralreg.errors import InvalidImage, RegistrationError, UnwritableOutput
+from neuralreg.errors import InvalidImage, InvalidOption, RegistrationError, UnwritableOutput
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
@@ -19,6 +19,7 @@ from neuralreg.io.files import draft_folder, make_folder, suffix_of
 from neuralreg.io.image_files import read_image, read_labels, write_image
 from neuralreg.io.landmark_files import Pairs, read_pairs
 from neuralreg.progress import Progress
+from neuralreg.registration.guides.landmark_guide import LandmarkGuide
 from neuralreg.registration.options import RegistrationOptions
 from neuralreg.registration.result import RegistrationResult
 from neuralreg.worker.file_jobs.file_job import FILES, Summary, run
@@ -26,6 +27,7 @@ from neuralreg.worker.file_jobs.job_files import Images, Job
 
 BEFORE, AFTER = "before.png", "after.png"
 _LANDMARKS = ("landmarks_fixed", "landmarks_moving")
+_STEERS = ("fixed_landmarks", "moving_landmarks")
 _PIXELS = 96  # along the longer side of a thumbnail
 
 
@@ -72,6 +74,13 @@ def _job(arguments: Mapping[str, Any]) -> Job:
         if name not in _LANDMARKS and not name.startswith("bring")
     }
     options = RegistrationOptions.from_record(arguments["options"])
+    if set(_STEERS) <= set(inputs):
+        if options.landmarks is not None:
+            raise InvalidOption(
+                "landmarks that steer are named once",
+                got=f"the columns {' and '.join(_STEERS)}, and the option landmarks",
+            )
+        options = options.replace(landmarks=LandmarkGuide.read(*(inputs[n] for n in _STEERS)))
     return Job.of(inputs, options, arguments["initial_format"])
 
 
@@ -202,6 +211,7 @@ def _review(job: Job, summary: Summary) -> dict[str, Any]:
         fixed_labels=job.fixed_seg and str(job.fixed_seg),
         moving_labels=job.moving_seg and str(job.moving_seg),
         mask=job.fixed_mask and str(job.fixed_mask),
+        sliding=job.sliding and str(job.sliding),
     )
     return {"verdict": report.verdict, "risk": risk_of(report)}
 

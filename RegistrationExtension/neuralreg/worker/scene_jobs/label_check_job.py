@@ -24,7 +24,8 @@ def check(arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
 
     Args:
         arguments: report: its record; transform: as `ReviewJob` takes it; fixed, moving: the images
-            and fixed_name, moving_name how messages call them.
+            and fixed_name, moving_name how messages call them; drove: whether such labels drove
+            the registration.
         progress: called with a fraction and a message.
 
     Returns:
@@ -44,7 +45,9 @@ def check(arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     report = QualityReport.from_record(arguments["report"])
     report = _without_row(report, notes)
     return {
-        "report": add_finding(report, label_finding(agreements)).as_record(),
+        "report": add_finding(
+            report, label_finding(agreements, arguments.get("drove", False))
+        ).as_record(),
         "structures": [
             (one.name, one.before.dice, one.after.dice)
             for one in agreements

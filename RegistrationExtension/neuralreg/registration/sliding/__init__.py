@@ -1,0 +1,1 @@
+"""Two sides of a border that a deformation lets slide along each other."""
