@@ -164,7 +164,9 @@ def joint_of_ants(image: Image, moved: list[Image], maps: list[Image]) -> torch.
         values = one.data[0].float().numpy().T.copy()
         return ants.from_numpy(values, one.grid.origin, one.grid.spacing)
 
-    mask = ants.threshold_image(to_ants(image), 10, 1e9)
+    # Within its mask every voxel gets a label: it is given where most atlases have one.
+    voted = fuse_labels(image, moved, maps, Fusion.MAJORITY).labels
+    mask = ants.threshold_image(to_ants(voted), 0.5, 1e9)
     made = ants.joint_label_fusion(
         to_ants(image), mask, [to_ants(one) for one in moved],
         label_list=[to_ants(one) for one in maps], verbose=False,
