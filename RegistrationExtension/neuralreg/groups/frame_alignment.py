@@ -22,7 +22,7 @@ from neuralreg.devices import threads_for
 from neuralreg.geometry.grid import Grid, Matrix
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.linear import LinearTransform
-from neuralreg.geometry.sampling import index_to_normalized
+from neuralreg.geometry.sampling import index_to_normalized, slopes
 from neuralreg.geometry.smoothing import gaussian
 from neuralreg.registration.working_grid import foreground, resample_to, unit_intensities
 
@@ -162,18 +162,6 @@ def level_values(image: Image, grid: Grid, level: _Level) -> Tensor:
     return gaussian(values, [level.smoothing] * grid.dimension)
 
 
-def _slopes(values: Tensor) -> Tensor:
-    """Derivatives of an image (z, y, x) along x y z, per sample: (z, y, x, d)."""
-    axes = range(values.dim() - 1, -1, -1)
-    return torch.stack(
-        [
-            torch.gradient(values, dim=a)[0] if values.shape[a] > 1 else torch.zeros_like(values)
-            for a in axes
-        ],
-        -1,
-    )
-
-
 def _border(grid: Grid) -> list[int]:
     """Samples x y z at each end that smoothing has filled with repeated ones."""
     return [_BORDER if n >= _LEAST_SAMPLES else 0 for n in grid.size]
@@ -243,11 +231,11 @@ class _Side:
         index = index[:: -(-len(index) // level.points)]
         at = tuple(index.T)
         unit_to_index = grid.world_to_index @ to_mm
-        slopes = _slopes(values)[at].double() @ torch.from_numpy(unit_to_index[:d, :d])
+        along = slopes(values).movedim(0, -1)[at].double() @ torch.from_numpy(unit_to_index[:d, :d])
         world = grid.points_at(index.flip(1).double().numpy())
         ones = np.ones((len(world), 1))
         points = torch.from_numpy(np.hstack([world, ones]) @ np.linalg.inv(to_mm).T)
-        derivatives = torch.einsum("kij,nj,ni->nk", generators[:, :d], points, slopes)
+        derivatives = torch.einsum("kij,nj,ni->nk", generators[:, :d], points, along)
         own = values[at].double()
         columns = torch.column_stack([derivatives, own, torch.ones_like(own)]).float()
         return cls(

@@ -16,6 +16,7 @@ from neuralreg.geometry.field import DisplacementField, compose
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.linear import LinearTransform
+from neuralreg.geometry.sampling import magnitude, slopes
 from neuralreg.geometry.warp import warp
 from neuralreg.groups.choices import Deformation, choose
 from neuralreg.groups.frame_alignment import FrameAligner
@@ -313,8 +314,9 @@ def _pose(aligner: FrameAligner, reference: Image, subject: Image) -> LinearTran
 
 def sharpness(image: Image) -> float:
     """Mean length of the gradient over the body, per mm."""
-    slopes = torch.gradient(image.data[0], spacing=list(image.grid.spacing[::-1]))
-    length = torch.stack(slopes).square().sum(0).sqrt()
+    along = slopes(image.data[0])
+    edges = torch.tensor(image.grid.spacing).view(-1, *[1] * image.grid.dimension)
+    length = magnitude(along / edges)
     return float(length[foreground(image)].mean())
 
 

@@ -20,7 +20,7 @@ from neuralreg.geometry.field import DisplacementField, compose
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.linear import LinearTransform
-from neuralreg.geometry.sampling import change_index, index_grid, magnitude, sample
+from neuralreg.geometry.sampling import change_index, index_grid, magnitude, sample, slopes
 from neuralreg.geometry.smoothing import gaussian
 from neuralreg.registration.options import PRESETS, FieldRefinement, RegistrationOptions
 from neuralreg.registration.unfold import unfold_displacement
@@ -127,17 +127,6 @@ def _level_contrast(values: Tensor, sigma: list[float]) -> Tensor:
     return leveled
 
 
-def _slopes(image: Tensor) -> Tensor:
-    """The derivatives of an image (z, y, x) along x y z, per sample: (d, z, y, x)."""
-    flat = torch.zeros_like(image)
-    return torch.stack(
-        [
-            torch.gradient(image, dim=axis)[0] if image.shape[axis] > 1 else flat
-            for axis in range(image.dim() - 1, -1, -1)
-        ]
-    )
-
-
 @dataclass(frozen=True)
 class _Rule:
     """How steps are taken at each level.
@@ -176,11 +165,11 @@ class _Level:
         d = grid.dimension
         coarse = Image(resample_to(template.data.float(), template.grid, grid), grid)
         values = _level_contrast(coarse.data, [_CONTRAST] * d)[0]
-        slopes = _slopes(values)
-        products = (slopes[:, None] * slopes[None]).flatten(0, 1)
+        along = slopes(values)
+        products = (along[:, None] * along[None]).flatten(0, 1)
         squares = gaussian(products, [_PULL] * d).movedim(0, -1).reshape(*grid.shape, d, d)
         solver = torch.linalg.inv(squares + _RIDGE * torch.eye(d))
-        return cls(grid, values, slopes, solver, foreground(coarse))
+        return cls(grid, values, along, solver, foreground(coarse))
 
     def at_own_resolution(self, subject: Image) -> Image:
         """The subject no finer than this level, with local mean and spread taken out."""

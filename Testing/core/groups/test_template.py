@@ -184,6 +184,18 @@ def test_who_does_not_belong_to_the_group_is_named(slices, tmp_path):
     assert len(facts["similarities"]) == 3
 
 
+def test_single_slices_of_volumes_have_a_template_in_their_plane(tmp_path):
+    for n, bend in enumerate(BENDS):
+        image = bent_body(bend, 40, seed=n)[:, :, 20:21]
+        sitk.WriteImage(image, str(tmp_path / f"s{n}.nii.gz"))
+    slices = [tmp_path / f"s{n}.nii.gz" for n in range(len(BENDS))]
+    facts = run("template", *slices, "-o", tmp_path / "out", "--rounds", "1")
+    assert facts["rounds"][-1]["kind"] == "deformable"
+    field = values_of(tmp_path / "out" / "s0_template_to_subject.nii.gz")
+    assert np.abs(field[..., 2]).max() < 1e-3
+    assert np.abs(field[..., :2]).max() > 1
+
+
 def test_images_of_two_dimensions_are_refused_as_a_whole(group, tmp_path):
     sitk.WriteImage(bent_body((0, 0, 0), SIZE)[:, :, 8], str(tmp_path / "flat.nii.gz"))
     done = neuralreg("template", *group[1], tmp_path / "flat.nii.gz", "-o", tmp_path / "out")
