@@ -1,6 +1,6 @@
 """Templates, motion and fusion on made data of known truth, beside antspyx where it is installed.
 
-python -m benchmarks.groups [--size 48] [--output benchmarks/results/groups.json]
+python -m benchmarks.groups [--size 48] [--threads 2] [--output benchmarks/results/groups.json]
 """
 
 from __future__ import annotations
@@ -15,20 +15,17 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 import torch
-from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.image import Image
 from neuralreg.groups.label_fusion import Fusion, fuse_labels
-from neuralreg.groups.mean_shape import root_mean_square, without_pose
 from neuralreg.groups.motion import MotionOptions, Target, estimate_motion
 from neuralreg.groups.subjects import read_subjects, select_alike
 from neuralreg.groups.template import TemplateOptions, build_template, sharpness
 from neuralreg.io.image_files import read_image, read_series
 from neuralreg.io.itk import image_from_itk
-from neuralreg.registration.engine import refine, register
-from neuralreg.registration.options import FieldRefinement, LinearAlignment
-from neuralreg.registration.prealign import prealign
+from neuralreg.registration.engine import register
 from neuralreg.registration.working_grid import foreground
 
+from benchmarks.template_edges import edge_error_mm
 from Testing.support.made_group import bent_body, write_group
 
 ROUNDS = 3
@@ -38,19 +35,6 @@ def time_of(work: Callable[[], object]) -> tuple[object, float]:
     began = time.perf_counter()
     result = work()
     return result, time.perf_counter() - began
-
-
-def shape_error_mm(image: Image, truth: Image) -> float:
-    """Root mean square over the body of where a template's points lie in the true mean shape.
-
-    By a refinement from the rigid alignment, which no check holds back: of a whole registration
-    small differences are declined, and would look like none.
-    """
-    rigid = prealign(truth, image, LinearAlignment.RIGID).linear
-    start = DisplacementField.from_linear(rigid, truth.grid)
-    field = refine(start, truth, image, FieldRefinement("lncc", steps=60)).resample(truth.grid)
-    inside = foreground(truth)
-    return root_mean_square(without_pose(field, inside)[0], inside)
 
 
 def templates(size: int, folder: Path) -> dict[str, object]:
@@ -63,11 +47,11 @@ def templates(size: int, folder: Path) -> dict[str, object]:
     built, seconds = time_of(lambda: build_template(subjects, middle, options, folder / "cache"))
     results: dict[str, object] = {
         "ours": {
-            "error_mm": shape_error_mm(built.image, truth),
+            "error_mm": edge_error_mm(built.image, truth),
             "seconds": seconds,
             "sharpness": sharpness(built.image),
         },
-        "middle subject": {"error_mm": shape_error_mm(read_image(middle.path), truth)},
+        "middle subject": {"error_mm": edge_error_mm(read_image(middle.path), truth)},
     }
     try:
         import ants
@@ -82,7 +66,7 @@ def templates(size: int, folder: Path) -> dict[str, object]:
     high = float(torch.quantile(theirs.data[0][foreground(theirs)], 0.99))
     unit = Image(theirs.data / high, theirs.grid)
     results["antspyx build_template"] = {
-        "error_mm": shape_error_mm(theirs, truth), "seconds": seconds, "sharpness": sharpness(unit),
+        "error_mm": edge_error_mm(theirs, truth), "seconds": seconds, "sharpness": sharpness(unit),
     }  # fmt: skip
     return results
 
@@ -180,7 +164,9 @@ def joint_of_ants(image: Image, moved: list[Image], maps: list[Image]) -> torch.
         values = one.data[0].float().numpy().T.copy()
         return ants.from_numpy(values, one.grid.origin, one.grid.spacing)
 
-    mask = ants.threshold_image(to_ants(image), 10, 1e9)
+    # Within its mask every voxel gets a label: it is given where most atlases have one.
+    voted = fuse_labels(image, moved, maps, Fusion.MAJORITY).labels
+    mask = ants.threshold_image(to_ants(voted), 0.5, 1e9)
     made = ants.joint_label_fusion(
         to_ants(image), mask, [to_ants(one) for one in moved],
         label_list=[to_ants(one) for one in maps], verbose=False,
@@ -191,9 +177,10 @@ def joint_of_ants(image: Image, moved: list[Image], maps: list[Image]) -> torch.
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=int, default=48)
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/groups.json"))
     asked = parser.parse_args()
-    torch.set_num_threads(2)
+    torch.set_num_threads(asked.threads)
     with tempfile.TemporaryDirectory() as scratch:
         results = {
             "template": templates(asked.size, Path(scratch)),

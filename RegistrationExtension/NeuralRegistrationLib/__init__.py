@@ -26,6 +26,7 @@ _HOMES = {
     "review": "Review.Jobs",
     "correct": "Review.Corrections.CorrectionJob",
     "registerSequence": "Batch.SequenceMotion",
+    "buildTemplate": "Batch.TemplateBuild",
     "findBrain": "Register.BrainMask",
     "labelBrain": "Register.BrainLabels",
     "Subject": "Review.Request",

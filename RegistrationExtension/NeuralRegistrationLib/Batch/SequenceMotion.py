@@ -180,7 +180,7 @@ class _Request:
             changes.revert()
             raise
         done = RegisteredSequence(node, proxy, table, failures, self.browser, changes)
-        done.warnings = self._carry(done)
+        done.warnings = (*output["notes"], *self._carry(done))
         return done
 
     def _addSequence(self, changes: Revert.Changes, transforms):

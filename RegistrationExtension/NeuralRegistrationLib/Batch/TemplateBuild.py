@@ -1,4 +1,10 @@
-"""An average of volumes of the scene, which appears as it sharpens: one job for each round."""
+"""An average of volumes of the scene, which appears as it sharpens: one job for each round.
+
+from NeuralRegistrationLib import buildTemplate
+
+done = buildTemplate([getNode("A"), getNode("B"), getNode("C")], "/data/average")
+print(done.node.GetName(), done.rounds[-1]["shape_change_mm"], done.notes)
+"""
 
 from __future__ import annotations
 
@@ -13,6 +19,7 @@ from neuralreg.worker.serialization import Steps
 from slicer.i18n import tr as _
 
 from NeuralRegistrationLib.Scene import SceneData, SubjectHierarchy, Volumes
+from NeuralRegistrationLib.Worker.RunJob import runJob
 
 KIND = "template"
 INPUTS = "_inputs"  # in the folder of the results: the volumes, as files
@@ -52,6 +59,19 @@ class TemplateBuild:
 
         folder: of the results; rounds: deformable ones at most. Raises InvalidOption.
         """
+        self._submit("dataset", self._begin(volumes, folder, rounds, median, options), None)
+
+    def run(self, volumes: Sequence, folder: Path, rounds: int, median: bool, options) -> None:
+        """All of it before this returns. Raises RegistrationError."""
+        scene = slicer.mrmlScene
+        runJob("dataset", self._begin(volumes, folder, rounds, median, options), _nothing,
+               scene=scene)  # fmt: skip
+        while not self.finished:
+            runJob(KIND, dict(self._arguments), self._deliver, scene=scene)
+            self._arguments["rounds"] += 1
+
+    def _begin(self, volumes: Sequence, folder: Path, rounds: int, median: bool, options):
+        """Forget what was before; gives what the job takes that writes the volumes as files."""
         if len(volumes) < 2:
             raise InvalidOption(
                 _("an average needs two volumes at least"),
@@ -68,7 +88,7 @@ class TemplateBuild:
             "options": options.as_record(),
         }
         cases = SceneData.cases(volumes, ())
-        self._submit("dataset", SceneData.arguments(cases, 0, folder / INPUTS), None)
+        return SceneData.arguments(cases, 0, folder / INPUTS)
 
     def stop(self) -> None:
         """End what is under way; what was registered is kept in the folder."""
@@ -113,6 +133,32 @@ class TemplateBuild:
         self.rounds, self.notes = list(output["rounds"]), list(output["notes"])
         self.finished = output["finished"]
         return self.node
+
+
+def buildTemplate(
+    volumeNodes: Sequence,
+    folder: Path | str,
+    *,
+    rounds: int = 4,
+    median: bool = False,
+    options: RegistrationOptions = USUAL,
+) -> TemplateBuild:
+    """Build the average of volumes in its mean shape, as *Build a template* does, and wait for it.
+
+    folder: of the results; what was registered there before a stop is used. rounds: deformable ones
+    at most. median: of the intensities instead of the mean. options: of each registration.
+
+    Gives the `TemplateBuild`, whose `node` is the average. Raises RegistrationError.
+    """
+    build = TemplateBuild(lambda: None)
+    build.run(list(volumeNodes), Path(folder), rounds, median, options)
+    return build
+
+
+def _nothing(output: Any) -> Steps:
+    """The files are all that writing them leaves."""
+    return None
+    yield
 
 
 def _show(volume) -> None:

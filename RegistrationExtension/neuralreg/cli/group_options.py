@@ -13,7 +13,13 @@ if TYPE_CHECKING:
 OutputFolder = Annotated[Path, typer.Option("--output", "-o", help="The folder for the results.")]
 Model = Annotated[str, typer.Option(help="A name from `neuralreg models list`, or auto.")]
 Preset = Annotated[str, typer.Option(help="What the images show.")]
-RefineSteps = Annotated[int | None, typer.Option(min=0, help="Of the refinement: 32 of a field.")]
+RefineSteps = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        help="At each resolution: 20 from a template, 60 between scans, 32 of a field by register.",
+    ),
+]
 
 
 def options_of(

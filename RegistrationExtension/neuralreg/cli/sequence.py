@@ -62,6 +62,7 @@ def sequence(
     given = read_series(series, notes=notes)
     with folder_for(FILES, output, overwrite, [series]), show_progress(quiet) as progress:
         motion = estimate_motion(given.frames, options, progress)
+        notes += motion.notes
         notes += [f"frame {n} stays as it is: {why}" for n, why in motion.failures.items()]
         poses = poses_of(motion)
         record = record_of("sequence", [series], options.as_record(), output)

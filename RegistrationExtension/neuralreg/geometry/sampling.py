@@ -227,6 +227,20 @@ def _product(values: Tensor, matrix: Tensor, axis: int, out: Tensor | None = Non
     return mixed.view(*mixed.shape[:-1], *values.shape[axis + 1 :])
 
 
+def slopes(image: Tensor) -> Tensor:
+    """The derivatives of an image (z, y, x) along x y z, per sample: (d, z, y, x).
+
+    Central differences, one-sided at the ends; 0 along an axis of one sample.
+    """
+    flat = torch.zeros_like(image)
+    return torch.stack(
+        [
+            torch.gradient(image, dim=axis)[0] if image.shape[axis] > 1 else flat
+            for axis in range(image.dim() - 1, -1, -1)
+        ]
+    )
+
+
 def magnitude(vectors: Tensor, dim: int = 0) -> Tensor:
     """Euclidean length of vectors along one axis of a tensor, which the result lacks.
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -18,6 +18,7 @@ from neuralreg.geometry.image import Image
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.geometry.warp import warp
 from neuralreg.groups.choices import Deformation, choose
+from neuralreg.groups.frame_alignment import FrameAligner, FrameAlignment
 from neuralreg.progress import Progress, silent, stage
 from neuralreg.registration.engine import register
 from neuralreg.registration.image_checks import prepare
@@ -90,11 +91,13 @@ class Motion:
         reference: the image that all frames were registered to.
         ways: reference to frame, in LPS mm; None for frames that could not be registered.
         failures: by number of the frame: why not.
+        notes: which frames had to be aligned in another way than the rest, and why.
     """
 
     reference: Image
     ways: tuple[Way | None, ...]
     failures: dict[int, str]
+    notes: tuple[str, ...] = ()
 
 
 def estimate_motion(
@@ -128,7 +131,9 @@ def estimate_motion(
         return _to_reference(reference, frames, first, options, progress)
     begin = _to_reference(reference, frames, first, options, stage(progress, 0.0, 0.5))
     mean = mean_image(frames, begin.ways, reference)
-    return _to_reference(mean, frames, None, options, stage(progress, 0.5, 1.0))
+    part = stage(progress, 0.5, 1.0)
+    motion = _to_reference(mean, frames, None, options, part, begin.ways)
+    return replace(motion, notes=tuple(dict.fromkeys([*begin.notes, *motion.notes])))
 
 
 def _to_reference(
@@ -137,31 +142,103 @@ def _to_reference(
     same: int | None,
     options: MotionOptions,
     progress: Progress,
+    starts: Sequence[Way | None] | None = None,
 ) -> Motion:
-    ways: list[Way | None] = []
-    failures: dict[int, str] = {}
-    for number, frame in enumerate(frames):
-        part = stage(progress, number / len(frames), (number + 1) / len(frames))
-        part(0.0, f"frame {number}")
-        if number == same:
-            ways.append(LinearTransform.identity(reference.grid.dimension))
-            continue
-        try:
-            ways.append(_register(reference, frame, number, options, part))
-        except InvalidImage as error:
-            ways.append(None)
-            failures[number] = str(error)
-    return Motion(reference, tuple(ways), failures)
+    """The motion against one image.
 
-
-def _register(
-    reference: Image, frame: Image, number: int, options: MotionOptions, progress: Progress
-) -> Way:
-    image = prepare(frame, f"frame {number}")[0]
+    Args:
+        reference: prepared.
+        frames: of one grid.
+        same: the number of the frame that is the reference, None where none is.
+        options: how.
+        progress: called with a fraction and a message.
+        starts: ways that linear ones begin with; the identity unless given.
+    """
+    still = LinearTransform.identity(reference.grid.dimension)
+    numbers = [n for n in range(len(frames)) if n != same]
+    images = _Frames(frames, numbers)
+    notes: list[str] = []
     if options.deformation is Deformation.DEFORMABLE:
-        return register(reference, image, options.registration, progress=progress).field
+        ways = _deformable_ways(reference, images, options, progress)
+    else:
+        begins = {n: way for n, way in enumerate(starts or ()) if isinstance(way, LinearTransform)}
+        ways = _linear_ways(reference, images, begins, options, notes, progress)
+    if same is not None:
+        ways[same] = still
+    every = tuple(ways.get(n) for n in range(len(frames)))
+    return Motion(reference, every, images.failures, tuple(notes))
+
+
+@dataclass(eq=False)
+class _Frames:
+    """Frames that are prepared when they are needed; which of them show nothing."""
+
+    frames: Sequence[Image]
+    numbers: list[int]
+    failures: dict[int, str] = field(default_factory=dict)
+
+    def prepare(
+        self, at_once: int, progress: Progress
+    ) -> Iterator[tuple[dict[int, Image], Progress]]:
+        """So many by number, and the progress of what is done with them."""
+        total = max(len(self.numbers), 1)
+        for begin in range(0, len(self.numbers), at_once):
+            chosen = self.numbers[begin : begin + at_once]
+            part = stage(progress, begin / total, (begin + len(chosen)) / total)
+            part(0.0, f"frame {chosen[0]}")
+            images = {}
+            for number in chosen:
+                try:
+                    images[number] = prepare(self.frames[number], f"frame {number}")[0]
+                except InvalidImage as error:
+                    self.failures[number] = str(error)
+            yield images, part
+
+
+def _deformable_ways(
+    reference: Image, frames: _Frames, options: MotionOptions, progress: Progress
+) -> dict[int, Way]:
+    ways: dict[int, Way] = {}
+    for images, part in frames.prepare(1, progress):
+        for number, image in images.items():
+            result = register(reference, image, options.registration, progress=part)
+            ways[number] = result.field
+    return ways
+
+
+def _linear_ways(
+    reference: Image,
+    frames: _Frames,
+    starts: Mapping[int, LinearTransform],
+    options: MotionOptions,
+    notes: list[str],
+    progress: Progress,
+) -> dict[int, Way]:
+    still = LinearTransform.identity(reference.grid.dimension)
+    aligner = FrameAligner(reference, affine=options.deformation is Deformation.AFFINE)
+    ways: dict[int, Way] = {}
+    for images, _ in frames.prepare(aligner.most_frames, progress):
+        begins = [starts.get(number, still) for number in images]
+        alignments = aligner.align(list(images.values()), begins)
+        for (number, image), one in zip(images.items(), alignments, strict=True):
+            ways[number] = _linear_way(reference, image, one, options, f"frame {number}", notes)
+    return ways
+
+
+def _linear_way(
+    reference: Image,
+    frame: Image,
+    alignment: FrameAlignment,
+    options: MotionOptions,
+    name: str,
+    notes: list[str],
+) -> LinearTransform:
+    """The alignment where it is to be trusted, else what the search finds, with a note."""
+    if not alignment.failure:
+        return alignment.linear
+    notes.append(f"{name} was aligned by the slower search: {alignment.failure}")
     how = LinearAlignment(options.deformation.value)
-    return prealign(reference, image, how, nearby=True).linear
+    return prealign(reference, frame, how, nearby=True).linear
 
 
 def _chain(
@@ -177,23 +254,27 @@ def _chain(
         raise InvalidOption(
             "a chain is rigid or affine", got="deformable", wanted="target frame or mean"
         )
-    how = LinearAlignment(options.deformation.value)
     images = [prepare(frame, f"frame {n}")[0] for n, frame in enumerate(frames)]
     pairs = list(zip(range(len(images)), [*range(1, len(images)), 0], strict=True))
-    steps = []
+    steps: list[Matrix] = []
+    notes: list[str] = []
+    still = LinearTransform.identity(images[0].grid.dimension)
     for number, (one, next_one) in enumerate(pairs if options.periodic else pairs[:-1]):
         progress(number / len(pairs), f"frame {one} to {next_one}")
-        steps.append(prealign(images[one], images[next_one], how, nearby=True).linear.matrix)
-    d = images[0].grid.dimension
-    whole = [np.eye(d + 1)]
-    for step in steps:
-        whole.append(step @ whole[-1])
+        aligner = FrameAligner(images[one], affine=options.deformation is Deformation.AFFINE)
+        (step,) = aligner.align([images[next_one]], [still])
+        name = f"frame {next_one} to {one}"
+        way = _linear_way(images[one], images[next_one], step, options, name, notes)
+        steps.append(way.matrix)
+    whole = [still.matrix]
+    for matrix in steps:
+        whole.append(matrix @ whole[-1])
     if options.periodic:
         drift = whole.pop()
         whole = [way @ np.linalg.inv(_power(drift, n / len(images))) for n, way in enumerate(whole)]
     start = np.linalg.inv(whole[first])
     ways = tuple(LinearTransform(way @ start) for way in whole)
-    return Motion(images[first], ways, {})
+    return Motion(images[first], ways, {}, tuple(notes))
 
 
 def _power(matrix: Matrix, share: float) -> Matrix:

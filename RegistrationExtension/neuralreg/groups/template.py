@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,8 +16,10 @@ from neuralreg.geometry.field import DisplacementField, compose
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.linear import LinearTransform
+from neuralreg.geometry.sampling import magnitude, slopes
 from neuralreg.geometry.warp import warp
 from neuralreg.groups.choices import Deformation, choose
+from neuralreg.groups.frame_alignment import FrameAligner
 from neuralreg.groups.mean_shape import (
     mean_rigid,
     points_inside,
@@ -28,21 +28,21 @@ from neuralreg.groups.mean_shape import (
     without_pose,
 )
 from neuralreg.groups.subjects import Subject, normalize
-from neuralreg.io.files import write_whole
+from neuralreg.groups.template_pairs import TemplatePairs
 from neuralreg.io.image_files import read_grid
 from neuralreg.measures.local_correlation import lncc
 from neuralreg.progress import Progress, silent, stage
-from neuralreg.registration.engine import register
-from neuralreg.registration.image_checks import prepare
 from neuralreg.registration.options import LinearAlignment, RegistrationOptions
 from neuralreg.registration.prealign import prealign
 from neuralreg.registration.working_grid import foreground, overlap_mask
 
 Combination = Literal["mean", "median"]
 _MOST_TURNED = 60.0  # degrees from the mean pose: beyond it a mean of poses says nothing
+_ALIKE = 0.85  # correlation of subjects in one pose
 _ENOUGH = 0.1  # voxels that the mean shape moves: below it a further round changes nothing visible
 _GAIN = 0.9  # of the movement of the round before: what does not shrink any more is noise
 _OUTLIER = 3.5  # robust standard deviations, Iglewicz & Hoaglin 1993
+_KEPT_SAMPLES = 1 << 26  # of all subjects: fewer are warped once, more once for each use
 _OUTLIER_LEAST = 0.05  # of local correlation: groups of very alike images have no outliers
 
 
@@ -166,10 +166,13 @@ class _Build:
         fields = {name: DisplacementField.from_linear(one, grid) for name, one in poses.items()}
         image, similarities = self._average(grid, fields)
         rounds = [self._line(0, "rigid", 0.0, image, None, similarities)]
-        alignments = poses
+        pairs = TemplatePairs(self.subjects, self.options.registration, self.cache, self.notes)
         for number, kind in enumerate(kinds, start=1):
             part = stage(self.progress, number / steps, (number + 1) / steps)
-            fields = self._register_all(image, kind, alignments, part)
+            if kind is Deformation.AFFINE:
+                fields = pairs.align(image, poses, part)
+            else:
+                fields = pairs.register(image, fields, part)
             inside = foreground(image)
             mean = self._mean_shape(fields, inside)
             change = root_mean_square(mean, inside)
@@ -177,11 +180,13 @@ class _Build:
             fields = {name: compose(step, each) for name, each in fields.items()}
             former, (image, similarities) = image, self._average(grid, fields)
             rounds.append(self._line(number, kind, change, image, former, similarities))
-            if kind == "deformable" and self._has_settled(rounds, min(grid.spacing)):
+            if kind is Deformation.DEFORMABLE and self._has_settled(rounds, min(grid.spacing)):
                 break
         self._name_outliers(similarities)
         self.progress(1.0, "done")
-        return Template(image, fields, similarities, tuple(rounds), tuple(self.notes))
+        return Template(
+            image, fields, similarities, tuple(rounds), tuple(dict.fromkeys(self.notes))
+        )
 
     def _has_settled(self, rounds: list[Round], spacing_mm: float) -> bool:
         changes = [line.shape_change_mm for line in rounds if line.kind == "deformable"]
@@ -192,13 +197,14 @@ class _Build:
     def _start(self, progress: Progress) -> tuple[Grid, dict[str, LinearTransform]]:
         """The template's grid in the mean pose, and the rigid way to each subject."""
         reference = self.middle.read()
+        aligner = FrameAligner(reference)
         poses = []
         for number, subject in enumerate(self.subjects):
             progress(number / len(self.subjects), f"rigid: {subject.name}")
             if subject is self.middle:
                 poses.append(LinearTransform.identity(reference.grid.dimension))
             else:
-                poses.append(prealign(reference, subject.read(), LinearAlignment.RIGID).linear)
+                poses.append(_pose(aligner, reference, subject.read()))
         center = points_inside(reference.grid, foreground(reference))[0].mean(0)
         pose = mean_rigid(poses, [one.weight for one in self.subjects], center)
         d = len(center)
@@ -220,53 +226,6 @@ class _Build:
             subject.name: back.then(one) for subject, one in zip(self.subjects, poses, strict=True)
         }
 
-    def _register_all(
-        self, image: Image, kind: str, alignments: dict[str, LinearTransform], progress: Progress
-    ) -> dict[str, DisplacementField]:
-        target = prepare(image, "template")[0]
-        fields = {}
-        for number, subject in enumerate(self.subjects):
-            part = stage(progress, number / len(self.subjects), (number + 1) / len(self.subjects))
-            part(0.0, f"{kind}: {subject.name}")
-            kept = self._kept_path(image, kind, subject)
-            if kept.is_file():
-                fields[subject.name] = _load(kept, image.grid)
-            else:
-                fields[subject.name] = self._register(target, subject, kind, alignments, part)
-                _save(fields[subject.name], kept)
-            if kind == "affine":
-                alignments[subject.name] = _as_linear(fields[subject.name])
-        return fields
-
-    def _register(
-        self,
-        target: Image,
-        subject: Subject,
-        kind: str,
-        alignments: dict[str, LinearTransform],
-        progress: Progress,
-    ) -> DisplacementField:
-        if kind == "affine":
-            pose = alignments[subject.name]
-            moving = subject.read()
-            posed = Image(moving.data, _move(moving.grid, pose.inverse()))
-            affine = prealign(target, posed, LinearAlignment.AFFINE, nearby=True).linear
-            return DisplacementField.from_linear(affine.then(pose), target.grid)
-        result = register(
-            target, subject.read(), self.options.registration,
-            initial=alignments[subject.name], progress=progress,
-        )  # fmt: skip
-        self.notes += [f"{subject.name}: {words}" for words in result.warnings]
-        return result.field.resample(target.grid)
-
-    def _kept_path(self, image: Image, kind: str, subject: Subject) -> Path:
-        """A name that says all that the registration depends on."""
-        key = hashlib.sha256(image.data.contiguous().numpy().tobytes())
-        key.update(json.dumps(image.grid.to_record()).encode())
-        options = {**asdict(self.options.registration), "kind": kind, "of": subject.sha256}
-        key.update(json.dumps(options, sort_keys=True, default=str).encode())
-        return self.cache / f"{subject.name}-{key.hexdigest()[:20]}.npy"
-
     def _mean_shape(self, fields: dict[str, DisplacementField], inside: Tensor) -> Tensor:
         total, weights = None, 0.0
         for subject in self.subjects:
@@ -281,15 +240,17 @@ class _Build:
     ) -> tuple[Image, dict[str, float]]:
         """The subjects at the template's points, and how well each fits the average."""
         combine = _median if self.options.combination == "median" else _mean
-        values = combine(grid, len(self.subjects), self._warp_all(grid, fields))
+        warped = self._warp_all(grid, fields)
+        few = len(self.subjects) * grid.count <= _KEPT_SAMPLES
+        kept = list(warped) if few else None
+        values = combine(grid, len(self.subjects), iter(kept) if kept else warped)
         image = Image(values, grid)
         inside = foreground(image)
         similarities = {}
-        for subject, (warped, known, _) in zip(
-            self.subjects, self._warp_all(grid, fields), strict=True
-        ):
+        again = kept if kept else self._warp_all(grid, fields)
+        for subject, (moved, known, _) in zip(self.subjects, again, strict=True):
             weight = (inside & (known[0] > 0)).float()[None, None]
-            similarities[subject.name] = 1 - float(lncc(values[None], warped[None], weight=weight))
+            similarities[subject.name] = 1 - float(lncc(values[None], moved[None], weight=weight))
         return image, similarities
 
     def _warp_all(
@@ -299,7 +260,9 @@ class _Build:
         for subject in self.subjects:
             image = subject.read()
             unit = Image(normalize(image), image.grid)
-            warped = warp(unit, fields[subject.name], grid, outside=0.0).data
+            warped = warp(
+                unit, fields[subject.name], grid, interpolation="bspline", outside=0.0
+            ).data
             known = overlap_mask(image.grid, grid, fields[subject.name], warped)[None]
             yield warped, known, subject.weight
 
@@ -337,10 +300,23 @@ class _Build:
                 )
 
 
+def _pose(aligner: FrameAligner, reference: Image, subject: Image) -> LinearTransform:
+    """The rigid way from the reference to a subject.
+
+    Steps from the headers suffice where they end alike: a pose elsewhere would have to explain
+    twice as much to the search to be preferred, which images of two subjects never do.
+    """
+    (alignment,) = aligner.align([subject], [LinearTransform.identity(subject.grid.dimension)])
+    if not alignment.failure and alignment.correlation[1] >= _ALIKE:
+        return alignment.linear
+    return prealign(reference, subject, LinearAlignment.RIGID).linear
+
+
 def sharpness(image: Image) -> float:
     """Mean length of the gradient over the body, per mm."""
-    slopes = torch.gradient(image.data[0], spacing=list(image.grid.spacing[::-1]))
-    length = torch.stack(slopes).square().sum(0).sqrt()
+    along = slopes(image.data[0])
+    edges = torch.tensor(image.grid.spacing).view(-1, *[1] * image.grid.dimension)
+    length = magnitude(along / edges)
     return float(length[foreground(image)].mean())
 
 
@@ -361,36 +337,7 @@ def _median(grid: Grid, count: int, warped: Iterator[tuple[Tensor, Tensor, float
     return torch.from_numpy(np.nan_to_num(np.stack(rows), nan=0.0))[None].float()
 
 
-def _move(grid: Grid, rigid: LinearTransform) -> Grid:
-    """The grid of an image that was moved rigidly: the values stay."""
-    d = grid.dimension
-    direction = rigid.matrix[:d, :d] @ np.reshape(grid.direction, (d, d))
-    origin = rigid(np.array([grid.origin]))[0]
-    return Grid(grid.size, grid.spacing, tuple(origin.tolist()), tuple(direction.ravel().tolist()))
-
-
 def _degrees(rotation: np.ndarray) -> float:
     d = len(rotation)
     cosine = (np.trace(rotation) - 1) / 2 if d == 3 else rotation[0, 0]
     return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
-
-
-def _as_linear(field_: DisplacementField) -> LinearTransform:
-    """The linear transform that a field holds exactly."""
-    grid = field_.grid
-    corners = grid.corners()
-    moved = field_(corners)
-    rows = np.concatenate([corners, np.ones((len(corners), 1))], 1)
-    matrix = np.eye(grid.dimension + 1)
-    matrix[:-1] = np.linalg.lstsq(rows, moved, rcond=None)[0].T
-    return LinearTransform(matrix)
-
-
-def _save(field_: DisplacementField, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with write_whole(path) as draft, draft.open("wb") as file:
-        np.save(file, field_.vectors.float().numpy())
-
-
-def _load(path: Path, grid: Grid) -> DisplacementField:
-    return DisplacementField(torch.from_numpy(np.load(path)), grid)

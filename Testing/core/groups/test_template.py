@@ -9,6 +9,7 @@ import shutil
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from scipy.optimize import brentq
 
 from Testing.support.command_line import neuralreg
 from Testing.support.made_group import bent_body, write_group
@@ -102,8 +103,9 @@ def test_the_template_is_the_mean_of_the_subjects_resampled_once(template, group
             str(out / f"subject{n}_template_to_subject.nii.gz"), sitk.sitkVectorFloat64
         )
         moved = sitk.Resample(
-            sitk.ReadImage(str(path)), made, sitk.DisplacementFieldTransform(field)
-        )
+            sitk.ReadImage(str(path)), made, sitk.DisplacementFieldTransform(field),
+            sitk.sitkBSpline,
+        )  # fmt: skip
         total = total + sitk.GetArrayFromImage(moved)
     inside = sitk.GetArrayFromImage(made) > 0.3
     ours = sitk.GetArrayFromImage(made)[inside]
@@ -149,10 +151,10 @@ def test_mirror_images_give_a_symmetric_template(tmp_path):
 
 
 def test_a_build_that_was_stopped_goes_on(slices, tmp_path, monkeypatch):
-    from neuralreg.groups import template as module
+    from neuralreg.groups.template_pairs import TemplatePairs
 
     calls = []
-    real = module._Build._register
+    real = TemplatePairs._follow
 
     def stop_at_the_third(self, *arguments):
         calls.append(arguments[1].name)
@@ -160,8 +162,8 @@ def test_a_build_that_was_stopped_goes_on(slices, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return real(self, *arguments)
 
-    monkeypatch.setattr(module._Build, "_register", stop_at_the_third)
-    ask = "template", *slices, "-o", tmp_path / "out", "--rounds", "0", "-q"
+    monkeypatch.setattr(TemplatePairs, "_follow", stop_at_the_third)
+    ask = "template", *slices, "-o", tmp_path / "out", "--rounds", "1", "-q"
     assert neuralreg(*ask).exit_code == 130
     assert not (tmp_path / "out" / "template.nii.gz").exists()
     assert neuralreg(*ask).exit_code == 0
@@ -182,6 +184,18 @@ def test_who_does_not_belong_to_the_group_is_named(slices, tmp_path):
     assert len(facts["similarities"]) == 3
 
 
+def test_single_slices_of_volumes_have_a_template_in_their_plane(tmp_path):
+    for n, bend in enumerate(BENDS):
+        image = bent_body(bend, 40, seed=n)[:, :, 20:21]
+        sitk.WriteImage(image, str(tmp_path / f"s{n}.nii.gz"))
+    slices = [tmp_path / f"s{n}.nii.gz" for n in range(len(BENDS))]
+    facts = run("template", *slices, "-o", tmp_path / "out", "--rounds", "1")
+    assert facts["rounds"][-1]["kind"] == "deformable"
+    field = values_of(tmp_path / "out" / "s0_template_to_subject.nii.gz")
+    assert np.abs(field[..., 2]).max() < 1e-3
+    assert np.abs(field[..., :2]).max() > 1
+
+
 def test_images_of_two_dimensions_are_refused_as_a_whole(group, tmp_path):
     sitk.WriteImage(bent_body((0, 0, 0), SIZE)[:, :, 8], str(tmp_path / "flat.nii.gz"))
     done = neuralreg("template", *group[1], tmp_path / "flat.nii.gz", "-o", tmp_path / "out")
@@ -195,13 +209,17 @@ def scans(tmp_path_factory):
     """One body, and the same a year later with a larger first cavity, with labels of both."""
     folder = tmp_path_factory.mktemp("scans")
     first = bent_body((0, 0, 0), 36)
-    later = sitk.DisplacementFieldTransform(_growth(first))
     sitk.WriteImage(first, str(folder / "first.nii.gz"))
-    sitk.WriteImage(sitk.Resample(first, later, sitk.sitkBSpline), str(folder / "later.nii.gz"))
+    for name, share in GROWTHS.items():
+        way = sitk.DisplacementFieldTransform(_growth(first, share))
+        sitk.WriteImage(sitk.Resample(first, way, sitk.sitkBSpline), str(folder / f"{name}.nii.gz"))
     return folder
 
 
-def _growth(image) -> sitk.Image:
+GROWTHS = {"larger": 0.12, "smaller": -0.0169}  # of distances from the middle of the cavity
+
+
+def _growth(image, share: float) -> sitk.Image:
     """Where points of the later body were: nearer to the middle of the cavity, within 20 mm."""
     index = np.indices(image.GetSize()[::-1])[::-1]
     points = np.stack(
@@ -210,23 +228,28 @@ def _growth(image) -> sitk.Image:
     )
     away = points - np.array([9.0, -8.0, 0.0])
     radius = np.linalg.norm(away, axis=-1, keepdims=True)
-    field = sitk.GetImageFromArray(-0.12 * away * np.exp(-((radius / 14) ** 4)), isVector=True)
+    field = sitk.GetImageFromArray(-share * away * np.exp(-((radius / 14) ** 4)), isVector=True)
     field.CopyInformation(image)
     return sitk.Cast(field, sitk.sitkVectorFloat64)
 
 
-def test_growth_is_found_where_it_is(scans, tmp_path):
-    pair = scans / "first.nii.gz", scans / "later.nii.gz"
+@pytest.mark.parametrize("name", GROWTHS)
+def test_growth_and_shrinking_are_found_where_they_are(scans, tmp_path, name):
+    """38 % of the volume within 8 mm, and -4.5 %."""
+    pair = scans / "first.nii.gz", scans / f"{name}.nii.gz"
     done = neuralreg("longitudinal", *pair, "-o", tmp_path, "-q")
     assert done.exit_code == 0, done.stderr
-    change = values_of(tmp_path / "first_to_later_change.nii.gz")
+    change = values_of(tmp_path / f"first_to_{name}_change.nii.gz")
     image = sitk.ReadImage(str(tmp_path / "template.nii.gz"))
     z, y, x = np.indices(change.shape)
     points = [
         o + s * i for o, s, i in zip(image.GetOrigin(), image.GetSpacing(), (x, y, z), strict=True)
     ]
+    share = GROWTHS[name]
+    later = brentq(lambda r: r * (1 - share * np.exp(-((r / 14) ** 4))) - 8, 1, 20)  # of 8 mm
     near = sum((p - c) ** 2 for p, c in zip(points, (9.0, -8.0, 0.0), strict=True)) < 8**2
-    assert np.exp(change[near]).mean() == pytest.approx(1 / 0.88**3, rel=0.15)
+    truth = (later / 8) ** 3 - 1
+    assert np.exp(change[near]).mean() - 1 == pytest.approx(truth, rel=0.06)
     far = sum((p - c) ** 2 for p, c in zip(points, (-12.0, 8.0, 0.0), strict=True)) < 8**2
     assert np.exp(change[far]).mean() == pytest.approx(1, abs=0.03)
 

@@ -85,3 +85,17 @@ def test_what_is_missing_is_said_and_nothing_is_begun(section, tmp_path, volumes
     assert words in section.ui.batchTemplateLabel.text
     assert section.build.ended
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_console_builds_the_same_and_waits(section, tmp_path):
+    from neuralreg.errors import InvalidOption
+    from NeuralRegistrationLib import buildTemplate
+
+    nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    mice = [node for node in nodes if node.GetName().startswith("mouse")]
+    done = buildTemplate(mice, tmp_path, rounds=2)
+    assert done.finished
+    assert float(slicer.util.arrayFromVolume(done.node).mean()) == 2
+    assert done.node.GetName() == "Average of 2"
+    with pytest.raises(InvalidOption, match="two volumes at least"):
+        buildTemplate(mice[:1], tmp_path)

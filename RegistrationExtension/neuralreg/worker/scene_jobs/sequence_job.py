@@ -27,7 +27,8 @@ def register_frames(arguments: Mapping[str, Any], progress: Progress) -> dict[st
 
     Returns:
         ways: for each frame a matrix in LPS (row by row), a field, or None for one that could not
-        be registered; failures: why, by the frame's number as text; poses: of each frame, or None.
+        be registered; failures: why, by the frame's number as text; notes: on frames that were
+        aligned in another way than the rest; poses: of each frame, or None.
 
     Raises:
         InvalidImage: the frames have different grids or several channels.
@@ -49,6 +50,7 @@ def register_frames(arguments: Mapping[str, Any], progress: Progress) -> dict[st
     return {
         "ways": [None if way is None else _record(way, grid) for way in motion.ways],
         "failures": {str(number): why for number, why in motion.failures.items()},
+        "notes": list(motion.notes),
         "poses": poses,
     }
 
