@@ -35,6 +35,23 @@ def gaussian(values: Tensor, sigma: Sequence[float]) -> Tensor:
     return values
 
 
+def gaussian_at(values: Tensor, sigma: Sequence[float], shape: Sequence[int]) -> Tensor:
+    """Values smoothed by a Gaussian, at fewer samples between the same ends.
+
+    Args:
+        values: (c, z, y, x).
+        sigma: standard deviation per array axis z y x, in samples of `values`.
+        shape: samples of the result, z y x.
+
+    Returns:
+        Values (c, z', y', x').
+    """
+    for axis, (width, count) in enumerate(zip(sigma, shape, strict=True), start=1):
+        if values.shape[axis] > 1:
+            values = mix(values, _gaussian_at(values.shape[axis], width, count), axis)
+    return values
+
+
 def box_mean(values: Tensor, radius: int, times: int = 1) -> Tensor:
     """Mean over a cube around each voxel; the border is repeated.
 
@@ -58,10 +75,23 @@ def box_sum(values: Tensor, radius: int) -> Tensor:
 @lru_cache(_KEPT)
 @torch.inference_mode(False)
 def _gaussian(n: int, sigma: float) -> Band:
+    return Band.of(_gaussian_matrix(n, sigma))
+
+
+@lru_cache(_KEPT)
+@torch.inference_mode(False)
+def _gaussian_at(n: int, sigma: float, count: int) -> Band:
+    positions = torch.linspace(0, n - 1, count, dtype=torch.float64)
+    samples = torch.arange(n, dtype=torch.float64)
+    hats = (1 - (positions[:, None] - samples).abs()).clamp(min=0)
+    return Band.of(hats @ _gaussian_matrix(n, sigma))
+
+
+def _gaussian_matrix(n: int, sigma: float) -> Tensor:
     radius = max(1, ceil(_TRUNCATE * sigma))
     at = torch.arange(-radius, radius + 1, dtype=torch.float64)
     kernel = torch.exp(-0.5 * (at / sigma) ** 2)
-    return Band.of(_repeating(kernel / kernel.sum(), n))
+    return _repeating(kernel / kernel.sum(), n)
 
 
 @lru_cache(_KEPT)

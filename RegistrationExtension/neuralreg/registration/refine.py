@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import sqrt
+from math import ceil, sqrt
 from typing import NamedTuple
 
 import torch
@@ -192,6 +192,9 @@ def _follow(
     modalities bend a rigid pair by a millimeter. Only where the search that began moved the body
     by more than 1.5 voxels does MIND need no such proof: so far apart, and of two modalities,
     mutual information means little.
+
+    Images that look like one modality at once take half as many steps of MIND. It is only where
+    LNCC begins then: without it, LNCC loses its way where there is no texture.
     """
     pair = judge.pair
     auto = options.similarity == "auto"
@@ -203,7 +206,9 @@ def _follow(
     for n, name in enumerate(names):
         part = stage(progress, n / len(names), (n + 1) / len(names))
         if name == "mind":
-            improve(velocity, judge.with_guides(judge.channels.mind_cost()), _MIND, options, part)
+            halved = auto and judge.is_one_modality(velocity)
+            how = replace(options, steps=ceil(options.steps / 2)) if halved else options
+            improve(velocity, judge.with_guides(judge.channels.mind_cost()), _MIND, how, part)
         else:
             chosen = judge.choose_similarities(velocity) if auto else chosen
             _follow_lncc(judge, velocity, chosen, options, part)
@@ -285,6 +290,13 @@ class _Judge:
         """LNCC for channels of one modality, MIND for the others; LNCC is tried where none is."""
         alike = self.channels.are_alike(_voxels(velocity))
         return ["lncc" if one or not any(alike) else "mind" for one in alike]
+
+    @torch.no_grad()
+    def is_one_modality(self, velocity: Velocity) -> bool:
+        """Whether channels with more than half of all weights each show one modality."""
+        alike = self.channels.are_alike(_voxels(velocity))
+        shares = [part.share for part in self.channels.parts]
+        return sum(share for share, one in zip(shares, alike, strict=True) if one) > 0.5
 
     @torch.no_grad()
     def is_alike(self, velocity: Velocity, similarities: list[str]) -> bool:

@@ -10,6 +10,7 @@ import gzip
 import os
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from io import BufferedIOBase
 from pathlib import Path
 from typing import Any, cast
@@ -18,13 +19,18 @@ import numpy as np
 
 from neuralreg.io.volume import Array
 
-try:
-    from isal import igzip, isal_zlib
-except ImportError:
-    igzip = isal_zlib = None
 
-UNPACKS_FAST = isal_zlib is not None  # faster than ITK
-ZLIB_ERRORS = (zlib.error, *([isal_zlib.error] if UNPACKS_FAST else []))
+def _find(name: str) -> Any:
+    """A module of isal, or None."""
+    try:
+        return import_module(f"isal.{name}")
+    except ImportError:
+        return None
+
+
+_igzip, _isal_zlib = _find("igzip"), _find("isal_zlib")
+UNPACKS_FAST = _isal_zlib is not None  # faster than ITK
+ZLIB_ERRORS = (zlib.error, _isal_zlib.error) if UNPACKS_FAST else (zlib.error,)
 DAMAGES = (OSError, EOFError, *ZLIB_ERRORS)  # what unpacking raises
 _ZLIB_OR_GZIP = 15 + 32  # window bits that let zlib look which of both it is
 _PART_BYTES = 1 << 22  # what is smaller is not worth a thread
@@ -38,7 +44,7 @@ def open_packed(path: Path) -> BufferedIOBase:
     """The bytes of a file, unpacked where it is packed with gzip."""
     if not is_packed(path):
         return path.open("rb")
-    return cast(BufferedIOBase, (igzip if UNPACKS_FAST else gzip).open(path, "rb"))
+    return cast(BufferedIOBase, (_igzip if UNPACKS_FAST else gzip).open(path, "rb"))
 
 
 def is_packed(path: Path) -> bool:
@@ -49,7 +55,7 @@ def is_packed(path: Path) -> bool:
 
 def new_unpacker() -> Any:
     """What unpacks parts of gzip or zlib one after the other, as `zlib.decompressobj` does."""
-    return (isal_zlib if UNPACKS_FAST else zlib).decompressobj(_ZLIB_OR_GZIP)
+    return (_isal_zlib if UNPACKS_FAST else zlib).decompressobj(_ZLIB_OR_GZIP)
 
 
 def crc32_of(values: Array, start: int = 0) -> int:

@@ -14,8 +14,8 @@ from neuralreg.registration.compositional_steps import (
     MOST_SAMPLES,
     RADIUS,
     SHARE,
+    CorrelationSteps,
     Windows,
-    follow_correlation,
 )
 from neuralreg.registration.image_checks import Inputs
 from neuralreg.registration.options import FieldRefinement
@@ -112,14 +112,17 @@ def _follow_side(
         if one
     ]
     sigma = FIELD_SMOOTHING * options.regularity**0.5
-    more = follow_correlation(
+    steps = CorrelationSteps(
         followed,
-        max(1, round(SHARE * options.steps)),
+        pair.grid.shape,
         lambda pull: smooth_within(pull, side, _STEP_SMOOTHING),
         lambda voxels: smooth_within(voxels, side, sigma),
-        progress,
     )
-    more = extend_smoothly(more, side > 0, _EVERYWHERE)
+    count = max(1, round(SHARE * options.steps))
+    for n in range(count):
+        steps.advance()
+        progress((n + 1) / count, "refinement")
+    more = extend_smoothly(steps.displacement, side > 0, _EVERYWHERE)
     return compose(DisplacementField.from_voxels(more, pair.grid).resample(layer.grid), layer)
 
 
