@@ -128,9 +128,19 @@ class Inputs:
         fixed, moving = (Image(unit, image.grid) for unit, image in sides)
         return Channel(fixed, moving, self.weight)
 
-    def working_pair(self, initial: InitialTransform, most_samples: int | None) -> WorkingPair:
-        """Both images on the work grid, the moving one after the initial transform."""
-        grid = work_grid(self.fixed.grid, most_samples or self.fixed.grid.count)
+    def working_pair(
+        self, initial: InitialTransform, most_samples: int | None, *, cubic: bool = True
+    ) -> WorkingPair:
+        """Both images on the work grid, the moving one after the initial transform.
+
+        Args:
+            initial: fixed to moving.
+            most_samples: of the grid, about; as many as the fixed image unless given.
+            cubic: whether voxels are cubes also where the fixed image itself has no more samples.
+        """
+        grid = self.fixed.grid
+        if cubic or (most_samples is not None and grid.count > most_samples):
+            grid = work_grid(grid, most_samples or grid.count)
         counted = self._mask_share(grid, initial)
         first = self.first.working_pair(grid, initial, counted)
         if first is None:

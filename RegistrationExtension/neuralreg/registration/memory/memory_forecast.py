@@ -84,7 +84,7 @@ def forecast_memory(fixed: Grid, moving: Grid, options: RegistrationOptions) -> 
     upper = list(least)
     refinement = options.refinement
     if not (isinstance(refinement, FieldRefinement) and refinement.similarity == "mind"):
-        samples = _cubic_samples(fixed, min(most, _FOLLOW_SAMPLES))
+        samples = min(f, _FOLLOW_SAMPLES)
         upper.append(held + _FOLLOWED * samples)
         upper.append(held + round(_INVERTED * samples * _continuation(fixed, moving)))
     free = free_memory()
