@@ -47,12 +47,12 @@ class DICOMNeuralRegistrationPluginClass(DICOMPlugin):
 
     def load(self, loadable):
         """A transform node of the object, or False; why not is in the log."""
-        from NeuralRegistrationLib.Scene import RegistrationObjects
+        from NeuralRegistrationLib.Scene import TransformFiles
 
         try:
-            node, notes = RegistrationObjects.load(loadable.files[0], loadable.name)
+            node, notes = TransformFiles.loadObject(loadable.files[0], loadable.name)
         except Exception as error:
-            if not RegistrationObjects.isRefusal(error):
+            if not TransformFiles.isRefusal(error):
                 raise
             logging.error("%s", error)
             return False
@@ -63,11 +63,11 @@ class DICOMNeuralRegistrationPluginClass(DICOMPlugin):
 
     def examineForExport(self, subjectHierarchyItemID):
         """One exportable for a transform node between two volumes that came by DICOM."""
-        from NeuralRegistrationLib.Scene import RegistrationObjects
+        from NeuralRegistrationLib.Scene import TransformFiles
 
         tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
         node = tree.GetItemDataNode(subjectHierarchyItemID)
-        if node is None or not RegistrationObjects.isBetweenSeries(node):
+        if node is None or not TransformFiles.isBetweenSeries(node):
             return []
         exportable = slicer.qSlicerDICOMExportable()
         exportable.name = self.loadType
@@ -85,7 +85,7 @@ class DICOMNeuralRegistrationPluginClass(DICOMPlugin):
 
     def export(self, exportables):
         """Write the objects; what went wrong, or an empty text."""
-        from NeuralRegistrationLib.Scene import RegistrationObjects
+        from NeuralRegistrationLib.Scene import TransformFiles
 
         tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
         for exportable in exportables:
@@ -95,9 +95,9 @@ class DICOMNeuralRegistrationPluginClass(DICOMPlugin):
             words = {"description": exportable.tag("SeriesDescription"),
                      "number": exportable.tag("SeriesNumber")}  # fmt: skip
             try:
-                notes = RegistrationObjects.write(node, name, **words)
+                notes = TransformFiles.writeObject(node, name, **words)
             except Exception as error:
-                if not RegistrationObjects.isRefusal(error):
+                if not TransformFiles.isRefusal(error):
                     raise
                 logging.error("%s", error)
                 return str(error)

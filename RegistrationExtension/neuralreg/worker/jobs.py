@@ -39,6 +39,7 @@ KINDS = {
     "label_check": "neuralreg.worker.scene_jobs.label_check_job:check",
     "sequence": "neuralreg.worker.scene_jobs.sequence_job:register_frames",
     "template": "neuralreg.worker.scene_jobs.template_job:build",
+    "transform_file": "neuralreg.worker.scene_jobs.transform_file_job:write",
     "report": "neuralreg.worker.jobs:run_report",
     "study_scene": "neuralreg.studies.execution.module_jobs:write_scene",
     "study_plan": "neuralreg.studies.execution.module_jobs:plan",

@@ -1,24 +1,26 @@
-"""DICOM's registration objects as transform nodes, and back; what the DICOM module asks for.
+"""Transform nodes as files of other programs, and DICOM's registration objects as nodes.
 
-An object is between two series as they were acquired: between the coordinates of volumes that no
-transform has moved.
+Many formats are between two images as they were acquired: between the coordinates of volumes that
+no transform has moved.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import slicer
 import vtk
 from neuralreg.errors import InvalidTransform, RegistrationError
+from neuralreg.progress import silent
 from neuralreg.worker.messages import Field
-from neuralreg.worker.serialization import at_once
+from neuralreg.worker.serialization import Steps, at_once
 
 from NeuralRegistrationLib import Dependencies
 from NeuralRegistrationLib.Scene import Geometry, TransformRecords, Transforms
 
 INSTANCES = "DICOM.instanceUIDs"  # attribute of a node that came by DICOM: of its files
+KIND = "transform_file"  # of the job that writes one
+BETWEEN_WORLDS = ("itk", "elastix", "mrtrix", "minc", "x5")  # programs that need no image
 _SERIES = "0020,000E"
 
 
@@ -27,7 +29,7 @@ def isRefusal(error: Exception) -> bool:
     return isinstance(error, RegistrationError)
 
 
-def load(path: str, name: str) -> tuple:
+def loadObject(path: str, name: str) -> tuple:
     """A new transform node of an object, and remarks in words.
 
     It refers to the volumes of the scene whose files the object names. Raises UnreadableFile or
@@ -65,32 +67,40 @@ def isBetweenSeries(node) -> bool:
     )
 
 
-def write(node, path: str, *, description: str = "", number: str = "") -> list[str]:
+def writeObject(node, path: str, *, description: str = "", number: str = "") -> list[str]:
     """Write a transform node as an object that refers to the series of its volumes.
 
     description, number: of the new series. Returns remarks in words. Raises InvalidTransform where
     a volume is moved by another transform, or its series is not in the DICOM database.
     """
-    _requirePackages()
-    from neuralreg.io.exchange.matrices import to_affine
-    from neuralreg.io.exchange.sides import Sides
-    from neuralreg.io.formats import dicom_registration
-    from neuralreg.io.transform_chains import write_content
-    from neuralreg.io.volume import to_image
+    from neuralreg.worker.jobs import function_of
 
-    fixed, moving = Transforms.pairOf(node)
-    for volume in (fixed, moving):
-        _requireUnmoved(volume, node)
-    record = at_once(TransformRecords.recordOf(node, fixed))
-    if isinstance(record, Field):
-        content = to_image(np.asarray(record.vectors, np.float32), record.grid)
+    _requirePackages()
+    arguments = at_once(argumentsOf(node, path, "dicom"))
+    words = {"description": description, "number": number}
+    return function_of(KIND)({**arguments, **words}, silent)["notes"]
+
+
+def argumentsOf(node, path: str, program: str) -> Steps:
+    """What the job of kind `KIND` takes to write a node for a program, in short steps.
+
+    program: as `neuralreg convert --to` calls it. Raises InvalidTransform as `writeObject`, and
+    where a program counts in the voxels of an image that has no file.
+    """
+    volumes = Transforms.pairOf(node)
+    if program == "dicom":
+        files = [_requireVolume(volume, node) and str(_seriesOf(volume)) for volume in volumes]
+    elif program in BETWEEN_WORLDS:
+        files = [_fileOf(volume) for volume in volumes]
     else:
-        content = to_affine(np.array(record))
-    notes: list[str] = []
-    sides = Sides(_seriesOf(fixed), _seriesOf(moving))
-    write_content(content, Path(path), "dicom", sides, notes)
-    dicom_registration.rename_series(Path(path), description, number)
-    return notes
+        files = [_requireVolume(volume, node) and _requireFile(volume) for volume in volumes]
+    return {
+        "transform": (yield from TransformRecords.recordOf(node, volumes[0])),
+        "path": path,
+        "program": program,
+        "fixed": files[0],
+        "moving": files[1],
+    }
 
 
 def _requirePackages() -> None:
@@ -100,16 +110,43 @@ def _requirePackages() -> None:
         )
 
 
-def _requireUnmoved(volume, node) -> None:
+def _requireVolume(volume, node) -> bool:
+    """Raises InvalidTransform where there is none, or a transform has moved it."""
+    if volume is None:
+        raise InvalidTransform(
+            "this format is between two images",
+            where=node.GetName(),
+            got="a transform that does not refer to its volumes",
+            remedy="Register again, or take a format of ITK.",
+        )
     above = volume.GetParentTransformNode()
     if above is None or (above is node and Transforms.pairOf(node)[1] is volume):
-        return
+        return True
     raise InvalidTransform(
-        "a registration object is between images as they were acquired",
+        "this format is between images as they were acquired",
         where=volume.GetName(),
         got=f"a volume under the transform {above.GetName()}",
         remedy="Take the volume out of that transform, and register again.",
     )
+
+
+def _fileOf(volume) -> str | None:
+    """The file that a volume was read from and has not changed since; None if there is none."""
+    storage = volume.GetStorageNode() if volume is not None else None
+    name = storage.GetFullNameFromFileName() if storage is not None else ""
+    return name if name and Path(name).is_file() and not volume.GetModifiedSinceRead() else None
+
+
+def _requireFile(volume) -> str:
+    name = _fileOf(volume)
+    if name is None:
+        raise InvalidTransform(
+            "this format counts in the voxels of the file of an image",
+            where=volume.GetName(),
+            got="a volume that has no file, or has changed since",
+            remedy="Save it as NIfTI first.",
+        )
+    return name
 
 
 def _volumeOf(instances: set[str]):
