@@ -96,6 +96,16 @@ def run(
     fixed_mask: Annotated[str | None, typer.Option(help="As --fixed-seg.")] = None,
     moving_mask: Annotated[str | None, typer.Option(help="As --fixed-seg.")] = None,
     initial: Annotated[str | None, typer.Option(help="As --fixed-seg.")] = None,
+    bring: Annotated[
+        str | None,
+        typer.Option(
+            help="Images, landmarks, meshes or streamlines of the moving side that come along: "
+            "files separated by ;, or names with --bids."
+        ),
+    ] = None,
+    bring_labels: Annotated[
+        str | None, typer.Option(help="As --bring, label maps and segmentations.")
+    ] = None,
     all_to: Annotated[Path | None, typer.Option(help="Every image onto this one.")] = None,
     all_pairs: Annotated[bool, typer.Option("--all-pairs", help="Every two images.")] = False,
     consecutive: Annotated[
@@ -167,6 +177,7 @@ def run(
         raise InvalidOption("a study needs a folder", remedy="Name it: -o STUDY.")
     files = {"fixed_seg": fixed_seg, "moving_seg": moving_seg, "fixed_mask": fixed_mask}
     files |= {"moving_mask": moving_mask, "initial": initial}
+    files |= {"bring": bring, "bring_labels": bring_labels}
     files["initial_format"] = one_format(registration.pop("initial_format"))
     given = {name: text for name, text in files.items() if text is not None}
     source = StudySource(table, bids, fixed, moving, given, all_to, all_pairs, consecutive)
