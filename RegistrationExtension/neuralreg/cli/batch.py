@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from neuralreg.studies.table.study_check import Headers
     from neuralreg.studies.table.study_rows import Fault, StudyRow
 
-_HEADERS = 20  # that tell how much memory a worker may need
 _MOST_FAULTS = 100  # that are listed on a terminal
 SOME_FAILED, WRONG_USE = 1, 2
 
@@ -165,6 +164,7 @@ def run(
     from neuralreg.studies.execution.study_plan import Choice, parse_shard, plan_study
     from neuralreg.studies.execution.study_run import LocalChoice
     from neuralreg.studies.table.study_check import check_files
+    from neuralreg.studies.table.study_forecast import worker_memory_mb
     from neuralreg.studies.table.study_source import StudySource, rows_and_faults
 
     if retry not in (None, "failed"):
@@ -204,7 +204,7 @@ def run(
     places = (scheduler, scheduler_file, cluster, cluster_options)
     engines = _remote_engines(*places, threads)
     if engines is None:
-        memory_mb = _worker_memory_mb(plan)
+        memory_mb = worker_memory_mb(plan.compute, plan.records.values())
         engines = LocalChoice(workers, threads, options.device, memory_mb).engine
     facts = StudyFacts(source.in_words(), options)
     _compute(
@@ -244,15 +244,6 @@ def _remote_engines(
         raise InvalidOption("unknown cluster", got=cluster, wanted=", ".join(dask_workers.CLUSTERS))
     options = dask_workers.read_cluster_options(cluster_options) if cluster_options else {}
     return dask_workers.DaskChoice(scheduler, scheduler_file, cluster, options, threads).engine
-
-
-def _worker_memory_mb(plan: Plan) -> float:
-    """What a worker will need: as rows that are done, else by the headers of a few."""
-    from neuralreg.studies.table.study_check import check_files
-    from neuralreg.studies.table.study_forecast import forecast_study
-
-    some = plan.compute[:: max(1, len(plan.compute) // _HEADERS)]
-    return forecast_study(some, check_files(some)[1], plan.records.values()).memory_mb
 
 
 def _compute(

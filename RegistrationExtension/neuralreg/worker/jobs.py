@@ -43,8 +43,7 @@ KINDS = {
     "report": "neuralreg.worker.jobs:run_report",
     "study_scene": "neuralreg.studies.execution.module_jobs:write_scene",
     "study_plan": "neuralreg.studies.execution.module_jobs:plan",
-    "study_row": "neuralreg.studies.execution.module_jobs:compute",
-    "study_accounts": "neuralreg.studies.execution.module_jobs:write_accounts",
+    "study_run": "neuralreg.studies.execution.module_jobs:run",
     "study_worklist": "neuralreg.studies.execution.module_jobs:write_worklist",
 }
 
