@@ -260,7 +260,9 @@ class BatchPanel:
         words += _(", {failed} failed").format(failed=failed) if failed else ""
         if study.ended and done + failed < len(study.rows):
             words += _("; Start continues")
-        return "\n".join([words + ".", *study.notes, *self._failures()])
+        stage = "" if study.ended else study.job.progress.stage
+        said = [stage[:1].upper() + stage[1:] + "."] if stage else []
+        return "\n".join([words + ".", *said, *study.notes, *self._failures()])
 
     def _failures(self) -> list[str]:
         """The first reasons."""

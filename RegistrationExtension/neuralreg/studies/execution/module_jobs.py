@@ -98,10 +98,11 @@ def run(arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
 
     Args:
         arguments: as of `plan`; workers: how many at once, 0 for as many as memory and cores allow.
-        progress: called with the share of rows that are done with, and in words.
+        progress: called with the share of rows that are done with, and with what a person should
+            know meanwhile.
 
     Returns:
-        rows: id, state and reason of each; notes.
+        rows: id, state and reason of each; notes of the table.
 
     Raises:
         InvalidOption: the table has faults.
@@ -114,10 +115,17 @@ def run(arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     choice = LocalChoice(
         int(arguments.get("workers") or 0) or None, None, options.device, memory_mb
     )
-    job = StudyRun(
-        study, StudyFacts(source.in_words(), options), Settings(), choice.engine, notes.append,
-        progress, lambda record: None,
-    )  # fmt: skip
+    shares = [0.0]
+
+    def tell(share: float, _words: str) -> None:
+        shares[0] = share
+        progress(share, "")
+
+    def say(message: str) -> None:
+        progress(shares[0], message)
+
+    facts = StudyFacts(source.in_words(), options)
+    job = StudyRun(study, facts, Settings(), choice.engine, say, tell, lambda record: None)
     records = job.work(plan, Interrupts())
     return {"rows": [_words(record) for record in records], "notes": notes}
 
