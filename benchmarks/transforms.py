@@ -1,9 +1,10 @@
 """How far our reading and writing of transform files is from the programs that they come from.
 
 `python -m benchmarks.transforms [--write docs/transforms.md]`: every family against its published
-definition on images of every orientation, and against nitransforms, fslpy, antspyx and
-itk-elastix where these are installed (`pip install nitransforms fslpy antspyx itk-elastix`, in an
-environment of its own: itk does not go into Slicer's). Torch is not needed.
+definition on images of every orientation, and against nitransforms, fslpy, antspyx, itk-elastix
+and slicer-core where these are installed (`pip install nitransforms fslpy antspyx itk-elastix`, in
+an environment of its own: itk does not go into Slicer's, so rows of packages that are missing stay
+as the page has them). Torch is not needed.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import re
 import tempfile
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,8 @@ from neuralreg.io.itk_output import write_field, write_transform_file
 from neuralreg.io.itk_transforms import as_transform
 from neuralreg.io.transform_chains import Link, join, read_chain
 
+from benchmarks.spm_and_scenes import by_scipy, by_slicer
+from benchmarks.transform_rows import Bench, Row, gap, make_bench
 from Testing.support import foreign_transforms as foreign
 from Testing.support.itk_points import transform_points
 
@@ -52,82 +54,12 @@ WARPS = {  # file, family to read as, family and form that are written
     "mrtrix-deformation": ("w.nii", "mrtrix", ("mrtrix", "mrtrix-deformation"), "deformation"),
     "mrtrix-displacement": (
         "w.nii", "mrtrix", ("mrtrix-displacement", "mrtrix-displacement"), "displacement"),
+    "minc-grid": ("w.xfm", "minc", None, "grid in .xfm, inverted"),
     "voxelmorph": ("w.nii.gz", "voxelmorph", None, "warp (NIfTI)"),
     "voxelmorph-npz": ("w.npz", "voxelmorph", None, "warp (.npz)"),
     "learn2reg": ("w.nii.gz", "learn2reg", ("learn2reg", "learn2reg"), "disp_*.nii.gz"),
     "learn2reg-npz": ("w.npz", "learn2reg", ("learn2reg", "learn2reg"), "disp_*.npz"),
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Row:
-    """One kind of file: largest differences in mm over the voxels of the fixed image."""
-
-    family: str
-    kind: str
-    read: float | None
-    written: float | None
-    oracle: str
-
-    def __str__(self) -> str:
-        cells = (self.family, self.kind, _mm(self.read), _mm(self.written), self.oracle)
-        return f"| {' | '.join(cells)} |"
-
-
-def _mm(value: float | None) -> str:
-    if value is None:
-        return ""
-    return f"{value:.1g}" if value >= 1e-9 else "0"
-
-
-@dataclass(frozen=True)
-class Bench:
-    """A pair of images, and a folder for files."""
-
-    folder: Path
-    fixed: foreign.Side
-    moving: foreign.Side
-
-    @property
-    def sides(self) -> Sides:
-        return Sides(self.fixed.path, self.moving.path)
-
-    @property
-    def points(self) -> np.ndarray:
-        return self.fixed.points()[1:-1:2, 1:-1:2, 1:-1:2].reshape(-1, 3)
-
-    def path(self, name: str) -> Path:
-        path = self.folder / name
-        path.unlink(missing_ok=True)
-        return path
-
-    def ours(self, path: Path, source: str | None = None) -> np.ndarray:
-        """Where we take the points by a file."""
-        return transform_points(
-            as_transform(read_content(path, self.sides, source=source)[0]), self.points
-        )
-
-    def field(self, mapping: foreign.Map) -> sitk.Image:
-        """A map as displacements on the voxels of the fixed image."""
-        vectors = (mapping(self.fixed.points()) - self.fixed.points()).transpose(2, 1, 0, 3)
-        field = sitk.GetImageFromArray(vectors.astype(np.float32), isVector=True)
-        lps = foreign.FLIP @ self.fixed.affine
-        field.SetSpacing(self.fixed.spacing.tolist())
-        field.SetOrigin(lps[:3, 3].tolist())
-        field.SetDirection((lps[:3, :3] / self.fixed.spacing).ravel().tolist())
-        return field
-
-
-def make_bench(folder: Path, fixed: str, moving: str) -> Bench:
-    return Bench(
-        folder,
-        foreign.make_side(folder / "fixed.nii.gz", fixed),
-        foreign.make_side(folder / "moving.nii.gz", moving, spacing=(2.2, 2.4, 3.1)),
-    )
-
-
-def gap(first: np.ndarray, second: np.ndarray) -> float:
-    return float(np.linalg.norm(first - second, axis=-1).max())
 
 
 def by_definition(folder: Path) -> Iterator[Row]:
@@ -368,11 +300,12 @@ def by_transformix(folder: Path) -> Iterator[Row]:
     yield Row("elastix", "thin-plate spline", difference(path), None, oracle)
 
 
-ORACLES = {
-    "nitransforms": by_nitransforms,
-    "fsl": by_fslpy,
-    "ants": by_antspyx,
-    "itk": by_transformix,
+ORACLES = {  # package: what its rows are compared with begins so, and how
+    "nitransforms": ("nitransforms", by_nitransforms),
+    "fsl": ("fslpy", by_fslpy),
+    "ants": ("antspyx", by_antspyx),
+    "itk": ("itk-elastix", by_transformix),
+    "slicer": ("Slicer's nodes", by_slicer),
 }
 
 
@@ -381,21 +314,22 @@ def main() -> None:
     parser.add_argument("--write", type=Path, help="page whose table is replaced")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
+    page = arguments.write.read_text(encoding="utf-8") if arguments.write else f"{BEGIN}{END}"
+    head, rest = page.split(BEGIN)
+    before, tail = rest.split(END)
     with tempfile.TemporaryDirectory() as scratch:
-        rows = list(by_definition(Path(scratch)))
-        for package, check in ORACLES.items():
+        rows = [str(row) for row in (*by_definition(Path(scratch)), *by_scipy(Path(scratch)))]
+        for package, (name, check) in ORACLES.items():
             if importlib.util.find_spec(package) is None:
                 print(f"{package} is not installed: not compared with")
-                continue
-            rows.extend(check(Path(scratch)))
+                rows += [row for row in before.splitlines() if f"| {name}" in row]
+            else:
+                rows += map(str, check(Path(scratch)))
     lines = ["| program | file | read, mm | written, mm | compared with |",
-             "|---|---|---|---|---|", *map(str, rows)]  # fmt: skip
+             "|---|---|---|---|---|", *rows]  # fmt: skip
     table = "\n".join(lines) + "\n"
     print(table)
     if arguments.write:
-        page = arguments.write.read_text(encoding="utf-8")
-        head, rest = page.split(BEGIN)
-        tail = rest.split(END)[1]
         arguments.write.write_text(head + BEGIN + table + END + tail, encoding="utf-8")
 
 

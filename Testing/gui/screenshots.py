@@ -119,8 +119,9 @@ def studies() -> Iterator[tuple[str, object]]:
         Path(folder, "visits.csv").write_text("\n".join(["id,fixed,moving,prealign", *rows]))
         ui.batchTableEdit.text = str(folder / "visits.csv")
         ui.batchFolderEdit.text = str(folder / "study")
+        ui.batchWorkersBox.value = 1
         ui.batchStartButton.click()
-        wait(lambda: batch.study.count("done") == 1)
+        wait(lambda: batch.study.count("done") >= 1 or batch.study.ended)
         yield "batch running", panel.parent
         wait(lambda: batch.study.ended)
         ui.batchRowsTable.selectRow(0)

@@ -57,6 +57,16 @@ def test_each_widget_that_is_not_qt_s_is_declared_with_its_header(path):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_text_that_wraps_asks_for_no_width(path):
+    """A section is as wide as its contents want: a long sentence would widen the whole column."""
+    for widget in named(path).values():
+        if widget.get("class") == "QLabel" and property_of(widget, "wordWrap") == "true":
+            policy = widget.find("property[@name='sizePolicy']/sizepolicy")
+            assert policy is not None, widget.get("name")
+            assert policy.get("hsizetype") == "Ignored", widget.get("name")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_each_selector_of_nodes_gets_the_scene(path):
     """One that is forgotten stays empty in Slicer."""
     root = ElementTree.parse(path).getroot()

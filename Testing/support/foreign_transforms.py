@@ -15,6 +15,8 @@ import nibabel
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from Testing.support import minc_files
+
 Map = Callable[[np.ndarray], np.ndarray]
 FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])  # LPS and RAS
 TURN = Rotation.from_euler("xyz", [12, -20, 25], degrees=True).as_matrix()
@@ -186,6 +188,10 @@ def write_warp(form: str, fixed: Side, moving: Side, mapping: Map, path: Path) -
         save_vectors(to_voxels(moving, points) - fixed.indices(), fixed, path)
     elif form == "voxelmorph-npz":
         np.savez_compressed(path, vol=to_voxels(moving, points) - fixed.indices())
+    elif form == "minc-grid":
+        grid = path.with_suffix(".mnc")
+        minc_files.write_minc2(grid, in_ras(points - fixed.points()), fixed.affine)
+        minc_files.write_grid_xfm(path, grid, inverted=True)
     elif form == "learn2reg":
         save_vectors(to_voxels(moving, points) - fixed.indices(), fixed, path)
     elif form == "learn2reg-npz":

@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 from NeuralRegistrationLib import Dependencies
 from NeuralRegistrationLib.Batch.SequenceSection import SequenceSection
 from NeuralRegistrationLib.Batch.Study import Study
+from NeuralRegistrationLib.Batch.StudyOptions import StudyOptions
 from NeuralRegistrationLib.Batch.TemplateSection import TemplateSection
 from NeuralRegistrationLib.Paths import resourcePath
 from NeuralRegistrationLib.Scene import SceneData, SliceViews
@@ -46,6 +47,7 @@ class BatchPanel:
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self.study = Study(self.show)
         self._pending = None  # a job beside the study
+        self.options = StudyOptions(self.ui)
         self.sequences = SequenceSection(self.ui)
         self.templates = TemplateSection(self.ui, self.widget)
         self._prepare()
@@ -82,6 +84,7 @@ class BatchPanel:
         self.ui.batchPairingSelector.currentIndex = int(settings.value(f"{_SETTINGS}/pairs") or 0)
 
     def _remember(self) -> None:
+        self.options.remember()
         settings, ui = slicer.app.userSettings(), self.ui
         settings.setValue(f"{_SETTINGS}/table", ui.batchTableEdit.text)
         settings.setValue(f"{_SETTINGS}/folder", ui.batchFolderEdit.text)
@@ -128,6 +131,7 @@ class BatchPanel:
             )
         folder = Path(ui.batchFolderEdit.text.strip()).expanduser()
         arguments = {"study": str(folder), "retry": ui.batchRetryBox.checked, "source": {}}
+        arguments |= self.options.arguments()
         if ui.batchPairingSelector.currentIndex == SCENE:
             return arguments, self._sceneImages(folder / _INPUTS)
         arguments["source"] = self._source()
@@ -250,13 +254,15 @@ class BatchPanel:
         if not study.rows:
             return "" if study.ended else progressText(study.job.progress)
         done, failed = study.count("done"), study.count("failed")
-        share = (done + failed + (0 if study.ended else study.fraction)) / len(study.rows)
+        share = (done + failed) / len(study.rows)
         self.ui.batchBar.value = round(1000 * min(1.0, share))
         words = _("{done} of {all} pairs done").format(done=done, all=len(study.rows))
         words += _(", {failed} failed").format(failed=failed) if failed else ""
         if study.ended and done + failed < len(study.rows):
             words += _("; Start continues")
-        return "\n".join([words + ".", *study.notes, *self._failures()])
+        stage = "" if study.ended else study.job.progress.stage
+        said = [stage[:1].upper() + stage[1:] + "."] if stage else []
+        return "\n".join([words + ".", *said, *study.notes, *self._failures()])
 
     def _failures(self) -> list[str]:
         """The first reasons."""

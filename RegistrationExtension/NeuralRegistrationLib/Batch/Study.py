@@ -1,30 +1,39 @@
-"""A study on the module's worker queue: one job for each pair, so that other jobs come between."""
+"""A study: led by a worker of its own, whose processes compute several pairs at once."""
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
-_ACCOUNTS_EVERY = 10  # pairs
+import qt
+
+_LOOK_MS = 500  # between two looks at the table of the study
+_TABLE = "study.csv"
+_WAITING = {"id": "", "state": "waiting", "reason": ""}
 
 
 class Study:
-    """Works through the pairs of a study, one job after the other.
+    """Works through the pairs of a study as `neuralreg batch` does.
 
-    onChanged: called whenever there is news. rows: id, state and reason of each pair. stage: what
-    is under way, in words. error: why the study could not be begun. ended: nothing is under way.
+    onChanged: called whenever there is news. rows: id, state and reason of each pair. error: why
+    the study could not be begun, or ended. ended: nothing is under way.
     """
 
     def __init__(self, onChanged: Callable[[], None]) -> None:
         self._onChanged = onChanged
+        self._clock = qt.QTimer()
+        self._clock.setInterval(_LOOK_MS)
+        self._clock.connect("timeout()", self._look)
+        self._clear()
+
+    def _clear(self) -> None:
         self.rows: list[dict[str, str]] = []
         self.notes: list[str] = []
-        self.error, self.job, self.fraction, self.stage = None, None, 0.0, ""
+        self.error, self.job = None, None
         self._arguments: dict[str, Any] = {}
-        self._waiting: list[Mapping[str, Any]] = []
-        self._lost: dict[str, str] = {}
-        self._since = 0
-        self._stopping = False
+        self._seen = 0
 
     @property
     def ended(self) -> bool:
@@ -37,10 +46,10 @@ class Study:
     def start(self, arguments: Mapping[str, Any], images=None) -> None:
         """Begin or continue a study.
 
-        arguments: as `neuralreg.studies.execution.module_jobs.plan` takes them. images: steps that
+        arguments: as `neuralreg.studies.execution.module_jobs.run` takes them. images: steps that
         hand over volumes of the scene, which become the files of the study first.
         """
-        self.__init__(self._onChanged)
+        self._clear()
         self._arguments = dict(arguments)
         if images is None:
             self._submit("study_plan", self._arguments, self._takePlan)
@@ -48,9 +57,7 @@ class Study:
             self._submit("study_scene", images, self._takeTable)
 
     def stop(self) -> None:
-        """Leave the pair in work; what is done stays done."""
-        self._stopping = True
-        self._waiting = []
+        """Leave the pairs in work; what is done stays done."""
         if self.job is not None:
             self.job.cancel()
 
@@ -58,42 +65,25 @@ class Study:
         """How many pairs are in a state."""
         return sum(row["state"] == state for row in self.rows)
 
-    def _submit(self, kind: str, arguments, take: Callable[[Any], None], row: str = "") -> None:
-        from NeuralRegistrationLib.Worker.Queue import queue
-
+    def _submit(self, kind: str, arguments, take: Callable[[Any], None]) -> None:
         self.job = queue().submit(
             kind,
             arguments,
-            onProgress=lambda job: self._follow(job, row),
-            onDone=lambda job: self._finish(job, take, row),
+            onProgress=lambda job: self._onChanged(),
+            onDone=lambda job: self._finish(job, take),
         )
         self._onChanged()
 
-    def _follow(self, job, row: str) -> None:
-        self.fraction, self.stage = job.progress.fraction, job.progress.stage
-        if row:
-            self._set(row, "running", job.progress.stage)
-        self._onChanged()
-
-    def _finish(self, job, take: Callable[[Any], None], row: str) -> None:
+    def _finish(self, job, take: Callable[[Any], None]) -> None:
         self.job = None
+        self._clock.stop()
         if job.state == "done":
             take(job.result)
-        elif job.state == "cancelled" or self._stopping:
-            self._leave(row)
-        elif row:
-            self._lost[row] = str(job.error)
-            self._set(row, "failed", str(job.error))
-            self._next()
-        else:
-            self.error = job.error
-            self._onChanged()
-
-    def _leave(self, row: str) -> None:
-        """The pair in work was stopped; whoever cancelled the job ends the study, too."""
-        self._stopping, self._waiting = True, []
-        if row:
-            self._set(row, "waiting", "")
+            return
+        for row in self.rows:  # those in work were left
+            if row["state"] == "running":
+                row.update(state="waiting", reason="")
+        self.error = job.error if job.state == "failed" else None
         self._onChanged()
 
     def _takeTable(self, result: Mapping[str, Any]) -> None:
@@ -102,32 +92,44 @@ class Study:
 
     def _takePlan(self, plan: Mapping[str, Any]) -> None:
         self.rows = [dict(row) for row in plan["rows"]]
-        self.notes, self._waiting = list(plan["notes"]), list(plan["compute"])
-        self._next()
-
-    def _takeRow(self, row: Mapping[str, str]) -> None:
-        self._set(row["id"], row["state"], row["reason"])
-        self._since += 1
-        self._next()
-
-    def _next(self) -> None:
-        if self._since >= _ACCOUNTS_EVERY or (not self._waiting and self._needsAccounts):
-            self._since = 0
-            lost, self._lost = self._lost, {}
-            arguments = {**self._arguments, "lost": lost}
-            self._submit("study_accounts", arguments, lambda result: self._next())
-        elif self._waiting:
-            row = self._waiting.pop(0)
-            arguments = {"study": self.folder, "row": row}
-            self._submit("study_row", arguments, self._takeRow, row["id"])
+        self.notes = list(plan["notes"])
+        if plan["compute"]:
+            self._seen = self._tableTime()  # what was written before says nothing new
+            self._submit("study_run", self._arguments, self._takeResult)
+            self._clock.start()
         else:
             self._onChanged()
 
-    @property
-    def _needsAccounts(self) -> bool:
-        return bool(self._since or self._lost)
+    def _takeResult(self, result: Mapping[str, Any]) -> None:
+        self.rows, self.notes = [dict(row) for row in result["rows"]], list(result["notes"])
+        self._onChanged()
 
-    def _set(self, name: str, state: str, reason: str) -> None:
+    def _tableTime(self) -> int:
+        path = Path(self.folder) / _TABLE
+        return path.stat().st_mtime_ns if path.is_file() else 0
+
+    def _look(self) -> None:
+        """Take the states of the pairs from the table that is written while they are computed."""
+        time = self._tableTime()
+        if time == self._seen:
+            return
+        self._seen = time
+        with (Path(self.folder) / _TABLE).open(encoding="utf-8", newline="") as file:
+            written = {row["id"]: row for row in csv.DictReader(file)}
         for row in self.rows:
-            if row["id"] == name:
-                row.update(state=state, reason=reason)
+            new = written.get(row["id"], _WAITING)
+            row.update(state=new["state"], reason=new["reason"])
+        self._onChanged()
+
+
+_queues: list = []
+
+
+def queue():
+    """The queue of studies: a worker that leads them, so that other work goes on meanwhile."""
+    from NeuralRegistrationLib.Worker.Queue import Queue
+    from NeuralRegistrationLib.Worker.WorkerProcess import command
+
+    if not _queues:
+        _queues.append(Queue([*command(), "--cold"]))
+    return _queues[0]

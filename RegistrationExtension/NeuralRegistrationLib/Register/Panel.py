@@ -26,6 +26,7 @@ from NeuralRegistrationLib.Register.ResultView import ResultView
 from NeuralRegistrationLib.Widgets.MaskSelector import MaskSelector
 from NeuralRegistrationLib.Widgets.ParameterPanel import ParameterPanel
 from NeuralRegistrationLib.Widgets.StatusBar import StatusBar
+from NeuralRegistrationLib.Widgets.TransformExport import TransformExport
 
 _UNDER_WAY = ("waiting", "preparing", "running", "delivering")
 
@@ -62,6 +63,8 @@ class RegisterPanel(ParameterPanel):
         self._hasResults = False  # whether there were results in this scene
         self.status = StatusBar(self.ui)
         self.results = ResultView(self.ui)
+        exportButton = self.ui.exportTransformButton
+        self.export = TransformExport(exportButton, self._lastTransform, self.status.say)
         self.models = ModelSelector(self.ui, self._modelChosen)
         self.masks = [
             MaskSelector(self.ui, name, (name, f"{name}Segment"), self._maskChosen)
@@ -285,11 +288,16 @@ class RegisterPanel(ParameterPanel):
             self.status.say(_("Reverted: everything is as it was before."))
         self._showJobs()
 
+    def _lastTransform(self):
+        """The transform node of the last result; None where it is gone."""
+        results = [done for done in self.history if isinstance(done, Registered)]
+        node = results[-1].transformNode if results else None
+        return node if node is not None and node.GetScene() is not None else None
+
     def _openLast(self, open) -> None:
         """Go on with the last result in another panel."""
-        results = [done for done in self.history if isinstance(done, Registered)]
-        if results and results[-1].transformNode.GetScene() is not None:
-            open(results[-1].transformNode)
+        if (node := self._lastTransform()) is not None:
+            open(node)
 
     def takeCorrection(self, corrected) -> None:
         """A result was corrected by hand: Revert takes that back first."""

@@ -22,6 +22,8 @@ from neuralreg.registration.options import (
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
+_MILLION = 1_000_000
+
 
 class _Choice(Enum):
     """A value of an option, and how the panel names it."""
@@ -98,7 +100,8 @@ class RegisterParameters:
     similarity, steps and regularity count; fitWeights: whether a network's weights are fitted to
     the pair, instead of bending the field further. bringAlong: nodes of the moving side.
     fixedMaskSegment, movingMaskSegment: id of a segment, empty for all of them. brainModel: that
-    finds brains. labeledVolumes: those whose structures are labeled.
+    finds brains. labeledVolumes: those whose structures are labeled. mostSamples: of each volume,
+    in millions; 0 for all.
     """
 
     fixedVolume: slicer.vtkMRMLScalarVolumeNode
@@ -128,6 +131,7 @@ class RegisterParameters:
     device: Device = Device.AUTO
     precision: Precision = Precision.FLOAT32
     fullResolution: bool = False
+    mostSamples: Annotated[float, WithinRange(0.0, 2000.0)] = 0.0
 
 
 ADVANCED = (
@@ -148,6 +152,7 @@ ADVANCED = (
     "device",
     "precision",
     "fullResolution",
+    "mostSamples",
 )
 
 
@@ -176,6 +181,7 @@ def optionsOf(parameters) -> RegistrationOptions:
         device=parameters.device.value,
         precision=parameters.precision.value,
         full_resolution=parameters.fullResolution,
+        most_samples=round(parameters.mostSamples * _MILLION),
     )
 
 

@@ -13,8 +13,9 @@ from neuralreg.errors import RegistrationError
 from slicer.i18n import tr as _
 
 from NeuralRegistrationLib.Register import RegistrationRecord
-from NeuralRegistrationLib.Review import FindingTexts, ReviewStore
+from NeuralRegistrationLib.Review import FindingTexts, Jobs, ReviewStore
 from NeuralRegistrationLib.Widgets import Tables
+from NeuralRegistrationLib.Widgets.TransformExport import TransformExport
 
 _NAME = "NeuralRegistration/Reviewer"
 _ISO_TIME = re.compile(r"(\d)T(\d\d:\d\d):\d\d\+00:00")
@@ -34,6 +35,8 @@ class ReviewDecision:
             ui.reviewDecisionSelector.addItem(text, f"{verdict}|{level}")
         ui.reviewerEdit.text = qt.QSettings().value(_NAME) or ""
         ui.reviewDecideButton.connect("clicked()", self.decide)
+        button = ui.reviewExportButton
+        self.export = TransformExport(button, lambda: self._node, onSay, Jobs.queue)
         self.follow(None)
 
     def follow(self, transformNode):
@@ -45,6 +48,7 @@ class ReviewDecision:
             except RegistrationError as error:
                 self._onSay(str(error))
         self.ui.reviewNoteEdit.text = ""
+        self.ui.reviewExportButton.enabled = transformNode is not None
         self._show()
         return self._report
 

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from neuralreg.studies.table.study_check import Headers
     from neuralreg.studies.table.study_rows import Fault, StudyRow
 
-_HEADERS = 20  # that tell how much memory a worker may need
 _MOST_FAULTS = 100  # that are listed on a terminal
 SOME_FAILED, WRONG_USE = 1, 2
 
@@ -97,6 +96,16 @@ def run(
     fixed_mask: Annotated[str | None, typer.Option(help="As --fixed-seg.")] = None,
     moving_mask: Annotated[str | None, typer.Option(help="As --fixed-seg.")] = None,
     initial: Annotated[str | None, typer.Option(help="As --fixed-seg.")] = None,
+    bring: Annotated[
+        str | None,
+        typer.Option(
+            help="Images, landmarks, meshes or streamlines of the moving side that come along: "
+            "files separated by ;, or names with --bids."
+        ),
+    ] = None,
+    bring_labels: Annotated[
+        str | None, typer.Option(help="As --bring, label maps and segmentations.")
+    ] = None,
     all_to: Annotated[Path | None, typer.Option(help="Every image onto this one.")] = None,
     all_pairs: Annotated[bool, typer.Option("--all-pairs", help="Every two images.")] = False,
     consecutive: Annotated[
@@ -156,6 +165,7 @@ def run(
     from neuralreg.studies.execution.study_plan import Choice, parse_shard, plan_study
     from neuralreg.studies.execution.study_run import LocalChoice
     from neuralreg.studies.table.study_check import check_files
+    from neuralreg.studies.table.study_forecast import worker_memory_mb
     from neuralreg.studies.table.study_source import StudySource, rows_and_faults
 
     if retry not in (None, "failed"):
@@ -168,6 +178,7 @@ def run(
         raise InvalidOption("a study needs a folder", remedy="Name it: -o STUDY.")
     files = {"fixed_seg": fixed_seg, "moving_seg": moving_seg, "fixed_mask": fixed_mask}
     files |= {"moving_mask": moving_mask, "initial": initial}
+    files |= {"bring": bring, "bring_labels": bring_labels}
     files["initial_format"] = one_format(registration.pop("initial_format"))
     given = {name: text for name, text in files.items() if text is not None}
     source = StudySource(table, bids, fixed, moving, given, all_to, all_pairs, consecutive)
@@ -194,7 +205,7 @@ def run(
     places = (scheduler, scheduler_file, cluster, cluster_options)
     engines = _remote_engines(*places, threads)
     if engines is None:
-        memory_mb = _worker_memory_mb(plan)
+        memory_mb = worker_memory_mb(plan.compute, plan.records.values())
         engines = LocalChoice(workers, threads, options.device, memory_mb).engine
     facts = StudyFacts(source.in_words(), options)
     _compute(
@@ -234,15 +245,6 @@ def _remote_engines(
         raise InvalidOption("unknown cluster", got=cluster, wanted=", ".join(dask_workers.CLUSTERS))
     options = dask_workers.read_cluster_options(cluster_options) if cluster_options else {}
     return dask_workers.DaskChoice(scheduler, scheduler_file, cluster, options, threads).engine
-
-
-def _worker_memory_mb(plan: Plan) -> float:
-    """What a worker will need: as rows that are done, else by the headers of a few."""
-    from neuralreg.studies.table.study_check import check_files
-    from neuralreg.studies.table.study_forecast import forecast_study
-
-    some = plan.compute[:: max(1, len(plan.compute) // _HEADERS)]
-    return forecast_study(some, check_files(some)[1], plan.records.values()).memory_mb
 
 
 def _compute(

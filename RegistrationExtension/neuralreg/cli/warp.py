@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -13,10 +12,7 @@ import typer
 from neuralreg.cli.common_options import AsJson, Format, OutputFile, Overwrite
 
 if TYPE_CHECKING:
-    from neuralreg.geometry.field import DisplacementField
-    from neuralreg.geometry.grid import Grid
     from neuralreg.geometry.warp import Interpolation
-    from neuralreg.io.exchange.families import Content
 
 
 class How(StrEnum):
@@ -79,6 +75,8 @@ def warp(
     from neuralreg.io.formats.segmentations import is_segmentation
     from neuralreg.io.image_files import read_grid, read_series, write_series
     from neuralreg.io.point_sets.point_files import is_point_file, require_writable
+    from neuralreg.io.point_sets.point_transforms import move_file
+    from neuralreg.io.resample import require_same_axes, warp_segments
     from neuralreg.io.resample import warp as warp_image
     from neuralreg.io.transform_chains import Link, read_chain
 
@@ -93,11 +91,12 @@ def warp(
     grid = read_grid(reference, notes=notes) if reference else None
     contents, _ = read_chain(links, Sides(reference, None if points else file), source or [], notes)
     if points or grid is None:
-        unit, count = "points", _warp_points(file, contents, output, grid, not to_moving, notes)
+        unit = "points"
+        count = move_file(file, contents, output, notes, grid=grid, to_fixed=not to_moving)
     else:
         field = field_of_chain([link.path for link in links], contents, grid)
         if is_segmentation(file) and is_segmentation(output):
-            unit, count = "layers", _warp_segments(file, field, output, grid)
+            unit, count = "layers", warp_segments(file, field, output, grid)
         else:
             moving = read_series(file, labels=labels, notes=notes)
             require_same_axes(file, moving.frames[0].grid, grid)
@@ -129,51 +128,3 @@ def _require_for_images(file: Path, reference: Path | None, to_moving: bool) -> 
             "points go to the moving image; an image comes from it", got="--to-moving",
             remedy="Give the transform of the other direction, or [FILE,1] for its inverse.",
         )  # fmt: skip
-
-
-def _warp_points(
-    file: Path,
-    contents: Sequence[Content],
-    output: Path,
-    grid: Grid | None,
-    to_fixed: bool,
-    notes: list[str],
-) -> int:
-    from neuralreg.io.point_sets.point_files import read_points
-    from neuralreg.io.point_sets.point_transforms import move_points
-
-    given = read_points(file, notes)
-    moved = move_points(given.points, contents, notes, grid=grid, to_fixed=to_fixed)
-    given.write(moved, output, grid if to_fixed else None)
-    return len(moved)
-
-
-def _warp_segments(file: Path, field: DisplacementField, output: Path, grid: Grid) -> int:
-    """Each layer by nearest voxels; how many there are."""
-    from neuralreg.io.formats.segmentations import read_segmentation, write_layers
-    from neuralreg.io.itk import image_from_itk, image_to_itk
-    from neuralreg.io.resample import warp_labels
-
-    given = read_segmentation(file)
-    layers = [image_from_itk(layer) for layer in given.layers]
-    require_same_axes(file, layers[0].grid, grid)
-    moved = [image_to_itk(warp_labels(layer, field, grid)) for layer in layers]
-    write_layers(moved, given.metadata, output)
-    return len(moved)
-
-
-def require_same_axes(image: Path, moving: Grid, reference: Grid) -> None:
-    """Check that an image has the axes of the reference.
-
-    Raises:
-        InvalidImage: one is 2D and the other 3D.
-    """
-    from neuralreg.errors import InvalidImage
-
-    if moving.dimension != reference.dimension:
-        raise InvalidImage(
-            "an image has as many axes as its reference",
-            where=str(image),
-            got=f"{moving.dimension}D, and a reference in {reference.dimension}D",
-            remedy="Take the matching slice out of the 3D image first.",
-        )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from neuralreg.errors import InvalidImage
 from neuralreg.geometry import warp as on_grids
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
@@ -78,3 +81,44 @@ def _grid_of(grid: Grid | ImageLike | None) -> Grid | None:
     if grid is None or isinstance(grid, Grid):
         return grid
     return as_image(grid, "fixed image").grid
+
+
+def warp_segments(path: Path, field: TransformLike, output: Path, grid: Grid) -> int:
+    """Write a segmentation of 3D Slicer as it looks on `grid`, each layer by nearest voxels.
+
+    Args:
+        path, output: .seg.nrrd.
+        field: fixed to moving, as `warp` takes it.
+        grid: of the fixed image.
+
+    Returns:
+        How many layers there are; segments of several may overlap.
+
+    Raises:
+        InvalidImage: it has other axes than the grid.
+    """
+    from neuralreg.io.formats.segmentations import read_segmentation, write_layers
+    from neuralreg.io.itk import image_from_itk, image_to_itk
+
+    given = read_segmentation(path)
+    layers = [image_from_itk(layer) for layer in given.layers]
+    require_same_axes(path, layers[0].grid, grid)
+    write_layers(
+        [image_to_itk(warp_labels(layer, field, grid)) for layer in layers], given.metadata, output
+    )
+    return len(layers)
+
+
+def require_same_axes(image: Path, moving: Grid, reference: Grid) -> None:
+    """Check that an image has the axes of the reference.
+
+    Raises:
+        InvalidImage: one is 2D and the other 3D.
+    """
+    if moving.dimension != reference.dimension:
+        raise InvalidImage(
+            "an image has as many axes as its reference",
+            where=str(image),
+            got=f"{moving.dimension}D, and a reference in {reference.dimension}D",
+            remedy="Take the matching slice out of the 3D image first.",
+        )

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from neuralreg.errors import InvalidOption, InvalidTransform, PackageMissing, UnwritableOutput
+from neuralreg.errors import InvalidOption, InvalidTransform, UnwritableOutput
 from neuralreg.geometry.grid import Grid, Matrix
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.io.exchange.families import FAMILIES, WRITERS, Content, read_content, written_kind
+from neuralreg.io.exchange.integration import invert_displacements
 from neuralreg.io.exchange.matrices import from_affine, to_affine
 from neuralreg.io.exchange.sides import Sides
 from neuralreg.io.files import suffix_of
@@ -24,7 +25,6 @@ from neuralreg.io.itk_transforms import as_transform, innermost_transform
 
 _INVERTED = re.compile(r"^\[\s*(.+?)\s*,\s*([01])\s*\]$")
 _LATTICE = 8  # points per axis at which is asked whether a field covers an image
-_TOLERANCE_MM = 0.01
 _FLAT = "an image file can only hold displacements on a grid"
 
 
@@ -168,17 +168,7 @@ def invert(content: Content, grid: Grid | None, notes: list[str]) -> Content:
             "a transform without a grid is inverted on one", got=content.GetName(),
             remedy="Name the images (--fixed, --moving).",
         )  # fmt: skip
-    try:
-        from neuralreg.geometry import inverse as solver
-        from neuralreg.io.itk import field_from_itk, field_to_itk
-    except ModuleNotFoundError as error:
-        raise PackageMissing("a field is inverted with PyTorch, which is not installed") from error
-    forward = field_from_itk(sample(content, start))
-    backward = solver.invert(forward, grid=grid or start, tolerance_mm=_TOLERANCE_MM)
-    worst = float(solver.inverse_error(forward, backward).max())
-    if worst > _TOLERANCE_MM:
-        notes.append(f"the inverse is off by {worst:.3g} mm at most: the transform folds somewhere")
-    return field_to_itk(backward)
+    return invert_displacements(sample(content, start), grid or start, notes)
 
 
 def write_content(

@@ -39,11 +39,11 @@ KINDS = {
     "label_check": "neuralreg.worker.scene_jobs.label_check_job:check",
     "sequence": "neuralreg.worker.scene_jobs.sequence_job:register_frames",
     "template": "neuralreg.worker.scene_jobs.template_job:build",
+    "transform_file": "neuralreg.worker.scene_jobs.transform_file_job:write",
     "report": "neuralreg.worker.jobs:run_report",
     "study_scene": "neuralreg.studies.execution.module_jobs:write_scene",
     "study_plan": "neuralreg.studies.execution.module_jobs:plan",
-    "study_row": "neuralreg.studies.execution.module_jobs:compute",
-    "study_accounts": "neuralreg.studies.execution.module_jobs:write_accounts",
+    "study_run": "neuralreg.studies.execution.module_jobs:run",
     "study_worklist": "neuralreg.studies.execution.module_jobs:write_worklist",
 }
 

@@ -374,12 +374,12 @@ def test_transforms_of_minc_in_a_row_and_inverted_are_joined(tmp_path):
 @pytest.mark.parametrize(
     ("change", "kind", "words"),
     [
-        (("= Linear;", "= Grid_Transform;"), InvalidTransform, "the linear ones are read"),
+        (("= Linear;", "= Thin_Plate_Spline;"), InvalidTransform, "matrices and grids are read"),
         ((" 8.5;", ";"), UnreadableFile, "incomplete file of MINC"),
         (("Transform_Type", "Something"), UnreadableFile, "incomplete file of MINC"),
     ],
 )
-def test_what_is_no_linear_transform_of_minc_is_refused(tmp_path, change, kind, words):
+def test_what_is_no_transform_of_minc_is_refused(tmp_path, change, kind, words):
     path = tmp_path / "t.xfm"
     path.write_text(MINC.replace(*change))
     with pytest.raises(kind, match=words):

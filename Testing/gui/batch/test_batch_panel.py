@@ -1,4 +1,4 @@
-"""The Batch panel: a study on the module's queue, stopped, continued, opened and reviewed."""
+"""The Batch panel: a study of several processes, stopped, continued, opened and reviewed."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ def panel(a_panel, real_worker):
     a_panel.tabs.currentIndex = 4
     panel = a_panel.batchPanel
     panel.ui.batchPairingSelector.currentIndex = 0  # another test's settings may be remembered
+    panel.ui.batchModelSelector.currentIndex = panel.ui.batchPresetSelector.currentIndex = 0
+    panel.ui.batchWorkersBox.value = 0
     yield panel
     panel.study.stop()
 
@@ -104,6 +106,33 @@ def test_a_new_panel_remembers_the_study_and_finds_what_is_done(panel, a_table, 
     wait_until(lambda: again.study.ended and again.study.rows)
     assert states(again) == {"a": "done", "b": "done", "c": "failed"}
     assert {path: path.stat().st_mtime_ns for path in times} == times
+    again.cleanup()
+
+
+def test_options_are_those_of_all_pairs_and_pairs_are_computed_at_once(
+    panel, a_table, wait_until, the_application
+):
+    from NeuralRegistrationLib.Batch.Panel import BatchPanel
+
+    ui = panel.ui
+    ui.batchModelSelector.currentIndex = ui.batchModelSelector.findData("convex")
+    ui.batchPresetSelector.currentIndex = ui.batchPresetSelector.findData("brain MR")
+    ui.batchWorkersBox.value = 2
+    begin(panel, a_table)
+    wait_until(lambda: panel.study.ended and panel.study.rows)
+    assert states(panel) == {"a": "done", "b": "done", "c": "failed"}
+    record = json.loads((a_table / "study" / "study.json").read_text())
+    assert record["workers"] == 2
+    assert (record["options"]["model"], record["options"]["preset"]) == ("convex", "brain MR")
+    result = json.loads((a_table / "study" / "a" / "result.json").read_text())
+    assert result["options"]["preset"] == "brain MR"
+    rows = [
+        json.loads((a_table / "study" / "_study" / "rows" / name / "row.json").read_text())
+        for name in ("a", "b")
+    ]
+    assert max(row["start"] for row in rows) < min(row["end"] for row in rows)
+    again = BatchPanel(onReview=None)  # as after a restart of Slicer
+    assert again.options.arguments() == panel.options.arguments()
     again.cleanup()
 
 

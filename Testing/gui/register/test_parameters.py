@@ -83,20 +83,21 @@ def test_an_anatomy_brings_its_refinement(panel_parameters, parameters):
 
 def test_every_option_can_be_set_in_the_panel(panel_parameters, parameters):
     """All but the brains of heads, which the panel finds as masks that one can look at, the start,
-    the landmarks and labels, which are nodes of the scene, and the number of samples, since a large
-    volume is cropped or made coarser in the scene."""
+    and the landmarks and labels, which are nodes of the scene."""
     p = panel_parameters
     parameters.model, parameters.modelOptions = "other", '{"smoothness": 0.5}'
     parameters.prealign, parameters.preset = p.Prealign("rigid"), p.Preset("lung CT")
     parameters.device, parameters.precision = p.Device("cpu"), p.Precision("float16")
     parameters.ownRefinement = parameters.fullResolution = True
+    parameters.mostSamples = 1.5
     parameters.similarity, parameters.steps, parameters.regularity = p.Similarity("mind"), 7, 2.5
     found = p.optionsOf(parameters)
     for option in dataclasses.fields(RegistrationOptions):
         same = getattr(found, option.name) == getattr(RegistrationOptions(), option.name)
-        others = ("extract_brain", "start", "landmarks", "label_weight", "most_samples")
+        others = ("extract_brain", "start", "landmarks", "label_weight")
         others += ("channel_weights", "colors", "rigid_labels", "surface_weight", "label_source")
         assert same == (option.name in others), option.name
+    assert found.most_samples == 1_500_000
     assert found.refinement == FieldRefinement("mind", 7, 2.5)
     parameters.fitWeights = True
     assert p.optionsOf(parameters).refinement == WeightRefinement("mind", 7, 2.5)

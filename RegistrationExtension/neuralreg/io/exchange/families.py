@@ -25,7 +25,13 @@ from neuralreg.io.exchange import (
 from neuralreg.io.exchange.recognition import mark_of, recognize, require_displacements
 from neuralreg.io.exchange.sides import Sides
 from neuralreg.io.files import require_existing, suffix_of
-from neuralreg.io.formats import dicom_registration, elastix, nifti_header, slicer_scene
+from neuralreg.io.formats import (
+    dicom_registration,
+    elastix,
+    minc_transforms,
+    nifti_header,
+    slicer_scene,
+)
 from neuralreg.io.itk_images import WRITABLE as IMAGE_SUFFIXES
 from neuralreg.io.itk_images import check_vectors
 
@@ -110,8 +116,9 @@ FAMILIES = {
                            lambda path, sides, notes: fsl.read_fnirt(path, sides, absolute=True)),
     "freesurfer": Family("FreeSurfer", "source (moving) to destination (fixed)", "",
                          lambda path, sides, notes: freesurfer.read_freesurfer(path, sides)),
-    "minc": Family("MINC or FreeSurfer", "source (moving) to target (fixed), RAS mm", "",
-                   lambda path, sides, notes: freesurfer.read_xfm(path)),
+    "minc": Family("MINC or FreeSurfer", "source (moving) to target (fixed), RAS mm",
+                   "source (moving) to target (fixed), as displacements in RAS mm",
+                   lambda path, sides, notes: minc_transforms.read_xfm(path, notes)),
     "afni": Family("AFNI", "base (fixed) to source (moving), LPS mm of the cardinal axes",
                    "base (fixed) to source (moving), LPS mm of the cardinal axes", _read_afni),
     "niftyreg": Family("NiftyReg", "reference (fixed) to floating (moving), RAS mm",
@@ -156,7 +163,7 @@ WRITERS = {
         lambda m, path, sides, notes: freesurfer.write_lta(m, path, sides), None, (".lta",),
         use="mri_vol2vol --lta FILE --mov MOVING --targ FIXED --o OUT"),
     "minc": Writer(
-        lambda m, path, sides, notes: freesurfer.write_xfm(m, path), None, (".xfm",),
+        lambda m, path, sides, notes: minc_transforms.write_xfm(m, path), None, (".xfm",),
         on_fixed=False, use="mincresample -transformation FILE -like FIXED MOVING OUT"),
     "afni": Writer(
         afni.write_1d, afni.write_warp, (".1d",), use="3dAllineate -1Dmatrix_apply FILE -base "

@@ -1,10 +1,9 @@
-"""FreeSurfer: .lta files, register.dat, and the .xfm of MINC, which it writes as well.
+"""FreeSurfer: .lta files and register.dat; its .xfm are those of MINC.
 
 An .lta takes points of its "src" volume, the moving image, to its "dst" volume, the fixed one:
 between RAS mm of the scanner (type 1) or voxel indices (type 0), and says where both volumes lie.
 A register.dat takes tkregister's RAS of the fixed (anatomical) volume to that of the moving one.
-An .xfm takes RAS mm of the source (moving) volume to RAS mm of the target (fixed), as one or more
-transforms in a row. Sources: transform.cpp and registerio.cpp of FreeSurfer; volume_io's mni_io.
+Sources: transform.cpp and registerio.cpp of FreeSurfer.
 """
 
 from __future__ import annotations
@@ -57,57 +56,6 @@ def read_freesurfer(path: Path, sides: Sides) -> sitk.Transform:
         raise UnreadableFile(
             f"{path} is an incomplete file of FreeSurfer", got=str(error)
         ) from error
-
-
-def is_xfm(text: str) -> bool:
-    """Whether a text is that of an .xfm file."""
-    return text.startswith("MNI Transform File")
-
-
-def read_xfm(path: Path) -> sitk.Transform:
-    """The linear transforms of an .xfm, joined, fixed to moving.
-
-    Raises:
-        InvalidTransform: one of them is not linear.
-        UnreadableFile: it is incomplete.
-    """
-    text, _ = read_text(path)
-    lines = [line for line in text.splitlines() if not line.lstrip().startswith("%")]
-    parts = re.split(r"Transform_Type\s*=\s*(\w+)\s*;", " ".join(lines))[1:]
-    if not is_xfm(text) or not parts:
-        raise UnreadableFile(f"{path} is an incomplete file of MINC", wanted="Linear_Transform")
-    forward = np.eye(4)
-    for kind, content in zip(parts[::2], parts[1::2], strict=True):
-        if kind != "Linear":
-            raise InvalidTransform(
-                "of the transforms of MINC the linear ones are read", where=str(path), got=kind,
-                remedy="Convert it: mincresample its grid to NIfTI, or register again.",
-            )  # fmt: skip
-        numbers = re.search(r"Linear_Transform\s*=([^;]*);", content)
-        values = numbers[1].split() if numbers else []
-        try:
-            matrix = np.vstack([np.reshape(np.array(values, float), (3, 4)), [0, 0, 0, 1]])
-        except ValueError as error:
-            raise UnreadableFile(
-                f"{path} is an incomplete file of MINC", got=f"{len(values)} numbers", wanted="12"
-            ) from error
-        inverted = re.search(r"Invert_Flag\s*=\s*True", content)
-        forward = (np.linalg.inv(matrix) if inverted else matrix) @ forward
-    return to_affine(exchange_frames(np.linalg.inv(forward)))
-
-
-def write_xfm(matrix: Matrix, path: Path) -> None:
-    """Write an .xfm between RAS mm.
-
-    Args:
-        matrix: fixed to moving, LPS mm.
-        path: of the file.
-    """
-    rows = format_matrix(exchange_frames(np.linalg.inv(matrix)), rows=3).rstrip("\n")
-    with write_whole(path) as draft:
-        draft.write_text(
-            f"MNI Transform File\n\nTransform_Type = Linear;\nLinear_Transform =\n{rows};\n"
-        )
 
 
 def write_lta(matrix: Matrix, path: Path, sides: Sides) -> None:

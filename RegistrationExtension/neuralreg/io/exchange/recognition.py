@@ -16,6 +16,7 @@ from neuralreg.io.files import suffix_of
 from neuralreg.io.formats import nifti_header
 from neuralreg.io.formats.dicom_registration import is_registration
 from neuralreg.io.formats.elastix import is_elastix
+from neuralreg.io.formats.minc_transforms import is_xfm
 from neuralreg.io.formats.slicer_scene import is_scene
 from neuralreg.io.itk_images import WRITABLE as IMAGE_SUFFIXES
 
@@ -23,7 +24,7 @@ WANTED = "a transform of ITK, ANTs, 3D Slicer, elastix, FSL, FreeSurfer, AFNI, N
     "MRtrix, MINC, VoxelMorph, Learn2Reg or X5"  # fmt: skip
 _REFUSED = {  # by ending or first word: what it is, and what to do
     ".m3z": (
-        "a deformation of FreeSurfer, which only its own programs read",
+        "a deformation of FreeSurfer, which neither nibabel nor surfa reads",
         "Convert it: mri_warp_convert --inm3z FILE --outitk field.nii.gz",
     ),
 }
@@ -83,7 +84,7 @@ def _family_of_content(path: Path) -> str:
     if content.startswith(b"MATLAB 5.0"):
         return "spm"
     text = _decode(content)
-    if freesurfer.is_xfm(text):
+    if is_xfm(text):
         return "minc"
     if text.startswith("#Insight Transform File"):
         return "itk"

@@ -21,7 +21,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
 from neuralreg import __version__
-from neuralreg.errors import InvalidTransform, UnreadableFile
+from neuralreg.errors import InvalidOption, InvalidTransform, UnreadableFile
 from neuralreg.geometry.grid import Grid, Matrix
 from neuralreg.io.exchange import vector_files
 from neuralreg.io.exchange.matrices import complete, to_affine
@@ -33,6 +33,7 @@ from neuralreg.io.formats.dicom_series import series_files
 
 _LINEAR, _DEFORMABLE = "1.2.840.10008.5.1.4.1.1.66.1", "1.2.840.10008.5.1.4.1.1.66.3"
 _RIGID = 1e-4  # of a matrix times its transpose against the identity
+_LONGEST = 64  # letters of a description
 _PATIENT = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex")
 _STUDY = (
     "StudyInstanceUID", "StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID",
@@ -70,6 +71,47 @@ def read_registration(path: Path, notes: list[str]) -> sitk.Transform | sitk.Ima
             return vector_files.fill_outside(_read_deformable(path, dataset), path, notes)
     except (OSError, AttributeError, LookupError, ValueError, TypeError, EOFError) as error:
         raise UnreadableFile(f"{path} is a damaged registration object", got=str(error)) from error
+
+
+def read_references(path: Path) -> tuple[set[str], set[str]]:
+    """The UIDs of the image files that an object is between: of the fixed series, of the moving."""
+    dataset: Any = pydicom.dcmread(path)
+    own = str(dataset.get("FrameOfReferenceUID", ""))
+    fixed = {uid for series in dataset.get("ReferencedSeriesSequence") or ()
+             for uid in _instances(series.get("ReferencedInstanceSequence"))}  # fmt: skip
+    moving: set[str] = set()
+    for item in dataset.get("DeformableRegistrationSequence") or ():
+        moving |= _instances(item.get("ReferencedImageSequence"))
+    is_fixed_known = False
+    for item in dataset.get("RegistrationSequence") or ():
+        instances = _instances(item.get("ReferencedImageSequence"))
+        matrix = _product(path, item.MatrixRegistrationSequence)
+        is_own = str(item.get("FrameOfReferenceUID", "")) == own
+        if is_own and np.allclose(matrix, np.eye(4)) and not is_fixed_known:
+            is_fixed_known = True
+            fixed |= instances
+        else:
+            moving |= instances
+    return fixed - moving, moving
+
+
+def _instances(sequence: Any) -> set[str]:
+    return {str(item.ReferencedSOPInstanceUID) for item in sequence or ()}
+
+
+def rename_series(path: Path, description: str, number: str) -> None:
+    """Give the series of an object a description and a number; empty texts leave them as they are.
+
+    Raises:
+        InvalidOption: the number is none.
+    """
+    if number and not number.strip().isdigit():
+        raise InvalidOption("the number of a series is a whole number", got=number)
+    dataset = pydicom.dcmread(path)
+    dataset.SeriesDescription = description[:_LONGEST] or dataset.SeriesDescription
+    dataset.SeriesNumber = int(number) if number else dataset.SeriesNumber
+    with write_whole(path) as draft:
+        dataset.save_as(draft, enforce_file_format=True)
 
 
 def write_linear(matrix: Matrix, path: Path, sides: Sides) -> None:

@@ -113,8 +113,9 @@ def read_segmentation(path: Path) -> SegmentLayers:
         UnreadableFile: it is damaged, or not of whole numbers.
     """
     image = read_itk_image(path)
-    parts = range(image.GetNumberOfComponentsPerPixel())
-    layers = tuple(sitk.VectorIndexSelectionCast(image, n) for n in parts)
+    layers: tuple[sitk.Image, ...] = (image,)
+    if (parts := image.GetNumberOfComponentsPerPixel()) > 1:
+        layers = tuple(sitk.VectorIndexSelectionCast(image, n) for n in range(parts))
     if "float" in layers[0].GetPixelIDTypeAsString():
         raise UnreadableFile(
             f"{path} holds no labels", got=layers[0].GetPixelIDTypeAsString(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -12,9 +13,39 @@ from neuralreg.geometry.grid import Grid, Matrix
 from neuralreg.geometry.inverse import invert_points
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.io.exchange.families import Content
+from neuralreg.io.point_sets.point_files import read_points
 from neuralreg.io.transform_files import transform_of
 
 _TOLERANCE_MM = 1e-3
+
+
+def move_file(
+    path: Path,
+    contents: Sequence[Content],
+    output: Path,
+    notes: list[str],
+    *,
+    grid: Grid | None = None,
+    to_fixed: bool = True,
+) -> int:
+    """Write the points of a file as they are in the other image, and all else that it holds.
+
+    Args:
+        path: of landmarks, a mesh or streamlines.
+        contents, notes, grid, to_fixed: as `move_points` takes them.
+        output: a file of the same kind.
+
+    Returns:
+        How many points there are.
+
+    Raises:
+        UnreadableFile, UnwritableOutput, PackageMissing: as `read_points`.
+        InvalidTransform: as `move_points`.
+    """
+    given = read_points(path, notes)
+    moved = move_points(given.points, contents, notes, grid=grid, to_fixed=to_fixed)
+    given.write(moved, output, grid if to_fixed else None)
+    return len(moved)
 
 
 def move_points(

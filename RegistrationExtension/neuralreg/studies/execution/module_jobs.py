@@ -1,4 +1,4 @@
-"""A study in the worker of Slicer's module: each step is a job of its own, between those of others.
+"""A study led by a worker of Slicer's module, which has one of its own for that.
 
 The files are those of `neuralreg batch`: either of both goes on with what the other began.
 """
@@ -6,56 +6,25 @@ The files are those of `neuralreg batch`: either of both goes on with what the o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from neuralreg.errors import InvalidOption, UnwritableOutput
-from neuralreg.io.files import container_of, write_whole
+from neuralreg.io.files import write_whole
 from neuralreg.io.tables import format_table
 from neuralreg.progress import Progress
 from neuralreg.registration.options import RegistrationOptions
 from neuralreg.studies.accounts.study_summary import Ledger, StudyFacts
-from neuralreg.studies.execution.row_execution import (
-    LOCKED,
-    REMEDIES,
-    RowTask,
-    Settings,
-    compute_row,
-)
-from neuralreg.studies.execution.row_locks import LockWatch
-from neuralreg.studies.execution.row_records import (
-    FAILED,
-    WAITING,
-    Failure,
-    RowRecord,
-    StudyFolder,
-    inputs_of,
-    read_record,
-    write_record,
-)
+from neuralreg.studies.execution.row_execution import Settings
+from neuralreg.studies.execution.row_records import WAITING, RowRecord, StudyFolder
+from neuralreg.studies.execution.study_leader import Interrupts
 from neuralreg.studies.execution.study_plan import Choice, Plan, plan_study
+from neuralreg.studies.execution.study_run import LocalChoice, StudyRun
+from neuralreg.studies.table.study_forecast import worker_memory_mb
 from neuralreg.studies.table.study_rows import StudyRow
 from neuralreg.studies.table.study_source import StudySource, rows_and_faults
-from neuralreg.worker.jobs import function_of
 
 _PATHS = ("table", "bids", "all_to")
-_watch = LockWatch()
-
-
-class _ThisProcess:
-    """Does the job of a row at once, and reports on it to the window."""
-
-    def __init__(self, report: Progress) -> None:
-        self._report = report
-
-    def run(self, kind: str, job: object, progress: Progress) -> Any:
-        def both(fraction: float, message: str) -> None:
-            progress(fraction, message)
-            self._report(fraction, message)
-
-        assert isinstance(job, Mapping)
-        return function_of(kind)(job, both)
 
 
 def write_scene(arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
@@ -122,47 +91,43 @@ def plan(arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     }
 
 
-def compute(arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Compute a row.
+def run(arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Compute what a study has to do, several rows at once, and write its accounts.
+
+    The rows are led from here and computed by processes of their own, which end with this one.
 
     Args:
-        arguments: study: the folder; row: a record of `StudyRow`.
-        progress: called with a fraction and a message.
+        arguments: as of `plan`; workers: how many at once, 0 for as many as memory and cores allow.
+        progress: called with the share of rows that are done with, and with what a person should
+            know meanwhile.
 
     Returns:
-        id, state and reason.
+        rows: id, state and reason of each; notes of the table.
+
+    Raises:
+        InvalidOption: the table has faults.
+        UnwritableOutput: the folder is closed.
     """
-    row = StudyRow.from_record(arguments["row"])
-    complete = all(container_of(path).exists() for path in row.inputs.values())
-    task = RowTask(Path(arguments["study"]).absolute(), row, Settings(), complete=complete)
+    progress(0.0, "starting the workers")
+    study, plan, notes, source = _plan(arguments)
+    options = _options(arguments)
+    memory_mb = worker_memory_mb(plan.compute, plan.records.values())
+    choice = LocalChoice(
+        int(arguments.get("workers") or 0) or None, None, options.device, memory_mb
+    )
+    shares = [0.0]
+
+    def tell(share: float, _words: str) -> None:
+        shares[0] = share
+        progress(share, "")
 
     def say(message: str) -> None:
-        progress(0.0, message)
+        progress(shares[0], message)
 
-    record = compute_row(task, _ThisProcess(progress), lambda: False, say, _watch)
-    if record.state == LOCKED:
-        return {"id": row.id, "state": LOCKED, "reason": "another run has it"}
-    return _words(record)
-
-
-def write_accounts(arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Write the accounts of a study, and why rows were lost with their worker.
-
-    Args:
-        arguments: as of `plan`; lost: reasons by id of rows whose worker ended.
-        progress: called once.
-
-    Returns:
-        table: the path of study.csv.
-    """
-    progress(0.0, "writing the accounts")
-    study, plan, _, source = _plan(arguments)
-    by_id = {row.id: row for row in plan.rows}
-    for name, reason in arguments.get("lost", {}).items():
-        if name in by_id:
-            _record_loss(study, by_id[name], reason)
-    _ledger(study, _plan(arguments)[1], source, _options(arguments)).write()
-    return {"table": str(study.table)}
+    facts = StudyFacts(source.in_words(), options)
+    job = StudyRun(study, facts, Settings(), choice.engine, say, tell, lambda record: None)
+    records = job.work(plan, Interrupts())
+    return {"rows": [_words(record) for record in records], "notes": notes}
 
 
 def write_worklist(arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
@@ -227,13 +192,3 @@ def _state(row: StudyRow, plan: Plan, compute: set[str]) -> dict[str, str]:
 def _words(record: RowRecord) -> dict[str, str]:
     reason = record.failure.reason if record.failure else "; ".join(record.warnings)
     return {"id": record.id, "state": record.state, "reason": reason}
-
-
-def _record_loss(study: StudyFolder, row: StudyRow, reason: str) -> None:
-    """A row whose worker was killed is recorded as `neuralreg batch` does it."""
-    known = read_record(study, row.id) or RowRecord(row.id, key=row.key)
-    failure = Failure("memory", reason, REMEDIES["memory"])
-    record = replace(
-        known, state=FAILED, failure=failure, key=row.key, inputs=inputs_of(row, missing=True)
-    )
-    write_record(study, record)

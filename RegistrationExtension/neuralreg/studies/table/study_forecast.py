@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from neuralreg.geometry.grid import Grid
 from neuralreg.registration.memory.memory_forecast import forecast_memory
 from neuralreg.studies.execution.row_records import DONE, RowRecord
-from neuralreg.studies.table.study_check import Headers
+from neuralreg.studies.table.study_check import Headers, check_files
 from neuralreg.studies.table.study_rows import StudyRow
 
 # The default engine on one thread of a current core (python -m benchmarks.studies --forecast).
 _START_S, _SECONDS_PER_MILLION = 3.0, 25.0
+_HEADERS = 20  # that tell how much memory a worker may need
 USUAL_MB = 700.0  # of a worker, where no header was read
 
 
@@ -66,6 +67,17 @@ def forecast_study(
         if grids
     ]
     return StudyForecast(len(rows), total, max(needs, default=USUAL_MB), False)
+
+
+def worker_memory_mb(rows: Sequence[StudyRow], records: Iterable[RowRecord]) -> float:
+    """What a worker will need: as rows that are done, else by the headers of a few.
+
+    Args:
+        rows: to compute.
+        records: of the study.
+    """
+    some = rows[:: max(1, len(rows) // _HEADERS)]
+    return forecast_study(some, check_files(some)[1], records).memory_mb
 
 
 def _grids(row: StudyRow, headers: Headers) -> list[Grid]:

@@ -10,7 +10,7 @@ from neuralreg.errors import InvalidOption, UnreadableFile
 from neuralreg.registration.options import RegistrationOptions
 from neuralreg.studies.table import pairings
 from neuralreg.studies.table.pairings import StudyImage
-from neuralreg.studies.table.study_rows import Fault, StudyRow
+from neuralreg.studies.table.study_rows import BRING, Fault, StudyRow
 from neuralreg.studies.table.study_table import CellTable, read_cells, rows_of
 
 
@@ -68,10 +68,16 @@ def rows_and_faults(
         sides = {"fixed": source.fixed, "moving": source.moving}
         files = {**source.given, **{role: text for role, text in sides.items() if text}}
         files.pop("initial_format", None)
-        common |= {role: str(Path(text).absolute()) for role, text in files.items()}
+        common |= {role: _absolute(role, text) for role, text in files.items()}
     given = {name: text for name, text in common.items() if text}
     rows, faults = rows_of(table, options, given)
     return rows, faults, notes
+
+
+def _absolute(role: str, text: str) -> str:
+    """The path of a file, or the paths of several where a role may have them."""
+    parts = text.split(";") if role in BRING else [text]
+    return ";".join(str(Path(part.strip()).absolute()) for part in parts if part.strip())
 
 
 def _require_one(source: StudySource) -> None:

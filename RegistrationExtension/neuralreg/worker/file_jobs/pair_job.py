@@ -16,8 +16,12 @@ from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.warp import warp, warp_labels
 from neuralreg.io.files import draft_folder, make_folder, suffix_of
+from neuralreg.io.formats.segmentations import is_segmentation
 from neuralreg.io.image_files import read_image, read_labels, write_image
 from neuralreg.io.landmark_files import Pairs, read_pairs
+from neuralreg.io.point_sets.point_files import is_point_file
+from neuralreg.io.point_sets.point_transforms import move_file
+from neuralreg.io.resample import warp_segments
 from neuralreg.progress import Progress
 from neuralreg.registration.guides.landmark_guide import LandmarkGuide
 from neuralreg.registration.options import RegistrationOptions
@@ -28,6 +32,7 @@ from neuralreg.worker.file_jobs.job_files import Images, Job
 BEFORE, AFTER = "before.png", "after.png"
 _LANDMARKS = ("landmarks_fixed", "landmarks_moving")
 _STEERS = ("fixed_landmarks", "moving_landmarks")
+_DOUBLE_ENDINGS = (".mrk.json", ".seg.nrrd")
 _PIXELS = 96  # along the longer side of a thumbnail
 
 
@@ -36,8 +41,8 @@ def register_files(arguments: Mapping[str, Any], progress: Progress) -> dict[str
 
     Args:
         arguments: inputs: paths by the names of `Job`, landmarks that measure, and what is
-            brought along; options: their
-            record; initial_format; folder: for the results, overwrite: whether it may hold some;
+            brought along (images, label maps, segmentations, points); options: their record;
+            initial_format; folder: for the results, overwrite: whether it may hold some;
             thumbnails: a folder for them, or None; review: whether the result is reviewed.
         progress: called with a fraction and a message.
 
@@ -137,7 +142,7 @@ class _Pictures:
 
 
 class _BringAlong:
-    """Resamples further files of the moving side onto the fixed image, beside the results."""
+    """Brings further files of the moving side to the fixed image, beside the results."""
 
     def __init__(self, folder: Path, inputs: Mapping[str, str]) -> None:
         self._folder = folder
@@ -146,13 +151,17 @@ class _BringAlong:
     def __call__(self, images: Images, result: RegistrationResult) -> None:
         grid, reasons, names = images.fixed.grid, [], set[str]()
         for role, path in self._files.items():
-            name = _free_name(path, names)
+            output = self._folder / _free_name(path, names)
             try:
-                if role.startswith("bring_labels"):
-                    image = warp_labels(read_labels(path), result.field, grid)
+                if is_point_file(path):
+                    content = result.fixed_to_moving
+                    move_file(path, [content], output, images.notes, grid=grid)
+                elif is_segmentation(path):
+                    warp_segments(path, result.field, output, grid)
+                elif role.startswith("bring_labels"):
+                    write_image(warp_labels(read_labels(path), result.field, grid), output)
                 else:
-                    image = warp(read_image(path), result.field, grid)
-                write_image(image, self._folder / name)
+                    write_image(warp(read_image(path), result.field, grid), output)
             except RegistrationError as error:  # the others are brought nevertheless
                 reasons.append(str(error))
         if reasons:
@@ -160,13 +169,15 @@ class _BringAlong:
 
 
 def _free_name(path: Path, names: set[str]) -> str:
-    """A name for a resampled file, which no other one has."""
-    suffix = suffix_of(path)
+    """A name for what comes of a file, which no other one has; images become NIfTI."""
+    double = next((end for end in _DOUBLE_ENDINGS if path.name.lower().endswith(end)), "")
+    suffix = double or suffix_of(path)
     stem = path.name[: -len(suffix)] if suffix else path.name
-    name, number = f"{stem}_warped.nii.gz", 1
+    ending = suffix if is_point_file(path) or is_segmentation(path) else ".nii.gz"
+    name, number = f"{stem}_warped{ending}", 1
     while name in names:
         number += 1
-        name = f"{stem}_warped_{number}.nii.gz"
+        name = f"{stem}_warped_{number}{ending}"
     names.add(name)
     return name
 
