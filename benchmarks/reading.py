@@ -18,7 +18,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import SimpleITK as sitk
-from neuralreg.io.formats.packed_files import UNPACKS_FAST
+from neuralreg.io.encodings.packed_files import UNPACKS_FAST
 from neuralreg.io.itk_images import open_volume
 
 from benchmarks import RESULTS

@@ -22,6 +22,7 @@ from neuralreg.errors import (
 )
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.remarks import Remark, RemarkKind
+from neuralreg.io.encodings.raw_sizes import require_whole
 from neuralreg.io.files import (
     container_of,
     itk_reason,
@@ -33,7 +34,6 @@ from neuralreg.io.files import (
 )
 from neuralreg.io.formats import neuroimaging, nifti, nifti_header, ome_zarr
 from neuralreg.io.formats.dicom import is_dicom, read_dicom
-from neuralreg.io.formats.raw_sizes import require_whole
 from neuralreg.io.volume import Volume, frame_remarks, grid_of_affine, not_finite_remarks
 
 _ABOUT_PLACEMENT = (

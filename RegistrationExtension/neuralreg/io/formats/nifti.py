@@ -17,17 +17,17 @@ import SimpleITK as sitk
 
 from neuralreg.errors import InvalidImage, UnreadableFile
 from neuralreg.geometry.grid import Grid
-from neuralreg.io.files import quiet_itk, require_existing
-from neuralreg.io.formats.nifti_header import (
-    NiftiHeader,
-    header_remarks,
-)
-from neuralreg.io.formats.packed_files import (
+from neuralreg.io.encodings.packed_files import (
     DAMAGES,
     UNPACKS_FAST,
     crc32_of,
     is_packed,
     open_packed,
+)
+from neuralreg.io.files import quiet_itk, require_existing
+from neuralreg.io.formats.nifti_header import (
+    NiftiHeader,
+    header_remarks,
 )
 from neuralreg.io.volume import (
     Array,

@@ -18,8 +18,8 @@ from nibabel.spatialimages import HeaderDataError
 from neuralreg.errors import UnreadableFile
 from neuralreg.geometry.grid import Matrix
 from neuralreg.geometry.remarks import Remark, RemarkKind
+from neuralreg.io.encodings.packed_files import DAMAGES, open_packed
 from neuralreg.io.files import require_existing
-from neuralreg.io.formats.packed_files import DAMAGES, open_packed
 
 SUFFIXES = (".nii", ".nii.gz")
 PAIR_SUFFIXES = (".hdr", ".img", ".img.gz")

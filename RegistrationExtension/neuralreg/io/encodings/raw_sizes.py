@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from neuralreg.errors import UnreadableFile
-from neuralreg.io.formats.packed_files import ZLIB_ERRORS, new_unpacker
+from neuralreg.io.encodings.packed_files import ZLIB_ERRORS, new_unpacker
 
 _CHUNK_BYTES = 1 << 20
 _ENCODINGS = ("raw", "gzip", "gz")
