@@ -19,7 +19,13 @@ _PAIRS = {
     "surfaces": ("fixedSurfaces", "movingSurfaces"),
 }
 _CORRECTED = ("corrections", "repair")  # in a record: what was done by hand since
-_SEGMENTS = ("fixedMaskSegments", "movingMaskSegments")
+_SEGMENTS = (
+    "fixedMaskSegments",
+    "movingMaskSegments",
+    "rigidPartsSegments",
+    "slidingMaskSegments",
+)
+_OF_SURFACES = "surfaces"  # in the record of segments: of each pair, None for a whole node
 
 
 @dataclass(frozen=True)
@@ -40,9 +46,12 @@ def write(node, request, facts) -> None:
     record = {
         "model": facts.model,
         "inputs": [request.fixed.GetName(), request.moving.GetName()],
-        "warnings": list(facts.warnings),
+        "warnings": [*facts.warnings, *request.notes],
         "asked": request.options.as_record(),
-        "segments": {name: getattr(settings, name) for name in _SEGMENTS},
+        "segments": {
+            **{name: getattr(settings, name) for name in _SEGMENTS},
+            _OF_SURFACES: [[_split(side)[1] for side in pair] for pair in settings.surfaces],
+        },
         **dict(facts.provenance),
     }
     node.SetAttribute(RECORD, json.dumps(record, default=str))
@@ -53,7 +62,7 @@ def write(node, request, facts) -> None:
         for side, role in enumerate(roles):
             node.RemoveNodeReferenceIDs(OWN_ROLES + role)
             for pair in getattr(settings, name):
-                node.AddNodeReferenceID(OWN_ROLES + role, pair[side].GetID())
+                node.AddNodeReferenceID(OWN_ROLES + role, _split(pair[side])[0].GetID())
 
 
 def read(node) -> Record | None:
@@ -65,7 +74,18 @@ def read(node) -> Record | None:
     nodes = {name: node.GetNodeReference(OWN_ROLES + name) for name in _NODES}
     for name, roles in _PAIRS.items():
         nodes[name] = tuple(zip(*(_references(node, role) for role in roles), strict=True))
-    return Record(options, nodes, record.get("segments", {}))
+    segments = dict(record.get("segments", {}))
+    ofSurfaces = segments.pop(_OF_SURFACES, None) or [(None, None)] * len(nodes["surfaces"])
+    nodes["surfaces"] = tuple(
+        tuple(node if each is None else (node, each) for node, each in zip(*pair, strict=True))
+        for pair in zip(nodes["surfaces"], ofSurfaces, strict=True)
+    )
+    return Record(options, nodes, segments)
+
+
+def _split(side) -> tuple:
+    """A node and the segment of it that is meant, or None."""
+    return side if isinstance(side, tuple) else (side, None)
 
 
 def _references(node, role: str) -> list:

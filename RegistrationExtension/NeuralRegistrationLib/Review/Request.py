@@ -22,10 +22,10 @@ from NeuralRegistrationLib.Register.RegistrationRecord import (
     corrections,
     steeringPoints,
 )
-from NeuralRegistrationLib.Review import Structures
 from NeuralRegistrationLib.Scene import (
     Geometry,
     NodeChecks,
+    Structures,
     TransformRecords,
     Transforms,
     Volumes,
