@@ -71,6 +71,7 @@ def states() -> Iterator[tuple[str, object]]:
     ui.advancedSection.collapsed = False
     yield "advanced", panel.parent
     ui.advancedSection.collapsed = True
+    yield from guides(ui, scene.scene)
     ui.modelSelector.currentIndex = ui.modelSelector.findData("convex")
     ui.applyButton.click()
     wait(lambda: ui.progressBar.value > 300 or not ui.cancelButton.enabled)
@@ -98,6 +99,33 @@ def states() -> Iterator[tuple[str, object]]:
     yield "set-up", panel.parent
     Dependencies.missingPackages = there
     panel.cleanup()
+
+
+def guides(ui, scene) -> Iterator[tuple[str, object]]:
+    """The section Guides: closed folds, and those of labels, channels and surfaces in use."""
+    volumes = [
+        selector.currentNode() for selector in (ui.fixedVolumeSelector, ui.movingVolumeSelector)
+    ]
+    organs = [segments(scene, volume) for volume in volumes]
+    ui.guidesSection.collapsed = False
+    window = ui.guidesSection.window()
+    yield "guides", window
+    for name, organ in zip(("fixed", "moving"), organs, strict=True):
+        getattr(ui, f"{name}LabelsSelector").setCurrentNode(organ)
+    ui.addSurfaceButton.click()
+    ui.fixedSurfaceSelector.setCurrentNode(organs[0])
+    ui.addChannelButton.click()
+    ui.fixedChannelSelector.setCurrentNode(volumes[0])
+    folds = (ui.labelsFold, ui.channelsFold, ui.surfacesFold)
+    for fold in folds:
+        fold.collapsed = False
+    yield "guides in use", window
+    for fold in folds:
+        fold.collapsed = True
+    ui.guidesClearButton.click()
+    ui.guidesSection.collapsed = True
+    for organ in organs:
+        scene.RemoveNode(organ)
 
 
 def studies() -> Iterator[tuple[str, object]]:
