@@ -9,6 +9,7 @@ from typing import Any
 
 from neuralreg.registration.options import USUAL, RegistrationOptions
 
+from NeuralRegistrationLib.Scene import Transforms
 from NeuralRegistrationLib.Scene.Transforms import OWN_ROLES, RECORD
 
 OTHER_WAY = "otherWayOf"  # in the record of a transform that is only there to be compared with
@@ -55,8 +56,9 @@ def write(node, request, facts) -> None:
         **dict(facts.provenance),
     }
     node.SetAttribute(RECORD, json.dumps(record, default=str))
+    isInverse = Transforms.pairOf(node)[0] is request.moving  # which knows no part that slid
     for name in _NODES:
-        other = getattr(settings, name)
+        other = None if isInverse and name == "slidingMask" else getattr(settings, name)
         node.SetNodeReferenceID(OWN_ROLES + name, other.GetID() if other is not None else None)
     for name, roles in _PAIRS.items():
         for side, role in enumerate(roles):
@@ -97,6 +99,24 @@ def steeringPoints(node) -> list[tuple[float, ...]]:
     """Landmarks of the fixed image that steered the registration of a transform, LPS mm."""
     landmarks = _facts(node).get("landmarks") or {}
     return [tuple(point) for point in landmarks.get("fixed", ())]
+
+
+def steeringKinds(node) -> list[str]:
+    """Kinds of guides beside landmarks that steered, as the core's review names them."""
+    from neuralreg.review.assess import steering_kinds
+
+    return steering_kinds(_facts(node))
+
+
+def slidingMask(node) -> tuple:
+    """The node of the part of the fixed image that slid, and the ids of its segments.
+
+    None twice where nothing slid; None for all segments.
+    """
+    mask, facts = node.GetNodeReference(f"{OWN_ROLES}slidingMask"), _facts(node)
+    if mask is None or not (facts.get("sliding") or {}).get("kept"):
+        return None, None
+    return mask, facts.get("segments", {}).get("slidingMaskSegments")
 
 
 def corrections(node) -> list[dict[str, Any]]:
