@@ -107,15 +107,19 @@ def guides(ui, scene) -> Iterator[tuple[str, object]]:
         selector.currentNode() for selector in (ui.fixedVolumeSelector, ui.movingVolumeSelector)
     ]
     organs = [segments(scene, volume) for volume in volumes]
+    further = [
+        slicer.util.addVolumeFromArray(body(shift), None, name)
+        for name, shift in (("T2 in June", 0), ("T2 in January", 5))
+    ]
     ui.guidesSection.collapsed = False
     window = ui.guidesSection.window()
     yield "guides", window
-    for name, organ in zip(("fixed", "moving"), organs, strict=True):
-        getattr(ui, f"{name}LabelsSelector").setCurrentNode(organ)
     ui.addSurfaceButton.click()
-    ui.fixedSurfaceSelector.setCurrentNode(organs[0])
     ui.addChannelButton.click()
-    ui.fixedChannelSelector.setCurrentNode(volumes[0])
+    for side, organ, volume in zip(("fixed", "moving"), organs, further, strict=True):
+        getattr(ui, f"{side}LabelsSelector").setCurrentNode(organ)
+        getattr(ui, f"{side}SurfaceSelector").setCurrentNode(organ)
+        getattr(ui, f"{side}ChannelSelector").setCurrentNode(volume)
     folds = (ui.labelsFold, ui.channelsFold, ui.surfacesFold)
     for fold in folds:
         fold.collapsed = False
@@ -124,8 +128,8 @@ def guides(ui, scene) -> Iterator[tuple[str, object]]:
         fold.collapsed = True
     ui.guidesClearButton.click()
     ui.guidesSection.collapsed = True
-    for organ in organs:
-        scene.RemoveNode(organ)
+    for node in (*organs, *further):
+        scene.RemoveNode(node)
 
 
 def studies() -> Iterator[tuple[str, object]]:
