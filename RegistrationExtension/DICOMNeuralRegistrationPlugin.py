@@ -47,7 +47,7 @@ class DICOMNeuralRegistrationPluginClass(DICOMPlugin):
 
     def load(self, loadable):
         """A transform node of the object, or False; why not is in the log."""
-        from NeuralRegistrationLib.Scene import TransformFiles
+        from NeuralRegistrationLib.Exchange import TransformFiles
 
         try:
             node, notes = TransformFiles.loadObject(loadable.files[0], loadable.name)
@@ -63,7 +63,7 @@ class DICOMNeuralRegistrationPluginClass(DICOMPlugin):
 
     def examineForExport(self, subjectHierarchyItemID):
         """One exportable for a transform node between two volumes that came by DICOM."""
-        from NeuralRegistrationLib.Scene import TransformFiles
+        from NeuralRegistrationLib.Exchange import TransformFiles
 
         tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
         node = tree.GetItemDataNode(subjectHierarchyItemID)
@@ -85,7 +85,7 @@ class DICOMNeuralRegistrationPluginClass(DICOMPlugin):
 
     def export(self, exportables):
         """Write the objects; what went wrong, or an empty text."""
-        from NeuralRegistrationLib.Scene import TransformFiles
+        from NeuralRegistrationLib.Exchange import TransformFiles
 
         tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
         for exportable in exportables:

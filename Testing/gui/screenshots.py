@@ -71,6 +71,7 @@ def states() -> Iterator[tuple[str, object]]:
     ui.advancedSection.collapsed = False
     yield "advanced", panel.parent
     ui.advancedSection.collapsed = True
+    yield from guides(ui, scene.scene)
     ui.modelSelector.currentIndex = ui.modelSelector.findData("convex")
     ui.applyButton.click()
     wait(lambda: ui.progressBar.value > 300 or not ui.cancelButton.enabled)
@@ -98,6 +99,37 @@ def states() -> Iterator[tuple[str, object]]:
     yield "set-up", panel.parent
     Dependencies.missingPackages = there
     panel.cleanup()
+
+
+def guides(ui, scene) -> Iterator[tuple[str, object]]:
+    """The section Guides: closed folds, and those of labels, channels and surfaces in use."""
+    volumes = [
+        selector.currentNode() for selector in (ui.fixedVolumeSelector, ui.movingVolumeSelector)
+    ]
+    organs = [segments(scene, volume) for volume in volumes]
+    further = [
+        slicer.util.addVolumeFromArray(body(shift), None, name)
+        for name, shift in (("T2 in June", 0), ("T2 in January", 5))
+    ]
+    ui.guidesSection.collapsed = False
+    window = ui.guidesSection.window()
+    yield "guides", window
+    ui.addSurfaceButton.click()
+    ui.addChannelButton.click()
+    for side, organ, volume in zip(("fixed", "moving"), organs, further, strict=True):
+        getattr(ui, f"{side}LabelsSelector").setCurrentNode(organ)
+        getattr(ui, f"{side}SurfaceSelector").setCurrentNode(organ)
+        getattr(ui, f"{side}ChannelSelector").setCurrentNode(volume)
+    folds = (ui.labelsFold, ui.channelsFold, ui.surfacesFold)
+    for fold in folds:
+        fold.collapsed = False
+    yield "guides in use", window
+    for fold in folds:
+        fold.collapsed = True
+    ui.guidesClearButton.click()
+    ui.guidesSection.collapsed = True
+    for node in (*organs, *further):
+        scene.RemoveNode(node)
 
 
 def studies() -> Iterator[tuple[str, object]]:

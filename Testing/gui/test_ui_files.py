@@ -132,5 +132,13 @@ def test_every_parameter_has_exactly_one_control_or_is_connected_by_hand(the_app
     by_hand = {"model", "modelOptions", "bringAlong"} | {
         f"{side}Mask{what}" for side in ("fixed", "moving") for what in ("", "Segment")
     }
+    by_hand |= {"fixedLabels", "movingLabels", "channelWeights"}
+    by_hand |= {
+        f"{name}{what}" for name in ("rigidParts", "slidingMask") for what in ("", "Segment")
+    }
+    by_hand |= {f"{side}Channels" for side in ("fixed", "moving")}
+    by_hand |= {
+        f"{side}Surface{what}" for side in ("fixed", "moving") for what in ("s", "Segments")
+    }
     assert len(tied) == len(set(tied))
     assert set(tied) | by_hand == set(RegisterParameters.allParameters)

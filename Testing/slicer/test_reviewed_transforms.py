@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import json
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
 import slicer
+import torch
 import vtk
+from neuralreg.geometry.field import DisplacementField
+from neuralreg.geometry.grid import Grid
+from neuralreg.worker.serialization import at_once
+from neuralreg.worker.shared_images import record_of
+from NeuralRegistrationLib.Register import RegistrationRecord
+from NeuralRegistrationLib.Register.Request import Request
 from NeuralRegistrationLib.Review.Jobs import review
 from NeuralRegistrationLib.Review.Landmarks import LandmarkPairs
 from NeuralRegistrationLib.Review.Request import Subject
+from NeuralRegistrationLib.Scene import Geometry, Transforms
 from NeuralRegistrationLib.Scene.Headless import HeadlessScene
+
+from Testing.support.review_scene import a_segmentation
 
 
 def a_volume(name, n=16, mm=3.0):
@@ -202,3 +215,72 @@ def test_an_error_in_voxels_counts_what_is_above_the_moving_volume(a_scene, tmp_
     (error,) = LandmarkPairs.errors(Subject(identity, movingVolume=moving, **nodes))
     assert error.after_mm == pytest.approx(6)
     assert error.after_voxels == pytest.approx({"a scale": 1}.get(above, 3), rel=0.02)
+
+
+def a_torn_result(scene, fixed, moving):
+    """A field that jumps by 9 mm between both halves, with the record of a result that slid."""
+    vectors = np.zeros((24, 24, 24, 3))
+    vectors[..., 12:, 1] = 9.0
+    grid = Grid((24,) * 3, (3.0,) * 3, (-34.5,) * 3, tuple(np.eye(3).ravel()))
+    record = record_of(DisplacementField(torch.from_numpy(vectors).movedim(-1, 0), grid))
+    node = scene.AddNewNodeByClass("vtkMRMLTransformNode", "slid")
+    transform = at_once(Geometry.gridTransformInSteps(record))
+    Transforms.fill(node, transform, fixed=fixed, moving=moving)
+    facts = {"model": "convex", "sliding": {"kept": True}, "labels": [1], "segments": {}}
+    node.SetAttribute("NeuralRegistration.Record", json.dumps(facts))
+    return node
+
+
+def test_the_border_along_which_a_part_slid_is_no_seam_and_its_labels_are_no_proof(a_scene):
+    fixed, moving = a_volume("fixed", 24), a_volume("moving", 24)
+    node = a_torn_result(a_scene, fixed, moving)
+
+    def reviewed(**nodes):
+        report = review(node, **nodes).report
+        verdict = next(line.verdict for line in report.lines if line.name == "roughness")
+        return verdict, " ".join(report.notes)
+
+    verdict, notes = reviewed()
+    assert verdict == "attention"
+    assert "without its mask that border is a seam" in notes
+    assert "no proof" not in notes
+    half = a_segmentation(fixed, "half", ("Left", "Right"))
+    labels = np.zeros((24, 24, 24), np.uint8)
+    labels[..., :12] = 1  # the half with larger LPS x
+    labelNode = slicer.util.addVolumeFromArray(labels, None, "l", "vtkMRMLLabelMapVolumeNode")
+    labelNode.CopyOrientation(fixed)
+    role = f"{Transforms.OWN_ROLES}slidingMask"
+    node.SetNodeReferenceID(role, labelNode.GetID())
+    verdict, notes = reviewed(fixedSegments=half, movingSegments=half)
+    assert verdict == "shown"
+    assert "border is a seam" not in notes
+    assert "labels drove the registration" in notes
+    labels[:] = 0
+    labels[:3] = 1  # elsewhere
+    slicer.util.updateVolumeFromArray(labelNode, labels)
+    assert reviewed()[0] == "attention"
+
+
+def test_a_mask_that_slid_belongs_to_one_direction(a_scene):
+    fixed, moving = a_volume("fixed"), a_volume("moving")
+    mask = a_segmentation(fixed, "mask")
+    torn = [
+        n.GetNodeReference(f"{Transforms.OWN_ROLES}slidingMask")
+        for n in (
+            written(a_scene, fixed, moving, mask, pair)
+            for pair in ((fixed, moving), (moving, fixed))
+        )
+    ]
+    assert torn == [mask, None]
+
+
+def written(scene, fixed, moving, mask, pair):
+    """A transform node of a pair with the record of a request."""
+    node = a_turn(scene)
+    roles = node.GetFixedNodeReferenceRole(), node.GetMovingNodeReferenceRole()
+    for role, volume in zip(roles, pair, strict=True):
+        node.SetNodeReferenceID(role, volume.GetID())
+    request = Request(fixed, moving, "convex", {"slidingMask": mask})
+    facts = SimpleNamespace(model="convex", warnings=(), provenance={})
+    RegistrationRecord.write(node, request, facts)
+    return node

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import slicer
 import vtk
-from neuralreg.errors import InvalidOption
-from NeuralRegistrationLib.Register.Landmarks import landmarkGuide
+from neuralreg.errors import InvalidImage, InvalidOption
+from NeuralRegistrationLib.Register.Guides.LandmarkPull import landmarkGuide
 from NeuralRegistrationLib.Register.Logic import register
 from NeuralRegistrationLib.Register.RegistrationRecord import read, steeringPoints
 
@@ -128,3 +129,105 @@ def test_models_and_label_maps_reach_the_engine_in_lps(a_scene, a_fixed_node, a_
     assert seen["labels"][1].grid.size == a_volume_node.GetImageData().GetDimensions()
     with pytest.raises(InvalidOption, match="one of the surfaces"):
         register(a_fixed_node, a_volume_node, engine=engine, surfaces=[(a_fixed_node, models[0])])
+
+
+def segments_node(scene, like, boxes, name="organs"):
+    """A segmentation with a box of voxels (i from, i to) for each name; each in its own layer."""
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+    shape = like.GetImageData().GetDimensions()[::-1]
+    for number, (title, (low, high)) in enumerate(boxes.items(), start=1):
+        labels = np.zeros(shape, np.uint8)
+        labels[1:-1, 1:-1, low:high] = number
+        drawn = slicer.util.addVolumeFromArray(labels, None, title, "vtkMRMLLabelMapVolumeNode")
+        drawn.CopyOrientation(like)
+        logic = slicer.vtkSlicerSegmentationsModuleLogic
+        logic.ImportLabelmapToSegmentationNode(drawn, node)
+        node.GetSegmentation().GetNthSegment(number - 1).SetName(title)
+        scene.RemoveNode(drawn)
+    return node
+
+
+@pytest.fixture
+def seen(a_fixed_node, a_volume_node):
+    """What reaches the engine, for keywords of `register`."""
+
+    def ask(**guides):
+        arguments = {}
+
+        def engine(fixed, moving, options, **given):
+            arguments.update(given, options=options)
+            raise InvalidOption("seen")
+
+        with pytest.raises(InvalidOption, match="seen"):
+            register(a_fixed_node, a_volume_node, engine=engine, **guides)
+        return arguments
+
+    return ask
+
+
+def test_segments_pull_by_their_names_and_overlaps_are_kept(
+    a_scene, a_fixed_node, a_volume_node, seen
+):
+    fixed = segments_node(a_scene, a_fixed_node, {"Liver": (1, 4), "Tumor": (2, 3)}, "F")
+    moving = segments_node(a_scene, a_volume_node, {"Tumor": (1, 2), "Liver": (2, 4)}, "M")
+    labels = seen(fixedLabels=fixed, movingLabels=moving, label_weight=1.0)["labels"]
+    assert labels[0].data.shape[0] == 2  # they overlap there
+    for side, volume, widths in zip(
+        labels, (a_fixed_node, a_volume_node), ((3, 1), (2, 1)), strict=True
+    ):
+        rows = np.prod([n - 2 for n in volume.GetImageData().GetDimensions()[1:]])
+        assert [int((side.data == n).sum()) / rows for n in (1, 2)] == list(widths)
+
+
+def test_one_segment_is_a_rigid_part_or_slides(a_scene, a_fixed_node, a_volume_node, seen):
+    node = segments_node(a_scene, a_fixed_node, {"Bone": (1, 2), "Lung": (2, 4)})
+    both = seen(rigidParts=node)["rigid"]
+    assert {1, 2} <= set(both.data.unique().tolist())
+    part = seen(rigidParts=node, rigidPartsSegments=["Lung"])["rigid"]
+    sliding = seen(slidingMask=node, slidingMaskSegments=["Lung"])["sliding"]
+    assert int((part.data == 1).sum()) == int((both.data == 2).sum())
+    assert int((sliding.data > 0).sum()) == int((both.data == 2).sum())
+    with pytest.raises(InvalidOption, match="named by their names"):
+        register(a_fixed_node, a_volume_node, rigidParts=node, rigidPartsSegments=["Skull"])
+
+
+def test_a_segment_pulls_by_its_surface(a_scene, a_fixed_node, a_volume_node, seen):
+    node = segments_node(a_scene, a_fixed_node, {"Bone": (1, 2), "Lung": (2, 4)})
+    model = model_node(a_scene, "A", [(1.0, 2.0, 3.0)] * 20)
+    ((points, _),) = seen(surfaces=[((node, "Lung"), model)])["surfaces"]
+    ((every, _),) = seen(surfaces=[(node, model)])["surfaces"]
+    matrix = slicer.util.arrayFromVTKMatrix(ijk_to_ras(a_fixed_node))
+    ras = np.c_[points * (-1, -1, 1), np.ones(len(points))]
+    i = (np.linalg.inv(matrix) @ ras.T)[0]
+    assert 1.0 < i.min() < i.max() < 4.0
+    assert len(every) > len(points)
+
+
+def ijk_to_ras(volume):
+    matrix = vtk.vtkMatrix4x4()
+    volume.GetIJKToRASMatrix(matrix)
+    return matrix
+
+
+def test_an_empty_segmentation_is_named(a_scene, a_fixed_node, a_volume_node, a_known_engine):
+    node = a_scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "nothing")
+    other = segments_node(a_scene, a_volume_node, {"Bone": (1, 2)})
+    for guides in ({"fixedLabels": node, "movingLabels": other}, {"rigidParts": node}):
+        with pytest.raises(InvalidImage, match=r"not empty.*nothing"):
+            register(a_fixed_node, a_volume_node, engine=a_known_engine, **guides)
+
+
+def test_a_record_knows_segments_and_names(a_scene, a_fixed_node, a_volume_node, a_known_engine):
+    node = segments_node(a_scene, a_fixed_node, {"Bone": (1, 2), "Lung": (2, 4)})
+    other = segments_node(a_scene, a_volume_node, {"Lung": (1, 3)}, "M")
+    lung = node.GetSegmentation().GetNthSegmentID(1)
+    given = {"fixedLabels": node, "movingLabels": other, "slidingMask": node}
+    done = register(
+        a_fixed_node, a_volume_node, engine=a_known_engine, label_weight=1.0,
+        slidingMaskSegments="Lung", surfaces=[((node, "Lung"), other)], **given,
+    )  # fmt: skip
+    record = read(done.transformNode)
+    assert record.nodes["surfaces"] == (((node, lung), other),)
+    assert record.segments["slidingMaskSegments"] == [lung]
+    assert {name: record.nodes[name] for name in given} == given
+    assert any("1 Bone, 2 Lung" in warning for warning in done.result.warnings)

@@ -16,9 +16,12 @@ from neuralreg.errors import RegistrationError
 from slicer.i18n import tr as _
 
 from NeuralRegistrationLib import Dependencies
+from NeuralRegistrationLib.Exchange.TransformExport import TransformExport
 from NeuralRegistrationLib.Register import AutoModel, Parameters
 from NeuralRegistrationLib.Register.BrainLabels import labelBrain
 from NeuralRegistrationLib.Register.BrainMask import findBrain
+from NeuralRegistrationLib.Register.Guides import GuideSettings
+from NeuralRegistrationLib.Register.Guides.GuideSection import GuideSection
 from NeuralRegistrationLib.Register.ModelSelector import ModelSelector, optionsText
 from NeuralRegistrationLib.Register.Precheck import Finding, precheck
 from NeuralRegistrationLib.Register.ResultNodes import Registered
@@ -26,7 +29,6 @@ from NeuralRegistrationLib.Register.ResultView import ResultView
 from NeuralRegistrationLib.Widgets.MaskSelector import MaskSelector
 from NeuralRegistrationLib.Widgets.ParameterPanel import ParameterPanel
 from NeuralRegistrationLib.Widgets.StatusBar import StatusBar
-from NeuralRegistrationLib.Widgets.TransformExport import TransformExport
 
 _UNDER_WAY = ("waiting", "preparing", "running", "delivering")
 
@@ -54,6 +56,7 @@ class RegisterPanel(ParameterPanel):
     """
 
     refreshesInBatches = True  # what a scene that is read says comes before what suits an anatomy
+    nodeLists = GuideSettings.NODES
 
     def __init__(self, logic, onMissing, onReview, onCorrect) -> None:
         super().__init__("RegisterPanel.ui")
@@ -70,6 +73,7 @@ class RegisterPanel(ParameterPanel):
             MaskSelector(self.ui, name, (name, f"{name}Segment"), self._maskChosen)
             for name in ("fixedMask", "movingMask")
         ]
+        self.guides = GuideSection(self.ui, self.setFromControls)
         self._connect()
         self.widget.setMRMLScene(slicer.mrmlScene)
 
@@ -78,6 +82,7 @@ class RegisterPanel(ParameterPanel):
         ui.swapButton.connect("clicked()", self.swap)
         ui.bringAlongSelector.connect("checkedNodesChanged()", self._bringAlongChosen)
         ui.defaultsButton.connect("clicked()", lambda: Parameters.restoreDefaults(self.parameters))
+        ui.guidesClearButton.connect("clicked()", self._clearGuides)
         ui.applyButton.connect("clicked()", self.apply)
         ui.cancelButton.connect("clicked()", self.cancel)
         ui.revertButton.connect("clicked()", self.revert)
@@ -119,6 +124,7 @@ class RegisterPanel(ParameterPanel):
         self.models.show(p.model, json.loads(p.modelOptions))
         for mask in self.masks:
             mask.show(*(getattr(p, name) for name in mask.parameterNames))
+        self.guides.show(p)
         self._showBroughtAlong()
         for name in _REFINEMENT:
             getattr(self.ui, name).enabled = p.ownRefinement
@@ -151,10 +157,16 @@ class RegisterPanel(ParameterPanel):
     def _bringAlongChosen(self) -> None:
         self.setFromControls({"bringAlong": list(self.ui.bringAlongSelector.checkedNodes())})
 
+    def _clearGuides(self) -> None:
+        with slicer.util.NodeModify(self.parameters):
+            Parameters.clearGuides(self.parameters)
+
     def swap(self) -> None:
-        """Let fixed and moving change places."""
-        p = self.parameters
-        self.set({"fixedVolume": p.movingVolume, "movingVolume": p.fixedVolume})
+        """Let fixed and moving change places, with all that belongs to one of them.
+
+        Rigid parts and what slides stay: they are known on the fixed side alone.
+        """
+        self.set(Parameters.exchangeSides(self.parameters))
 
     # Before a job
 
@@ -175,6 +187,8 @@ class RegisterPanel(ParameterPanel):
             contents = AutoModel.contentsOf(p.fixedVolume, p.movingVolume, p)
         card = self.models.card
         findings = precheck(p.fixedVolume, p.movingVolume, card, prealigned, contents)
+        if faults := [Finding("bad", fault) for fault in GuideSettings.faults(p)]:
+            findings = faults + [finding for finding in findings if finding.level != "good"]
         works = all(f.level != "bad" for f in findings)
         if works and self.models.card is None:
             findings += [Finding("good", AutoModel.expectation(p.fixedVolume, p.movingVolume, p))]

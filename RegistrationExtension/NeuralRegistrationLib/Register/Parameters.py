@@ -22,6 +22,8 @@ from neuralreg.registration.options import (
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
+from NeuralRegistrationLib.Register.Guides import GuideSettings
+
 _MILLION = 1_000_000
 
 
@@ -101,7 +103,9 @@ class RegisterParameters:
     the pair, instead of bending the field further. bringAlong: nodes of the moving side.
     fixedMaskSegment, movingMaskSegment: id of a segment, empty for all of them. brainModel: that
     finds brains. labeledVolumes: those whose structures are labeled. mostSamples: of each volume,
-    in millions; 0 for all.
+    in millions; 0 for all. networkLabels: whether a network makes the labels that drive.
+    fixedChannels and the other lists: one value for each row of channels, or of surfaces; a side
+    that is not chosen yet is None.
     """
 
     fixedVolume: slicer.vtkMRMLScalarVolumeNode
@@ -121,6 +125,22 @@ class RegisterParameters:
     movingMaskSegment: str = ""
     fixedLandmarks: slicer.vtkMRMLMarkupsFiducialNode
     movingLandmarks: slicer.vtkMRMLMarkupsFiducialNode
+    fixedLabels: slicer.vtkMRMLNode
+    movingLabels: slicer.vtkMRMLNode
+    networkLabels: bool = False
+    labelWeight: Annotated[float, WithinRange(0.1, 10.0)] = 1.0
+    rigidParts: slicer.vtkMRMLNode
+    rigidPartsSegment: str = ""
+    fixedChannels: list[slicer.vtkMRMLNode]
+    movingChannels: list[slicer.vtkMRMLNode]
+    channelWeights: list[float]
+    fixedSurfaces: list[slicer.vtkMRMLNode]
+    movingSurfaces: list[slicer.vtkMRMLNode]
+    fixedSurfaceSegments: list[str]
+    movingSurfaceSegments: list[str]
+    surfaceWeight: Annotated[float, WithinRange(0.1, 10.0)] = 1.0
+    slidingMask: slicer.vtkMRMLNode
+    slidingMaskSegment: str = ""
     brainModel: BrainModel = BrainModel.AUTO
     labeledVolumes: LabeledVolumes = LabeledVolumes.FIXED
     ownRefinement: bool = False
@@ -141,8 +161,6 @@ ADVANCED = (
     "fixedMaskSegment",
     "movingMask",
     "movingMaskSegment",
-    "fixedLandmarks",
-    "movingLandmarks",
     "brainModel",
     "labeledVolumes",
     "modelOptions",
@@ -165,9 +183,29 @@ def suit(parameters) -> None:
 
 def restoreDefaults(parameters) -> None:
     """Bring everything under Advanced back to what suits the anatomy."""
-    for name in ADVANCED:
-        setattr(parameters, name, parameters.default(name).value)
+    _restore(parameters, ADVANCED)
     suit(parameters)
+
+
+def exchangeSides(parameters) -> dict:
+    """The values of all parameters that belong to one side, for the other one."""
+    return {
+        name: getattr(parameters, name.replace("fixed", "moving", 1))
+        if name.startswith("fixed")
+        else getattr(parameters, name.replace("moving", "fixed", 1))
+        for name in parameters.allParameters
+        if name.startswith(("fixed", "moving"))
+    }
+
+
+def clearGuides(parameters) -> None:
+    """Take all guides out."""
+    _restore(parameters, GuideSettings.NAMES)
+
+
+def _restore(parameters, names: Iterable[str]) -> None:
+    for name in names:
+        setattr(parameters, name, parameters.default(name).value)
 
 
 def optionsOf(parameters) -> RegistrationOptions:
@@ -182,6 +220,7 @@ def optionsOf(parameters) -> RegistrationOptions:
         precision=parameters.precision.value,
         full_resolution=parameters.fullResolution,
         most_samples=round(parameters.mostSamples * _MILLION),
+        **GuideSettings.optionsOf(parameters),
     )
 
 
@@ -199,14 +238,13 @@ def settingsOf(parameters) -> dict:
         "fixedMaskSegments": _segments(parameters.fixedMask, parameters.fixedMaskSegment),
         "movingMask": parameters.movingMask,
         "movingMaskSegments": _segments(parameters.movingMask, parameters.movingMaskSegment),
-        "fixedLandmarks": parameters.fixedLandmarks,
-        "movingLandmarks": parameters.movingLandmarks,
         "inverse": parameters.inverse,
         "outputTransform": parameters.outputTransform,
         "outputVolume": parameters.outputVolume,
         "segmentations": segmentations,
         "volumes": volumes,
         "carried": [n for n in nodes if n not in segmentations and n not in volumes],
+        **GuideSettings.settingsOf(parameters),
     }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from neuralreg.registration.options import USUAL, RegistrationOptions
 
+from NeuralRegistrationLib.Scene import Transforms
 from NeuralRegistrationLib.Scene.Transforms import OWN_ROLES, RECORD
 
 OTHER_WAY = "otherWayOf"  # in the record of a transform that is only there to be compared with
@@ -19,7 +20,13 @@ _PAIRS = {
     "surfaces": ("fixedSurfaces", "movingSurfaces"),
 }
 _CORRECTED = ("corrections", "repair")  # in a record: what was done by hand since
-_SEGMENTS = ("fixedMaskSegments", "movingMaskSegments")
+_SEGMENTS = (
+    "fixedMaskSegments",
+    "movingMaskSegments",
+    "rigidPartsSegments",
+    "slidingMaskSegments",
+)
+_OF_SURFACES = "surfaces"  # in the record of segments: of each pair, None for a whole node
 
 
 @dataclass(frozen=True)
@@ -40,20 +47,24 @@ def write(node, request, facts) -> None:
     record = {
         "model": facts.model,
         "inputs": [request.fixed.GetName(), request.moving.GetName()],
-        "warnings": list(facts.warnings),
+        "warnings": [*facts.warnings, *request.notes],
         "asked": request.options.as_record(),
-        "segments": {name: getattr(settings, name) for name in _SEGMENTS},
+        "segments": {
+            **{name: getattr(settings, name) for name in _SEGMENTS},
+            _OF_SURFACES: [[_split(side)[1] for side in pair] for pair in settings.surfaces],
+        },
         **dict(facts.provenance),
     }
     node.SetAttribute(RECORD, json.dumps(record, default=str))
+    isInverse = Transforms.pairOf(node)[0] is request.moving  # which knows no part that slid
     for name in _NODES:
-        other = getattr(settings, name)
+        other = None if isInverse and name == "slidingMask" else getattr(settings, name)
         node.SetNodeReferenceID(OWN_ROLES + name, other.GetID() if other is not None else None)
     for name, roles in _PAIRS.items():
         for side, role in enumerate(roles):
             node.RemoveNodeReferenceIDs(OWN_ROLES + role)
             for pair in getattr(settings, name):
-                node.AddNodeReferenceID(OWN_ROLES + role, pair[side].GetID())
+                node.AddNodeReferenceID(OWN_ROLES + role, _split(pair[side])[0].GetID())
 
 
 def read(node) -> Record | None:
@@ -65,7 +76,18 @@ def read(node) -> Record | None:
     nodes = {name: node.GetNodeReference(OWN_ROLES + name) for name in _NODES}
     for name, roles in _PAIRS.items():
         nodes[name] = tuple(zip(*(_references(node, role) for role in roles), strict=True))
-    return Record(options, nodes, record.get("segments", {}))
+    segments = dict(record.get("segments", {}))
+    ofSurfaces = segments.pop(_OF_SURFACES, None) or [(None, None)] * len(nodes["surfaces"])
+    nodes["surfaces"] = tuple(
+        tuple(node if each is None else (node, each) for node, each in zip(*pair, strict=True))
+        for pair in zip(nodes["surfaces"], ofSurfaces, strict=True)
+    )
+    return Record(options, nodes, segments)
+
+
+def _split(side) -> tuple:
+    """A node and the segment of it that is meant, or None."""
+    return side if isinstance(side, tuple) else (side, None)
 
 
 def _references(node, role: str) -> list:
@@ -77,6 +99,24 @@ def steeringPoints(node) -> list[tuple[float, ...]]:
     """Landmarks of the fixed image that steered the registration of a transform, LPS mm."""
     landmarks = _facts(node).get("landmarks") or {}
     return [tuple(point) for point in landmarks.get("fixed", ())]
+
+
+def steeringKinds(node) -> list[str]:
+    """Kinds of guides beside landmarks that steered, as the core's review names them."""
+    from neuralreg.review.assess import steering_kinds
+
+    return steering_kinds(_facts(node))
+
+
+def slidingMask(node) -> tuple:
+    """The node of the part of the fixed image that slid, and the ids of its segments.
+
+    None twice where nothing slid; None for all segments.
+    """
+    mask, facts = node.GetNodeReference(f"{OWN_ROLES}slidingMask"), _facts(node)
+    if mask is None or not (facts.get("sliding") or {}).get("kept"):
+        return None, None
+    return mask, facts.get("segments", {}).get("slidingMaskSegments")
 
 
 def corrections(node) -> list[dict[str, Any]]:

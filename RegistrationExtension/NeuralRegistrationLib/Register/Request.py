@@ -12,8 +12,8 @@ from neuralreg.registration.options import USUAL, RegistrationOptions
 from neuralreg.worker.messages import RegisterJob, rows_of
 from neuralreg.worker.serialization import Steps
 
-from NeuralRegistrationLib.Register import GuideNodes
-from NeuralRegistrationLib.Register.Landmarks import landmarkGuide
+from NeuralRegistrationLib.Register.Guides import GuideNodes
+from NeuralRegistrationLib.Register.Guides.LandmarkPull import landmarkGuide
 from NeuralRegistrationLib.Scene import NodeChecks, Segmentations, Transforms, Volumes
 from NeuralRegistrationLib.Scene.Fingerprint import fingerprint
 
@@ -29,10 +29,12 @@ class Settings:
     fixedLandmarks, movingLandmarks: lists of points that steer, paired by name, else by order.
     channels: pairs of volumes, one of each side, that are registered together with the others;
     their weights are the option channel_weights. surfaces: pairs of models that pull each other.
-    fixedLabels, movingLabels: label maps whose equal labels pull, with an option label_weight.
-    rigidParts: a label map on the fixed side whose labels, or those in the option rigid_labels,
-    move as one piece each. slidingMask: a label map or segmentation of the part of the fixed image
-    that may slide along the rest.
+    A segmentation, or one segment of it as (node, name), stands for its surfaces.
+    fixedLabels, movingLabels: label maps whose equal labels pull, or segmentations whose segments
+    of the same name do, with an option label_weight. rigidParts: a label map on the fixed side
+    whose labels, or those in the option rigid_labels, move as one piece each; or a segmentation,
+    whose segments count from 1 then. slidingMask: a label map or segmentation of the part of the
+    fixed image that may slide along the rest.
     outputTransform, outputVolume: nodes to fill instead of making new ones. inverse: also make a
     transform node for the other direction. warpedVolume: whether the moving volume is wanted on the
     fixed grid.
@@ -55,7 +57,9 @@ class Settings:
     fixedLabels: object | None = None
     movingLabels: object | None = None
     rigidParts: object | None = None
+    rigidPartsSegments: tuple[str, ...] | None = None
     slidingMask: object | None = None
+    slidingMaskSegments: tuple[str, ...] | None = None
     outputTransform: object | None = None
     outputVolume: object | None = None
     inverse: bool = False
@@ -64,7 +68,7 @@ class Settings:
 
 NAMES = tuple(field.name for field in fields(Settings))
 _LISTS = ("segmentations", "volumes", "carried")
-_MASKS = ("fixedMask", "movingMask")
+_MASKS = ("fixedMask", "movingMask", "rigidParts", "slidingMask")
 _WANTED = {
     "segmentations": NodeChecks.SEGMENTATION,
     "volumes": NodeChecks.VOLUME,
@@ -73,9 +77,9 @@ _WANTED = {
     "initialTransform": NodeChecks.TRANSFORM,
     "fixedLandmarks": NodeChecks.POINTS,
     "movingLandmarks": NodeChecks.POINTS,
-    "fixedLabels": NodeChecks.VOLUME,
-    "movingLabels": NodeChecks.VOLUME,
-    "rigidParts": NodeChecks.VOLUME,
+    "fixedLabels": NodeChecks.MASK,
+    "movingLabels": NodeChecks.MASK,
+    "rigidParts": NodeChecks.MASK,
     "slidingMask": NodeChecks.MASK,
     "outputTransform": NodeChecks.TRANSFORM,
     "outputVolume": NodeChecks.VOLUME,
@@ -113,6 +117,7 @@ class Request:
         self.scene = fixedNode.GetScene()
         self._seen = {node: fingerprint(node) for node in self._inputs()}
         self.labelsOfLayers: list[list[dict[str, int]]] = []
+        self.notes: list[str] = []
 
     def _inputs(self) -> tuple:
         return (self.fixed, self.moving, *self.settings.segmentations, *self.settings.volumes)
@@ -177,7 +182,7 @@ class Request:
             along=tuple(along),
             inverse=settings.inverse,
             cubic=True,
-            **(yield from GuideNodes.guides(settings, self.moving)),
+            **(yield from GuideNodes.guides(settings, self.moving, self.notes)),
         )
 
     def _layers(self, segmentationNode) -> Steps:

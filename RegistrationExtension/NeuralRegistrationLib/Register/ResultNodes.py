@@ -206,7 +206,7 @@ class _Placement:
 
     def summary(self) -> Summary:
         facts = self.facts
-        warnings = (*facts.warnings, *self.leftOut)
+        warnings = (*facts.warnings, *self.request.notes, *self.leftOut)
         return Summary(facts.model, facts.outcome, warnings, facts.timings, facts.provenance)
 
     def stillFits(self, node) -> bool:

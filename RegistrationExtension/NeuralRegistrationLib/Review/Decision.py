@@ -12,10 +12,10 @@ import qt
 from neuralreg.errors import RegistrationError
 from slicer.i18n import tr as _
 
+from NeuralRegistrationLib.Exchange.TransformExport import TransformExport
 from NeuralRegistrationLib.Register import RegistrationRecord
 from NeuralRegistrationLib.Review import FindingTexts, Jobs, ReviewStore
 from NeuralRegistrationLib.Widgets import Tables
-from NeuralRegistrationLib.Widgets.TransformExport import TransformExport
 
 _NAME = "NeuralRegistration/Reviewer"
 _ISO_TIME = re.compile(r"(\d)T(\d\d:\d\d):\d\d\+00:00")

@@ -12,7 +12,8 @@ from neuralreg.registration.options import RegistrationOptions
 from neuralreg.worker.messages import RegisterJob, rows_of
 from neuralreg.worker.serialization import Steps
 
-from NeuralRegistrationLib.Register import GuideNodes, RegistrationRecord
+from NeuralRegistrationLib.Register import RegistrationRecord
+from NeuralRegistrationLib.Register.Guides import GuideNodes
 from NeuralRegistrationLib.Register.Request import Settings
 from NeuralRegistrationLib.Review import Jobs
 from NeuralRegistrationLib.Review.Request import Subject, opposite
@@ -100,7 +101,7 @@ def _reverseJob(subject: Subject, record) -> Steps:
         start = Transforms.start(start, moving.world_grid, inverse=True)
         start = (yield from start) if hasattr(start, "send") else rows_of(start)
     settings = _otherWay(record.nodes)
-    guides = yield from GuideNodes.guides(settings, subject.fixedVolume)
+    guides = yield from GuideNodes.guides(settings, subject.fixedVolume, [])
     return RegisterJob(
         fixed=moving,
         moving=fixed,

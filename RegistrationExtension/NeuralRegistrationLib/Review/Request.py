@@ -20,12 +20,14 @@ from neuralreg.worker.serialization import Steps
 from NeuralRegistrationLib.Register.RegistrationRecord import (
     areOfOne,
     corrections,
+    slidingMask,
+    steeringKinds,
     steeringPoints,
 )
-from NeuralRegistrationLib.Review import Structures
 from NeuralRegistrationLib.Scene import (
     Geometry,
     NodeChecks,
+    Structures,
     TransformRecords,
     Transforms,
     Volumes,
@@ -102,6 +104,8 @@ class Subject:
             "steering_points": steeringPoints(self.transform),
             "corrections": corrections(self.transform),
             "mask": (yield from self._mask()),
+            "sliding": (yield from self._sliding()),
+            "steering": steeringKinds(self.transform),
             **(yield from self._inverse()),
             "profile": self.profile or None,
             "detail": detail,
@@ -152,7 +156,7 @@ class Subject:
             return self.transform
         if node in (self.movingSegments, self.movingPoints):
             return Transforms.carriedBy(node, self.movingVolume)
-        isOfFixed = node in (self.fixedSegments, self.mask)
+        isOfFixed = node in (self.fixedSegments, self.mask, slidingMask(self.transform)[0])
         return Transforms.carriedBy(node, self.fixedVolume) if isOfFixed else None
 
     def _labels(self, node, numbers: dict[str, int], names: dict[int, str]) -> Steps:
@@ -172,6 +176,12 @@ class Subject:
                 remedy="Draw the region that counts, or choose another mask.",
             )
         return (yield from self._voxels(mask))
+
+    def _sliding(self) -> Steps:
+        """What slid as one mask; None where nothing did, or where its outline is gone."""
+        node, segments = slidingMask(self.transform)
+        mask = None if node is None else (yield from Structures.asMask(node, segments))
+        return None if mask is None else (yield from self._voxels(mask))
 
     # Landmarks
 

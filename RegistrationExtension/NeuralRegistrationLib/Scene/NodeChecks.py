@@ -19,9 +19,9 @@ _KINDS = {
     ),
     "a transform": ("vtkMRMLTransformNode",),
     "a list of points": ("vtkMRMLMarkupsNode",),
-    "a model": ("vtkMRMLModelNode",),
+    "a model or a segmentation": ("vtkMRMLModelNode", "vtkMRMLSegmentationNode"),
 }
-VOLUME, SEGMENTATION, STRUCTURES, MASK, TRANSFORM, POINTS, MODEL = _KINDS
+VOLUME, SEGMENTATION, STRUCTURES, MASK, TRANSFORM, POINTS, SURFACE = _KINDS
 _REMEDIES = {
     "vtkMRMLSequenceNode": "Take the proxy volume that the sequence browser shows.",
     "vtkMRMLScalarVolumeNode": "Convert it to a label map first, or choose another node.",

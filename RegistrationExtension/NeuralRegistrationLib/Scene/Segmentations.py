@@ -69,6 +69,31 @@ def _voxels(image, node) -> Content:
     return Content(labels, Geometry.matrixToArray(matrix) @ firstIndex, node, labels=True)
 
 
+def surfacesOf(segmentationNode, segments=None) -> list:
+    """The closed surface of each segment, all or some by their ids, in the node's own space.
+
+    The node stays as it is: where it holds only labels, the surfaces of a copy are made.
+    Raises InvalidImage when they cannot be.
+    """
+    source = segmentationNode.GetSegmentation()
+    ids = segmentIds(segmentationNode) if segments is None else segments
+    if not source.ContainsRepresentation(_SURFACES):
+        copy = slicer.vtkSegmentation()
+        copy.SetSourceRepresentationName(source.GetSourceRepresentationName())
+        for each in ids:
+            copy.CopySegmentFromSegmentation(source, each)
+        if ids and not copy.CreateRepresentation(_SURFACES):
+            raise InvalidImage(
+                "segments have surfaces",
+                where=segmentationNode.GetName(),
+                got="some from which none can be made",
+                remedy="Press Show 3D in the Segment Editor, and see what it says.",
+            )
+        source = copy
+    surfaces = (source.GetSegmentRepresentation(each, _SURFACES) for each in ids)
+    return [surface for surface in surfaces if surface is not None]
+
+
 def segmentIds(segmentationNode) -> list[str]:
     """The segments in the order of the list."""
     segmentation = segmentationNode.GetSegmentation()

@@ -1,4 +1,4 @@
-"""Choosing a mask: a label map, a segmentation, or one segment of it."""
+"""Choosing a node of several kinds: a label map, a segmentation or one segment of it, a model."""
 
 from __future__ import annotations
 
@@ -6,26 +6,33 @@ from slicer.i18n import tr as _
 
 
 class MaskSelector:
-    """A node selector and, for a segmentation, a choice of its segments.
+    """A node selector and, for a segmentation, a choice of its segments where there is one.
 
-    name: with which the names of the widgets begin. parameterNames: of the node and of its segment.
-    onChanged: called with them, the node and the segment's id (empty for all).
+    name: with which the names of the widgets begin. parameterNames: of the node and, where segments
+    can be chosen, of the segment. onChanged: called with them, the node and the segment's id (empty
+    for all).
     """
 
-    def __init__(self, ui, name: str, parameterNames: tuple[str, str], onChanged) -> None:
+    def __init__(self, ui, name: str, parameterNames: tuple[str, ...], onChanged) -> None:
         self.parameterNames = parameterNames
         self._node = getattr(ui, f"{name}Selector")
-        self._segment = getattr(ui, f"{name}SegmentSelector")
-        self._label = getattr(ui, f"{name}SegmentSelectorLabel")
+        self._segment = getattr(ui, f"{name}SegmentSelector", None)
+        self._label = getattr(ui, f"{name}SegmentSelectorLabel", None)
         self._onChanged, self._updating, self._chosen = onChanged, False, None
         self._node.connect("currentNodeChanged(vtkMRMLNode*)", self._nodeChosen)
-        self._segment.connect("currentIndexChanged(int)", self._segmentChosen)
+        if self._segment is not None:
+            self._segment.connect("currentIndexChanged(int)", self._segmentChosen)
         self.show(None, "")
 
-    def show(self, node, segment: str) -> None:
-        """Show a mask without telling anybody."""
+    def show(self, node, segment: str = "") -> None:
+        """Show a node and its segment without telling anybody."""
         self._updating, self._chosen = True, node
         self._node.setCurrentNode(node)
+        if self._segment is not None:
+            self._listSegments(node, segment)
+        self._updating = False
+
+    def _listSegments(self, node, segment: str) -> None:
         self._segment.clear()
         isSegmentation = node is not None and node.IsA("vtkMRMLSegmentationNode")
         if isSegmentation:
@@ -38,7 +45,6 @@ class MaskSelector:
                 self._segment.addItem(_("(removed segment)"), segment)
             self._segment.currentIndex = self._segment.findData(segment)
         self._segment.visible = self._label.visible = isSegmentation
-        self._updating = False
 
     def _nodeChosen(self, node) -> None:
         """Slicer also tells of the chosen node when it, or one above it in the list, changes."""

@@ -20,6 +20,7 @@ class ParameterPanel:
     """
 
     refreshesInBatches = False  # whether `show` is wanted while a scene is being read
+    nodeLists: tuple[str, ...] = ()  # parameters whose nodes have a place in a list of their own
 
     def __init__(self, uiFile: str) -> None:
         self.widget = slicer.util.loadUI(resourcePath(f"UI/{uiFile}"))
@@ -58,8 +59,11 @@ class ParameterPanel:
         store, kind = self.parameters.parameterNode, type(self.parameters)
         roles = map(store.GetNthNodeReferenceRole, range(store.GetNumberOfNodeReferenceRoles()))
         held = [role for role in roles if store.GetNodeReference(role) is node]
-        if held := [name for name in held if hasattr(kind, name)]:  # lists follow by themselves
-            self.set(dict.fromkeys(held))
+        values = dict.fromkeys(name for name in held if hasattr(kind, name))
+        for name in {role.split(".")[0] for role in held} & set(self.nodeLists):
+            values[name] = [None if n is node else n for n in getattr(self.parameters, name)]
+        if values:  # other lists follow by themselves
+            self.set(values)
 
     def refresh(self, caller=None, event=None) -> None:
         """Show the parameters, unless that is what changed them."""

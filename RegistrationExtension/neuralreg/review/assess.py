@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -128,6 +128,11 @@ def case_of(
 
     provenance = _provenance(transform, notes)
     notes += _corrected_by_hand(provenance)
+    notes += steering_notes(
+        steering_kinds(provenance),
+        inputs.get("fixed_labels") is not None and inputs.get("moving_labels") is not None,
+        inputs.get("sliding") is not None,
+    )
     landmarks = inputs.get("landmarks")
     if isinstance(landmarks, str | Path):
         landmarks = read_pairs(landmarks)
@@ -155,6 +160,35 @@ def case_of(
         own_inverse=own_inverse,
         notes=notes,
     )
+
+
+def steering_kinds(provenance: Mapping[str, Any]) -> list[str]:
+    """Guides beside landmarks that a result was steered by: "labels", "surfaces", "sliding".
+
+    Args:
+        provenance: Of the registration; where the smooth field was kept, nothing slid.
+    """
+    kinds = [kind for kind in ("labels", "surfaces") if provenance.get(kind)]
+    return kinds + ["sliding"] * bool((provenance.get("sliding") or {}).get("kept"))
+
+
+def steering_notes(kinds: Collection[str], has_labels: bool, has_mask: bool) -> list[str]:
+    """What guides of a registration mean for its review, in words.
+
+    Args:
+        kinds: Of the guides, as `steering_kinds` names them.
+        has_labels: Whether structures of both sides are compared: those that drove, and what
+            surfaces bound, agree for that reason already.
+        has_mask: Whether the mask of what slid is there, beside whose border nothing counts.
+    """
+    notes = [
+        f"{kind} drove the registration, so the overlap of the same structures is no proof of it"
+        for kind in ("labels", "surfaces")
+        if kind in kinds and has_labels
+    ]
+    if "sliding" in kinds and not has_mask:
+        notes.append("a part slid along the rest, and without its mask that border is a seam")
+    return notes
 
 
 def _corrected_by_hand(provenance: Mapping[str, Any]) -> list[str]:

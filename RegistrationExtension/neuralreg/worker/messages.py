@@ -194,6 +194,9 @@ class ReviewJob:
         fixed_labels, moving_labels: label maps whose values mean the same structures.
         names: of the structures, by the value as text.
         mask: on the fixed side.
+        sliding: mask on the fixed side of what slid along the rest; nothing counts beside its
+            border.
+        steering: kinds of guides that steered: "labels", "surfaces", "sliding".
         fixed_points, moving_points, point_names: pairs of landmarks in one order, LPS mm.
         steering_points: those in the fixed image that steered the registration, LPS mm.
         corrections: records of those that were made by hand since.
@@ -214,6 +217,8 @@ class ReviewJob:
     moving_labels: ImageInput | None = None
     names: Mapping[str, str] = field(default_factory=dict)
     mask: ImageInput | None = None
+    sliding: ImageInput | None = None
+    steering: tuple[str, ...] = ()
     fixed_points: tuple[tuple[float, ...], ...] = ()
     moving_points: tuple[tuple[float, ...], ...] = ()
     point_names: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ from neuralreg.geometry.typing import Array
 from neuralreg.io.landmark_files import Pairs
 from neuralreg.progress import Progress, silent
 from neuralreg.registration.corrections.correction import Correction, in_words
-from neuralreg.review.assess import case_of, review
+from neuralreg.review.assess import case_of, review, steering_notes
 from neuralreg.review.geometry.deformation import Deformation, place_on_grid, round_to_bytes
 from neuralreg.review.limits import read_profile
 from neuralreg.review.measures.target_registration_error import independent_pairs
@@ -47,11 +47,14 @@ def run(job: ReviewJob, progress: Progress = silent) -> Review:
         names={int(label): name for label, name in job.names.items()},
         landmarks=_pairs(job),
         mask=_source(job.mask, notes),
+        sliding=_source(job.sliding, notes),
         inverse=None if job.inverse is None else deformation_of(job.inverse),
         own_inverse=job.own_inverse,
         detail="quick" if job.detail == "quick" else "full",
     )
     case.notes[:0] = notes
+    has_labels = job.fixed_labels is not None and job.moving_labels is not None
+    case.notes.extend(steering_notes(job.steering, has_labels, job.sliding is not None))
     report = review(case, read_profile(job.profile), progress)
     if job.corrections:
         words = in_words([Correction.from_record(each) for each in job.corrections])

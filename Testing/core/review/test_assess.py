@@ -14,7 +14,7 @@ from neuralreg.errors import Cancelled, InvalidImage, InvalidOption, InvalidTran
 from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid
 from neuralreg.io.landmark_files import Pairs
-from neuralreg.review.assess import assess
+from neuralreg.review.assess import assess, steering_kinds, steering_notes
 from neuralreg.review.geometry.consistency import invert
 from neuralreg.review.geometry.deformation import Deformation
 from neuralreg.review.report_model import QualityReport
@@ -162,6 +162,17 @@ def test_a_jump_at_a_border_that_may_slide_is_no_seam_but_one_elsewhere_is(a_cas
     assert verdicts(assess(**torn, sliding=mask))["roughness"] == "shown"
     other = itk((places(CUBE)[..., 0] > -19.0).astype(np.uint8), CUBE)
     assert verdicts(assess(**torn, sliding=other))["roughness"] == "attention"
+
+
+def test_what_drove_a_registration_is_said_to_be_no_proof():
+    kept = {"labels": (1, 2), "surfaces": None, "sliding": {"kept": True}}
+    assert steering_kinds(kept) == ["labels", "sliding"]
+    assert steering_kinds({"sliding": {"kept": False}, "surfaces": {"count": 1}}) == ["surfaces"]
+    assert steering_kinds({}) == []
+    overlap, border = steering_notes(["labels", "sliding"], has_labels=True, has_mask=False)
+    assert overlap.startswith("labels drove")
+    assert "seam" in border
+    assert steering_notes(["labels", "sliding"], has_labels=False, has_mask=True) == []
 
 
 def test_the_other_direction_is_recognized(a_case):

@@ -8,6 +8,7 @@ import signal
 import numpy as np
 import pytest
 import slicer
+import vtk
 
 
 def a_body(name: str, shift: float):
@@ -131,3 +132,40 @@ def test_a_real_pair_goes_through_the_panel(odd_pairs, real_worker, a_scene, a_p
     outcome = panel.history[-1].result.outcome
     assert outcome.similarity_final > outcome.similarity_initial
     assert outcome.folding_percent == 0
+
+
+def test_guides_of_several_kinds_steer_from_the_panel_to_the_review(panel, a_scene, wait_until):
+    """One piece stays rigid in the transform that Slicer gets, and what drove is no proof."""
+    from neuralreg.worker.messages import ReviewJob
+    from neuralreg.worker.review_job import run
+    from neuralreg.worker.serialization import at_once
+    from NeuralRegistrationLib.Review.Request import Subject
+    from scipy.spatial.distance import pdist
+
+    from Testing.support.review_scene import a_segmentation
+
+    ui, p = panel.ui, panel.parameters
+    volumes = p.fixedVolume, p.movingVolume
+    organs = [a_segmentation(volume, volume.GetName()) for volume in volumes]
+    ui.fixedLabelsSelector.setCurrentNode(organs[0])
+    ui.movingLabelsSelector.setCurrentNode(organs[1])
+    ui.rigidPartsSelector.setCurrentNode(organs[0])
+    ui.rigidPartsSegmentSelector.currentIndex = ui.rigidPartsSegmentSelector.findText("Spleen")
+    ui.ownRefinementCheckBox.checked, ui.stepsSpinBox.value = True, 4
+    ui.addChannelButton.click()
+    ui.fixedChannelSelector.setCurrentNode(a_body("further", 0))
+    ui.movingChannelSelector.setCurrentNode(a_body("further moving", 3))
+    ui.applyButton.click()
+    wait_until(idle(panel), 120)
+    assert ui.statusLabel.text.startswith("Done"), ui.statusLabel.text
+    done = panel.history[-1]
+    assert done.result.provenance["labels"] == (1, 2)
+    assert "1 Liver, 2 Spleen" in ui.warningsLabel.text
+    corners = 2.0 * np.stack(np.meshgrid((3, 7), (3, 7), (6, 8)), -1).reshape(-1, 3)  # RAS mm
+    transform = vtk.vtkGeneralTransform()
+    done.transformNode.GetTransformFromWorld(transform)
+    carried = np.array([transform.TransformPoint(corner) for corner in corners])
+    assert np.abs(pdist(carried) - pdist(corners)).max() < 0.1
+    subject = Subject(done.transformNode, *volumes, *organs)
+    report = run(ReviewJob(**at_once(subject.job("quick")))).report
+    assert any("labels drove the registration" in note for note in report["notes"])

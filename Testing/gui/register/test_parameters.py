@@ -115,5 +115,5 @@ def test_lists_of_points_reach_the_registration(panel_parameters, parameters, a_
         node = a_scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", side)
         setattr(parameters, f"{side}Landmarks", node)
         assert panel_parameters.settingsOf(parameters)[f"{side}Landmarks"] is node
-    panel_parameters.restoreDefaults(parameters)
+    panel_parameters.clearGuides(parameters)
     assert panel_parameters.settingsOf(parameters)["movingLandmarks"] is None

@@ -15,6 +15,10 @@ SINGLE = {
     "outputTransform": "transform",
     "fixedMask": "segmentation",
     "movingMask": "segmentation",
+    "fixedLabels": "segmentation",
+    "movingLabels": "segmentation",
+    "rigidParts": "segmentation",
+    "slidingMask": "segmentation",
     "fixedLandmarks": "points",
     "movingLandmarks": "points",
 }

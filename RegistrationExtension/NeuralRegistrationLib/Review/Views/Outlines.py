@@ -5,10 +5,9 @@ from __future__ import annotations
 import slicer
 import vtk
 
-from NeuralRegistrationLib.Review import Structures
 from NeuralRegistrationLib.Review.Request import Subject
 from NeuralRegistrationLib.Review.Views.ViewLayouts import LOWER, UPPER, inRow
-from NeuralRegistrationLib.Scene import Volumes
+from NeuralRegistrationLib.Scene import Structures, Volumes
 
 _FIXED, _MOVING = (0.2, 0.9, 0.4), (1.0, 0.6, 0.1)
 _WIDTH = 2  # pixels

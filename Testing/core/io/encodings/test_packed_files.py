@@ -7,8 +7,8 @@ import zlib
 
 import numpy as np
 import pytest
+from neuralreg.io.encodings import packed_files
 from neuralreg.io.encodings.packed_files import crc32_of, open_packed
-from neuralreg.io.formats import packed_files
 
 PART = 1 << 22  # bytes, of which a thread takes one at least
 

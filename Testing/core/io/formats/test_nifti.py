@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from neuralreg.errors import UnreadableFile
-from neuralreg.io.formats import nifti, packed_files
+from neuralreg.io.encodings import packed_files
+from neuralreg.io.formats import nifti
 from neuralreg.io.itk_images import open_volume
 
 VALUES = np.random.default_rng(0).integers(-900, 900, (7, 6, 5)).astype(np.int16)

@@ -20,8 +20,8 @@ from Testing.support import foreign_transforms as foreign
 def export(the_application, a_scene, wait_until):
     """Writes a node, and gives what the status line said at last."""
     import qt
+    from NeuralRegistrationLib.Exchange.TransformExport import TransformExport
     from NeuralRegistrationLib.Review import Jobs
-    from NeuralRegistrationLib.Widgets.TransformExport import TransformExport
 
     said: list[str] = []
     button = qt.QPushButton()
@@ -78,7 +78,7 @@ def set_field(node, fixed) -> None:
 
 
 def test_the_programs_are_those_that_can_be_written(the_application):
-    from NeuralRegistrationLib.Widgets.TransformExport import PROGRAMS
+    from NeuralRegistrationLib.Exchange.TransformExport import PROGRAMS
 
     same = {"fsl-relative", "fsl-absolute", "mrtrix-deformation", "mrtrix-displacement"}
     assert set(PROGRAMS) == {"itk", *WRITERS} - same

@@ -11,7 +11,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from NeuralRegistrationLib import Dependencies
-from NeuralRegistrationLib.Scene import TransformFiles
+from NeuralRegistrationLib.Exchange import TransformFiles
 from NeuralRegistrationLib.Worker.RunJob import runJob
 
 PROGRAMS = {  # as `neuralreg convert --to` calls it: in words, endings of a matrix, of a field

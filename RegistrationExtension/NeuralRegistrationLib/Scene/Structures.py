@@ -45,7 +45,7 @@ def numberNames(fixed, moving) -> Steps:
 
 
 def _isLabelMap(node) -> bool:
-    return node is not None and Volumes.isLabelMap(node)
+    return node is not None and not node.IsA("vtkMRMLSegmentationNode")
 
 
 def _namesOfSegments(node) -> dict[str, str]:
@@ -105,15 +105,33 @@ def labelMap(node, numbers: dict[str, int], names: dict[int, str]) -> Steps:
     """
     if _isLabelMap(node):
         return (yield from _renumber(node, {v: numbers[name] for v, name in names.items()}))
-    byId = {each: numbers[name] for each, name in _namesOfSegments(node).items()}
-    return (yield from _merge(node, byId))
+    return (yield from _merge(node, _numbersById(node, numbers)))
 
 
-def asMask(node) -> Steps:
-    """All structures of a node as one mask; None if there are none."""
+def labelChannels(node, numbers: dict[str, int], names: dict[int, str]) -> Steps:
+    """As `labelMap`, but segments that overlap are kept apart, in channels: (z, y, x, c)."""
+    if _isLabelMap(node):
+        return (yield from labelMap(node, numbers, names))
+    return (yield from _merge(node, _numbersById(node, numbers), isApart=True))
+
+
+def _numbersById(node, numbers: dict[str, int]) -> dict[str, int]:
+    return {each: numbers[name] for each, name in _namesOfSegments(node).items()}
+
+
+def asMask(node, segments=None) -> Steps:
+    """All structures of a node, or some segments by their ids, as one mask; None without any."""
     if _isLabelMap(node):
         return (yield from _renumber(node, dict.fromkeys((yield from labelsIn(node)), 1)))
-    return (yield from _merge(node, dict.fromkeys(Segmentations.segmentIds(node), 1)))
+    ids = Segmentations.segmentIds(node) if segments is None else segments
+    return (yield from _merge(node, dict.fromkeys(ids, 1)))
+
+
+def segmentLabels(node, segments=None) -> Steps:
+    """Segments, all or some by their ids, in one label map, numbered in their order from 1."""
+    ids = Segmentations.segmentIds(node)
+    chosen = [each for each in ids if segments is None or each in segments]
+    return (yield from _merge(node, {each: n for n, each in enumerate(chosen, start=1)}))
 
 
 def _renumber(node, values: dict[int, int]) -> Steps:
@@ -130,33 +148,53 @@ def _renumber(node, values: dict[int, int]) -> Steps:
     return Volumes.Content(labels, stored.indexToParent, node, labels=True)
 
 
-def _merge(segmentationNode, numbers: dict[str, int]) -> Steps:
-    """All segments in one label map; where some overlap, the later one wins. None if empty.
+def _merge(segmentationNode, numbers: dict[str, int], isApart: bool = False) -> Steps:
+    """Segments in one label map; where some overlap, the later one wins. None if empty.
 
-    numbers: by the segments' ids.
+    numbers: by the segments' ids. isApart: segments that overlap get channels of their own.
     """
-    layers = list(Segmentations.layersOf(segmentationNode))
+    every = Segmentations.layersOf(segmentationNode)
+    layers = [(stored, values) for stored, values in every if numbers.keys() & values.keys()]
     if not layers:
         return None
     first = layers[0][0]
     corners = [_offset(first, stored) for stored, _values in layers]
     low = np.min(corners, axis=0)
     high = np.max([c + s.size for c, (s, _v) in zip(corners, layers, strict=True)], axis=0)
-    merged = np.zeros((high - low)[::-1], np.uint16)
+    channels = [np.zeros((high - low)[::-1], np.uint16)]
     for corner, (stored, values) in zip(corners, layers, strict=True):
         table = np.zeros(max([*values.values(), 0]) + 2, np.uint16)  # the last: other labels
         for segmentId, value in values.items():
-            table[value] = numbers[segmentId]
+            table[value] = numbers.get(segmentId, 0)
         x, y, z = corner - low
         nx, ny, nz = stored.size
-        into = merged[z : z + nz, y : y + ny, x : x + nx]
+        box = slice(z, z + nz), slice(y, y + ny), slice(x, x + nx)
+        if isApart:
+            into = yield from _freeChannel(channels, box, stored.data, table)
+        else:
+            into = channels[0][box]
         for part in slabs(stored.data):
             labels = table[np.clip(stored.data[part], 0, len(table) - 1)]
             into[part] = np.where(labels > 0, labels, into[part])
             yield
     shift = np.eye(4)
     shift[:3, 3] = low
-    return Volumes.Content(merged, first.indexToParent @ shift, segmentationNode, labels=True)
+    data = channels[0] if len(channels) == 1 else np.stack(channels, -1)
+    return Volumes.Content(data, first.indexToParent @ shift, segmentationNode, labels=True)
+
+
+def _freeChannel(channels: list, box: tuple, data: np.ndarray, table: np.ndarray) -> Steps:
+    """The box in the first channel in which no label meets these, or in a new one."""
+    for channel in channels:
+        into, isFree = channel[box], True
+        for part in slabs(data):
+            labels = table[np.clip(data[part], 0, len(table) - 1)]
+            isFree = isFree and not (into[part][labels > 0] > 0).any()
+            yield
+        if isFree:
+            return into
+    channels.append(np.zeros_like(channels[0]))
+    return channels[-1][box]
 
 
 def _offset(first, other) -> np.ndarray:

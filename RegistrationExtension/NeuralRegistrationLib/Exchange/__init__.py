@@ -1,0 +1,1 @@
+"""Transforms of the scene as files of other programs, and back."""
