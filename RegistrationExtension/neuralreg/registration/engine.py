@@ -211,7 +211,8 @@ class _Registration:
         require_dimension(card, self.inputs.fixed.grid)
         run_options(card, self.options.model_options)
         self._load(models[0])
-        with self.timer.stage("pre-alignment", 0.0, 0.3) as part, threads_for(self.samples):
+        # Sums that threads divide otherwise end in another of several optima, as lungs have them.
+        with self.timer.stage("pre-alignment", 0.0, 0.3) as part, threads_for(0):
             initial, how = initial_alignment(self.inputs, start, self.options, part)
         attempt = self._first_sound(models, initial)
         both = attempt.both

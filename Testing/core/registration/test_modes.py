@@ -5,11 +5,15 @@ from __future__ import annotations
 from contextlib import contextmanager
 
 import neuralreg
+import numpy as np
 import pytest
 import torch
 from neuralreg.devices import own_modes
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
+from neuralreg.registration.options import FieldRefinement
+
+from Testing.support.phantom import seen
 
 GRID = Grid((24, 24), (2.0, 2.0), (0.0, 0.0), (1, 0, 0, 1))
 
@@ -91,3 +95,23 @@ def test_modes_that_stay_are_not_set_again(monkeypatch):
     monkeypatch.setattr(torch, "use_deterministic_algorithms", fail)
     with own_modes():
         assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_the_number_of_threads_does_not_matter():
+    grid = Grid((56, 54, 52), (1.5,) * 3, (-42.0, -40.0, -39.0), tuple(np.eye(3).ravel()))
+    assert grid.count > 1 << 17  # smaller images are computed by one thread in any case
+    images = seen(grid), seen(grid, lambda p: 1.05 * p + 2 * np.sin(p[..., ::-1] / 12), seed=1)
+    fields = {}
+    threads = torch.get_num_threads()
+    for count in (1, 2):
+        torch.set_num_threads(count)
+        try:
+            result = neuralreg.register(*images, "convex", refinement=FieldRefinement(steps=6))
+            assert torch.get_num_threads() == count
+        finally:
+            torch.set_num_threads(threads)
+        fields[count] = result
+    one, two = fields[1], fields[2]
+    assert np.array_equal(one.linear.matrix, two.linear.matrix)
+    apart = (one.field.vectors - two.field.vectors).norm(dim=0)
+    assert float(apart.max()) < 0.05  # mm
