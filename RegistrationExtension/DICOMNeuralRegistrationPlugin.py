@@ -25,6 +25,7 @@ class DICOMNeuralRegistrationPluginClass(DICOMPlugin):
     def __init__(self):
         super().__init__()
         self.loadType = "Registration (Neural Registration)"
+        self.tags["sopClassUID"] = "0008,0016"  # the base class defines it in some versions only
 
     def examineForImport(self, fileLists):
         """One loadable for each object in the lists of files."""

@@ -31,7 +31,7 @@ class Plugin:
 
     def __init__(self) -> None:
         self.loadType = "Generic DICOM"
-        self.tags = {"seriesDescription": "0008,103E", "sopClassUID": "0008,0016"}
+        self.tags = {"seriesDescription": "0008,103E", "seriesNumber": "0020,0011"}
 
     def addSeriesInSubjectHierarchy(self, loadable, dataNode) -> None:
         tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
