@@ -1,31 +1,44 @@
-"""The networks for brains on heads, on images that are no heads, and on heads with lost positions.
+"""The networks for brains on heads, on images that are no heads, and in registrations of brains.
 
-    python -m benchmarks.brain_networks [masks] [labels] [refusals] [positions]
+    python -m benchmarks.brain_networks [masks] [labels] [refusals] [positions] [invariance]
+        [drivers] [extraction] [memory]
 
-Without a word all four. Needs the shared data and weights beside the repository; an hour on two
-cores.
+Without a word all. Needs the shared data and weights beside the repository; two hours on one
+thread. `extraction` downloads the template of the brain masks, unless NEURALREG_CACHE names a
+folder that holds it and the weights.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import resource
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import neuralreg
 import numpy as np
+import SimpleITK as sitk
 from neuralreg.errors import InvalidImage, RegistrationError
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
+from neuralreg.io.itk import image_from_itk, image_to_itk
 from neuralreg.measures.overlap import dice
 from neuralreg.registration.image_checks import on_grid
 from neuralreg.zoo.registry import model_card
+from neuralreg.zoo.weights import is_available
+from scipy.spatial.transform import Rotation
 
 from benchmarks import RESULTS
-from Testing.support.paths import PAIRS, WEIGHTS
+from Testing.support.independent_scorer import load_scorer
+from Testing.support.paths import PAIRS, SHARED, WEIGHTS
 
 HEADS = (  # image, and the label map that is its brain; "" where there is none
     ("d07_ms_flair_t2/fixed", "d07_ms_flair_t2/fixed_labels"),
@@ -51,6 +64,11 @@ OUR_NAMES = {  # of the given labels, without their sides
     "Cerebral-WM": "Cerebral-White-Matter",
     "Accumbens": "Accumbens-area",
 }
+FOR_BRAINS = (
+    "lapirn_disp.fea7", "conditional_lapirn.oasis_lite", "symnet.oasis", "lapirn_diff.fea7",
+    "lku_net.ixi_4ch", "dirac.brats_t1ce",
+)  # fmt: skip
+LOST = "600 mm away"
 QUARTER = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
 
 
@@ -129,15 +147,145 @@ def positions() -> Iterator[dict[str, Any]]:
             yield row | {"found": str(found), "dice": float(np.mean(scores))}
 
 
+def resample(
+    image: Image, size: np.ndarray, spacing: np.ndarray, origin: np.ndarray, axes: np.ndarray
+) -> Image:
+    """The image on another grid of its world, its lowest value where it ends."""
+    grid = (origin.tolist(), spacing.tolist(), axes.ravel().tolist())
+    how = (sitk.Transform(), sitk.sitkLinear, *grid, image.lowest())
+    return image_from_itk(sitk.Resample(image_to_itk(image), size.tolist(), *how))
+
+
+def same_heads(image: Image) -> Iterator[tuple[str, Image]]:
+    """The head as other scanners and programs would have stored it."""
+    grid, plain = image.grid, image_to_itk(image)
+    axes, spacing = np.reshape(grid.direction, (3, 3)), grid.spacing
+    turned = Rotation.from_rotvec(np.radians([12.0, -9.0, 15.0])).as_matrix() @ axes
+    cubes = np.full(3, max(min(spacing), 1.0))
+    larger = np.ceil(1.3 * grid.extent_mm / cubes).astype(int)
+    origin = grid.center - turned @ ((larger - 1) / 2 * cubes)
+    yield "oblique grid of cubes", resample(image, larger, cubes, origin, turned)
+    for name, (first, last) in (
+        ("cropped to the head", head_bounds(image)),
+        ("padded by 40 and 80 mm", padding(grid)),
+    ):
+        start = grid.points_at(first.astype(float))
+        yield name, resample(image, last - first + 1, np.array(spacing), start, axes)
+    for what, flipped in (("first axis", [True, False, False]), ("all axes", [True] * 3)):
+        yield f"{what} flipped", image_from_itk(sitk.Flip(plain, flipped, False))
+    yield "axes permuted", image_from_itk(sitk.PermuteAxes(plain, [1, 2, 0]))
+    away = tuple(np.array(grid.origin) + 350)
+    yield LOST, Image(image.data, Grid(grid.size, spacing, away, grid.direction))
+
+
+def head_bounds(image: Image) -> tuple[np.ndarray, np.ndarray]:
+    """First and last index, x y z, of what is brighter than a tenth of the bright voxels."""
+    values = image.data[0].numpy()
+    inside = np.argwhere(values > 0.1 * np.quantile(values, 0.98))[:, ::-1]
+    return inside.min(0), inside.max(0)
+
+
+def padding(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """First and last index, x y z, of a field of view that reaches further, unevenly."""
+    before, after = (np.round(mm / np.array(grid.spacing)).astype(int) for mm in (40, 80))
+    return -before, np.array(grid.size) - 1 + after
+
+
+def invariance() -> Iterator[dict[str, Any]]:
+    """Masks of one head, stored otherwise, against the mask of the plain image on its grid."""
+    name, how = HEADS[0][0], {"model": "mindgrab", "cache": WEIGHTS, "device": "cpu"}
+    head = read(name)
+    plain = neuralreg.brain_mask(head, **how).mask
+    for what, other in same_heads(head):
+        brain = neuralreg.brain_mask(other, **how)
+        mask = Image(brain.mask.data, head.grid) if what == LOST else brain.mask
+        back, _ = on_grid(mask, head.grid, "mask")
+        row = {"head": name, "stored": what, "dice": dice(plain, back)[1]}
+        yield row | {"liters": brain.liters, "warnings": list(brain.warnings)}
+
+
+@cache
+def scorer() -> ModuleType:
+    return load_scorer()
+
+
+def scored(pair: str, result: neuralreg.RegistrationResult) -> dict[str, float]:
+    """What the independent scorer says of a result, as a file."""
+    entry = scorer().load_manifest(str(SHARED / "data"))[pair]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "fixed_to_moving.nii.gz"
+        neuralreg.write_transform(result.field, path)
+        figures = scorer().evaluate(entry, [str(path)], hd=False)
+    return {"dice": figures["dice_mean"], "folding_percent": figures["folding_pct"]}
+
+
+def drivers() -> Iterator[dict[str, Any]]:
+    """Registrations with labels of a network that drive, and without."""
+    os.environ["NEURALREG_CACHE"] = str(WEIGHTS)
+    pair = "d01_brain_t1_fs"
+    for source, weight in (("given", 0.0), ("auto", 1.0)):
+        how = {"label_source": source, "label_weight": weight, "device": "cpu"}
+        began = time.process_time()
+        result = neuralreg.register(*map(read, sides(pair)), "convex", **how)
+        row = {"pair": pair, "driven": bool(weight), "cpu_s": time.process_time() - began}
+        yield row | scored(pair, result) | {"warnings": list(result.warnings)}
+
+
+def sides(pair: str) -> tuple[str, str]:
+    return f"{pair}/fixed", f"{pair}/moving"
+
+
+def extraction() -> Iterator[dict[str, Any]]:
+    """Networks for brains on heads, whose brains both kinds of masks have found."""
+    os.environ.setdefault("NEURALREG_CACHE", str(WEIGHTS))
+    pair = "d02_brain_t1_skull_atlas"
+    heads = [read(name) for name in sides(pair)]
+    for model in ("mindgrab", "template"):
+        made = [neuralreg.brain_mask(head, model=model, device="cpu") for head in heads]
+        masks = dict(
+            zip(("fixed_mask", "moving_mask"), (brain.mask for brain in made), strict=True)
+        )
+        for name in FOR_BRAINS:
+            if not is_available(model_card(name)):
+                continue
+            result = neuralreg.register(*heads, name, **masks, device="cpu")
+            row = {"network": name, "masks": model, "liters": [brain.liters for brain in made]}
+            yield row | scored(pair, result) | {"warnings": list(result.warnings)}
+
+
+def memory() -> Iterator[dict[str, Any]]:
+    """The largest memory of a process that makes one mask, and of one that reads the head only."""
+    for head in (SHARED / "weights" / "golden" / "t1_crop.nii.gz", PAIRS / f"{HEADS[0][0]}.nii.gz"):
+        for what in ("read", "mask"):
+            command = [sys.executable, "-m", "benchmarks.brain_networks", f"--{what}", str(head)]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            yield {"head": head.name, "what": what} | json.loads(done.stdout)
+
+
+def peak_of(what: str, head: str) -> None:
+    """Print the largest memory of this process in MB, and its processor time."""
+    image = neuralreg.read_image(head)
+    if what == "--mask":
+        neuralreg.brain_mask(image, model="mindgrab", cache=WEIGHTS, device="cpu")
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    print(json.dumps({"peak_mb": used.ru_maxrss / 1024, "cpu_s": used.ru_utime}))
+
+
 PARTS: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {
     "masks": masks,
     "labels": labels,
     "refusals": refusals,
     "positions": positions,
+    "invariance": invariance,
+    "drivers": drivers,
+    "extraction": extraction,
+    "memory": memory,
 }
 
 
 def main(chosen: list[str]) -> None:
+    if chosen[:1] in (["--read"], ["--mask"]):
+        return peak_of(*chosen)
     if not PAIRS.is_dir():
         raise SystemExit("the shared data does not stand beside the repository")
     RESULTS.mkdir(exist_ok=True)

@@ -140,8 +140,8 @@ class MeshNet(Network):
         """
         box = x[0, 0].numel()
         count = box if outside is None else total
-        mean = torch.stack([_sum(part) for part in _slabs(x)]).sum(0) / count
-        squares = torch.stack([_sum((part - mean.float()).square()) for part in _slabs(x)]).sum(0)
+        mean = _sum_over_slabs(x) / count
+        squares = _sum_over_slabs(x, mean.float())
         variance = (squares + (count - box) * mean.square()) / count
         mean = mean.float()
         scale = (variance + _EPSILON).rsqrt().float()
@@ -179,9 +179,17 @@ def _slabs(x: Tensor) -> tuple[Tensor, ...]:
     return torch.split(x, _SLAB, 2)
 
 
-def _sum(x: Tensor) -> Tensor:
-    """Per channel, in double precision: (1, c, 1, 1, 1)."""
-    return x.sum((2, 3, 4), keepdim=True).double()
+def _sum_over_slabs(x: Tensor, mean: Tensor | None = None) -> Tensor:
+    """Per channel, of values or of squared distances from a mean: (1, c, 1, 1, 1), in double.
+
+    Added up in one tensor: a list of the slabs' sums would lie between their working memory and
+    keep the allocator from using it again, which takes almost another tensor of the size of x.
+    """
+    total = x.new_zeros((1, x.shape[1], 1, 1, 1), dtype=torch.float64)
+    for part in _slabs(x):
+        values = part if mean is None else (part - mean).square_()
+        total += values.sum((2, 3, 4), keepdim=True)
+    return total
 
 
 build = MeshNet

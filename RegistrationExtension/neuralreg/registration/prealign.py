@@ -14,7 +14,7 @@ from torch import Tensor
 
 from neuralreg.geometry.grid import Grid, Matrix
 from neuralreg.geometry.image import Image
-from neuralreg.geometry.linear import LinearTransform
+from neuralreg.geometry.linear import LinearTransform, nearest_rotation
 from neuralreg.progress import Progress, silent
 from neuralreg.registration.guides.landmark_fit import LandmarkFit
 from neuralreg.registration.guides.landmark_pull import LandmarkPull
@@ -158,8 +158,11 @@ def prealign(
 
 
 def _rotations(guess: LinearCandidates, win: int) -> list[Matrix]:
-    """How the moving image may be turned: not at all, as the best start says, as others say."""
-    turns = [matrix.double().cpu().numpy() for matrix in guess.matrices()]
+    """How the moving image may be turned: as the best start says, not at all, as others say.
+
+    Starts of landmarks may stretch as well; only their rotation counts.
+    """
+    turns = [nearest_rotation(matrix.double().cpu().numpy()) for matrix in guess.matrices()]
     ordered = [turns[win], np.eye(len(turns[win])), *turns]
     different: list[Matrix] = []
     for turn in ordered:

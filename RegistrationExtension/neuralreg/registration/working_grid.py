@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from neuralreg.geometry.field import DisplacementField, compose
-from neuralreg.geometry.grid import Grid
+from neuralreg.geometry.grid import Grid, Matrix
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.inverse import invert
 from neuralreg.geometry.linear import LinearTransform
@@ -217,7 +217,20 @@ def invert_chain(
     grid = add_margin(work_grid(moving, deformation.grid.count))
     if isinstance(initial, LinearTransform):
         reach = deformation.grid.indices_at(initial.inverse()(grid.corners()))
-        beyond = np.maximum(-reach.min(0), (reach - deformation.grid.size).max(0)).clip(0)
+        low, high = _border_range(deformation)
+        first, last = reach.min(0) - high, reach.max(0) - low
+        beyond = np.maximum(-first, last - np.subtract(deformation.grid.size, 1)).clip(0)
         pad = np.minimum(np.ceil(beyond), deformation.grid.size).astype(int)
         deformation = deformation.resample(deformation.grid.pad(pad.tolist()))
     return invert(compose(deformation, initial), grid=grid, tolerance_mm=_INVERSE_TOLERANCE_MM)
+
+
+def _border_range(field: DisplacementField) -> tuple[Matrix, Matrix]:
+    """Least and largest displacement of a field's outermost samples, in samples x y z."""
+    d = field.grid.dimension
+    ends = [
+        field.vectors.select(axis, end).flatten(1) for axis in range(1, d + 1) for end in (0, -1)
+    ]
+    border = torch.cat(ends, 1).double().cpu().numpy()
+    samples: Matrix = field.grid.world_to_index[:d, :d] @ border
+    return samples.min(1), samples.max(1)

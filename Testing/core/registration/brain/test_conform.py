@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
+from neuralreg.io.itk import image_from_itk, image_to_itk
 from neuralreg.registration.brain.conform import ConformedImage, conformed_grid
 from neuralreg.zoo.registry import model_card
+from scipy.spatial.transform import Rotation
 
 UPRIGHT = tuple(np.eye(3).ravel())
 
@@ -61,6 +64,19 @@ def test_quantiles_are_those_of_the_whole_grid_whatever_value_the_background_has
     assert np.allclose(conformed.values, plain.values, atol=1e-4)
     outside = 256**3 * 0.98 - (conformed.values < 1).sum()  # 2 % of all voxels are clipped
     assert abs(outside) < 256**3 * 0.001
+
+
+def test_a_head_stored_with_other_axes_or_elsewhere_is_given_to_a_network_as_the_same_numbers():
+    axes = Rotation.from_rotvec([0.2, -0.15, 0.3]).as_matrix()
+    grid = Grid((40, 36, 30), (4, 4.3, 5), (-80, -60, -90), tuple(axes.ravel()))
+    image = ball(grid, tuple(grid.center + (9, -12, 4)), 60)
+    card, plain = model_card("subcortical18"), image_to_itk(image)
+    numbers = ConformedImage.of(image, card).values
+    other = sitk.PermuteAxes(sitk.Flip(plain, [True, False, False], False), [1, 2, 0])
+    values = ConformedImage.of(image_from_itk(other), card).values
+    assert np.abs(values - numbers).max() < 1e-4
+    away = Grid(grid.size, grid.spacing, tuple(np.add(grid.origin, 512)), grid.direction)
+    assert np.abs(ConformedImage.of(Image(image.data, away), card).values - numbers).max() < 1e-4
 
 
 def test_one_bright_vessel_does_not_darken_a_brain_to_be_labeled():

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from neuralreg.errors import InvalidImage, InvalidOption, WeightsUnavailable
-from neuralreg.geometry.grid import Grid
+from neuralreg.geometry.grid import Grid, Matrix
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.progress import silent
 from neuralreg.registration.brain.label_start import LabelStart, rigid_transform
 from neuralreg.registration.engine import register
+from neuralreg.registration.guides.landmark_guide import LandmarkGuide
+from neuralreg.registration.guides.landmark_start import LandmarkStart
 from neuralreg.registration.options import (
     FieldRefinement,
     LinearAlignment,
@@ -86,6 +88,22 @@ def test_labels_are_not_asked_for_where_the_headers_are_right(head):
     alignment = prealign(head, head, LinearAlignment.RIGID, propose=asked.append)
     assert asked == []
     assert alignment.start is StartKind.HEADER
+
+
+def test_guesses_of_how_the_head_is_turned_are_rotations_also_beside_landmarks_that_scale(
+    head, lost
+):
+    moving, truth = lost
+    points = np.random.default_rng(0).uniform(-40, 40, (12, 3))
+    partners = truth(points) * (1.2, 1.1, 0.9)
+    guide = LandmarkGuide(points.tolist(), partners.tolist())
+    start = LandmarkStart.of(guide, head.grid, moving.grid, LinearAlignment.AFFINE)
+    asked: list[Matrix] = []
+    prealign(head, moving, LinearAlignment.RIGID, landmarks=start, propose=asked.extend)
+    assert abs(start.fit.linear.determinant - 1) > 0.1
+    assert asked
+    for rotation in asked:
+        np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-6)
 
 
 def test_a_registration_starts_from_labels_and_says_so(band_network, head, lost):
