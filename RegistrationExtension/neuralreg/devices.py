@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 
 import torch
 
@@ -117,15 +117,10 @@ def own_modes() -> Iterator[None]:
 
 
 @contextmanager
-def threads_for(samples: int) -> Iterator[None]:
-    """As many threads as an image of so many samples can use.
-
-    A small image is thousands of operations that take microseconds each: two threads wait for each
-    other longer than they work, and on a busy machine much longer. Afterwards torch has the threads
-    that it had.
-    """
+def one_thread() -> Iterator[None]:
+    """One thread for torch; afterwards it has those that it had."""
     threads = torch.get_num_threads()
-    if samples >= _SMALL or threads == 1:
+    if threads == 1:
         yield
         return
     torch.set_num_threads(1)
@@ -133,6 +128,16 @@ def threads_for(samples: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def threads_for(samples: int) -> AbstractContextManager[None]:
+    """As many threads as an image of so many samples can use.
+
+    A small image is thousands of operations that take microseconds each: two threads wait for each
+    other longer than they work, and on a busy machine much longer. Afterwards torch has the threads
+    that it had.
+    """
+    return nullcontext() if samples >= _SMALL else one_thread()
 
 
 def _determinism() -> tuple[bool, bool]:

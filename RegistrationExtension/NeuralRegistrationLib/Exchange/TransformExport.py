@@ -7,11 +7,11 @@ from functools import partial
 from pathlib import Path
 
 import qt
-import slicer
 from slicer.i18n import tr as _
 
 from NeuralRegistrationLib import Dependencies
 from NeuralRegistrationLib.Exchange import TransformFiles
+from NeuralRegistrationLib.Scene import Geometry
 from NeuralRegistrationLib.Worker.RunJob import runJob
 
 PROGRAMS = {  # as `neuralreg convert --to` calls it: in words, endings of a matrix, of a field
@@ -59,7 +59,8 @@ class TransformExport:
             self._onSay(_("There is no transform to export."))
             return
         words, *endings = PROGRAMS[program]
-        suffixes = endings[0 if _isLinear(node) else 1].split()
+        bends = Geometry.linearBetween(None, node) is None
+        suffixes = endings[bends].split()
         if not suffixes:
             self._onSay(
                 _("{program} has no file for a transform that bends.").format(program=words)
@@ -102,12 +103,3 @@ class TransformExport:
 def _asItIs(value):
     yield
     return value
-
-
-def _isLinear(node) -> bool:
-    """Whether a node and all above it are one matrix."""
-    import vtk
-
-    whole, linear = vtk.vtkGeneralTransform(), vtk.vtkTransform()
-    node.GetTransformFromWorld(whole)
-    return bool(slicer.vtkMRMLTransformNode.IsGeneralTransformLinear(whole, linear))

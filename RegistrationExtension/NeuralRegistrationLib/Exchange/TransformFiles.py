@@ -16,9 +16,8 @@ from neuralreg.worker.messages import Field
 from neuralreg.worker.serialization import Steps, at_once
 
 from NeuralRegistrationLib import Dependencies
-from NeuralRegistrationLib.Scene import Geometry, TransformRecords, Transforms
+from NeuralRegistrationLib.Scene import Geometry, TransformRecords, Transforms, Volumes
 
-INSTANCES = "DICOM.instanceUIDs"  # attribute of a node that came by DICOM: of its files
 KIND = "transform_file"  # of the job that writes one
 BETWEEN_WORLDS = ("itk", "elastix", "mrtrix", "minc", "x5")  # programs that need no image
 _SERIES = "0020,000E"
@@ -63,7 +62,8 @@ def isBetweenSeries(node) -> bool:
     if not node.IsA("vtkMRMLTransformNode"):
         return False
     return all(
-        volume is not None and volume.GetAttribute(INSTANCES) for volume in Transforms.pairOf(node)
+        volume is not None and volume.GetAttribute(Volumes.INSTANCES)
+        for volume in Transforms.pairOf(node)
     )
 
 
@@ -91,7 +91,7 @@ def argumentsOf(node, path: str, program: str) -> Steps:
     if program == "dicom":
         files = [_requireVolume(volume, node) and str(_seriesOf(volume)) for volume in volumes]
     elif program in BETWEEN_WORLDS:
-        files = [_fileOf(volume) for volume in volumes]
+        files = [None if volume is None else Volumes.fileOf(volume) for volume in volumes]
     else:
         files = [_requireVolume(volume, node) and _requireFile(volume) for volume in volumes]
     return {
@@ -130,15 +130,8 @@ def _requireVolume(volume, node) -> bool:
     )
 
 
-def _fileOf(volume) -> str | None:
-    """The file that a volume was read from and has not changed since; None if there is none."""
-    storage = volume.GetStorageNode() if volume is not None else None
-    name = storage.GetFullNameFromFileName() if storage is not None else ""
-    return name if name and Path(name).is_file() and not volume.GetModifiedSinceRead() else None
-
-
 def _requireFile(volume) -> str:
-    name = _fileOf(volume)
+    name = Volumes.fileOf(volume)
     if name is None:
         raise InvalidTransform(
             "this format counts in the voxels of the file of an image",
@@ -152,7 +145,7 @@ def _requireFile(volume) -> str:
 def _volumeOf(instances: set[str]):
     """The volume of the scene that came from some of these files; None if there is none."""
     for volume in slicer.util.getNodesByClass("vtkMRMLVolumeNode"):
-        if instances & set((volume.GetAttribute(INSTANCES) or "").split()):
+        if instances & set((volume.GetAttribute(Volumes.INSTANCES) or "").split()):
             return volume
     return None
 
@@ -160,7 +153,7 @@ def _volumeOf(instances: set[str]):
 def _seriesOf(volume) -> Path:
     """Where the files of a volume's series lie: `FOLDER::SERIES`."""
     database = slicer.dicomDatabase
-    file = database.fileForInstance(volume.GetAttribute(INSTANCES).split()[0])
+    file = database.fileForInstance(volume.GetAttribute(Volumes.INSTANCES).split()[0])
     series = database.fileValue(file, _SERIES) if file else ""
     folders = {Path(each).parent for each in database.filesForSeries(series)} if series else set()
     if len(folders) != 1:

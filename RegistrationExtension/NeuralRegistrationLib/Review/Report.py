@@ -14,9 +14,8 @@ from slicer.i18n import tr as _
 from NeuralRegistrationLib import Dependencies
 from NeuralRegistrationLib.Review import Jobs
 from NeuralRegistrationLib.Review.Views import Pictures
+from NeuralRegistrationLib.Scene import Volumes
 from NeuralRegistrationLib.Scene.Transforms import RECORD
-
-_UID = "DICOM.instanceUIDs"
 
 
 class ReviewReport:
@@ -129,9 +128,7 @@ def _files(subject) -> dict[str, str]:
     """The files that nodes were read from and have not changed since."""
     files = {}
     for role, node in subject.nodes().items():
-        storage = node.GetStorageNode() if node.IsA("vtkMRMLStorableNode") else None
-        name = storage.GetFullNameFromFileName() if storage is not None else ""
-        if name and Path(name).is_file() and not node.GetModifiedSinceRead():
+        if name := Volumes.fileOf(node):
             files[role] = name
     return files
 
@@ -140,7 +137,7 @@ def _provenance(subject) -> dict:
     """Nodes by name and, if they came by DICOM, UID; how a transform of ours was made."""
     nodes = {}
     for role, node in subject.nodes().items():
-        uids = node.GetAttribute(_UID)
+        uids = node.GetAttribute(Volumes.INSTANCES)
         nodes[role] = node.GetName() + (f" ({uids.split()[0]})" if uids else "")
     record = subject.transform.GetAttribute(RECORD)
     return {"nodes": nodes, **({"registration": json.loads(record)} if record else {})}

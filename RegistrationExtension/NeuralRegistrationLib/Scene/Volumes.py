@@ -22,6 +22,7 @@ from vtk.util.numpy_support import get_vtk_array_type, vtk_to_numpy
 
 from NeuralRegistrationLib.Scene import Geometry, NodeChecks
 
+INSTANCES = "DICOM.instanceUIDs"  # attribute of a node that came by DICOM: of its files
 _MOST_BENDS = 200_000  # samples of the transform above an image
 _USUAL_UNITS = ("[hnsf'U]", "1")
 _LATTICE = 9  # points along each axis that tell how far a bent image reaches
@@ -133,13 +134,20 @@ def contentOf(volumeNode) -> Content:
     )
 
 
+def fileOf(node) -> str | None:
+    """The file that a node was read from and has not changed since; None if there is none."""
+    storage = node.GetStorageNode() if node.IsA("vtkMRMLStorableNode") else None
+    name = storage.GetFullNameFromFileName() if storage is not None else ""
+    return name if name and Path(name).is_file() and not node.GetModifiedSinceRead() else None
+
+
 def _dicomFile(volumeNode) -> str:
     """The first DICOM file that a volume was loaded from, "" where there is none any more.
 
     Slicer's database knows the files of the instances that the loader has listed on the node.
     """
     database = getattr(slicer, "dicomDatabase", None)  # not without the DICOM module
-    instances = (volumeNode.GetAttribute("DICOM.instanceUIDs") or "").split()
+    instances = (volumeNode.GetAttribute(INSTANCES) or "").split()
     path = database.fileForInstance(instances[0]) if database is not None and instances else ""
     return path if path and Path(path).is_file() else ""
 

@@ -52,6 +52,21 @@ def gaussian_at(values: Tensor, sigma: Sequence[float], shape: Sequence[int]) ->
     return values
 
 
+def gaussian_within(values: Tensor, weights: Tensor, sigma: float, least: float = 1e-6) -> Tensor:
+    """Gaussian means of values (c, z, y, x) over samples with weights (z, y, x) only.
+
+    Args:
+        values: (c, z, y, x).
+        weights: (z, y, x), 0 where a value does not count.
+        sigma: standard deviation along each axis, in samples.
+        least: weight of a mean; where all are smaller it fades to 0.
+
+    Source: normalized convolution, Knutsson & Westin 1993, doi:10.1109/CVPR.1993.341081.
+    """
+    widths = [sigma] * weights.dim()
+    return gaussian(values * weights, widths) / gaussian(weights[None], widths).clamp(min=least)
+
+
 def box_mean(values: Tensor, radius: int, times: int = 1) -> Tensor:
     """Mean over a cube around each voxel; the border is repeated.
 

@@ -24,7 +24,14 @@ from neuralreg.geometry.image import Image
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.geometry.sampling import index_to_normalized, slopes
 from neuralreg.geometry.smoothing import gaussian
-from neuralreg.registration.working_grid import foreground, resample_to, unit_intensities
+from neuralreg.registration.options import LinearAlignment
+from neuralreg.registration.prealign import prealign
+from neuralreg.registration.working_grid import (
+    foreground,
+    resample_to,
+    unit_intensities,
+    with_edge,
+)
 
 _AT_ONCE = 1 << 22  # samples of all frames that are aligned together
 # Around the body to where its smoothed outline has faded: points that end on a slope pull towards
@@ -73,6 +80,29 @@ class FrameAlignment:
     linear: LinearTransform
     correlation: tuple[float, float]
     failure: str
+
+
+def choose_linear(
+    alignment: FrameAlignment,
+    reference: Image,
+    frame: Image,
+    kind: LinearAlignment,
+    name: str,
+    notes: list[str],
+) -> LinearTransform:
+    """The way of an alignment that is to be trusted, else what the search finds, with a note.
+
+    Args:
+        alignment: of the frame.
+        reference, frame: prepared.
+        kind: how far the search may go.
+        name: of the frame, for the note.
+        notes: what is remarked is appended.
+    """
+    if not alignment.failure:
+        return alignment.linear
+    notes.append(f"{name} was aligned by the slower search: {alignment.failure}")
+    return prealign(reference, frame, kind, nearby=True).linear
 
 
 class FrameAligner:
@@ -152,8 +182,7 @@ def _level_grid(grid: Grid, samples: int) -> Grid:
     if grid.count <= samples:
         return grid
     edge = float(np.prod(grid.extent_mm) / samples) ** (1 / grid.dimension)
-    sizes = zip(grid.size, grid.extent_mm, grid.spacing, strict=True)
-    return grid.with_spacing([e if n == 1 else max(edge, s) for n, e, s in sizes])
+    return with_edge(grid, edge)
 
 
 def level_values(image: Image, grid: Grid, level: _Level) -> Tensor:

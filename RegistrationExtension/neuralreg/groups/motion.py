@@ -18,12 +18,11 @@ from neuralreg.geometry.image import Image
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.geometry.warp import warp
 from neuralreg.groups.choices import Deformation, choose
-from neuralreg.groups.frame_alignment import FrameAligner, FrameAlignment
+from neuralreg.groups.frame_alignment import FrameAligner, choose_linear
 from neuralreg.progress import Progress, silent, stage
 from neuralreg.registration.engine import register
 from neuralreg.registration.image_checks import prepare
 from neuralreg.registration.options import LinearAlignment, RegistrationOptions
-from neuralreg.registration.prealign import prealign
 
 Way: TypeAlias = "LinearTransform | DisplacementField"
 _HEAD_RADIUS_MM = 50.0  # rotations as millimeters on a sphere, Power et al. 2012
@@ -215,30 +214,15 @@ def _linear_ways(
     progress: Progress,
 ) -> dict[int, Way]:
     still = LinearTransform.identity(reference.grid.dimension)
-    aligner = FrameAligner(reference, affine=options.deformation is Deformation.AFFINE)
+    kind = LinearAlignment(options.deformation.value)
+    aligner = FrameAligner(reference, affine=kind is LinearAlignment.AFFINE)
     ways: dict[int, Way] = {}
     for images, _ in frames.prepare(aligner.most_frames, progress):
         begins = [starts.get(number, still) for number in images]
         alignments = aligner.align(list(images.values()), begins)
         for (number, image), one in zip(images.items(), alignments, strict=True):
-            ways[number] = _linear_way(reference, image, one, options, f"frame {number}", notes)
+            ways[number] = choose_linear(one, reference, image, kind, f"frame {number}", notes)
     return ways
-
-
-def _linear_way(
-    reference: Image,
-    frame: Image,
-    alignment: FrameAlignment,
-    options: MotionOptions,
-    name: str,
-    notes: list[str],
-) -> LinearTransform:
-    """The alignment where it is to be trusted, else what the search finds, with a note."""
-    if not alignment.failure:
-        return alignment.linear
-    notes.append(f"{name} was aligned by the slower search: {alignment.failure}")
-    how = LinearAlignment(options.deformation.value)
-    return prealign(reference, frame, how, nearby=True).linear
 
 
 def _chain(
@@ -254,6 +238,7 @@ def _chain(
         raise InvalidOption(
             "a chain is rigid or affine", got="deformable", wanted="target frame or mean"
         )
+    kind = LinearAlignment(options.deformation.value)
     images = [prepare(frame, f"frame {n}")[0] for n, frame in enumerate(frames)]
     pairs = list(zip(range(len(images)), [*range(1, len(images)), 0], strict=True))
     steps: list[Matrix] = []
@@ -261,10 +246,10 @@ def _chain(
     still = LinearTransform.identity(images[0].grid.dimension)
     for number, (one, next_one) in enumerate(pairs if options.periodic else pairs[:-1]):
         progress(number / len(pairs), f"frame {one} to {next_one}")
-        aligner = FrameAligner(images[one], affine=options.deformation is Deformation.AFFINE)
+        aligner = FrameAligner(images[one], affine=kind is LinearAlignment.AFFINE)
         (step,) = aligner.align([images[next_one]], [still])
         name = f"frame {next_one} to {one}"
-        way = _linear_way(images[one], images[next_one], step, options, name, notes)
+        way = choose_linear(step, images[one], images[next_one], kind, name, notes)
         steps.append(way.matrix)
     whole = [still.matrix]
     for matrix in steps:

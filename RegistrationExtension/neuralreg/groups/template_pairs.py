@@ -15,7 +15,7 @@ from neuralreg.geometry.field import DisplacementField
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
 from neuralreg.geometry.linear import LinearTransform
-from neuralreg.groups.frame_alignment import FrameAligner
+from neuralreg.groups.frame_alignment import FrameAligner, choose_linear
 from neuralreg.groups.subjects import Subject, normalize
 from neuralreg.groups.template_steps import LEAST_FIT, TemplateTarget, target_for
 from neuralreg.io.files import write_whole
@@ -23,7 +23,6 @@ from neuralreg.progress import Progress, stage
 from neuralreg.registration.engine import register
 from neuralreg.registration.image_checks import prepare
 from neuralreg.registration.options import LinearAlignment, RegistrationOptions
-from neuralreg.registration.prealign import prealign
 
 
 @dataclass(eq=False)
@@ -62,12 +61,9 @@ class TemplatePairs:
             pose, moving = poses[subject.name], subject.read()
             posed = Image(moving.data, _move(moving.grid, pose.inverse()))
             (alignment,) = aligner.align([posed], [still])
-            affine = alignment.linear
-            if alignment.failure:
-                self.notes.append(
-                    f"{subject.name} was aligned by the slower search: {alignment.failure}"
-                )
-                affine = prealign(template, posed, LinearAlignment.AFFINE, nearby=True).linear
+            affine = choose_linear(
+                alignment, template, posed, LinearAlignment.AFFINE, subject.name, self.notes
+            )
             self.alignments[subject.name] = affine.then(pose)
         return {
             name: DisplacementField.from_linear(one, image.grid)

@@ -24,7 +24,7 @@ from neuralreg.geometry.sampling import change_index, index_grid, magnitude, sam
 from neuralreg.geometry.smoothing import gaussian
 from neuralreg.registration.options import PRESETS, FieldRefinement, RegistrationOptions
 from neuralreg.registration.unfold import unfold_displacement
-from neuralreg.registration.working_grid import foreground, resample_to, work_grid
+from neuralreg.registration.working_grid import foreground, resample_to, with_edge, work_grid
 
 LEAST_FIT = 0.3  # local correlation: below it, images are hardly of one modality
 SETTLED = 0.01  # samples, root mean square of the last step
@@ -106,17 +106,10 @@ def target_for(
 def _level_grids(finest: Grid) -> list[Grid]:
     """From coarse to fine."""
     return [
-        _with_edge(finest, scale * min(finest.spacing))
+        with_edge(finest, scale * min(finest.spacing))
         for scale in _SCALES
         if scale == 1 or min(n for n in finest.size if n > 1) >= scale * _FEWEST
     ]
-
-
-def _with_edge(grid: Grid, edge_mm: float) -> Grid:
-    """The grid with voxels of at least an edge; single slices stay."""
-    sizes = zip(grid.size, grid.extent_mm, grid.spacing, strict=True)
-    spacing = [extent if n == 1 else max(own, edge_mm) for n, extent, own in sizes]
-    return grid if spacing == list(grid.spacing) else grid.with_spacing(spacing)
 
 
 def _level_contrast(values: Tensor, sigma: list[float]) -> Tensor:
@@ -174,7 +167,7 @@ class _Level:
     def at_own_resolution(self, subject: Image) -> Image:
         """The subject no finer than this level, with local mean and spread taken out."""
         edge = min(self.grid.spacing)
-        grid = _with_edge(subject.grid, edge)
+        grid = with_edge(subject.grid, edge)
         values = resample_to(subject.data.float(), subject.grid, grid)
         sigma = [_CONTRAST * edge / spacing for spacing in grid.spacing[::-1]]
         return Image(_level_contrast(values, sigma), grid)
@@ -195,10 +188,14 @@ class _Level:
         matrix = image.grid.world_to_index @ linear.matrix @ self.grid.index_to_world
         index = index_grid(self.grid.shape, like=voxels)
         end = torch.tensor(image.grid.size) - 0.5
+
+        def read(displacement: Tensor) -> tuple[Tensor, Tensor]:
+            at = change_index(index + displacement.movedim(0, -1), matrix)
+            return sample(image.data, at)[0], ((at > -0.5) & (at < end)).all(-1)
+
         for _ in range(rule.steps):
-            at = change_index(index + voxels.movedim(0, -1), matrix)
-            inside = ((at > -0.5) & (at < end)).all(-1)
-            left = (self.values - sample(image.data, at)[0]) * inside
+            values, inside = read(voxels)
+            left = (self.values - values) * inside
             pull = gaussian(self.slopes * left.clamp(-_OUTLIER, _OUTLIER), [_PULL] * d)
             step = (self.solver @ pull.movedim(0, -1)[..., None])[..., 0].movedim(-1, 0)
             step = step * (_LONGEST / magnitude(step).clamp(min=_LONGEST))
@@ -207,9 +204,9 @@ class _Level:
             moved = (voxels - former).square().sum(0)[self.body].mean().sqrt()
             if float(moved) < rule.settled:
                 break
-        at = change_index(index + voxels.movedim(0, -1), matrix)
-        inside = ((at > -0.5) & (at < end)).all(-1) & self.body
-        return voxels, _correlation(self.values[inside], sample(image.data, at)[0][inside])
+        values, inside = read(voxels)
+        body = inside & self.body
+        return voxels, _correlation(self.values[body], values[body])
 
 
 def _correlation(one: Tensor, two: Tensor) -> float:

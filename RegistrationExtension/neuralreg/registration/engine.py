@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from neuralreg import __version__
-from neuralreg.devices import choose_registration_device, own_modes, threads_for
+from neuralreg.devices import choose_registration_device, one_thread, own_modes, threads_for
 from neuralreg.errors import IncompatibleModel, InvalidOption, convert_memory_errors
 from neuralreg.geometry.field import DisplacementField, compose
 from neuralreg.geometry.linear import LinearTransform
@@ -212,7 +212,7 @@ class _Registration:
         run_options(card, self.options.model_options)
         self._load(models[0])
         # Sums that threads divide otherwise end in another of several optima, as lungs have them.
-        with self.timer.stage("pre-alignment", 0.0, 0.3) as part, threads_for(0):
+        with self.timer.stage("pre-alignment", 0.0, 0.3) as part, one_thread():
             initial, how = initial_alignment(self.inputs, start, self.options, part)
         attempt = self._first_sound(models, initial)
         both = attempt.both

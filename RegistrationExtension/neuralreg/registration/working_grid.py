@@ -139,6 +139,13 @@ def work_grid(grid: Grid, most_samples: int) -> Grid:
     return grid.with_spacing(single)
 
 
+def with_edge(grid: Grid, edge_mm: float) -> Grid:
+    """The grid with voxels of at least an edge along each axis; single slices stay."""
+    sizes = zip(grid.size, grid.extent_mm, grid.spacing, strict=True)
+    spacing = [extent if n == 1 else max(own, edge_mm) for n, extent, own in sizes]
+    return grid if spacing == list(grid.spacing) else grid.with_spacing(spacing)
+
+
 def sample_coordinates(
     source: Grid, target: Grid, transform: InitialTransform, like: Tensor
 ) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 from neuralreg.geometry.field import DisplacementField, compose
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.inverse import invert_points
-from neuralreg.geometry.smoothing import gaussian
+from neuralreg.geometry.smoothing import gaussian_within
 from neuralreg.geometry.typing import Array
 from neuralreg.registration.sliding.sliding_border import Border
 
@@ -72,10 +72,9 @@ def _continue_gap(gap: Array, known: Array, near: Tensor, border: Border) -> Ten
     """The gap at samples beside the border as a smooth field across it, mm, (d, z, y, x)."""
     values = torch.zeros_like(border.distance)
     weights = torch.zeros_like(border.distance)
-    values[near] = torch.from_numpy(gap * known).to(values)
+    values[near] = torch.from_numpy(gap).to(values)
     weights[near] = torch.from_numpy(known).to(weights)
-    widths = [_SPREAD] * values.dim()
-    smooth = gaussian(values[None], widths) / gaussian(weights[None], widths).clamp(min=_LEAST)
+    smooth = gaussian_within(values[None], weights, _SPREAD, _LEAST)
     samples = border.distance.abs() / min(border.grid.spacing)
     largest = float(np.abs(gap).max(initial=0.0)) / min(border.grid.spacing)
     fade = (1 - (samples - _NEAR) / max(_FADED, _FADED * largest)).clamp(0, 1)

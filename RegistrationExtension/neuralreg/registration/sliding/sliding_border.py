@@ -12,7 +12,7 @@ from torch import Tensor
 from neuralreg.errors import InvalidImage, InvalidOption
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.image import Image
-from neuralreg.geometry.sampling import magnitude, sample_points
+from neuralreg.geometry.sampling import magnitude, sample_points, slopes
 from neuralreg.geometry.smoothing import gaussian
 from neuralreg.geometry.typing import Array
 from neuralreg.io.arguments import ImageLike, as_labels
@@ -115,11 +115,7 @@ def _distance(marked: Array, grid: Grid) -> Array:
 
 def _ascent(level: Tensor, grid: Grid) -> Tensor:
     """Unit vectors x y z in mm along which a level grows, (d, z, y, x)."""
-    slopes = [
-        torch.gradient(level, dim=axis)[0] if n > 1 else torch.zeros_like(level)
-        for axis, n in enumerate(level.shape)
-    ][::-1]
     d = grid.dimension
     to_index = torch.as_tensor(grid.world_to_index[:d, :d]).to(level)
-    world = torch.einsum("ij,i...->j...", to_index, torch.stack(slopes))
+    world = torch.einsum("ij,i...->j...", to_index, slopes(level))
     return world / magnitude(world).clamp(min=1e-6)

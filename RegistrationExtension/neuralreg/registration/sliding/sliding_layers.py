@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from neuralreg.geometry.field import DisplacementField, compose
-from neuralreg.geometry.smoothing import gaussian
+from neuralreg.geometry.smoothing import gaussian_within
 from neuralreg.measures.correlation_cost import LocalCorrelation
 from neuralreg.progress import Progress, stage
 from neuralreg.registration.channels.channel_costs import Channels
@@ -29,7 +27,6 @@ _SMOOTH_SAMPLES = 700_000  # of that grid
 _EVERYWHERE = 1e4  # samples: reach of a continuation that does not fade
 _UNCERTAIN = 1.0  # samples beside the border, where a voxel shows both sides
 _STEP_SMOOTHING = 3.0  # samples: half of a window sees nothing at a border, so pulls are noisier
-_FLAT = 1e-6  # least weight of a mean
 
 
 def separate_sides(
@@ -115,8 +112,8 @@ def _follow_side(
     steps = CorrelationSteps(
         followed,
         pair.grid.shape,
-        lambda pull: smooth_within(pull, side, _STEP_SMOOTHING),
-        lambda voxels: smooth_within(voxels, side, sigma),
+        lambda pull: gaussian_within(pull, side, _STEP_SMOOTHING),
+        lambda voxels: gaussian_within(voxels, side, sigma),
     )
     count = max(1, round(SHARE * options.steps))
     for n in range(count):
@@ -124,12 +121,3 @@ def _follow_side(
         progress((n + 1) / count, "refinement")
     more = extend_smoothly(steps.displacement, side > 0, _EVERYWHERE)
     return compose(DisplacementField.from_voxels(more, pair.grid).resample(layer.grid), layer)
-
-
-def smooth_within(values: Tensor, weights: Tensor, sigma: float) -> Tensor:
-    """Gaussian means of values (c, z, y, x) over samples with weights (z, y, x) only.
-
-    Source: normalized convolution, Knutsson & Westin 1993, doi:10.1109/CVPR.1993.341081.
-    """
-    widths = [sigma] * weights.dim()
-    return gaussian(values * weights, widths) / gaussian(weights[None], widths).clamp(min=_FLAT)
