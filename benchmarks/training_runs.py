@@ -29,6 +29,7 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 from neuralreg.errors import RegistrationError
+from neuralreg.io.files import DRAFTS
 from neuralreg.training.config.schema import Configuration
 from neuralreg.training.data.dataset_check import check_dataset
 from neuralreg.training.data.toy_datasets import make_shapes
@@ -81,8 +82,11 @@ def kill_at_random(data: Path, folder: Path, resume: bool, latest_s: float, seed
 
 def half_files(folder: Path) -> list[str]:
     """Checkpoints and weights that cannot be read, and drafts that were left."""
-    odd = [path.name for path in folder.rglob(".writing-*")]
+    drafts = set(folder.rglob(DRAFTS))
+    odd = [path.name for path in drafts]
     for path in folder.rglob("*.pt"):
+        if drafts.intersection(path.parents):
+            continue  # what a kill interrupts; nobody reads it, and the draft is named
         try:
             torch.load(path, weights_only=True)
         except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
