@@ -72,6 +72,19 @@ def free_memory(system: Path = _SYSTEM) -> int | None:
     return max(0, min(limits)) if limits else None
 
 
+def memory_kills(system: Path = _SYSTEM) -> int | None:
+    """How many processes Linux has ended for want of memory since it started; None if unknown.
+
+    A control group that is full counts as well, also one of another container.
+
+    Args:
+        system: the folder that proc is in.
+
+    Source: `oom_kill` in /proc/vmstat, mm/oom_kill.c of the kernel (4.13 and later).
+    """
+    return _number_in(system / "proc/vmstat", "oom_kill")
+
+
 def _limit_by_name() -> Iterator[int]:
     text = os.environ.get(MEMORY_LIMIT, "").strip()
     if not text:

@@ -13,6 +13,7 @@ from neuralreg.resources import (
     MEMORY_LIMIT,
     free_memory,
     let_idle_threads_sleep,
+    memory_kills,
     used_memory,
 )
 
@@ -113,3 +114,9 @@ def test_idle_threads_sleep_soon_unless_the_environment_says_how_they_wait():
     chosen = {"OMP_WAIT_POLICY": "ACTIVE"}
     let_idle_threads_sleep(chosen)
     assert chosen == {"OMP_WAIT_POLICY": "ACTIVE"}
+
+
+def test_what_the_system_killed_for_want_of_memory_is_counted(tmp_path):
+    system = write(tmp_path, {"proc/vmstat": "nr_free_pages 12\noom_kill 3\noom_other 9"})
+    assert memory_kills(system) == 3
+    assert memory_kills(tmp_path / "elsewhere") is None

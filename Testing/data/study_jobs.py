@@ -57,5 +57,15 @@ def note(folder, word):
     return log.read_text().count(f"{folder.name} {word} ")
 
 
+def die_at_start(marks):
+    """End the first two processes before they take a job."""
+    number = len(list(marks.iterdir()))
+    if number < 2:
+        (marks / str(number)).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+if "DIES_AT_START" in os.environ:
+    die_at_start(Path(os.environ["DIES_AT_START"]))
 jobs.KINDS["register_files"] = "__main__:register_files"
 server.main()

@@ -21,6 +21,7 @@ from typing import Any
 
 from neuralreg.errors import OutOfMemory, RegistrationError, WorkerFailed
 from neuralreg.progress import Progress, silent
+from neuralreg.resources import memory_kills
 from neuralreg.worker.processes import MARK, end_tree, environment
 from neuralreg.worker.protocol import (
     SILENT_S,
@@ -175,7 +176,7 @@ class _Process:
                 remedy="Check that this Python exists.",
             ) from error
         self.pid, self.log, self._silent_s = self._popen.pid, Log(), silent_s
-        self._mark = environ[MARK]
+        self._mark, self._memory_kills = environ[MARK], memory_kills()
         self._answers = Answers()
         self._messages: SimpleQueue[Message | WorkerFailed | None] = SimpleQueue()
         self._heard = time.monotonic()
@@ -191,6 +192,7 @@ class _Process:
 
     def send(self, message: Message) -> None:
         assert self._popen.stdin is not None
+        self._memory_kills = memory_kills()
         try:
             self._popen.stdin.write(line_of(message))
             self._popen.stdin.flush()
@@ -233,7 +235,9 @@ class _Process:
         code = self._popen.wait()
         end_tree({self.pid}, self._mark)  # what it started
         self._readers[1].join(timeout=1.0)
-        raise worker_exited(code, -code if code < 0 else None, self.log.text)
+        kills = memory_kills()
+        for_memory = kills is None or kills != self._memory_kills
+        raise worker_exited(code, -code if code < 0 else None, self.log.text, for_memory)
 
     def _read(self) -> None:
         assert self._popen.stdout is not None

@@ -108,11 +108,35 @@ class Log:
         return "\n".join([*self._lines, *([self._rest] if self._rest else [])])
 
 
-def worker_exited(code: int | None, signal: int | None, log: str) -> WorkerFailed:
-    """The error for a worker that ended by itself."""
+class WorkerKilled(WorkerFailed):
+    """Somebody ended the computing process, for which the system had no reason."""
+
+
+class MemoryKilled(WorkerKilled):
+    """The system ended the computing process for want of memory, or may have."""
+
+
+def worker_exited(
+    code: int | None, signal: int | None, log: str, for_memory: bool = True
+) -> WorkerFailed:
+    """The error for a worker that ended by itself.
+
+    Args:
+        code: with which it ended, unless a signal ended it.
+        signal: that ended it.
+        log: what it wrote for people.
+        for_memory: whether a system short of memory may have killed it.
+    """
     last = next((line for line in reversed(log.splitlines()) if line.strip()), "")
+    if signal == 9 and not for_memory:
+        return WorkerKilled(
+            "the computing process was killed",
+            got="SIGKILL from somebody; the system was not short of memory",
+            remedy="Try again. If it comes back, see what ends processes here: a batch system's "
+            "limit, or another program that watches memory.",
+        )
     if signal == 9:
-        return WorkerFailed(
+        return MemoryKilled(
             "the computing process was killed",
             got="SIGKILL, which is what a system short of memory does",
             remedy="Close other programs, crop the images or choose a coarser model; then try "

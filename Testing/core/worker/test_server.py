@@ -23,9 +23,11 @@ from neuralreg.errors import (
     WeightsUnavailable,
     WorkerFailed,
 )
+from neuralreg.resources import memory_kills
 from neuralreg.worker.client import Worker
 from neuralreg.worker.messages import RegisterJob, Voxels
 from neuralreg.worker.processes import environment, tree
+from neuralreg.worker.protocol import WorkerKilled
 
 from Testing.support.paths import ROOT, TEST_DATA
 from Testing.support.phantom import CUBE, seen
@@ -169,8 +171,10 @@ def test_a_killed_worker_is_one_clear_error_and_the_next_job_works(a_worker):
             family.update(tree({pid}))
             os.kill(pid, signal.SIGKILL)
 
-    with pytest.raises(WorkerFailed, match="was killed"):
+    with pytest.raises(WorkerKilled, match="was killed") as caught:
         a_worker.run("family", {}, kill)
+    known = memory_kills() is not None
+    assert known == ("the system was not short of memory" in str(caught.value))
     assert all_end(family)  # also the child that leads a group of its own
     assert a_worker.run("count", {})["pid"] != pid
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,6 +33,7 @@ from neuralreg.studies.execution.row_records import (
     write_record,
 )
 from neuralreg.studies.table.study_rows import StudyRow
+from neuralreg.worker.protocol import MemoryKilled, WorkerKilled
 
 RESULT = "result.json"  # as `review.workflow.provenance.RECORD`, which needs ITK
 LOCKED = "locked"  # by another run; the state of no record
@@ -43,6 +45,8 @@ REMEDIES = {
     "time": "Allow more time (--timeout), or look at the images; then --retry failed.",
     "output": "Make room or open the folder; then --retry failed.",
     "worker": "Run it again (--retry failed); when it comes back, see the log.",
+    "killed": "See what ends processes on that machine, such as a batch system's limit; then"
+    " --retry failed.",
     "partial": "The transforms are there; see the reason for what is missing.",
 }
 _KINDS: dict[type[RegistrationError], str] = {
@@ -59,9 +63,11 @@ _KINDS: dict[type[RegistrationError], str] = {
     errors.OutOfMemory: "memory",
     errors.UnwritableOutput: "output",
     errors.WorkerFailed: "worker",
+    WorkerKilled: "killed",
+    MemoryKilled: "memory",
 }
 _STARTING = "starting"  # what a worker's client says until the job says something
-_KILLED = "the computing process was killed"
+_MOST_STARTS = 3  # of workers that are killed before a row has begun
 
 
 class RowWorker(Protocol):
@@ -218,22 +224,7 @@ def _attempt(
     }
 
     def once() -> Mapping[str, Any]:
-        begin: list[float] = []
-
-        def progress(fraction: float, message: str) -> None:
-            if patience.stops():
-                raise Cancelled("the row was left")
-            if message != _STARTING and not begin:
-                begin.append(time.monotonic())  # loading libraries is not the row's time
-            took = time.monotonic() - begin[0] if begin else 0.0
-            if settings.timeout_s is not None and took > settings.timeout_s:
-                raise TimeLimit(
-                    "the row took longer than it may",
-                    got=f"{took:.0f} s, at {message}",
-                    wanted=f"{settings.timeout_s:g} s",
-                )
-
-        facts: Mapping[str, Any] = worker.run(settings.kind, dict(arguments), progress)
+        facts = _run_job(worker, settings, arguments, patience.stops)
         cut_off = [reason for reason in facts["failures"] if is_passing(reason)]
         if cut_off:  # the disk was full when the transforms were written already
             raise UnwritableOutput(cut_off[0])
@@ -251,6 +242,53 @@ def _attempt(
         folder = study.results(row.id)
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
+
+
+def _run_job(
+    worker: RowWorker,
+    settings: Settings,
+    arguments: Mapping[str, Any],
+    stops: Callable[[], bool],
+) -> Mapping[str, Any]:
+    """What the job gives; a worker that somebody kills before the row has begun is replaced."""
+    for start in count(1):
+        watch = _RowWatch(settings.timeout_s, stops)
+        try:
+            facts: Mapping[str, Any] = worker.run(settings.kind, dict(arguments), watch)
+        except MemoryKilled:
+            raise
+        except WorkerKilled:
+            if watch.begin is not None or start == _MOST_STARTS:
+                raise
+        else:
+            return facts
+    raise AssertionError("a count has no end")
+
+
+class _RowWatch:
+    """A progress that ends a row which is left or takes too long.
+
+    Attributes:
+        begin: when the row began; None while the worker loads libraries, which is not the row's
+            time.
+    """
+
+    def __init__(self, timeout_s: float | None, stops: Callable[[], bool]) -> None:
+        self._timeout_s, self._stops = timeout_s, stops
+        self.begin: float | None = None
+
+    def __call__(self, fraction: float, message: str) -> None:
+        if self._stops():
+            raise Cancelled("the row was left")
+        if message != _STARTING and self.begin is None:
+            self.begin = time.monotonic()
+        took = time.monotonic() - self.begin if self.begin is not None else 0.0
+        if self._timeout_s is not None and took > self._timeout_s:
+            raise TimeLimit(
+                "the row took longer than it may",
+                got=f"{took:.0f} s, at {message}",
+                wanted=f"{self._timeout_s:g} s",
+            )
 
 
 def _outcome(
@@ -311,8 +349,6 @@ def failure_of(error: RegistrationError) -> Failure:
     kind = next((_KINDS[each] for each in type(error).__mro__ if each in _KINDS), "worker")
     if isinstance(error, TimeLimit):
         kind = "time"
-    elif kind == "worker" and error.what == _KILLED:
-        kind = "memory"
     return Failure(kind, str(error), REMEDIES[kind])
 
 

@@ -15,8 +15,9 @@ from neuralreg.io.files import container_of, files_in, require_existing, sha256_
 from neuralreg.studies.table.study_rows import StudyRow
 
 WORK = "_study"  # beside the folders of results; no id begins with an underscore
-# A kill may come from outside, so that it is tried twice more; anything else once.
-_MOST_ATTEMPTS = {"memory": 3}
+# What somebody killed is tried four times more, as it says nothing about the row; what the system
+# may have killed for want of memory twice, and then alone; anything else once.
+_MOST_ATTEMPTS = {"memory": 3, "killed": 5}
 _USUAL_ATTEMPTS = 2
 WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"
 
