@@ -18,7 +18,7 @@ def template(
         list[Path],
         typer.Argument(
             help="Images of the subjects, or one .csv with the columns image and, if wanted, name, "
-            "labels and weight."
+            "labels, weight, mask, and channel_NAME for further images."
         ),
     ],
     output: OutputFolder,
@@ -43,9 +43,9 @@ def template(
 
     The folder gets template.nii.gz, both directions between template and each subject
     (NAME_template_to_subject.nii.gz, NAME_subject_to_template.nii.gz), template.csv with a line for
-    each round, subjects.csv, result.json, and with labels the most probable label and its
-    probability. The order of the images does not matter. The same command again goes on where a
-    build was stopped.
+    each round, subjects.csv, result.json, with labels the most probable label and its probability,
+    and with channels template_NAME.nii.gz of each. The order of the images does not matter. The
+    same command again goes on where a build was stopped.
     """
     import shutil
     from dataclasses import asdict
@@ -67,7 +67,7 @@ def template(
     subjects, notes = read_subjects(images)
     subjects, middle, left_out = select_alike(subjects)
     notes += left_out
-    inputs = [one.path for one in subjects]
+    inputs = [path for one in subjects for path in one.files]
     with folder_for(FILES, output, overwrite, inputs), show_progress(quiet) as progress:
         built = build_template(subjects, middle, options, output / CACHE, progress)
         record = record_of("template", inputs, options.as_record(), output)

@@ -104,10 +104,10 @@ def _log_change(
     By steps that go on until nothing moves; where these do not fit or another way was asked for,
     by `register`, and None where that found that bending explains no more of the image.
     """
-    target = target_for(one, options, _SETTLED)
+    target = target_for([one], options, _SETTLED)
     if target is not None:
         still = LinearTransform.identity(one.grid.dimension)
-        field, fit = target.follow(two, still, DisplacementField.identity(one.grid))
+        field, fit = target.follow([two], still, DisplacementField.identity(one.grid))
         if fit >= LEAST_FIT:
             return _log_volume(field)
         notes.append(

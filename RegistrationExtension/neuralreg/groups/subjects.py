@@ -14,11 +14,12 @@ from neuralreg.geometry.image import Image
 from neuralreg.io.files import path_from, sha256_of, suffix_of
 from neuralreg.io.image_files import read_grid, read_image
 from neuralreg.io.tables import Table, read_table
-from neuralreg.registration.image_checks import prepare
+from neuralreg.registration.image_checks import prepare, prepare_mask
 from neuralreg.registration.working_grid import foreground, quantiles
 
 _TABLES = (".csv", ".tsv")
-_COLUMNS = ("image", "name", "labels", "weight")
+_COLUMNS = ("image", "name", "labels", "weight", "mask")
+_CHANNEL = "channel_"  # how columns of further images begin; their name follows
 _LARGEST_RATIO = 4.0  # of a body's volume to the group's median: people of all ages are within 3
 
 
@@ -34,6 +35,8 @@ class Subject:
         labels: a label map of the image, or None.
         weight: in averages.
         position: where it was in the given order, from 0.
+        channels: further images of the subject in the same space, by name, on any grids.
+        mask: above 0 where the images count, or None.
     """
 
     name: str
@@ -42,6 +45,14 @@ class Subject:
     labels: Path | None = None
     weight: float = 1.0
     position: int = 0
+    channels: tuple[tuple[str, Path], ...] = ()
+    mask: Path | None = None
+
+    @property
+    def files(self) -> list[Path]:
+        """All files that say what the subject looks like."""
+        masks = [] if self.mask is None else [self.mask]
+        return [self.path, *(path for _, path in self.channels), *masks]
 
     def read(self) -> Image:
         """The image in single precision, without NaN.
@@ -51,13 +62,31 @@ class Subject:
         """
         return prepare(read_image(self.path), f"image of {self.name}")[0]
 
+    def read_channels(self) -> tuple[Image, ...]:
+        """The further images, as `read` gives the first one."""
+        return tuple(
+            prepare(read_image(path), f"channel {name} of {self.name}")[0]
+            for name, path in self.channels
+        )
+
+    def read_mask(self, image: Image) -> Image | None:
+        """Weights of 0 to 1 on the grid of the image; None where all of it counts.
+
+        Raises:
+            InvalidImage: the mask is empty, or has no space in common with the image.
+        """
+        if self.mask is None:
+            return None
+        return prepare_mask(read_image(self.mask), image, f"mask of {self.name}")[0]
+
 
 def read_subjects(paths: Sequence[Path], *, twice: bool = False) -> tuple[list[Subject], list[str]]:
     """The subjects of image files, or of one table with a column `image`.
 
     Args:
         paths: images, or a single .csv or .tsv with the columns image and, if wanted, name,
-            labels and weight; paths in it are relative to the table.
+            labels, weight, mask and, for further images, channel_NAME; paths in it are relative to
+            the table.
         twice: whether the same image may occur more than once, as in two identical scans of one
             person.
 
@@ -108,13 +137,22 @@ def _with_unique_names(subjects: list[Subject]) -> list[Subject]:
     ]
 
 
+def _column(cell: str) -> str:
+    """The name of a column; that of a channel keeps its capitals."""
+    if cell.lower().startswith(_CHANNEL):
+        return _CHANNEL + cell[len(_CHANNEL) :]
+    return cell.lower()
+
+
 def _subjects_of(table: Table) -> list[Subject]:
-    header = [cell.lower() for cell in table.rows[0].cells] if table.rows else []
-    unknown = sorted(set(header) - set(_COLUMNS))
+    header = [_column(cell) for cell in table.rows[0].cells] if table.rows else []
+    channels = [name for name in header if name.startswith(_CHANNEL) and name != _CHANNEL]
+    unknown = sorted(set(header) - {*_COLUMNS, *channels})
     if "image" not in header or unknown:
         raise InvalidOption(
             "a table of a group names its columns", where=str(table.path),
-            got=", ".join(header) or "nothing", wanted="image, and if wanted name, labels, weight",
+            got=", ".join(header) or "nothing",
+            wanted="image, and if wanted name, labels, weight, mask, channel_NAME",
         )  # fmt: skip
     subjects = []
     for row in table.rows[1:]:
@@ -125,10 +163,24 @@ def _subjects_of(table: Table) -> list[Subject]:
                 "a weight is a number of at least 0", where=row.in_words(table.path),
                 got=cells["weight"],
             )  # fmt: skip
-        path = path_from(table.path.parent, cells["image"])
-        labels = path_from(table.path.parent, cells["labels"]) if cells.get("labels") else None
-        name = cells.get("name") or _stem(path)
-        subjects.append(Subject(name, path, sha256_of(path), labels, weight))
+        files = {
+            column: path_from(table.path.parent, cells[column])
+            for column in ("image", "labels", "mask", *channels)
+            if cells.get(column)
+        }
+        if missing := [column for column in ("image", *channels) if column not in files]:
+            raise InvalidOption(
+                "each subject of a group has all of its images", where=row.in_words(table.path),
+                got=f"nothing in the column {missing[0]}",
+            )  # fmt: skip
+        path = files["image"]
+        further = tuple((name.removeprefix(_CHANNEL), files[name]) for name in channels)
+        subjects.append(
+            Subject(
+                cells.get("name") or _stem(path), path, sha256_of(path), files.get("labels"),
+                weight, channels=further, mask=files.get("mask"),
+            )
+        )  # fmt: skip
     return subjects
 
 

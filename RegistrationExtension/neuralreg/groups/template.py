@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -107,18 +107,25 @@ class Template:
     """A template, and the way from it to each subject.
 
     Attributes:
-        image: intensities of about 0 to 1.
+        images: intensities of about 0 to 1; of the subjects' images, then of each channel.
+        channels: their names.
         fields: by name of the subject: template to subject, on the template's grid.
         similarities: by name: local correlation of the subject with the template, 0 to 1.
         rounds: how it came about.
         notes: outliers and whatever else a person should know, in words.
     """
 
-    image: Image
+    images: tuple[Image, ...]
+    channels: tuple[str, ...]
     fields: dict[str, DisplacementField]
     similarities: dict[str, float]
     rounds: tuple[Round, ...]
     notes: tuple[str, ...]
+
+    @property
+    def image(self) -> Image:
+        """Of the subjects' images, without channels."""
+        return self.images[0]
 
 
 def build_template(
@@ -164,29 +171,29 @@ class _Build:
         steps = len(kinds) + 1
         grid, poses = self._start(stage(self.progress, 0.0, 1 / steps))
         fields = {name: DisplacementField.from_linear(one, grid) for name, one in poses.items()}
-        image, similarities = self._average(grid, fields)
-        rounds = [self._line(0, "rigid", 0.0, image, None, similarities)]
+        images, similarities = self._average(grid, fields)
+        rounds = [self._line(0, "rigid", 0.0, images[0], None, similarities)]
         pairs = TemplatePairs(self.subjects, self.options.registration, self.cache, self.notes)
         for number, kind in enumerate(kinds, start=1):
             part = stage(self.progress, number / steps, (number + 1) / steps)
             if kind is Deformation.AFFINE:
-                fields = pairs.align(image, poses, part)
+                fields = pairs.align(images[0], poses, part)
             else:
-                fields = pairs.register(image, fields, part)
-            inside = foreground(image)
+                fields = pairs.register(images, fields, part)
+            inside = foreground(images[0])
             mean = self._mean_shape(fields, inside)
             change = root_mean_square(mean, inside)
             step = toward_mean(mean, grid)
             fields = {name: compose(step, each) for name, each in fields.items()}
-            former, (image, similarities) = image, self._average(grid, fields)
-            rounds.append(self._line(number, kind, change, image, former, similarities))
+            former, (images, similarities) = images[0], self._average(grid, fields)
+            rounds.append(self._line(number, kind, change, images[0], former, similarities))
             if kind is Deformation.DEFORMABLE and self._has_settled(rounds, min(grid.spacing)):
                 break
         self._name_outliers(similarities)
         self.progress(1.0, "done")
-        return Template(
-            image, fields, similarities, tuple(rounds), tuple(dict.fromkeys(self.notes))
-        )
+        channels = tuple(name for name, _ in self.middle.channels)
+        notes = tuple(dict.fromkeys(self.notes))
+        return Template(images, channels, fields, similarities, tuple(rounds), notes)
 
     def _has_settled(self, rounds: list[Round], spacing_mm: float) -> bool:
         changes = [line.shape_change_mm for line in rounds if line.kind == "deformable"]
@@ -237,33 +244,50 @@ class _Build:
 
     def _average(
         self, grid: Grid, fields: dict[str, DisplacementField]
-    ) -> tuple[Image, dict[str, float]]:
+    ) -> tuple[tuple[Image, ...], dict[str, float]]:
         """The subjects at the template's points, and how well each fits the average."""
         combine = _median if self.options.combination == "median" else _mean
-        warped = self._warp_all(grid, fields)
         few = len(self.subjects) * grid.count <= _KEPT_SAMPLES
-        kept = list(warped) if few else None
-        values = combine(grid, len(self.subjects), iter(kept) if kept else warped)
-        image = Image(values, grid)
-        inside = foreground(image)
+        images, similarities = [], {}
+        for channel in range(1 + len(self.middle.channels)):
+            warped = self._warp_all(channel, grid, fields)
+            kept = list(warped) if few and channel == 0 else None
+            values = combine(grid, len(self.subjects), iter(kept) if kept else warped)
+            images.append(Image(values, grid))
+            if channel == 0:
+                again = kept or self._warp_all(channel, grid, fields)
+                similarities = self._similarities(images[0], again)
+        return tuple(images), similarities
+
+    def _similarities(
+        self, average: Image, warped: Iterable[tuple[Tensor, Tensor, float]]
+    ) -> dict[str, float]:
+        inside = foreground(average)
         similarities = {}
-        again = kept if kept else self._warp_all(grid, fields)
-        for subject, (moved, known, _) in zip(self.subjects, again, strict=True):
+        for subject, (moved, known, _) in zip(self.subjects, warped, strict=True):
             weight = (inside & (known[0] > 0)).float()[None, None]
-            similarities[subject.name] = 1 - float(lncc(values[None], moved[None], weight=weight))
-        return image, similarities
+            similarity = 1 - float(lncc(average.data[None], moved[None], weight=weight))
+            similarities[subject.name] = similarity
+        return similarities
 
     def _warp_all(
-        self, grid: Grid, fields: dict[str, DisplacementField]
+        self, channel: int, grid: Grid, fields: dict[str, DisplacementField]
     ) -> Iterator[tuple[Tensor, Tensor, float]]:
-        """Each subject on the template's grid (1, z, y, x), where it is known, and its weight."""
+        """Each subject on the template's grid (1, z, y, x), where it is known, and its weight.
+
+        Args:
+            channel: 0 for the images, from 1 for their channels.
+            grid: of the template.
+            fields: template to subject.
+        """
         for subject in self.subjects:
-            image = subject.read()
+            first, field = subject.read(), fields[subject.name]
+            image = subject.read_channels()[channel - 1] if channel else first
             unit = Image(normalize(image), image.grid)
-            warped = warp(
-                unit, fields[subject.name], grid, interpolation="bspline", outside=0.0
-            ).data
-            known = overlap_mask(image.grid, grid, fields[subject.name], warped)[None]
+            warped = warp(unit, field, grid, interpolation="bspline", outside=0.0).data
+            known = overlap_mask(image.grid, grid, field, warped)[None]
+            if (mask := subject.read_mask(first)) is not None:
+                known = known * warp(mask, field, grid, outside=0.0).data
             yield warped, known, subject.weight
 
     def _line(
@@ -332,7 +356,7 @@ def _median(grid: Grid, count: int, warped: Iterator[tuple[Tensor, Tensor, float
     """Of the subjects that are known there; weights do not count."""
     stack = np.full((count, *grid.shape), np.nan, np.float16)  # half the memory; 1e-3 of the range
     for n, (values, known, _) in enumerate(warped):
-        stack[n] = np.where(known[0].numpy() > 0, values[0].numpy(), np.nan)
+        stack[n] = np.where(known[0].numpy() > 0.5, values[0].numpy(), np.nan)
     rows = [np.nanmedian(stack[:, z].astype(np.float32), 0) for z in range(len(stack[0]))]
     return torch.from_numpy(np.nan_to_num(np.stack(rows), nan=0.0))[None].float()
 

@@ -45,6 +45,8 @@ def write_template(
     """
     with draft_folder(folder, last=RECORD) as draft:
         write_image(template.image, draft / "template.nii.gz")
+        for name, image in zip(template.channels, template.images[1:], strict=True):
+            write_image(image, draft / f"template_{name}.nii.gz")
         for subject in subjects:
             field = template.fields[subject.name]
             write_transform(field, draft / f"{subject.name}_template_to_subject.nii.gz")

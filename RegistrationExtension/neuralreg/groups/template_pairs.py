@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from neuralreg.geometry.linear import LinearTransform
 from neuralreg.groups.frame_alignment import FrameAligner, choose_linear
 from neuralreg.groups.subjects import Subject, normalize
 from neuralreg.groups.template_steps import LEAST_FIT, TemplateTarget, target_for
-from neuralreg.io.files import write_whole
+from neuralreg.io.files import sha256_of, write_whole
 from neuralreg.progress import Progress, stage
 from neuralreg.registration.engine import register
 from neuralreg.registration.image_checks import prepare
@@ -71,25 +71,28 @@ class TemplatePairs:
         }
 
     def register(
-        self, image: Image, former: Mapping[str, DisplacementField], progress: Progress
+        self,
+        images: Sequence[Image],
+        former: Mapping[str, DisplacementField],
+        progress: Progress,
     ) -> dict[str, DisplacementField]:
         """The deformable ways from a template to all subjects, on its grid.
 
         Args:
-            image: the template.
+            images: the template, an image of each channel.
             former: of the round before, moved along with the template.
             progress: called with a fraction and a message; raise `Cancelled` in it to stop.
         """
-        template = prepare(image, "template")[0]
+        template = [prepare(image, "template")[0] for image in images]
         target = target_for(template, self.options)
         fields = {}
         for number, subject in enumerate(self.subjects):
             part = stage(progress, number / len(self.subjects), (number + 1) / len(self.subjects))
             part(0.0, f"deformable: {subject.name}")
             start = former[subject.name]
-            kept = self._kept_path(image, start, subject)
+            kept = self._kept_path(images, start, subject)
             if kept.is_file():
-                fields[subject.name] = _load(kept, image.grid)
+                fields[subject.name] = _load(kept, images[0].grid)
                 continue
             way = None if target is None else self._follow(target, subject, start)
             fields[subject.name] = self._search(template, subject, part) if way is None else way
@@ -100,8 +103,9 @@ class TemplatePairs:
         self, target: TemplateTarget, subject: Subject, start: DisplacementField
     ) -> DisplacementField | None:
         image = subject.read()
-        unit = Image(normalize(image), image.grid)
-        way, fit = target.follow(unit, self.alignments[subject.name], start)
+        unit = [Image(normalize(i), i.grid) for i in (image, *subject.read_channels())]
+        mask = subject.read_mask(image)
+        way, fit = target.follow(unit, self.alignments[subject.name], start, mask)
         if fit >= LEAST_FIT:
             return way
         self.notes.append(
@@ -110,21 +114,30 @@ class TemplatePairs:
         )
         return None
 
-    def _search(self, template: Image, subject: Subject, progress: Progress) -> DisplacementField:
+    def _search(
+        self, template: Sequence[Image], subject: Subject, progress: Progress
+    ) -> DisplacementField:
+        image = subject.read()
         result = register(
-            template, subject.read(), self.options,
-            initial=self.alignments[subject.name], progress=progress,
+            template[0], image, self.options,
+            initial=self.alignments[subject.name], moving_mask=subject.read_mask(image),
+            channels=list(zip(template[1:], subject.read_channels(), strict=True)),
+            progress=progress,
         )  # fmt: skip
         self.notes += [f"{subject.name}: {words}" for words in result.warnings]
-        return result.field.resample(template.grid)
+        return result.field.resample(template[0].grid)
 
-    def _kept_path(self, image: Image, start: DisplacementField, subject: Subject) -> Path:
+    def _kept_path(
+        self, images: Sequence[Image], start: DisplacementField, subject: Subject
+    ) -> Path:
         """A name that says all that the registration depends on."""
-        key = hashlib.sha256(image.data.contiguous().numpy().tobytes())
+        key = hashlib.sha256()
+        for image in images:
+            key.update(image.data.contiguous().numpy().tobytes())
         key.update(start.vectors.contiguous().numpy().tobytes())
         key.update(self.alignments[subject.name].matrix.tobytes())
-        key.update(json.dumps(image.grid.to_record()).encode())
-        options = {**asdict(self.options), "of": subject.sha256}
+        key.update(json.dumps(images[0].grid.to_record()).encode())
+        options = {**asdict(self.options), "of": [sha256_of(path) for path in subject.files]}
         key.update(json.dumps(options, sort_keys=True, default=str).encode())
         return self.cache / f"{subject.name}-{key.hexdigest()[:20]}.npy"
 

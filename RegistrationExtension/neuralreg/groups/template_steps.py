@@ -10,7 +10,9 @@ by Baker & Matthews 2004, doi:10.1023/B:VISI.0000011205.11775.fd; their sum is s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -45,39 +47,49 @@ class TemplateTarget:
     """A template that subjects are followed from.
 
     Args:
-        template: prepared; intensities of about 0 to 1.
+        images: of the template, one of each channel, on one grid; intensities of about 0 to 1.
         steps: per level at most.
         regularity: 1 is the usual; more makes fields smoother.
         settled: root mean square of the last step over the body, in samples of a level.
     """
 
     def __init__(
-        self, template: Image, *, steps: int, regularity: float = 1.0, settled: float = SETTLED
+        self,
+        images: Sequence[Image],
+        *,
+        steps: int,
+        regularity: float = 1.0,
+        settled: float = SETTLED,
     ) -> None:
-        self.grid = template.grid
+        self.grid = images[0].grid
         self.rule = _Rule(steps, _ELASTICITY * regularity**0.5, settled)
-        finest = work_grid(template.grid, _SAMPLES)
-        self.levels = [_Level.of(template, grid) for grid in _level_grids(finest)]
+        finest = work_grid(self.grid, _SAMPLES)
+        self.levels = [_Level.of(images, grid) for grid in _level_grids(finest)]
 
     def follow(
-        self, subject: Image, linear: LinearTransform, start: DisplacementField
+        self,
+        subject: Sequence[Image],
+        linear: LinearTransform,
+        start: DisplacementField,
+        mask: Image | None = None,
     ) -> tuple[DisplacementField, float]:
         """The way from the template to a subject, without folds, and how well it fits.
 
         Args:
-            subject: intensities of about 0 to 1.
+            subject: an image of each channel, on any grids; intensities of about 0 to 1.
             linear: template to subject.
             start: template to subject, to begin with.
+            mask: weights of 0 to 1 with which the subject counts; None for 1.
 
         Returns:
-            The field on the grid of the template; the correlation, over the template's body, of
-            both images with their local mean and spread taken out.
+            The field on the grid of the template; the correlation of the first channel, over the
+            template's body, of both images with their local mean and spread taken out.
         """
         with threads_for(self.levels[-1].grid.count), torch.no_grad():
             field = compose(start, linear.inverse())
             for level in self.levels:
                 voxels = field.resample(level.grid).to_voxels()
-                voxels, fit = level.follow(subject, linear, voxels, self.rule)
+                voxels, fit = level.follow(subject, mask, linear, voxels, self.rule)
                 field = DisplacementField.from_voxels(voxels, level.grid)
             voxels, _ = unfold_displacement(voxels)
             field = DisplacementField.from_voxels(voxels, level.grid).resample(self.grid)
@@ -85,12 +97,12 @@ class TemplateTarget:
 
 
 def target_for(
-    template: Image, options: RegistrationOptions, settled: float = SETTLED
+    images: Sequence[Image], options: RegistrationOptions, settled: float = SETTLED
 ) -> TemplateTarget | None:
     """What the steps need of a template, or None where the options ask for another way.
 
     Args:
-        template: prepared; intensities of about 0 to 1.
+        images: of the template, as `TemplateTarget` takes them.
         options: of a registration. A model that is named, weights that are fitted, and MIND are
             other ways. Steps and regularity of a refinement count here, too.
         settled: as `TemplateTarget` takes it.
@@ -100,7 +112,7 @@ def target_for(
     if options.model != "auto" or not one_modality:
         return None
     steps = _STEPS if options.refinement is None else usual.steps
-    return TemplateTarget(template, steps=steps, regularity=usual.regularity, settled=settled)
+    return TemplateTarget(images, steps=steps, regularity=usual.regularity, settled=settled)
 
 
 def _level_grids(finest: Grid) -> list[Grid]:
@@ -136,33 +148,52 @@ class _Rule:
 
 
 @dataclass(frozen=True, eq=False)
+class _Layer:
+    """One channel of the template at one resolution.
+
+    Attributes:
+        values: with local mean and spread taken out, (z, y, x).
+        slopes: of the values, per sample along x y z, (d, z, y, x).
+    """
+
+    values: Tensor
+    slopes: Tensor
+
+    @classmethod
+    def of(cls, coarse: Image) -> _Layer:
+        values = _level_contrast(coarse.data, [_CONTRAST] * coarse.grid.dimension)[0]
+        return cls(values, slopes(values))
+
+    def squares(self) -> Tensor:
+        """Products of the slopes, (d * d, z, y, x)."""
+        return (self.slopes[:, None] * self.slopes[None]).flatten(0, 1)
+
+
+@dataclass(frozen=True, eq=False)
 class _Level:
     """The template at one resolution.
 
     Attributes:
         grid: of what follows.
-        values: with local mean and spread taken out, (z, y, x).
-        slopes: of the values, per sample along x y z, (d, z, y, x).
+        layers: of the channels.
         solver: takes what pulls in a window to the step, (z, y, x, d, d).
         body: (z, y, x), bool.
     """
 
     grid: Grid
-    values: Tensor
-    slopes: Tensor
+    layers: tuple[_Layer, ...]
     solver: Tensor
     body: Tensor
 
     @classmethod
-    def of(cls, template: Image, grid: Grid) -> _Level:
+    def of(cls, images: Sequence[Image], grid: Grid) -> _Level:
         d = grid.dimension
-        coarse = Image(resample_to(template.data.float(), template.grid, grid), grid)
-        values = _level_contrast(coarse.data, [_CONTRAST] * d)[0]
-        along = slopes(values)
-        products = (along[:, None] * along[None]).flatten(0, 1)
+        coarse = [Image(resample_to(i.data.float(), i.grid, grid), grid) for i in images]
+        layers = tuple(map(_Layer.of, coarse))
+        products = torch.stack([layer.squares() for layer in layers]).mean(0)
         squares = gaussian(products, [_PULL] * d).movedim(0, -1).reshape(*grid.shape, d, d)
         solver = torch.linalg.inv(squares + _RIDGE * torch.eye(d))
-        return cls(grid, values, along, solver, foreground(coarse))
+        return cls(grid, layers, solver, foreground(coarse[0]))
 
     def at_own_resolution(self, subject: Image) -> Image:
         """The subject no finer than this level, with local mean and spread taken out."""
@@ -173,30 +204,38 @@ class _Level:
         return Image(_level_contrast(values, sigma), grid)
 
     def follow(
-        self, subject: Image, linear: LinearTransform, voxels: Tensor, rule: _Rule
+        self,
+        subject: Sequence[Image],
+        mask: Image | None,
+        linear: LinearTransform,
+        voxels: Tensor,
+        rule: _Rule,
     ) -> tuple[Tensor, float]:
         """The displacement before the linear transform, and how well the images fit.
 
         Args:
-            subject: at its own resolution.
+            subject: an image of each channel.
+            mask: weights of the subject.
             linear: comes after the displacement.
             voxels: displacement x y z in voxels (d, z, y, x); where the steps begin.
             rule: of the steps.
         """
         d = self.grid.dimension
-        image = self.at_own_resolution(subject)
-        matrix = image.grid.world_to_index @ linear.matrix @ self.grid.index_to_world
         index = index_grid(self.grid.shape, like=voxels)
-        end = torch.tensor(image.grid.size) - 0.5
-
-        def read(displacement: Tensor) -> tuple[Tensor, Tensor]:
-            at = change_index(index + displacement.movedim(0, -1), matrix)
-            return sample(image.data, at)[0], ((at > -0.5) & (at < end)).all(-1)
-
+        images = [self.at_own_resolution(image) for image in subject]
+        readers = [partial(_read, image, self.grid, linear) for image in images]
+        weigh = None if mask is None else partial(_read, mask, self.grid, linear)
         for _ in range(rule.steps):
-            values, inside = read(voxels)
-            left = (self.values - values) * inside
-            pull = gaussian(self.slopes * left.clamp(-_OUTLIER, _OUTLIER), [_PULL] * d)
+            at = index + voxels.movedim(0, -1)
+            pull = torch.zeros_like(voxels)
+            for layer, read in zip(self.layers, readers, strict=True):
+                values, inside = read(at)
+                left = (layer.values - values) * inside
+                pull += layer.slopes * left.clamp(-_OUTLIER, _OUTLIER)
+            pull /= len(readers)
+            if weigh is not None:
+                pull *= weigh(at)[0]
+            pull = gaussian(pull, [_PULL] * d)
             step = (self.solver @ pull.movedim(0, -1)[..., None])[..., 0].movedim(-1, 0)
             step = step * (_LONGEST / magnitude(step).clamp(min=_LONGEST))
             ahead = sample(voxels, index + step.movedim(0, -1))
@@ -204,9 +243,26 @@ class _Level:
             moved = (voxels - former).square().sum(0)[self.body].mean().sqrt()
             if float(moved) < rule.settled:
                 break
-        values, inside = read(voxels)
+        at = index + voxels.movedim(0, -1)
+        values, inside = readers[0](at)
         body = inside & self.body
-        return voxels, _correlation(self.values[body], values[body])
+        if weigh is not None:
+            body &= weigh(at)[0] > 0
+        return voxels, _correlation(self.layers[0].values[body], values[body])
+
+
+def _read(image: Image, grid: Grid, linear: LinearTransform, at: Tensor) -> tuple[Tensor, Tensor]:
+    """Values of an image at places of a grid, and whether they lie in it, (z, y, x).
+
+    Args:
+        image: whose values are asked for.
+        grid: whose index the places are in.
+        linear: from the world of the grid to that of the image.
+        at: (z, y, x, d), x y z.
+    """
+    index = change_index(at, image.grid.world_to_index @ linear.matrix @ grid.index_to_world)
+    end = torch.tensor(image.grid.size) - 0.5
+    return sample(image.data, index)[0], ((index > -0.5) & (index < end)).all(-1)
 
 
 def _correlation(one: Tensor, two: Tensor) -> float:

@@ -150,6 +150,65 @@ def test_mirror_images_give_a_symmetric_template(tmp_path):
     assert asymmetry(tmp_path / "out" / "template.nii.gz") < 0.3 * asymmetry(sides[0])
 
 
+@pytest.fixture(scope="module")
+def ill_group(tmp_path_factory):
+    """Slices with a second contrast on a grid of its own; the first subject has a lesion."""
+    folder = tmp_path_factory.mktemp("ill")
+    rows = ["image,mask,channel_T2"]
+    for n, bend in enumerate(BENDS):
+        image = bent_body(bend, 32, seed=n)[:, :, 16]
+        if n == 0:
+            mask = sitk.Cast(image > -1e6, sitk.sitkUInt8)
+            image[18:23, 8:13], mask[17:24, 7:14] = 400.0, 0
+            sitk.WriteImage(mask, str(folder / "mask.nii.gz"))
+        sitk.WriteImage(image, str(folder / f"s{n}.nii.gz"))
+        other = bent_body(bend, 48, seed=9 + n)[:, :, 24]
+        sitk.WriteImage(150 - other, str(folder / f"t{n}.nii.gz"))
+        rows.append(f"s{n}.nii.gz,{'mask.nii.gz' if n == 0 else ''},t{n}.nii.gz")
+    (folder / "group.csv").write_text("\n".join(rows))
+    return folder
+
+
+def resampled(image, field, grid):
+    """By ITK, as the template's own points lead there."""
+    way = sitk.DisplacementFieldTransform(sitk.ReadImage(str(field), sitk.sitkVectorFloat64))
+    return sitk.GetArrayFromImage(sitk.Resample(image, grid, way, sitk.sitkLinear))
+
+
+@pytest.mark.parametrize("options", [(), ("--model", "convex")])
+def test_channels_are_averaged_and_a_lesion_does_not_count(ill_group, tmp_path, options):
+    out = tmp_path / "out"
+    facts = run("template", ill_group / "group.csv", "-o", out, "--rounds", "1", *options)
+    assert {"template.nii.gz", "template_T2.nii.gz"} <= set(facts["files"])
+    grid = sitk.ReadImage(str(out / "template.nii.gz"))
+    fields = [out / f"s{n}_template_to_subject.nii.gz" for n in range(3)]
+    mask = sitk.ReadImage(str(ill_group / "mask.nii.gz"))
+    counts = resampled(mask, fields[0], grid) == 1
+    second = [sitk.ReadImage(str(ill_group / f"t{n}.nii.gz")) for n in range(3)]
+    mean = sum(resampled(image, field, grid) for image, field in zip(second, fields, strict=True))
+    made = values_of(out / "template_T2.nii.gz")
+    body = counts & (values_of(out / "template.nii.gz") > 0.3)
+    assert np.corrcoef(made[body], mean[body])[0, 1] > 0.99
+    # Brighter than anything else where it is; without the mask a third of it would be in the mean.
+    lesion = resampled(sitk.ReadImage(str(ill_group / "s0.nii.gz")), fields[0], grid) > 300
+    assert lesion.sum() > 10
+    assert values_of(out / "template.nii.gz")[lesion].max() < 1.1
+    record = json.loads((out / "result.json").read_text())
+    assert len(record["inputs"]) == 7  # three images, three channels, a mask
+
+
+def test_a_subject_without_one_of_the_channels_is_named(ill_group, tmp_path):
+    text = (ill_group / "group.csv").read_text().replace("t1.nii.gz", "")
+    (ill_group / "gap.csv").write_text(text)
+    done = neuralreg("template", ill_group / "gap.csv", "-o", tmp_path / "out")
+    assert done.exit_code == 1
+    words = " ".join(done.output.split())
+    assert "each subject of a group has all of its images" in words
+    assert "line 3" in words
+    assert "channel_T2" in words
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_build_that_was_stopped_goes_on(slices, tmp_path, monkeypatch):
     from neuralreg.groups.template_pairs import TemplatePairs
 

@@ -63,7 +63,8 @@ def build(arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     finished = options.rounds >= int(arguments["most"]) or deformable < options.rounds
     if finished:
         progress(0.95, "writing the files")
-        record = record_of("template", [one.path for one in subjects], options.as_record(), folder)
+        inputs = [path for one in subjects for path in one.files]
+        record = record_of("template", inputs, options.as_record(), folder)
         record |= {"rounds": rounds, "similarities": built.similarities, "warnings": notes}
         write_template(built, subjects, {}, record, folder)
         shutil.rmtree(folder / CACHE, ignore_errors=True)
