@@ -27,6 +27,8 @@ class Settings:
     nodes; ...Segments: ids or names of the segments that count, all unless given.
     initialTransform: a transform node that would carry the moving volume about onto the fixed one.
     fixedLandmarks, movingLandmarks: lists of points that steer, paired by name, else by order.
+    landmarkWeight, landmarkToleranceMm: how much they count beside the images, and how exactly they
+    were placed; see `LandmarkGuide`, whose own are taken unless given.
     channels: pairs of volumes, one of each side, that are registered together with the others;
     their weights are the option channel_weights. surfaces: pairs of models that pull each other.
     A segmentation, or one segment of it as (node, name), stands for its surfaces.
@@ -52,6 +54,8 @@ class Settings:
     initialTransform: object | None = None
     fixedLandmarks: object | None = None
     movingLandmarks: object | None = None
+    landmarkWeight: float | None = None
+    landmarkToleranceMm: float | None = None
     channels: tuple = ()
     surfaces: tuple = ()
     fixedLabels: object | None = None
@@ -107,7 +111,8 @@ class Request:
         changes = {name: value for name, value in named.items() if name not in NAMES}
         self.options = _applyChanges(options, changes)
         lists = self.settings.fixedLandmarks, self.settings.movingLandmarks
-        if guide := landmarkGuide(*lists, fixedNode, movingNode):
+        pull = self.settings.landmarkWeight, self.settings.landmarkToleranceMm
+        if guide := landmarkGuide(*lists, fixedNode, movingNode, *pull):
             self.options = self.options.replace(landmarks=guide)
         more = [node for pair in self.settings.channels for node in pair]
         for node in (fixedNode, movingNode, *self.settings.volumes, *more):
