@@ -73,6 +73,7 @@ class Settings:
 NAMES = tuple(field.name for field in fields(Settings))
 _LISTS = ("segmentations", "volumes", "carried")
 _MASKS = ("fixedMask", "movingMask", "rigidParts", "slidingMask")
+_READ_LATER = (*_MASKS, "fixedLabels", "movingLabels", "initialTransform")
 _WANTED = {
     "segmentations": NodeChecks.SEGMENTATION,
     "volumes": NodeChecks.VOLUME,
@@ -120,12 +121,42 @@ class Request:
         self._requireMovingSide()
         self._requireOtherOutputs()
         self.scene = fixedNode.GetScene()
-        self._seen = {node: fingerprint(node) for node in self._inputs()}
+        self._requireOneScene()
+        self._requireOtherStart()
+        self._seen = {node: fingerprint(node) for node in (*self._inputs(), *self._guides())}
         self.labelsOfLayers: list[list[dict[str, int]]] = []
         self.notes: list[str] = []
 
     def _inputs(self) -> tuple:
         return (self.fixed, self.moving, *self.settings.segmentations, *self.settings.volumes)
+
+    def _guides(self) -> tuple:
+        """Nodes that are read when the job's turn has come: masks, the start, and what steers."""
+        settings = self.settings
+        pairs = [side for pair in (*settings.channels, *settings.surfaces) for side in pair]
+        nodes = [side[0] if isinstance(side, tuple) else side for side in pairs]
+        nodes += [getattr(settings, name) for name in _READ_LATER]
+        return tuple(dict.fromkeys(filter(None, nodes)))
+
+    def _requireOneScene(self) -> None:
+        for node in (*self._inputs(), *self._guides(), *self.settings.carried):
+            if node.GetScene() is not self.scene:
+                raise InvalidOption(
+                    "what is registered is in one scene",
+                    where=node.GetName(),
+                    got=f"one that {self.fixed.GetName()} is not in",
+                    remedy="Load both into the same scene.",
+                )
+
+    def _requireOtherStart(self) -> None:
+        start = self.settings.initialTransform
+        if start is not None and start in Transforms.nodesAbove(self.moving):
+            raise InvalidOption(
+                "the start is not above the moving image already, where it would count twice",
+                where=start.GetName(),
+                got=f"it is above {self.moving.GetName()}",
+                remedy="Register without a start, or take the moving image out of it.",
+            )
 
     def _requireMovingSide(self) -> None:
         settings = self.settings
@@ -169,6 +200,7 @@ class Request:
         """The job for the core, in short steps; its arrays are views of the nodes' memory."""
         settings = self.settings
         self.requireInputs()
+        self.requireInputs(self._guides())
         fixed = yield from Volumes.contentOf(self.fixed).record()
         moving = yield from Volumes.contentOf(self.moving).record()
         along = []
@@ -207,15 +239,19 @@ class Request:
         """The former result that has carried a node of the moving side away; or None."""
         return Transforms.carriedBy(node, self.moving) if node is not self.moving else None
 
-    def requireInputs(self) -> None:
-        """Raises InputsChanged when a volume was deleted, changed or moved since Apply."""
-        for node in (self.fixed, self.moving):
+    def requireInputs(self, nodes=None) -> None:
+        """Raises InputsChanged when one was deleted, changed or moved since Apply: both volumes,
+        unless other nodes are given."""
+        for node in nodes or (self.fixed, self.moving):
             if not self.isAsBefore(node):
                 isGone = node.GetScene() is not self.scene
+                isVolume = node in (self.fixed, self.moving)
                 raise InputsChanged(
-                    "the result was dropped: it no longer fits the volume",
+                    "the result was dropped: it no longer fits the volume"
+                    if isVolume
+                    else "the registration was not begun: it waited, and what it takes was changed",
                     where=node.GetName(),
-                    got="it was deleted" if isGone else "its voxels or its place were changed",
+                    got="it was deleted" if isGone else "its content or its place were changed",
                     remedy="Register again.",
                 )
 

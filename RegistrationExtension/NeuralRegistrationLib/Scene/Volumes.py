@@ -122,10 +122,11 @@ def contentOf(volumeNode) -> Content:
             got=f"a spacing of {', '.join(f'{step:g}' for step in volumeNode.GetSpacing())} mm",
             remedy="Set its spacing in the Volumes module.",
         )
-    voxels = slicer.util.arrayFromVolume(volumeNode)
+    firstIndex = np.eye(4)  # a filter that crops keeps the indices of the whole
+    firstIndex[:3, 3] = volumeNode.GetImageData().GetExtent()[::2]
     return Content(
-        voxels,
-        indexToParent,
+        slicer.util.arrayFromVolume(volumeNode),
+        indexToParent @ firstIndex,
         volumeNode,
         isLabelMap(volumeNode),
         name=volumeNode.GetName() or "",

@@ -47,6 +47,8 @@ def _landmarks(node, volume) -> Landmarks:
     moves = Geometry.between(node.GetParentTransformNode(), Transforms.carriedBy(node, volume))
     names, points = [], []
     for n in range(node.GetNumberOfControlPoints()):
+        if node.GetNthControlPointPositionStatus(n) == node.PositionPreview:
+            continue  # it hangs on the mouse, and is no point before the click
         names.append(node.GetNthControlPointLabel(n))
         isDefined = node.GetNthControlPointPositionStatus(n) == node.PositionDefined
         point = np.zeros(3)
