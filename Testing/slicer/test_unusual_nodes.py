@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import slicer
 import vtk
-from neuralreg.errors import InputsChanged, InvalidOption
+from neuralreg.errors import InputsChanged, InvalidImage, InvalidOption
 from neuralreg.worker.serialization import at_once
 from NeuralRegistrationLib.Register.Guides.GuideNodes import pointsOf
 from NeuralRegistrationLib.Register.Guides.LandmarkPull import landmarkGuide
@@ -163,6 +163,19 @@ def test_points_of_one_name_get_a_partner_each(a_scene, follow):
     for x in (5, 9):
         fixed.AddControlPoint(vtk.vtkVector3d(x, 6, 7), "P")
     assert [partner[0] for _name, _point, partner in subject.pairs()] == [-5, -9]
+
+
+@pytest.mark.parametrize(("row", "column", "value"), [(2, 2, 0.0), (0, 3, np.nan)])
+def test_a_transform_that_makes_nothing_of_an_image_is_told_with_its_name(
+    a_scene, a_pair, a_known_engine, row, column, value
+):
+    above = a_scene.AddNewNodeByClass("vtkMRMLTransformNode", "above")
+    matrix = vtk.vtkMatrix4x4()
+    matrix.SetElement(row, column, value)
+    above.SetMatrixTransformToParent(matrix)
+    a_pair[1].SetAndObserveTransformNodeID(above.GetID())
+    with pytest.raises(InvalidImage, match=r"can be inverted.*moving"):
+        register(*a_pair, engine=a_known_engine)
 
 
 def a_model(scene, mesh):
