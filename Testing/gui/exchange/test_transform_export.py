@@ -36,7 +36,8 @@ def export(the_application, a_scene, wait_until):
         return said[-1]
 
     write.menu, write.said = menu, said
-    return write
+    yield write
+    Jobs.queue().close()  # a warm worker's folder is in the way of tests that look for none
 
 
 @pytest.fixture
