@@ -105,8 +105,9 @@ class NeuralRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin
 
     def showParameters(self):
         from NeuralRegistrationLib.Register.Parameters import RegisterParameters
+        from NeuralRegistrationLib.Scene.ParameterNodes import wrap
 
-        parameters = RegisterParameters(self.logic.getParameterNode())
+        parameters = wrap(RegisterParameters, self.logic.getParameterNode())
         self.registerPanel.setParameters(parameters)
 
     def onPackagesInstalled(self):

@@ -114,6 +114,9 @@ def guides(ui, scene) -> Iterator[tuple[str, object]]:
     ui.guidesSection.collapsed = False
     window = ui.guidesSection.window()
     yield "guides", window
+    ui.landmarksFold.collapsed = False
+    yield "guides landmarks", window
+    ui.landmarksFold.collapsed = True
     ui.addSurfaceButton.click()
     ui.addChannelButton.click()
     for side, organ, volume in zip(("fixed", "moving"), organs, further, strict=True):

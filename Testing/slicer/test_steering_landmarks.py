@@ -70,6 +70,26 @@ def test_one_list_alone_and_points_without_a_partner_are_refused(
     assert landmarkGuide(None, None, *volumes) is None
 
 
+def test_weight_and_tolerance_reach_the_engine_and_are_checked(
+    lists, a_fixed_node, a_volume_node, seen, a_known_engine
+):
+    names = {"fixedLandmarks": lists[0], "movingLandmarks": lists[1]}
+    usual = seen(**names)["options"].landmarks
+    assert (usual.weight, usual.tolerance_mm) == (1.0, 2.0)
+    given = seen(landmarkWeight=0.5, landmarkToleranceMm=4.0, **names)["options"].landmarks
+    assert (given.weight, given.tolerance_mm) == (0.5, 4.0)
+    done = register(
+        a_fixed_node, a_volume_node, engine=a_known_engine, landmarkWeight=0.5,
+        landmarkToleranceMm=4.0, **names,
+    )  # fmt: skip
+    assert read(done.transformNode).options.landmarks == given
+    for wrong in ({"landmarkWeight": -1.0}, {"landmarkToleranceMm": "2 mm"}):
+        with pytest.raises(InvalidOption, match="of landmarks is a number"):
+            register(a_fixed_node, a_volume_node, **wrong, **names)
+    with pytest.raises(InvalidOption, match="comes with landmarks"):
+        register(a_fixed_node, a_volume_node, landmarkWeight=1.0)
+
+
 def test_a_result_knows_which_points_steered_it(a_scene):
     node = a_scene.AddNewNodeByClass("vtkMRMLTransformNode", "result")
     assert steeringPoints(node) == []

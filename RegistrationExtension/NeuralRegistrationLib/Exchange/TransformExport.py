@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 
 from NeuralRegistrationLib import Dependencies
 from NeuralRegistrationLib.Exchange import TransformFiles
+from NeuralRegistrationLib.Paths import proposedPath
 from NeuralRegistrationLib.Scene import Geometry
 from NeuralRegistrationLib.Worker.RunJob import runJob
 
@@ -66,7 +67,7 @@ class TransformExport:
                 _("{program} has no file for a transform that bends.").format(program=words)
             )
             return
-        start = str(Path.home() / f"{node.GetName()}{suffixes[0]}")
+        start = proposedPath(f"{node.GetName()}{suffixes[0]}")
         patterns = " ".join(f"*{suffix}" for suffix in suffixes)
         path = qt.QFileDialog.getSaveFileName(
             self._button, _("Transform for {program}").format(program=words), start,

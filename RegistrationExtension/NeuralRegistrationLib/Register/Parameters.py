@@ -12,6 +12,7 @@ from typing import Annotated, get_args
 
 import slicer
 from neuralreg.registration import options
+from neuralreg.registration.guides.landmark_guide import LandmarkGuide
 from neuralreg.registration.options import (
     PRESETS,
     FieldRefinement,
@@ -125,6 +126,8 @@ class RegisterParameters:
     movingMaskSegment: str = ""
     fixedLandmarks: slicer.vtkMRMLMarkupsFiducialNode
     movingLandmarks: slicer.vtkMRMLMarkupsFiducialNode
+    landmarkWeight: Annotated[float, WithinRange(0.0, 10.0)] = LandmarkGuide.weight
+    landmarkToleranceMm: Annotated[float, WithinRange(0.1, 20.0)] = LandmarkGuide.tolerance_mm
     fixedLabels: slicer.vtkMRMLNode
     movingLabels: slicer.vtkMRMLNode
     networkLabels: bool = False

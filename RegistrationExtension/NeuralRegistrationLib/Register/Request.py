@@ -27,6 +27,8 @@ class Settings:
     nodes; ...Segments: ids or names of the segments that count, all unless given.
     initialTransform: a transform node that would carry the moving volume about onto the fixed one.
     fixedLandmarks, movingLandmarks: lists of points that steer, paired by name, else by order.
+    landmarkWeight, landmarkToleranceMm: how much they count beside the images, and how exactly they
+    were placed; see `LandmarkGuide`, whose own are taken unless given.
     channels: pairs of volumes, one of each side, that are registered together with the others;
     their weights are the option channel_weights. surfaces: pairs of models that pull each other.
     A segmentation, or one segment of it as (node, name), stands for its surfaces.
@@ -52,6 +54,8 @@ class Settings:
     initialTransform: object | None = None
     fixedLandmarks: object | None = None
     movingLandmarks: object | None = None
+    landmarkWeight: float | None = None
+    landmarkToleranceMm: float | None = None
     channels: tuple = ()
     surfaces: tuple = ()
     fixedLabels: object | None = None
@@ -69,6 +73,7 @@ class Settings:
 NAMES = tuple(field.name for field in fields(Settings))
 _LISTS = ("segmentations", "volumes", "carried")
 _MASKS = ("fixedMask", "movingMask", "rigidParts", "slidingMask")
+_READ_LATER = (*_MASKS, "fixedLabels", "movingLabels", "initialTransform")
 _WANTED = {
     "segmentations": NodeChecks.SEGMENTATION,
     "volumes": NodeChecks.VOLUME,
@@ -107,7 +112,8 @@ class Request:
         changes = {name: value for name, value in named.items() if name not in NAMES}
         self.options = _applyChanges(options, changes)
         lists = self.settings.fixedLandmarks, self.settings.movingLandmarks
-        if guide := landmarkGuide(*lists, fixedNode, movingNode):
+        pull = self.settings.landmarkWeight, self.settings.landmarkToleranceMm
+        if guide := landmarkGuide(*lists, fixedNode, movingNode, *pull):
             self.options = self.options.replace(landmarks=guide)
         more = [node for pair in self.settings.channels for node in pair]
         for node in (fixedNode, movingNode, *self.settings.volumes, *more):
@@ -115,12 +121,42 @@ class Request:
         self._requireMovingSide()
         self._requireOtherOutputs()
         self.scene = fixedNode.GetScene()
-        self._seen = {node: fingerprint(node) for node in self._inputs()}
+        self._requireOneScene()
+        self._requireOtherStart()
+        self._seen = {node: fingerprint(node) for node in (*self._inputs(), *self._guides())}
         self.labelsOfLayers: list[list[dict[str, int]]] = []
         self.notes: list[str] = []
 
     def _inputs(self) -> tuple:
         return (self.fixed, self.moving, *self.settings.segmentations, *self.settings.volumes)
+
+    def _guides(self) -> tuple:
+        """Nodes that are read when the job's turn has come: masks, the start, and what steers."""
+        settings = self.settings
+        pairs = [side for pair in (*settings.channels, *settings.surfaces) for side in pair]
+        nodes = [side[0] if isinstance(side, tuple) else side for side in pairs]
+        nodes += [getattr(settings, name) for name in _READ_LATER]
+        return tuple(dict.fromkeys(filter(None, nodes)))
+
+    def _requireOneScene(self) -> None:
+        for node in (*self._inputs(), *self._guides(), *self.settings.carried):
+            if node.GetScene() is not self.scene:
+                raise InvalidOption(
+                    "what is registered is in one scene",
+                    where=node.GetName(),
+                    got=f"one that {self.fixed.GetName()} is not in",
+                    remedy="Load both into the same scene.",
+                )
+
+    def _requireOtherStart(self) -> None:
+        start = self.settings.initialTransform
+        if start is not None and start in Transforms.nodesAbove(self.moving):
+            raise InvalidOption(
+                "the start is not above the moving image already, where it would count twice",
+                where=start.GetName(),
+                got=f"it is above {self.moving.GetName()}",
+                remedy="Register without a start, or take the moving image out of it.",
+            )
 
     def _requireMovingSide(self) -> None:
         settings = self.settings
@@ -164,6 +200,7 @@ class Request:
         """The job for the core, in short steps; its arrays are views of the nodes' memory."""
         settings = self.settings
         self.requireInputs()
+        self.requireInputs(self._guides())
         fixed = yield from Volumes.contentOf(self.fixed).record()
         moving = yield from Volumes.contentOf(self.moving).record()
         along = []
@@ -202,15 +239,19 @@ class Request:
         """The former result that has carried a node of the moving side away; or None."""
         return Transforms.carriedBy(node, self.moving) if node is not self.moving else None
 
-    def requireInputs(self) -> None:
-        """Raises InputsChanged when a volume was deleted, changed or moved since Apply."""
-        for node in (self.fixed, self.moving):
+    def requireInputs(self, nodes=None) -> None:
+        """Raises InputsChanged when one was deleted, changed or moved since Apply: both volumes,
+        unless other nodes are given."""
+        for node in nodes or (self.fixed, self.moving):
             if not self.isAsBefore(node):
                 isGone = node.GetScene() is not self.scene
+                isVolume = node in (self.fixed, self.moving)
                 raise InputsChanged(
-                    "the result was dropped: it no longer fits the volume",
+                    "the result was dropped: it no longer fits the volume"
+                    if isVolume
+                    else "the registration was not begun: it waited, and what it takes was changed",
                     where=node.GetName(),
-                    got="it was deleted" if isGone else "its voxels or its place were changed",
+                    got="it was deleted" if isGone else "its content or its place were changed",
                     remedy="Register again.",
                 )
 

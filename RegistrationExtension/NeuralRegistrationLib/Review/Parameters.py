@@ -8,7 +8,7 @@ import slicer
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import parameterNodeWrapper
 
-from NeuralRegistrationLib.Scene.ParameterNodes import singleNode
+from NeuralRegistrationLib.Scene.ParameterNodes import singleNode, wrap
 
 _TAG = "NeuralRegistrationReview"
 
@@ -117,4 +117,4 @@ class ReviewParameters:
 
 def reviewParameters() -> ReviewParameters:
     """Those of the scene, in a node of their own beside the module's."""
-    return ReviewParameters(singleNode(_TAG))
+    return wrap(ReviewParameters, singleNode(_TAG))

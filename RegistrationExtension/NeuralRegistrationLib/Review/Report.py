@@ -12,6 +12,7 @@ from neuralreg.worker.serialization import Steps
 from slicer.i18n import tr as _
 
 from NeuralRegistrationLib import Dependencies
+from NeuralRegistrationLib.Paths import proposedPath
 from NeuralRegistrationLib.Review import Jobs
 from NeuralRegistrationLib.Review.Views import Pictures
 from NeuralRegistrationLib.Scene import Volumes
@@ -36,9 +37,7 @@ class ReviewReport:
     def export(self, widget, subject, reviewed, decision) -> None:
         """Write the report where the user wants it. reviewed: with its maps, if they are there."""
         name = f"{subject.transform.GetName()} review.html"
-        path = qt.QFileDialog.getSaveFileName(
-            widget, _("Report"), str(Path.home() / name), "*.html"
-        )
+        path = qt.QFileDialog.getSaveFileName(widget, _("Report"), proposedPath(name), "*.html")
         if path:
             self.write(subject, reviewed, decision, path)
 

@@ -200,6 +200,15 @@ class Subject:
                 moving = self.movingPoint(self.movingPoints, partners[n])
                 yield name, Geometry.flip(fixed), moving
 
+    def unpaired(self) -> list[str]:
+        """The names of landmarks that have no partner, of either side; none without both lists."""
+        if self.fixedPoints is None or self.movingPoints is None:
+            return []
+        partners = _partners(self.fixedPoints, self.movingPoints)
+        alone = [name for n, name in definedPoints(self.fixedPoints) if n not in partners]
+        taken = set(partners.values())
+        return alone + [name for n, name in definedPoints(self.movingPoints) if n not in taken]
+
     def movingPoint(self, node, n: int) -> np.ndarray:
         """A point of the moving side without the transform, LPS mm."""
         point = np.zeros(3)
@@ -241,7 +250,7 @@ def opposite(transformNode):
         return None
     nodes = [
         node
-        for node in slicer.util.getNodesByClass("vtkMRMLTransformNode")
+        for node in slicer.util.getNodesByClass("vtkMRMLTransformNode", transformNode.GetScene())
         if Transforms.pairOf(node) == pair[::-1] and node.GetParentTransformNode() is None
     ]
     return min(nodes, key=lambda node: areOfOne(transformNode, node), default=None)

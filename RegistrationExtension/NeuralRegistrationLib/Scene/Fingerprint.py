@@ -6,8 +6,6 @@ import vtk
 
 from NeuralRegistrationLib.Scene import Geometry
 
-_LABELS = "Binary labelmap"
-
 
 def fingerprint(node) -> tuple:
     """Something that changes with a node's voxels or labels, and with their position.
@@ -20,7 +18,7 @@ def fingerprint(node) -> tuple:
 def heldBy(node) -> tuple | None:
     """Something that changes with what a node holds in its own space; None for other kinds.
 
-    Voxels, segments, transforms and control points count. Cheap: nothing is read.
+    Voxels, segments, transforms, surfaces and control points count. Cheap: nothing is read.
     """
     return next((look(node) for kind, look in _LOOKS.items() if node.IsA(kind)), None)
 
@@ -47,11 +45,17 @@ def _ofVoxels(node) -> tuple:
 def _ofSegments(node) -> tuple:
     segmentation = node.GetSegmentation()
     segments = [segmentation.GetNthSegment(i) for i in range(segmentation.GetNumberOfSegments())]
+    drawnAs = segmentation.GetSourceRepresentationName()
     return tuple(
-        (segment.GetName(), segment.GetLabelValue(), image and image.GetMTime())
+        (segment.GetName(), segment.GetLabelValue(), drawn and drawn.GetMTime())
         for segment in segments
-        for image in [segment.GetRepresentation(_LABELS)]
+        for drawn in [segment.GetRepresentation(drawnAs)]
     )
+
+
+def _ofSurface(node) -> tuple:
+    mesh = node.GetMesh()
+    return (mesh and mesh.GetMTime(),)
 
 
 _LOOKS = {
@@ -59,6 +63,7 @@ _LOOKS = {
     "vtkMRMLSegmentationNode": _ofSegments,
     "vtkMRMLTransformNode": _ofTransform,
     "vtkMRMLMarkupsNode": _ofPoints,
+    "vtkMRMLModelNode": _ofSurface,
 }
 
 

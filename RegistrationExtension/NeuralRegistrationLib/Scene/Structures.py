@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import numpy as np
 import slicer
-from neuralreg.errors import InvalidImage, InvalidOption
+from neuralreg.errors import InvalidImage
 from neuralreg.worker.serialization import Steps, at_once, slabs
 
 from NeuralRegistrationLib.Scene import Segmentations, Volumes
 
 _LABELS = "Binary labelmap"
+_SAME_VOXEL = 1e-3  # of a voxel, by which the voxels of two layers may be apart
 _MOST_LABELS = 1 << 16  # what a label map for the core can tell apart
 
 
@@ -101,7 +102,7 @@ def labelMap(node, numbers: dict[str, int], names: dict[int, str]) -> Steps:
     """All structures of a node in one label map, by these numbers; None if there are none.
 
     names: of the labels, where the node is a label map. Where segments overlap, the later one
-    wins. Raises InvalidOption where the layers of a segmentation do not fit each other.
+    wins; where layers have voxels of their own, the finest ones are taken.
     """
     if _isLabelMap(node):
         return (yield from _renumber(node, {v: numbers[name] for v, name in names.items()}))
@@ -157,7 +158,11 @@ def _merge(segmentationNode, numbers: dict[str, int], isApart: bool = False) -> 
     layers = [(stored, values) for stored, values in every if numbers.keys() & values.keys()]
     if not layers:
         return None
-    first = layers[0][0]
+    first = min((stored for stored, _values in layers), key=_voxelSize)
+    fitted = []
+    for stored, values in layers:
+        fitted.append(((yield from _onVoxelsOf(first, stored)), values))
+    layers = fitted
     corners = [_offset(first, stored) for stored, _values in layers]
     low = np.min(corners, axis=0)
     high = np.max([c + s.size for c, (s, _v) in zip(corners, layers, strict=True)], axis=0)
@@ -197,16 +202,40 @@ def _freeChannel(channels: list, box: tuple, data: np.ndarray, table: np.ndarray
     return channels[-1][box]
 
 
+def _voxelSize(stored) -> float:
+    return abs(float(np.linalg.det(stored.indexToParent[:3, :3])))
+
+
 def _offset(first, other) -> np.ndarray:
-    """Where a layer begins in the voxels of another one. Raises InvalidOption if they differ."""
+    """Where a layer begins in the voxels of another one, which it shares."""
     between = np.linalg.inv(first.indexToParent) @ other.indexToParent
-    if not np.allclose(between[:3, :3], np.eye(3), atol=1e-4):
-        raise InvalidOption(
-            "all segments of a segmentation have the same voxels",
-            where=first.node.GetName(),
-            remedy="Export it to a label map and import that again.",
-        )
     return np.rint(between[:3, 3]).astype(int)
+
+
+def _onVoxelsOf(first, other) -> Steps:
+    """A layer on the voxels of another one, as far as it reaches: the nearest label of each.
+
+    Segments that were imported from images of their own have voxels of their own.
+    """
+    toFirst = np.linalg.inv(first.indexToParent) @ other.indexToParent
+    isShared = np.allclose(toFirst[:3, :3], np.eye(3), atol=1e-4)
+    if isShared and np.allclose(toFirst[:3, 3], np.rint(toFirst[:3, 3]), atol=_SAME_VOXEL):
+        return other
+    ends = np.stack(np.meshgrid(*[(-0.5, n - 0.5) for n in other.size]), -1).reshape(-1, 3)
+    reach = ends @ toFirst[:3, :3].T + toFirst[:3, 3]
+    low, high = np.floor(reach.min(0)).astype(int), np.ceil(reach.max(0)).astype(int) + 1
+    labels = np.zeros((high - low)[::-1], other.data.dtype)
+    toOther, size = np.linalg.inv(toFirst), np.array(other.size)
+    plane = np.indices((1, *labels.shape[1:]))[::-1].reshape(3, -1).T + low
+    for z in range(len(labels)):
+        exact = (plane + np.array([0, 0, z])) @ toOther[:3, :3].T + toOther[:3, 3]
+        index = np.floor(exact + 0.5).astype(int)  # half way always upward, so that widths stay
+        isInside = ((index >= 0) & (index < size)).all(1)
+        labels[z].ravel()[isInside] = other.data[tuple(index[isInside].T[::-1])]
+        yield
+    shift = np.eye(4)
+    shift[:3, 3] = low
+    return Volumes.Content(labels, first.indexToParent @ shift, other.node, labels=True)
 
 
 def segmentation(node):

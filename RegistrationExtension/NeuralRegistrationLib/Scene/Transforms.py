@@ -78,11 +78,16 @@ def pairOf(transformNode) -> tuple:
 
 
 def nodesUnder(transformNode) -> list:
-    """The nodes that directly observe a transform node, without those only made for display."""
+    """The nodes that directly observe a transform node, without those only made for display.
+
+    Those are hidden and not saved; what is only hidden may be somebody's work.
+    """
+    scene = transformNode.GetScene()
     return [
         node
-        for node in slicer.util.getNodesByClass("vtkMRMLTransformableNode")
-        if node.GetParentTransformNode() is transformNode and not node.GetHideFromEditors()
+        for node in slicer.util.getNodesByClass("vtkMRMLTransformableNode", scene)
+        if node.GetParentTransformNode() is transformNode
+        and not (node.GetHideFromEditors() and not node.GetSaveWithScene())
     ]
 
 
@@ -116,7 +121,7 @@ def carryAlong(node, transformNode, instead=None):
         return None
     below = node.GetNodeReference(OWN_PLACE) or parent
     name = f"{below.GetName()} below {transformNode.GetName()}"
-    between = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode", name)
+    between = node.GetScene().AddNewNodeByClass("vtkMRMLTransformNode", name)
     between.SetAndObserveTransformToParent(_copy(Geometry.between(parent, instead)))
     between.SetAndObserveTransformNodeID(transformNode.GetID())
     node.SetAndObserveTransformNodeID(between.GetID())

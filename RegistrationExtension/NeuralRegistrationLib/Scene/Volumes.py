@@ -57,8 +57,18 @@ class Content:
 
     @cached_property
     def grid(self) -> Grid | None:
-        """The voxels in that space; None if the parents bend or shear them."""
+        """The voxels in that space; None if the parents bend or shear them.
+
+        Raises InvalidImage where they make nothing of them.
+        """
         above = Geometry.linearBetween(self.node.GetParentTransformNode(), self.below)
+        if above is not None and not (np.isfinite(above).all() and np.linalg.det(above)):
+            raise InvalidImage(
+                "the transforms above a node can be inverted",
+                where=self.node.GetName(),
+                got="a matrix that squeezes everything flat, or holds no numbers",
+                remedy="Correct it in the Transforms module, or take the node out of it.",
+            )
         return None if above is None else Geometry.gridOf(self.size, above @ self.indexToParent)
 
     @cached_property
@@ -122,10 +132,11 @@ def contentOf(volumeNode) -> Content:
             got=f"a spacing of {', '.join(f'{step:g}' for step in volumeNode.GetSpacing())} mm",
             remedy="Set its spacing in the Volumes module.",
         )
-    voxels = slicer.util.arrayFromVolume(volumeNode)
+    firstIndex = np.eye(4)  # a filter that crops keeps the indices of the whole
+    firstIndex[:3, 3] = volumeNode.GetImageData().GetExtent()[::2]
     return Content(
-        voxels,
-        indexToParent,
+        slicer.util.arrayFromVolume(volumeNode),
+        indexToParent @ firstIndex,
         volumeNode,
         isLabelMap(volumeNode),
         name=volumeNode.GetName() or "",

@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
 from NeuralRegistrationLib.Register.Parameters import Device
-from NeuralRegistrationLib.Scene.ParameterNodes import singleNode
+from NeuralRegistrationLib.Scene.ParameterNodes import singleNode, wrap
 
 _TAG = "NeuralRegistrationTrain"
 
@@ -60,4 +60,4 @@ class TrainParameters:
 
 def trainParameters() -> TrainParameters:
     """Those of the scene, in a node of their own beside the module's."""
-    return TrainParameters(singleNode(_TAG))
+    return wrap(TrainParameters, singleNode(_TAG))

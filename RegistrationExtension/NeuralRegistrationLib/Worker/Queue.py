@@ -7,6 +7,7 @@ the next job starts a fresh one.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
@@ -102,6 +103,7 @@ class _Task:
     check: Callable[[], None]
     onProgress: Callable[[Job], None]
     onDone: Callable[[Job], None]
+    scene: Any = None
     folder: Path | None = None
     steps: InSteps | None = None
     unwatch: Callable[[], None] = _nothing
@@ -167,7 +169,8 @@ class Queue:
         arguments: a record, a mapping, or steps that return one. deliver: makes of the value that
         comes back steps which return the job's result; the value itself unless given. check:
         raises RegistrationError when the job has become pointless. scene: closing it cancels the
-        job. onProgress: called whenever there is news. onDone: called once, however the job ends.
+        job, and while it is read or saved nothing is put into it. onProgress: called whenever there
+        is news. onDone: called once, however the job ends.
         """
         job = Job(self, next(self._names), kind, self._log)
         task = _Task(
@@ -177,6 +180,7 @@ class Queue:
             check,
             onProgress or _ignore,
             onDone or _ignore,
+            scene,
         )
         if scene is not None:
             tag = scene.AddObserver(slicer.vtkMRMLScene.StartCloseEvent, lambda *_: job.cancel())
@@ -314,7 +318,24 @@ def _handOver(task: _Task) -> Steps:
 
 
 def _delivery(task: _Task, value) -> Steps:
-    return (yield from task.deliver(unpack(value)))
+    with contextlib.closing(task.deliver(unpack(value))) as steps:
+        while True:
+            while _isBusy(task.scene):
+                yield
+            try:
+                next(steps)
+            except StopIteration as last:
+                return last.value
+            yield
+
+
+def _isBusy(scene) -> bool:
+    """Whether a scene is read or saved: a node that came meanwhile would get another one's id, or
+    be in the file without its data."""
+    if scene is None:
+        return False
+    isSaved = scene.GetStates() & scene.SaveState
+    return bool(scene.IsImporting() or scene.IsRestoring() or isSaved)
 
 
 def _asItIs(value) -> Steps:

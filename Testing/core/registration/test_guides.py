@@ -159,6 +159,7 @@ def test_points_far_outside_are_refused_and_those_at_the_edge_are_named():
         ({"weight": -1.0}, "weight.*-1"),
         ({"weight": float("nan")}, "weight.*nan"),
         ({"tolerance_mm": 0.0}, "tolerance"),
+        ({"tolerance_mm": "2 mm"}, "tolerance.*2 mm"),
         ({"fixed": [[0, 0, 0], [0, float("nan"), 0]]}, "finite"),
         ({"fixed": "ab"}, "fixed landmarks"),
         ({"fixed": [[1, 1, 1], [1, 1, 1]]}, "one point of the fixed image.*1 and 2.*9 mm apart"),

@@ -15,6 +15,7 @@ from neuralreg.registration.engine import register
 from neuralreg.registration.options import FieldRefinement
 from neuralreg.registration.rigid_parts.parts import RigidParts
 from neuralreg.registration.rigid_parts.rigid_motion import make_rigid
+from neuralreg.registration.unfold import unfold_displacement
 from scipy.spatial.distance import pdist
 
 from Testing.support.phantom import CUBE, SQUARE, seen
@@ -73,6 +74,21 @@ def test_distances_in_parts_stay_and_nothing_folds():
     assert determinants(rigid)[2:-2, 2:-2, 2:-2].min() > 0
     change = np.linalg.norm((rigid.vectors - field.vectors).numpy(), axis=0)
     assert 0 < np.median(change) < 0.2 * change.max()
+
+
+@pytest.mark.parametrize(("height", "least_mm"), [(5.0, 4.0), (8.0, 6.0)])
+def test_a_part_that_was_bent_far_is_rigid_however_its_surroundings_are_squeezed(height, least_mm):
+    grid = CUBE.pad(4)
+    unfolded, _ = unfold_displacement(waves(grid, height).to_voxels())
+    field = DisplacementField.from_voxels(unfolded, grid)
+    labels = balls(CUBE, TWO, 9.0)
+    parts = RigidParts.of(labels, [1])
+    rigid, _, (move,) = make_rigid(field, parts)
+    points = points_in(labels, 1)
+    assert parts.errors_mm(field, [move])[0] > least_mm
+    assert distances_change(rigid, points) < 0.01
+    np.testing.assert_allclose(rigid(points), move(points), atol=0.01)
+    assert determinants(rigid).min() > 0
 
 
 def test_the_rest_follows_without_a_jump():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import slicer
@@ -173,6 +175,47 @@ def test_one_list_of_points_is_not_enough(panel, a_scene):
     assert not panel.ui.applyButton.enabled
 
 
+def a_list_of_points(scene, name, shift):
+    node = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", name)
+    for n in range(4):
+        node.AddControlPoint(vtk.vtkVector3d(-2.0 * n, -n * n - shift, 3.0 * n), f"P{n}")
+    return node
+
+
+def choose_points(panel, scene):
+    choose(panel, fixedLandmarks=a_list_of_points(scene, "F", 0.0))
+    choose(panel, movingLandmarks=a_list_of_points(scene, "M", 1.0))
+
+
+def test_weight_and_tolerance_of_landmarks_reach_the_core(panel, job, a_pair, a_scene):
+    ui = panel.ui
+    assert (ui.landmarkWeightSlider.value, ui.landmarkToleranceSlider.value) == (1.0, 2.0)
+    choose_points(panel, a_scene)
+    assert (job().options.landmarks.weight, job().options.landmarks.tolerance_mm) == (1.0, 2.0)
+    ui.landmarkWeightSlider.value, ui.landmarkToleranceSlider.value = 0.0, 3.5
+    given = job().options.landmarks
+    assert (given.weight, given.tolerance_mm) == (0.0, 3.5)
+    ui.guidesClearButton.click()
+    assert (ui.landmarkWeightSlider.value, ui.landmarkToleranceSlider.value) == (1.0, 2.0)
+
+
+def test_weight_and_tolerance_of_landmarks_are_in_the_record_and_the_call(
+    panel, a_pair, a_scene, wait_until, the_application
+):
+    ui = panel.ui
+    choose_points(panel, a_scene)
+    ui.landmarkWeightSlider.value, ui.landmarkToleranceSlider.value = 0.0, 3.5
+    ui.applyButton.click()
+    wait_until(lambda: not panel.jobs)
+    (done,) = panel.history
+    asked = json.loads(done.transformNode.GetAttribute("NeuralRegistration.Record"))["asked"]
+    assert "weight=0.0, tolerance_mm=3.5" in asked["landmarks"]  # what the worker was given
+    panel.ui.copyButton.click()
+    text = the_application.clipboard().text()
+    assert "landmarkWeight=0.0" in text
+    assert "landmarkToleranceMm=3.5" in text
+
+
 def test_without_guides_everything_is_taken_out(panel, job, a_pair, a_scene, a_volume):
     ui = panel.ui
     choose(panel, slidingMask=a_segmentation(a_pair[0], "F"))
@@ -200,6 +243,7 @@ def test_guides_are_saved_with_the_scene(panel, a_pair, a_scene, a_volume, tmp_p
     ui.addChannelButton.click()
     choose(panel, fixedChannel=a_volume("T2"), movingChannel=a_volume("T2 moving"))
     ui.channelWeightSlider.value = 0.4
+    ui.landmarkWeightSlider.value, ui.landmarkToleranceSlider.value = 2.5, 0.5
     ui.addSurfaceButton.click()
     choose(panel, fixedSurface=a_model(a_scene, "bone", (0, 0, 0)), slidingMask=None)
     a_scene.SetURL(str(tmp_path / "scene.mrml"))
@@ -214,6 +258,7 @@ def test_guides_are_saved_with_the_scene(panel, a_pair, a_scene, a_volume, tmp_p
     p = panel.parameters
     assert [n.GetName() for n in (*p.fixedChannels, *p.movingChannels)] == ["T2", "T2 moving"]
     assert list(p.channelWeights) == [0.4]
+    assert (ui.landmarkWeightSlider.value, ui.landmarkToleranceSlider.value) == (2.5, 0.5)
     assert p.fixedSurfaces[0].GetName() == "bone"
     assert ui.channelsTable.item(0, 1).text() == "T2 moving"
 

@@ -117,3 +117,18 @@ def test_lists_of_points_reach_the_registration(panel_parameters, parameters, a_
         assert panel_parameters.settingsOf(parameters)[f"{side}Landmarks"] is node
     panel_parameters.clearGuides(parameters)
     assert panel_parameters.settingsOf(parameters)["movingLandmarks"] is None
+
+
+def test_a_scene_of_a_later_version_opens_with_usual_values(a_scene, the_application, caplog):
+    import slicer
+    from NeuralRegistrationLib.Register.Parameters import Preset, RegisterParameters
+    from NeuralRegistrationLib.Scene.ParameterNodes import wrap
+
+    node = a_scene.AddNode(slicer.vtkMRMLScriptedModuleNode())
+    texts = {"preset": "KNEE", "steps": "many", "mostSamples": "2.5", "model": "of tomorrow"}
+    for name, text in texts.items():
+        node.SetParameter(name, text)
+    parameters = wrap(RegisterParameters, node)
+    assert (parameters.preset, parameters.steps) == (Preset.GENERIC, FieldRefinement.steps)
+    assert (parameters.mostSamples, parameters.model) == (2.5, "of tomorrow")
+    assert [word in caplog.text for word in ("KNEE", "many", "2.5")] == [True, True, False]

@@ -115,6 +115,34 @@ def test_landmarks_are_saved_and_loaded(panel, a_scene, tmp_path, monkeypatch):
     assert [fixed.GetNthControlPointLabel(n) for n in range(3)] == ["p0", "p1", "p2"]
 
 
+def test_landmarks_without_a_partner_are_named(panel, a_scene):
+    fixed, moving = (a_scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", n) for n in ("f", "m"))
+    for n, name in enumerate("ABC"):
+        fixed.AddControlPoint(vtk.vtkVector3d(n, 2 * n, 3), name)
+    moving.AddControlPoint(vtk.vtkVector3d(1, 2, 3), "B")
+    panel.ui.reviewFixedPointsSelector.setCurrentNode(fixed)
+    panel.ui.reviewMovingPointsSelector.setCurrentNode(moving)
+    assert panel.ui.reviewPointsLabel.text.endswith("Without a partner: A, C")
+
+
+def test_a_list_that_keeps_its_points_is_not_half_replaced(panel, a_scene, tmp_path, monkeypatch):
+    import qt
+
+    fixed, moving = (a_scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", n) for n in ("f", "m"))
+    for node in (fixed, moving):
+        node.AddControlPoint(vtk.vtkVector3d(1, 2, 3), "own")
+    moving.SetFixedNumberOfControlPoints(True)
+    panel.ui.reviewFixedPointsSelector.setCurrentNode(fixed)
+    panel.ui.reviewMovingPointsSelector.setCurrentNode(moving)
+    table = tmp_path / "pairs.csv"
+    table.write_text("name,fx,fy,fz,mx,my,mz\nA,1,2,3,4,5,6\nB,2,2,3,4,5,7\n")
+    monkeypatch.setattr(qt.QFileDialog, "getOpenFileName", lambda *_: str(table))
+    panel.ui.reviewLoadPointsButton.click()
+    assert "number of points is free (m)" in panel.ui.reviewStatusLabel.text
+    labels = [n.GetNthControlPointLabel(0) for n in (fixed, moving)]
+    assert labels == ["own", "own"]
+
+
 def test_a_file_of_landmarks_that_cannot_be_read_is_told(panel, tmp_path, monkeypatch):
     import qt
 

@@ -270,7 +270,8 @@ def parameterNodeWrapper(kind):
     parameters = {
         name: Parameter(name, hint, getattr(kind, name, None)) for name, hint in hints.items()
     }
-    return type(kind.__name__, (_Wrapper,), {**parameters, "allParameters": parameters})
+    kept = {"__annotations__": kind.__annotations__, "__module__": kind.__module__}
+    return type(kind.__name__, (_Wrapper,), {**kept, **parameters, "allParameters": parameters})
 
 
 OFFERED = (parameterNodeWrapper, WithinRange, Choice, Default)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import slicer
 from neuralreg.errors import (
     Cancelled,
     InvalidImage,
@@ -252,6 +253,23 @@ def test_closing_the_scene_cancels_its_jobs(a_queue, a_scene, wait_until, the_ap
     assert all_end(family)
     wait_until(lambda: other.ended)
     assert other.state == "done"
+
+
+@pytest.mark.parametrize("state", ["ImportState", "SaveState"])
+def test_nothing_comes_into_a_scene_that_is_read_or_saved(a_queue, a_scene, wait_until, state):
+    def deliver(value):
+        yield
+        return a_scene.AddNewNodeByClass("vtkMRMLTextNode", "result")
+
+    a_scene.StartState(getattr(a_scene, state))
+    job = a_queue.submit("count", {}, scene=a_scene, deliver=deliver)
+    wait_until(lambda: job.state == "delivering")
+    for _ in range(20):
+        slicer.app.processEvents()
+    assert a_scene.GetFirstNodeByName("result") is None
+    a_scene.EndState(getattr(a_scene, state))
+    wait_until(lambda: job.ended)
+    assert job.result is a_scene.GetFirstNodeByName("result")
 
 
 def test_leaving_the_application_ends_everything(a_queue, wait_until, the_application):

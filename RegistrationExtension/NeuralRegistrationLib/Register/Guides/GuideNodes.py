@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import vtk
 from neuralreg.errors import InvalidImage, InvalidOption
 from neuralreg.worker.serialization import Steps
 from vtk.util.numpy_support import vtk_to_numpy
@@ -104,6 +105,25 @@ def _requireLabels(labels, node):
     return labels
 
 
+def _surfaceOf(modelNode):
+    """What a model shows as a surface: without points that belong to no cell of it."""
+    mesh = modelNode.GetMesh()
+    if mesh is None or not mesh.GetNumberOfCells():
+        return mesh
+    if not isinstance(mesh, vtk.vtkPolyData):  # a volumetric one: its outside
+        outside = vtk.vtkDataSetSurfaceFilter()
+        outside.SetInputData(mesh)
+        outside.Update()
+        mesh = outside.GetOutput()
+    bare = vtk.vtkPolyData()
+    bare.CopyStructure(mesh)
+    clean = vtk.vtkCleanPolyData()
+    clean.PointMergingOff()
+    clean.SetInputData(bare)
+    clean.Update()
+    return clean.GetOutput()
+
+
 def _isSegmentation(node) -> bool:
     return node is not None and node.IsA("vtkMRMLSegmentationNode")
 
@@ -147,7 +167,7 @@ def pointsOf(node, segment: str | None = None, below=None):
     if _isSegmentation(node):
         surfaces = Segmentations.surfacesOf(node, None if segment is None else [segment])
     else:
-        surfaces = [node.GetPolyData()]
+        surfaces = [_surfaceOf(node)]
     parts = [vtk_to_numpy(s.GetPoints().GetData()) for s in surfaces if s and s.GetNumberOfPoints()]
     if not parts:
         raise InvalidOption(

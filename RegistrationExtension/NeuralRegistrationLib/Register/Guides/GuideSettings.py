@@ -18,7 +18,7 @@ LISTS = {  # parameters that hold a list, by the keyword of `register`
 }
 NODES = ("fixedChannels", "movingChannels", "fixedSurfaces", "movingSurfaces")
 NAMES = (
-    *("fixedLandmarks", "movingLandmarks"),
+    *("fixedLandmarks", "movingLandmarks", "landmarkWeight", "landmarkToleranceMm"),
     *("fixedLabels", "movingLabels", "networkLabels", "labelWeight"),
     *("rigidParts", "rigidPartsSegment", "slidingMask", "slidingMaskSegment"),
     *(name for names in LISTS.values() for name in names),
@@ -79,6 +79,7 @@ def settingsOf(parameters) -> dict:
     return {
         "fixedLandmarks": p.fixedLandmarks,
         "movingLandmarks": p.movingLandmarks,
+        **_landmarkPull(p),
         "fixedLabels": labels[0],
         "movingLabels": labels[1],
         "rigidParts": p.rigidParts,
@@ -91,6 +92,14 @@ def settingsOf(parameters) -> dict:
             for pair in pairsOf(p, "surfaces")
         ],
     }
+
+
+def _landmarkPull(parameters) -> dict[str, float]:
+    """How much landmarks count, and how exactly they were placed; nothing without landmarks."""
+    p = parameters
+    if p.fixedLandmarks is None and p.movingLandmarks is None:
+        return {}
+    return {"landmarkWeight": p.landmarkWeight, "landmarkToleranceMm": p.landmarkToleranceMm}
 
 
 def _segments(node, segment: str) -> list[str] | None:

@@ -81,10 +81,28 @@ class LandmarkPairs:
                     self._proposed.add(pointId)
                     point = np.zeros(3)
                     subject.fixedPoints.GetNthControlPointPositionWorld(n, point)
-                    partner = partnerOf(subject, point)
-                    subject.movingPoints.AddControlPoint(vtk.vtkVector3d(*partner), name)
+                    _putPartner(subject, name, partnerOf(subject, point))
         finally:
             self._proposing = False
+
+
+def _putPartner(subject: Subject, name: str, partner: np.ndarray) -> None:
+    """A partner of a new point: one that waits for its place under this name, or a new one.
+
+    Where as many partners of the name are there as points, they were placed before, and stay.
+    """
+    node = subject.movingPoints
+    points, partners = (
+        [label for _n, label in definedPoints(side)] for side in (subject.fixedPoints, node)
+    )
+    if partners.count(name) >= points.count(name):
+        return
+    for n in range(node.GetNumberOfControlPoints()):
+        isWaiting = node.GetNthControlPointPositionStatus(n) == node.PositionUndefined
+        if isWaiting and node.GetNthControlPointLabel(n) == name:
+            node.SetNthControlPointPosition(n, *partner)
+            return
+    node.AddControlPoint(vtk.vtkVector3d(*partner), name)
 
 
 def partnerOf(subject: Subject, fixedRas) -> np.ndarray:

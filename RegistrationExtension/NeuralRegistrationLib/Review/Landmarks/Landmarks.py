@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import qt
 import vtk
-from neuralreg.errors import RegistrationError
+from neuralreg.errors import InvalidOption, RegistrationError
+from neuralreg.registration.guides.landmark_guide import list_names
 from slicer.i18n import tr as _
 
 from NeuralRegistrationLib.Review import FindingTexts
@@ -54,7 +55,8 @@ class ReviewLandmarks:
             for e in self._errors
         ]
         Tables.fill(self.ui.reviewPointsTable, rows)
-        self.ui.reviewPointsLabel.text = "\n".join(filter(None, (self._summary(), self._repeat())))
+        said = (self._summary(), self._unpaired(), self._repeat())
+        self.ui.reviewPointsLabel.text = "\n".join(filter(None, said))
         self.ui.reviewPlaceButton.enabled = ready
         self.ui.reviewSavePointsButton.enabled = bool(rows)
 
@@ -75,6 +77,10 @@ class ReviewLandmarks:
         voxels = [e.after_voxels for e in self._errors if e.after_voxels is not None]
         more = _(" ({voxels} voxels on average)").format(voxels=f"{np.mean(voxels):.1f}")
         return text.format(count=len(after), **texts) + (more if voxels else "")
+
+    def _unpaired(self) -> str:
+        names = self._subject.unpaired() if self._subject is not None else []
+        return _("Without a partner: {names}").format(names=list_names(names)) if names else ""
 
     def _repeat(self) -> str:
         moving = self._subject.movingPoints if self._subject is not None else None
@@ -132,12 +138,14 @@ class ReviewLandmarks:
         subject = self._subject
         if path.endswith((".csv", ".tsv")):
             landmarks = read_pairs(path)
+            _requireFree(subject.fixedPoints, subject.movingPoints)
             self._replace(subject.fixedPoints, landmarks.names, landmarks.fixed)
             self._replace(subject.movingPoints, landmarks.names, landmarks.moving)
         else:
             landmarks = read_landmarks(path)
             empty = not definedPoints(subject.fixedPoints)
             node = subject.fixedPoints if empty else subject.movingPoints
+            _requireFree(node)
             names, points = (
                 zip(*landmarks.defined_points(), strict=True)
                 if landmarks.defined_points()
@@ -173,3 +181,15 @@ class ReviewLandmarks:
         """Let go of the points."""
         self.placing.end()
         self.follow(None)
+
+
+def _requireFree(*lists) -> None:
+    """Raises InvalidOption for a list that keeps its own points."""
+    for node in lists:
+        if node.GetFixedNumberOfControlPoints():
+            raise InvalidOption(
+                _("landmarks are read into a list whose number of points is free"),
+                where=node.GetName(),
+                got=_("one of {count} points").format(count=node.GetNumberOfControlPoints()),
+                remedy=_("Unlock their number in the Markups module, or choose another list."),
+            )

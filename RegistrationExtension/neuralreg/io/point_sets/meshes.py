@@ -51,7 +51,26 @@ def read_mesh(path: Path, notes: list[str]) -> PointSet:
     points: Matrix = np.array(stored, np.float64)
     ras = system == "RAS"
     write = partial(_write, mesh, "RAS" if ras else "LPS")
-    return PointSet(flip_ras(points) if ras else points, write)
+    return PointSet(flip_ras(points) if ras else points, write, _on_surface(mesh))
+
+
+def _on_surface(mesh: Any) -> Matrix | None:
+    """Indices of the points that cells of a surface, or of the outside of a mesh, belong to."""
+    from vtkmodules.util.numpy_support import vtk_to_numpy
+    from vtkmodules.vtkFiltersGeometry import vtkDataSetSurfaceFilter
+
+    if not mesh.GetNumberOfCells():
+        return None
+    if not mesh.IsA("vtkPolyData"):
+        outside = vtkDataSetSurfaceFilter()
+        outside.PassThroughPointIdsOn()
+        outside.SetInputData(mesh)
+        outside.Update()
+        ids = outside.GetOutput().GetPointData().GetArray(outside.GetOriginalPointIdsName())
+        return np.unique(vtk_to_numpy(ids))  # type: ignore[no-untyped-call]
+    kinds = (mesh.GetVerts(), mesh.GetLines(), mesh.GetPolys(), mesh.GetStrips())
+    ids = [vtk_to_numpy(cells.GetConnectivityArray()) for cells in kinds]  # type: ignore[no-untyped-call]
+    return np.unique(np.concatenate(ids))
 
 
 def _read(path: Path) -> tuple[Any, str]:

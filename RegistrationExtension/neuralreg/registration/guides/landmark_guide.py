@@ -56,8 +56,8 @@ class LandmarkGuide:
                 f"{len(names)} names",
                 wanted="as many of each, at least one",
             )
-        _require_number("weight", self.weight, self.weight >= 0, ">= 0; 0 for the start only")
-        _require_number("tolerance", self.tolerance_mm, self.tolerance_mm > 0, "> 0 mm")
+        _require_number("weight", self.weight, ">= 0; 0 for the start only", zero=True)
+        _require_number("tolerance", self.tolerance_mm, "> 0 mm", zero=False)
         self._require_one_partner_each()
 
     @classmethod
@@ -189,8 +189,12 @@ def _coinciding(points: Sequence[Point]) -> list[tuple[int, int]]:
     return pairs
 
 
-def _require_number(name: str, value: object, valid: bool, wanted: str) -> None:
-    if not (isinstance(value, int | float) and math.isfinite(value) and valid):
+def _require_number(name: str, value: object, wanted: str, *, zero: bool) -> None:
+    if not (
+        isinstance(value, int | float)
+        and math.isfinite(value)
+        and (value > 0 or (zero and value == 0))
+    ):
         raise InvalidOption(f"the {name} of landmarks is a number", got=f"{value}", wanted=wanted)
 
 

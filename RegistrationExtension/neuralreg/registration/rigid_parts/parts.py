@@ -68,12 +68,14 @@ class RigidParts:
             for points, moves in zip(self.points, rigid, strict=True)
         ]
 
-    def numbers_on(self, grid: Grid, like: Tensor) -> Tensor:
-        """Which part, from 1 on, each sample of a grid must move with; 0 for none, (z, y, x).
+    def numbers_on(self, grid: Grid, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Which part, from 1 on, each sample of a grid moves with; 0 for none, (z, y, x).
 
-        All samples between which a voxel of the part lies, so that what is linear between samples
-        is exact in it, and those around them, so that its inverse is, too; these only where no
-        other part is near. Where two parts meet, the one with fewer voxels there gives way.
+        Returns:
+            Of the samples between which a voxel of a part lies, so that what is linear between
+            samples is exact in it. Where two parts meet, the one with fewer voxels gives way.
+            The same with the samples around them, so that the inverse is exact, too; these only
+            where no other part is near.
         """
         shape = torch.tensor(grid.shape)
         numbers = torch.zeros(grid.shape, dtype=torch.long)
@@ -89,7 +91,8 @@ class RigidParts:
                 near.index_put_(tuple(at.T), torch.ones(len(at)), accumulate=True)
             numbers[near > most] = number
             most = torch.maximum(most, near)
-        return _with_rings(numbers, len(self.points)).to(like.device)
+        wide = _with_rings(numbers, len(self.points))
+        return numbers.to(like.device), wide.to(like.device)
 
 
 def _with_rings(numbers: Tensor, count: int) -> Tensor:

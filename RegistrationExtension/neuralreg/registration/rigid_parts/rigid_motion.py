@@ -17,8 +17,10 @@ from neuralreg.registration.rigid_parts.parts import RigidParts
 from neuralreg.registration.rigid_parts.smooth_extension import extend_smoothly
 from neuralreg.registration.unfold import unfold_displacement
 
-_STEPS = 20
+_STEPS = 80
+_LEAST_GAIN = 0.995  # of the largest gap in a step, else the parts are stuck
 _EXACT_MM = 0.01
+_LATE_MM = 0.05  # from its target: what only surrounds a part is left there then
 _ROUNDS = 4  # of taking folds out and putting parts back
 _STEEPEST = 0.4  # of one step, voxels per voxel: below 1 a step does not fold
 _LEAST_REACH = 4.0  # samples
@@ -37,18 +39,21 @@ def make_rigid(
     instead of around nothing.
     """
     rigid = parts.fit(field)
-    numbers = parts.numbers_on(field.grid, field.vectors)
+    needed, numbers = parts.numbers_on(field.grid, field.vectors)
     largest = max(parts.errors_mm(field, rigid)) / min(field.grid.spacing)
     reach = max(_LEAST_REACH, 2 * largest)
     box = bounding_box(numbers > 0, ceil(_FADED * reach))
     targets = _targets(numbers, rigid, field.grid, field.vectors)[(slice(None), *box)]
-    moved = _follow(field, numbers[box], rigid, targets, reach, [part.start for part in box])
-    inside = numbers[box] > 0
+    both = needed[box], numbers[box]
+    moved = _follow(field, both, rigid, targets, reach, [part.start for part in box])
     before, after = torch.zeros_like(field.vectors), field.vectors.clone()
     before[(slice(None), *box)] = moved
     index = index_grid(field.grid.shape, like=moved)[box]
-    after[(slice(None), *box)] = _chain(field, index, moved)
+    after[(slice(None), *box)] = chain = _chain(field, index, moved)
     first = DisplacementField.from_voxels(before, field.grid)
+    # What surrounds a part is squeezed where it was bent far, and may not get there without folds.
+    late = magnitude(targets - chain) > _LATE_MM
+    inside = (needed[box] > 0) | (numbers[box] > 0) & ~late
     whole = _pin(DisplacementField(after, field.grid), box, inside, targets)
     return whole, first, rigid
 
@@ -77,7 +82,7 @@ def _pin(
 
 def _follow(
     field: DisplacementField,
-    numbers: Tensor,
+    both: tuple[Tensor, Tensor],
     rigid: Sequence[LinearTransform],
     targets: Tensor,
     reach: float,
@@ -87,23 +92,27 @@ def _follow(
 
     Args:
         field: the chain, mm.
-        numbers: of the part of each sample in a box of the field's grid, (z, y, x).
+        both: numbers of the part that each sample in a box of the field's grid needs to be in, and
+            those with what surrounds the parts, (z, y, x).
         rigid: the moves of the parts.
         targets: mm, (d, z, y, x).
         reach: of what follows, in samples.
         corner: first sample of the box, z y x.
     """
-    inside = numbers > 0
+    needed, numbers = both[0] > 0, both[1]
+    inside, former = numbers > 0, float("inf")
     own = index_grid(tuple(numbers.shape), like=targets)
     index = own + torch.tensor(list(corner)[::-1]).to(own)
     inverse = _inverse_rotations(rigid, field)[numbers[inside]]
     moved = torch.zeros_like(targets)
     for _ in range(_STEPS):
-        gap = (targets - _chain(field, index, moved))[:, inside]
-        if float(magnitude(gap).max()) < _EXACT_MM:
+        gap = targets - _chain(field, index, moved)
+        largest = float(magnitude(gap[:, needed]).max())
+        if largest < _EXACT_MM or largest > _LEAST_GAIN * former:
             break
+        former = largest
         step = torch.zeros_like(moved)
-        step[:, inside] = torch.einsum("nij,jn->in", inverse, gap)
+        step[:, inside] = torch.einsum("nij,jn->in", inverse, gap[:, inside])
         step = extend_smoothly(step, inside, reach)
         step = step * min(1.0, _STEEPEST / max(_steepness(step), 1e-9))
         moved = step + sample(moved, own + step.movedim(0, -1))

@@ -60,7 +60,7 @@ def _read(given: SurfaceLike, role: str, notes: list[str]) -> Matrix:
     if isinstance(given, np.ndarray):
         return np.asarray(given, float)
     if isinstance(given, str | os.PathLike) and is_point_file(Path(given)):
-        return read_points(Path(given), notes).points
+        return read_points(Path(given), notes).surface
     return _border(as_labels(given, role))
 
 

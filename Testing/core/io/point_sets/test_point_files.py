@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from neuralreg.io.point_sets.point_files import read_points
 from nibabel import streamlines
 
 from Testing.support.command_line import neuralreg
@@ -169,3 +170,26 @@ def test_what_cannot_be_moved_is_one_error_and_nothing_is_written(
     assert words in " ".join(done.output.split())
     assert "Traceback" not in done.output
     assert not list(tmp_path.glob("out*"))
+
+
+def test_a_surface_is_what_cells_of_a_file_show(tmp_path):
+    """Neither a point of no cell, as clipping leaves it, nor the inside of a volumetric mesh."""
+    vtk = pytest.importorskip("vtkmodules.all")
+    triangle = vtk.vtkPolyData()
+    triangle.SetPoints(vtk.vtkPoints())
+    for point in ((0, 0, 0), (500, 500, 500), (1, 0, 0), (0, 1, 0)):
+        triangle.GetPoints().InsertNextPoint(point)
+    triangle.SetPolys(vtk.vtkCellArray())
+    triangle.GetPolys().InsertNextCell(3, (0, 2, 3))
+    image, box = vtk.vtkImageData(), vtk.vtkAppendFilter()
+    image.SetDimensions(4, 4, 4)
+    box.AddInputData(image)
+    box.Update()
+    writers = {"a.vtp": vtk.vtkXMLPolyDataWriter(), "b.vtu": vtk.vtkXMLUnstructuredGridWriter()}
+    for (name, writer), mesh in zip(writers.items(), (triangle, box.GetOutput()), strict=True):
+        writer.SetFileName(str(tmp_path / name))
+        writer.SetInputData(mesh)
+        writer.Write()
+    flat, full = (read_points(tmp_path / name, []) for name in writers)
+    assert sorted(map(tuple, flat.surface)) == [(0, 0, 0), (0, 1, 0), (1, 0, 0)]
+    assert (len(flat.points), len(full.points), len(full.surface)) == (4, 64, 64 - 8)
