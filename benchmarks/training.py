@@ -206,7 +206,7 @@ def official_fives(config: object) -> dict[str, object]:
 
 
 class _Official(nn.Module):
-    """Their network as a model of ours: components y x as unit coordinates x y."""
+    """Their network as a model of ours: y x from 0 to 1 as normalized coordinates x y."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -216,7 +216,7 @@ class _Official(nn.Module):
         shape = [len(fixed), *self.net.input_shape[1:]]
         self.net.assign_identity_map(shape)
         places = self.net.regis_net(moving, fixed)(self.net.identity_map).flip(1)
-        return lambda _: places
+        return lambda _: 2 * places - 1
 
 
 def main() -> None:

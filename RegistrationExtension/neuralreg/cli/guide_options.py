@@ -117,3 +117,24 @@ def _is_number(words: Sequence[str]) -> bool:
         return bool(words) and isinstance(float(words[0]), float)
     except ValueError:
         return False
+
+
+def require_beside(context: typer.Context, partner: str, given: bool, *names: str) -> None:
+    """Refuse options that were typed without the one that they belong to.
+
+    Args:
+        context: of the command.
+        partner: the option that they belong to, with its dashes.
+        given: whether it was.
+        names: of the options, as parameters of the command.
+
+    Raises:
+        InvalidOption: one of them was typed alone, and would do nothing.
+    """
+    for name in names:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE" and not given:
+            raise InvalidOption(
+                f"--{name.replace('_', '-')} does nothing without {partner}",
+                remedy=f"Give {partner} as well, or leave it out.",
+            )

@@ -23,6 +23,7 @@ from neuralreg.cli.guide_options import (
     Surface,
     SurfaceWeight,
     join_pairs,
+    require_beside,
     split_channels,
 )
 from neuralreg.registration.options import BRAIN_MODELS, LABEL_SOURCES
@@ -58,6 +59,7 @@ class RegisterCommand(TyperCommand):
 
 
 def register(
+    context: typer.Context,
     fixed: FilePath,
     moving: FilePath,
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder for the results.")],
@@ -159,6 +161,10 @@ def register(
     from neuralreg.worker.file_jobs.file_job import FILES, run
     from neuralreg.worker.file_jobs.job_files import Job, parse_numbers
 
+    beside = "landmark_frame", "landmark_weight", "landmark_tolerance_mm"
+    require_beside(context, "--landmarks", bool(landmarks), *beside)
+    require_beside(context, "--drive-labels", bool(drive_labels), "label_weight")
+    require_beside(context, "--surface", bool(surface), "surface_weight")
     channels, weights = split_channels(channel or [])
     guide = landmarks and LandmarkGuide.read(
         *landmarks,

@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 
 from neuralreg.cli.common_options import AsJson, Overwrite, Quiet
-from neuralreg.cli.guide_options import LandmarkFrame
+from neuralreg.cli.guide_options import LandmarkFrame, require_beside
 
 
 def repair(
+    context: typer.Context,
     result: Annotated[Path, typer.Argument(help="The folder of a result, or its result.json.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder for the new one.")],
     landmarks: Annotated[
@@ -60,6 +61,7 @@ def repair(
             "a repair needs landmarks, or a correction to take back",
             wanted="--landmarks FIXED MOVING or --take-back NUMBER",
         )
+    require_beside(context, "--landmarks", bool(landmarks), "landmark_frame")
     guide = landmarks and LandmarkGuide.read(*landmarks, frame=landmark_frame)
     job = RepairJob(result, guide, radius_mm, lock, tuple(take_back or ()), by)
     folder = result if result.is_dir() else result.parent

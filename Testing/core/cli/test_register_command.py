@@ -379,3 +379,21 @@ def test_a_mesh_and_a_label_map_pull_and_the_record_repeats_them(pair, tmp_path)
     assert record["provenance"]["surfaces"]["final_mm"] < 1.5
     again = neuralreg("rerun", tmp_path / "out", "--json")
     assert again.exit_code == 0, again.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "partner"),
+    [
+        ("--landmark-weight", "3", "--landmarks"),
+        ("--landmark-tolerance-mm", "1", "--landmarks"),
+        ("--landmark-frame", "RAS", "--landmarks"),
+        ("--label-weight", "2", "--drive-labels"),
+        ("--surface-weight", "2", "--surface"),
+    ],
+)
+def test_an_option_that_does_nothing_alone_is_refused(pair, tmp_path, option, value, partner):
+    images = [pair / f"{side}.nii.gz" for side in ("fixed", "moving")]
+    done = neuralreg("register", *images, "-o", tmp_path / "out", option, value)
+    assert done.exit_code == 1
+    assert f"{option} does nothing without {partner}" in " ".join(done.output.split())
+    assert not (tmp_path / "out").exists()
