@@ -19,6 +19,8 @@ class RemarkKind(StrEnum):
     SINGLE_SLICE = "single slice"
     NO_PLACEMENT = "no placement"
     PADDED = "padded"
+    PADDED_RANGE = "padded range"
+    PADDING_BY_FRAME = "padding by frame"
     PALETTE = "palette"
     RESCALED_BY_SLICE = "rescaled by slice"
     UNITS = "units"
@@ -46,6 +48,10 @@ _WORDS = {
     "with axes along left, posterior and superior",
     RemarkKind.NO_SPACING: "the files do not say how large a pixel is: 1 mm was assumed",
     RemarkKind.PADDED: "{count} voxels have the padding value {value:g} and count as background",
+    RemarkKind.PADDED_RANGE: "{count} voxels have padding values from {low:g} to {high:g} and "
+    "count as background",
+    RemarkKind.PADDING_BY_FRAME: "its frames differ in what is padding, so that none of it was "
+    "made background; give the file in its place",
     RemarkKind.PALETTE: "the values are indices of a palette of colors",
     RemarkKind.RESCALED_BY_SLICE: "each slice was scaled by its own slope, {low:g} to {high:g}",
     RemarkKind.UNITS: "the values are in {units}",

@@ -9,9 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from neuralreg.geometry.remarks import Remark
-from neuralreg.io.formats.dicom import HEADER_TAGS, apply_padding, units_of
+from neuralreg.geometry.remarks import Remark, RemarkKind
+from neuralreg.io.formats.dicom import HEADER_TAGS, units_of
 from neuralreg.io.formats.dicom_header import number_of, read_header
+from neuralreg.io.formats.dicom_padding import fill_padding, paddings_of
 from neuralreg.io.volume import not_finite_remarks, units_remarks
 from neuralreg.worker.messages import Voxels
 
@@ -29,8 +30,11 @@ def canonical_voxels(voxels: Voxels) -> Voxels:
         return voxels
     values, name, header = voxels.data, voxels.name, _header_of(voxels)
     remarks: list[Remark] = not_finite_remarks(name, values)
-    if number_of(header, "NumberOfFrames", 1) <= 1:  # as in files
-        values, padded = apply_padding(name, values, header)
+    paddings = paddings_of(header, int(number_of(header, "NumberOfFrames", 1)))
+    if len(set(paddings)) > 1:  # which frame a slice of the node came from is not known
+        remarks.append(Remark(RemarkKind.PADDING_BY_FRAME, name))
+    else:
+        values, padded = fill_padding(name, values, paddings[:1])
         remarks += padded
     units = units_of(header) if voxels.units is None else voxels.units
     return replace(voxels, data=values, remarks=(*remarks, *units_remarks(name, units)))

@@ -24,19 +24,19 @@ from neuralreg.io.formats.dicom_header import (
     number_of,
     read_header,
     require_even,
-    scale_of,
 )
+from neuralreg.io.formats.dicom_padding import TAGS, Padding, fill_padding, paddings_of
 from neuralreg.io.formats.dicom_series import SliceTags, series_files
-from neuralreg.io.volume import Array, Volume, replace_padding, to_image, units_remarks
+from neuralreg.io.volume import Volume, to_image, units_remarks
 
 _SHIFTED = 0.02  # of the slice distance: more than rounding
-_HALF_OF_16_BITS = 1 << 15
 _DAMAGES = (AttributeError, IndexError, KeyError, NotImplementedError, OverflowError, TypeError,
             ValueError)  # fmt: skip
 _NO_UNITS = ("", "US", "NONE")  # unspecified
 HEADER_TAGS = [
-    "ImagePositionPatient", "RescaleSlope", "RescaleIntercept", "PixelPaddingValue",
-    "NumberOfFrames", "Units", "Modality", "BitsAllocated", "PixelRepresentation",
+    *TAGS, "ImagePositionPatient", "RescaleSlope", "RescaleIntercept", "NumberOfFrames", "Units",
+    "Modality", "BitsAllocated", "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
 ]  # fmt: skip
 
 
@@ -96,7 +96,12 @@ def _read_slices(folder: Path, names: Sequence[str]) -> Volume:
         low, high = min(s for s, _ in slopes), max(s for s, _ in slopes)
         remarks.append(Remark(RemarkKind.RESCALED_BY_SLICE, folder, {"low": low, "high": high}))
     remarks += _require_straight(folder, image, tags.positions())
-    return _finish(folder, image, read_header(Path(names[0]), HEADER_TAGS), remarks)
+    header = read_header(Path(names[0]), HEADER_TAGS)
+    paddings = paddings_of(header) * len(names)
+    if tags.paddings_differ or (len(slopes) > 1 and paddings[0] is not None):
+        headers = (read_header(Path(name), HEADER_TAGS) for name in names)
+        paddings = [paddings_of(each)[0] for each in headers]
+    return _finish(folder, image, header, paddings, remarks)
 
 
 def _execute(folder: Path, reader: sitk.ImageSeriesReader) -> sitk.Image:
@@ -111,41 +116,20 @@ def _execute(folder: Path, reader: sitk.ImageSeriesReader) -> sitk.Image:
         ) from error
 
 
-def _finish(path: Path, image: sitk.Image, header: Any, remarks: list[Remark]) -> Volume:
-    """The volume with its padding as background and its units."""
+def _finish(
+    path: Path,
+    image: sitk.Image,
+    header: Any,
+    paddings: Sequence[Padding | None],
+    remarks: list[Remark],
+) -> Volume:
+    """The volume with the padding of its slices as background and its units."""
     stored = sitk.GetArrayViewFromImage(image)
-    values, padded = apply_padding(path, stored, header)
+    values, padded = fill_padding(path, stored, paddings)
     if values is not stored:
         image = to_image(values, Grid.of(image))
     units = units_of(header)
     return Volume(image, (*remarks, *padded, *units_remarks(path, units)), units=units)
-
-
-def apply_padding(where: Path | str, values: Array, header: Any) -> tuple[Array, list[Remark]]:
-    """Values without the padding that a header names, and a remark where there was some.
-
-    Args:
-        where: how the remark calls the image.
-        values: after rescaling; not changed.
-        header: of one of its files, with the elements in `HEADER_TAGS`.
-    """
-    padding = _padding_of(header)
-    if padding is None:
-        return values, []
-    values, count = replace_padding(values, padding)
-    remark = Remark(RemarkKind.PADDED, where, {"count": count, "value": padding})
-    return values, [remark] if count else []
-
-
-def _padding_of(header: Any) -> float | None:
-    """The value of padded voxels after rescaling; None where the header names none."""
-    padding = header.get("PixelPaddingValue")
-    if not isinstance(padding, int | float):
-        return None
-    if number_of(header, "PixelRepresentation", 0) == 1 and padding >= _HALF_OF_16_BITS:
-        padding -= 2 * _HALF_OF_16_BITS  # written as unsigned
-    slope, intercept = scale_of(header)
-    return float(padding) * slope + intercept
 
 
 def units_of(header: Any) -> str:
@@ -187,7 +171,7 @@ def _read_file(path: Path, frame: int | None, *, folder: bool = False) -> list[V
         remarks.append(Remark(RemarkKind.NO_PLACEMENT, path))
     elif not folder:
         remarks.append(Remark(RemarkKind.SINGLE_SLICE, path))
-    return [_finish(path, image, header, remarks)]
+    return [_finish(path, image, header, paddings_of(header, frames), remarks)]
 
 
 def _require_straight(folder: Path, volume: sitk.Image, positions: Matrix) -> list[Remark]:

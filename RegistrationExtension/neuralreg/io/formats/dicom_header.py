@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,30 @@ def read_header(path: Path, tags: list[str] | None = None) -> Any:
 def scale_of(header: Any) -> tuple[float, float]:
     """Slope and intercept."""
     return number_of(header, "RescaleSlope", 1.0), number_of(header, "RescaleIntercept", 0.0)
+
+
+def frame_groups(header: Any, frames: int) -> Iterator[tuple[Any, Any]]:
+    """The functional groups of each frame and those that frames share; empty where there are none.
+
+    Args:
+        header: of a file with or without functional groups.
+        frames: how many it has.
+    """
+    nothing = pydicom.Dataset()
+    shared = (header.get("SharedFunctionalGroupsSequence") or [nothing])[0]
+    groups = list(header.get("PerFrameFunctionalGroupsSequence") or [])
+    for k in range(frames):
+        yield groups[k] if k < len(groups) else nothing, shared
+
+
+def frame_scales(header: Any, frames: int) -> list[tuple[float, float]]:
+    """Slope and intercept of each frame: its own, those that frames share, or those of the file."""
+    name = "PixelValueTransformationSequence"
+    scales = []
+    for own, shared in frame_groups(header, frames):
+        sequence = own.get(name) or shared.get(name)
+        scales.append(scale_of(sequence[0] if sequence else header))
+    return scales
 
 
 def number_of(header: Any, name: str, default: float) -> float:

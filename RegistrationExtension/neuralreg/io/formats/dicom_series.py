@@ -17,6 +17,7 @@ from neuralreg.io.formats.dicom_header import read_header
 
 _POSITION, _ORIENTATION, _SPACING = "0020|0032", "0020|0037", "0028|0030"
 _SLOPE, _INTERCEPT = "0028|1053", "0028|1052"
+_PADDING = ("0028|0120", "0028|0121")
 _TURNED = 1e-3  # of a cosine: more than rounding
 _SCALED = 1e-3  # relative, of the spacing
 _SUFFIXES = (".dcm", ".ima")
@@ -189,6 +190,11 @@ class SliceTags:
             for k in range(self.count)
         }
 
+    @property
+    def paddings_differ(self) -> bool:
+        """Whether slices differ in the numbers that are padding."""
+        return any(len({self._text(k, tag) for k in range(self.count)}) > 1 for tag in _PADDING)
+
     def remarks(self) -> list[Remark]:
         """What the headers do not say.
 
@@ -236,9 +242,14 @@ class SliceTags:
 
     def _numbers(self, k: int, tag: str) -> list[float]:
         """The numbers of an element of one slice; none where it is not there."""
-        has = self.reader.HasMetaDataKey(k, tag)
-        text = self.reader.GetMetaData(k, tag).strip("\0 ") if has else ""
+        text = self._text(k, tag)
         return [float(part) for part in text.split("\\")] if text else []
+
+    def _text(self, k: int, tag: str) -> str:
+        """An element of one slice as ITK tells it; "" where it is not there."""
+        has = self.reader.HasMetaDataKey(k, tag)
+        text: str = self.reader.GetMetaData(k, tag).strip("\0 ") if has else ""
+        return text
 
     def _number(self, k: int, tag: str, default: float) -> float:
         numbers = self._numbers(k, tag)
