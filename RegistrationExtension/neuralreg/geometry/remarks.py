@@ -22,6 +22,11 @@ class RemarkKind(StrEnum):
     PADDED_RANGE = "padded range"
     PADDING_BY_FRAME = "padding by frame"
     PALETTE = "palette"
+    FILES_UNKNOWN = "files unknown"
+    INTERCEPT_ADDED = "intercept added"
+    PLACED_OTHERWISE = "placed otherwise"
+    NOT_FINITE_LOST = "not finite lost"
+    SLICES_DOUBTED = "slices doubted"
     RESCALED_BY_SLICE = "rescaled by slice"
     UNITS = "units"
     SHIFTED_SLICES = "shifted slices"
@@ -52,6 +57,16 @@ _WORDS = {
     "count as background",
     RemarkKind.PADDING_BY_FRAME: "its frames differ in what is padding, so that none of it was "
     "made background; give the file in its place",
+    RemarkKind.FILES_UNKNOWN: "what its file says beside the voxels (padding, units, headers that "
+    "contradict themselves) is not known: {why}",
+    RemarkKind.INTERCEPT_ADDED: "its file has no scl_slope to the scl_inter of {intercept:g}: 3D "
+    "Slicer adds that to the values, the NIfTI standard does not",
+    RemarkKind.PLACED_OTHERWISE: "the scene has it up to {voxels:.2g} voxels from where {file} "
+    "places it by the NIfTI standard; it was taken as it lies in the scene",
+    RemarkKind.NOT_FINITE_LOST: "its file holds {count} NaN or infinite values, which are 0 in the "
+    "scene; give the file in its place",
+    RemarkKind.SLICES_DOUBTED: "its DICOM files would be refused: {what}; in the scene it may be "
+    "bent",
     RemarkKind.PALETTE: "the values are indices of a palette of colors",
     RemarkKind.RESCALED_BY_SLICE: "each slice was scaled by its own slope, {low:g} to {high:g}",
     RemarkKind.UNITS: "the values are in {units}",

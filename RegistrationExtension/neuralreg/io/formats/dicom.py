@@ -87,7 +87,7 @@ def _read_slices(folder: Path, names: Sequence[str]) -> Volume:
     image = _execute(folder, reader)
     if image.GetNumberOfComponentsPerPixel() > 1:
         raise colors_error(folder, f"{image.GetNumberOfComponentsPerPixel()} samples per pixel")
-    tags = SliceTags(folder, reader, len(names))
+    tags = SliceTags.of_reader(folder, reader, len(names))
     remarks = tags.remarks()
     slopes = tags.slopes()
     if len(slopes) > 1:  # the type of the first slice need not hold the values of the others
@@ -95,7 +95,8 @@ def _read_slices(folder: Path, names: Sequence[str]) -> Volume:
         image = _execute(folder, reader)
         low, high = min(s for s, _ in slopes), max(s for s, _ in slopes)
         remarks.append(Remark(RemarkKind.RESCALED_BY_SLICE, folder, {"low": low, "high": high}))
-    remarks += _require_straight(folder, image, tags.positions())
+    normal = np.reshape(image.GetDirection(), (3, 3))[:, 2]
+    remarks += require_straight(folder, tags.positions(), normal, min(image.GetSpacing()))
     header = read_header(Path(names[0]), HEADER_TAGS)
     paddings = paddings_of(header) * len(names)
     if tags.paddings_differ or (len(slopes) > 1 and paddings[0] is not None):
@@ -174,22 +175,34 @@ def _read_file(path: Path, frame: int | None, *, folder: bool = False) -> list[V
     return [_finish(path, image, header, paddings_of(header, frames), remarks)]
 
 
-def _require_straight(folder: Path, volume: sitk.Image, positions: Matrix) -> list[Remark]:
-    """ITK stacks what it gets at one mean distance; a gap or a tilt would bend the anatomy."""
+def require_straight(
+    where: Path | str, positions: Matrix, normal: Matrix, pixel: float
+) -> list[Remark]:
+    """Check that slices stack to a volume: a gap or a tilt would bend the anatomy.
+
+    ITK stacks what it gets at one mean distance.
+
+    Args:
+        where: the folder, or the name of a volume.
+        positions: LPS mm of the first voxel of each slice, in order, (slices, 3).
+        normal: of the slices.
+        pixel: size of the smaller side of a voxel, mm.
+
+    Raises:
+        InvalidImage: a slice is missing or there twice, or the slices are sheared.
+    """
     if len(positions) < 2:
         return []
-    normal = np.reshape(volume.GetDirection(), (3, 3))[:, 2]
     along = (positions - positions[0]) @ normal
     levels = len(np.unique(np.round(along, 3)))
     if levels < len(along):
         raise InvalidImage(
-            f"the DICOM series in {folder} holds several images of one slice",
+            f"the DICOM series in {where} holds several images of one slice",
             got=f"{len(positions)} files at {levels} positions",
             remedy="Export one time point, echo or phase as a series of its own.",
         )
-    what = f"the slices of the DICOM series in {folder}"
-    require_even(what, positions, normal, min(volume.GetSpacing()))
+    require_even(f"the slices of the DICOM series in {where}", positions, normal, pixel)
     shift = float(np.abs(along - np.linspace(along[0], along[-1], len(along))).max())
-    if shift < _SHIFTED * volume.GetSpacing()[2]:
+    if shift < _SHIFTED * abs(along[-1]) / (len(along) - 1):
         return []
-    return [Remark(RemarkKind.SHIFTED_SLICES, folder, {"mm": shift})]
+    return [Remark(RemarkKind.SHIFTED_SLICES, where, {"mm": shift})]

@@ -63,6 +63,15 @@ def number_of(header: Any, name: str, default: float) -> float:
         return default
 
 
+def text_of(header: Any, tag: str) -> str:
+    """An element as ITK tells it, by a tag such as "0020|0032"; "" where it is not there."""
+    element = header.get(tuple(int(part, 16) for part in tag.split("|")))
+    if element is None or element.value is None:
+        return ""
+    several = element.VM > 1
+    return "\\".join(map(str, element.value)) if several else str(element.value)
+
+
 def colors_error(path: Path, got: str) -> InvalidImage:
     """The error for a file with several values per pixel."""
     return InvalidImage(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -168,20 +168,39 @@ def _remedy(folder: Path, series: Sequence[Series]) -> str:
 
 
 class SliceTags:
-    """What the headers of the slices say, as ITK tells it while it reads them.
+    """What the headers of the slices say.
 
     Attributes:
-        folder: for messages.
-        reader: that has read the series.
+        where: for messages: the folder, or the name of a volume.
         count: of the slices.
+        text_at: an element of a slice by number and tag ("0020|0032"), several values with
+            backslashes between them; "" where it is not there.
     """
 
-    def __init__(self, folder: Path, reader: sitk.ImageSeriesReader, count: int) -> None:
-        self.folder, self.reader, self.count = folder, reader, count
+    def __init__(self, where: Path | str, count: int, text_at: Callable[[int, str], str]) -> None:
+        self.where, self.count, self.text_at = where, count, text_at
+
+    @classmethod
+    def of_reader(cls, folder: Path, reader: sitk.ImageSeriesReader, count: int) -> SliceTags:
+        """As ITK tells it while it reads the slices, in its order."""
+
+        def text_at(k: int, tag: str) -> str:
+            has = reader.HasMetaDataKey(k, tag)
+            return str(reader.GetMetaData(k, tag)) if has else ""
+
+        return cls(folder, count, text_at)
 
     def positions(self) -> Matrix:
         """LPS mm of the first voxel of each slice, (slices, 3); empty where no file says it."""
         return self._same_length(_POSITION, 3, "a position")
+
+    def orientations(self) -> Matrix:
+        """Cosines of rows and columns of each slice, (slices, 6); empty where no file says it."""
+        return self._same_length(_ORIENTATION, 6, "an orientation")
+
+    def spacings(self) -> Matrix:
+        """Of rows and columns of each slice, mm, (slices, 2); empty where no file says it."""
+        return self._same_length(_SPACING, 2, "a pixel spacing")
 
     def slopes(self) -> set[tuple[float, float]]:
         """Slope and intercept, as often as they differ."""
@@ -201,8 +220,7 @@ class SliceTags:
         Raises:
             InvalidImage: slices disagree on orientation or spacing, or only some have a position.
         """
-        orientations = self._same_length(_ORIENTATION, 6, "an orientation")
-        spacings = self._same_length(_SPACING, 2, "a pixel spacing")
+        orientations, spacings = self.orientations(), self.spacings()
         if len(orientations) and np.ptp(orientations, axis=0).max() > _TURNED:
             raise self._disagreement("parallel", "slices of several orientations")
         if len(spacings) and np.ptp(spacings, axis=0).max() > _SCALED * spacings.max():
@@ -210,9 +228,9 @@ class SliceTags:
             raise self._disagreement("of one pixel spacing", both)
         remarks = []
         if not len(spacings):
-            remarks.append(Remark(RemarkKind.NO_SPACING, self.folder))
+            remarks.append(Remark(RemarkKind.NO_SPACING, self.where))
         if not len(orientations) or not len(self.positions()):
-            remarks.append(Remark(RemarkKind.NO_PLACEMENT, self.folder))
+            remarks.append(Remark(RemarkKind.NO_PLACEMENT, self.where))
         return remarks
 
     def _same_length(self, tag: str, length: int, name: str) -> Matrix:
@@ -235,7 +253,7 @@ class SliceTags:
     def _disagreement(self, what: str, got: str) -> InvalidImage:
         return InvalidImage(
             f"the slices of a DICOM series are {what}",
-            where=str(self.folder),
+            where=str(self.where),
             got=got,
             remedy="Export the slices that belong together as a series of their own.",
         )
@@ -246,10 +264,7 @@ class SliceTags:
         return [float(part) for part in text.split("\\")] if text else []
 
     def _text(self, k: int, tag: str) -> str:
-        """An element of one slice as ITK tells it; "" where it is not there."""
-        has = self.reader.HasMetaDataKey(k, tag)
-        text: str = self.reader.GetMetaData(k, tag).strip("\0 ") if has else ""
-        return text
+        return self.text_at(k, tag).strip("\0 ")
 
     def _number(self, k: int, tag: str, default: float) -> float:
         numbers = self._numbers(k, tag)

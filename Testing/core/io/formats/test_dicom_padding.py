@@ -11,7 +11,7 @@ from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.remarks import RemarkKind
 from neuralreg.io.image_files import read_image
 from neuralreg.worker.handed_volumes import canonical_voxels
-from neuralreg.worker.messages import Voxels
+from neuralreg.worker.messages import Origin, Voxels
 
 from Testing.support.dicom_files import write_multiframe, write_slices
 
@@ -114,7 +114,7 @@ def test_padding_that_is_written_without_its_sign(tmp_path, stored, bits):
 
 def handed(path: Path, values: np.ndarray) -> Voxels:
     grid = Grid(values.shape[::-1], (2.0, 2.0, 2.0), (0.0, 0.0, 0.0), STRAIGHT)
-    return canonical_voxels(Voxels(values, grid, name="node", dicom_file=str(path)))
+    return canonical_voxels(Voxels(values, grid, name="node", origin=Origin((str(path),))))
 
 
 def test_padding_of_a_volume_that_was_loaded_from_frames(tmp_path, stored):
