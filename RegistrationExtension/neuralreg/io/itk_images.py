@@ -22,7 +22,7 @@ from neuralreg.errors import (
 )
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.remarks import Remark, RemarkKind
-from neuralreg.io.encodings.raw_sizes import require_whole
+from neuralreg.io.encodings.raw_sizes import has_checksum_of, is_packed_image, require_whole
 from neuralreg.io.files import (
     container_of,
     itk_reason,
@@ -284,12 +284,18 @@ def _open(path: Path) -> sitk.ImageFileReader:
 
 
 def _execute(path: Path, reader: sitk.ImageFileReader) -> sitk.Image:
-    require_whole(path)
+    packed = is_packed_image(path)
+    if not packed:
+        require_whole(path)
     try:
         with quiet_itk():
-            return reader.Execute()
+            image: sitk.Image = reader.Execute()
     except RuntimeError as error:
+        require_whole(path)
         raise _reading_error(path, error) from error
+    if packed and not has_checksum_of(path, sitk.GetArrayViewFromImage(image)):
+        require_whole(path)  # unpacks it once more
+    return image
 
 
 def _reading_error(path: Path, error: RuntimeError) -> RegistrationError:
