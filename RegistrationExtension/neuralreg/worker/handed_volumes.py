@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from neuralreg.geometry.remarks import Remark, RemarkKind
 from neuralreg.io.formats.dicom_padding import fill_padding
-from neuralreg.io.scenes.loaded_files import FileFacts, facts_of
+from neuralreg.io.in_memory.loaded_files import FileFacts, facts_of
 from neuralreg.io.volume import not_finite_remarks, units_remarks
 from neuralreg.worker.messages import Voxels
 

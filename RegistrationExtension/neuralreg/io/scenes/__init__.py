@@ -1,1 +1,0 @@
-"""What a program with a scene knows beside the voxels that it hands over."""
