@@ -21,6 +21,9 @@ class RemarkKind(StrEnum):
     PADDED = "padded"
     PADDED_RANGE = "padded range"
     PADDING_BY_FRAME = "padding by frame"
+    MOSAIC = "mosaic"
+    NOT_INVERTED = "not inverted"
+    INTENSITY_FUNCTION = "intensity function"
     PALETTE = "palette"
     FILES_UNKNOWN = "files unknown"
     INTERCEPT_ADDED = "intercept added"
@@ -67,6 +70,12 @@ _WORDS = {
     "scene; give the file in its place",
     RemarkKind.SLICES_DOUBTED: "its DICOM files would be refused: {what}; in the scene it may be "
     "bent",
+    RemarkKind.MOSAIC: "a mosaic: the slices of a volume are tiles of one picture; convert the "
+    "series first, for example with dcm2niix",
+    RemarkKind.NOT_INVERTED: "small values are to be shown as white (MONOCHROME1): values are as "
+    "they are stored; ITK and 3D Slicer invert them",
+    RemarkKind.INTENSITY_FUNCTION: "the header gives an ElementToIntensityFunction: values are as "
+    "they are stored, as in ITK and 3D Slicer",
     RemarkKind.PALETTE: "the values are indices of a palette of colors",
     RemarkKind.RESCALED_BY_SLICE: "each slice was scaled by its own slope, {low:g} to {high:g}",
     RemarkKind.UNITS: "the values are in {units}",

@@ -19,12 +19,15 @@ from neuralreg.errors import (
 )
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.remarks import Remark, RemarkKind
+from neuralreg.io.encodings.packed_files import is_packed
 from neuralreg.io.encodings.raw_sizes import has_checksum_of, is_packed_image, require_whole
+from neuralreg.io.encodings.text_headers import placement_remarks
 from neuralreg.io.files import (
     container_of,
     itk_reason,
     quiet_itk,
     require_existing,
+    require_no_pointer,
     suffix_of,
     write_whole,
     writing_error,
@@ -42,7 +45,9 @@ _ABOUT_PLACEMENT = (
     RemarkKind.LENGTH_UNIT,
     RemarkKind.NO_SPACING,
     RemarkKind.HEADER_REPAIRED,
+    RemarkKind.AXES_ASSUMED,
 )
+_START_BYTES = 100
 _SUBMATRIX = sitk.ExtractImageFilter.DIRECTIONCOLLAPSETOSUBMATRIX
 WRITABLE = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 
@@ -149,6 +154,7 @@ def _read_by_itk(path: Path, frame: int | None) -> list[Volume]:
     volumes = []
     for k, image in zip(chosen, _execute_frames(path, reader, frame), strict=True):
         remarks = not_finite_remarks(path, sitk.GetArrayViewFromImage(image))
+        remarks += placement_remarks(path)
         remarks += frame_remarks(path, axes, k, frames)
         volumes.append(Volume(image, tuple(remarks), frames, time=time))
     return volumes
@@ -187,7 +193,9 @@ def open_grid(path: Path) -> tuple[Grid, list[Remark]]:
                 header = nifti_header.read_header(path)
                 return _nifti_grid(path, header), nifti_header.placement_remarks(path, header)
             if not is_dicom(path):
-                return _frame_grid(_open(path)), []
+                return _frame_grid(_open(path)), [
+                    r for r in placement_remarks(path) if r.kind in _ABOUT_PLACEMENT
+                ]
     volume = open_volume(path)
     return Grid.of(volume.image), [r for r in volume.remarks if r.kind in _ABOUT_PLACEMENT]
 
@@ -227,6 +235,7 @@ def _nifti_grid(path: Path, header: nifti_header.NiftiHeader) -> Grid:
         spacing = tuple(abs(step) or 1.0 for step in header.pixdim[:2])
         return Grid(shape[:2], spacing, (0.0, 0.0), (1.0, 0.0, 0.0, 1.0))
     known = path.name.endswith((suffix_of(path), suffix_of(path).upper()))
+    known &= suffix_of(path) != ".nii" or not is_packed(path)
     if not known or header.sform_spacing is not None or header.is_version_2 or header.oddities:
         return _grid_by_matrix(path, header, shape[:axes])
     return _frame_grid(_open(path))
@@ -296,6 +305,8 @@ def _execute(path: Path, reader: sitk.ImageFileReader) -> sitk.Image:
 
 
 def _reading_error(path: Path, error: RuntimeError) -> RegistrationError:
+    with path.open("rb") as file:
+        require_no_pointer(path, file.read(_START_BYTES))
     if "orthonormal" in str(error):
         return _shear_error(path)
     return UnreadableFile(

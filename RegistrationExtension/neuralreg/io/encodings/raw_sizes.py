@@ -10,12 +10,12 @@ from pathlib import Path
 
 from neuralreg.errors import UnreadableFile
 from neuralreg.io.encodings.packed_files import ZLIB_ERRORS, adler32_of, crc32_of, new_unpacker
+from neuralreg.io.encodings.text_headers import META, NRRD, TextHeader, read_meta, read_nrrd
 from neuralreg.io.volume import Array
 
 _CHUNK_BYTES = 1 << 16  # packed, of which a thousand times as many may come out
 _MOST_UNPACKED = 1100  # bytes out of one by gzip
 _ENCODINGS = ("raw", "gzip", "gz")
-_HEADER_BYTES = 1 << 16  # at most; a header is text before the values
 _BYTES = {
     "MET_CHAR": 1, "MET_UCHAR": 1, "MET_SHORT": 2, "MET_USHORT": 2, "MET_INT": 4, "MET_UINT": 4,
     "MET_LONG": 4, "MET_ULONG": 4, "MET_LONG_LONG": 8, "MET_ULONG_LONG": 8, "MET_FLOAT": 4,
@@ -99,9 +99,30 @@ def has_checksum_of(path: Path, numbers: Array) -> bool:
 
 def _values_of(path: Path) -> _Values | None:
     suffix = path.suffix.lower()
-    if suffix in (".mha", ".mhd"):
+    if suffix in META:
         return _meta_values(path)
-    return _nrrd_values(path) if suffix in (".nrrd", ".nhdr") else None
+    return _nrrd_values(path) if suffix in NRRD else None
+
+
+def _require_listed(path: Path, header: TextHeader) -> None:
+    """Check the files of slices that a header lists: ITK invents those that are missing."""
+    try:
+        sizes = [int(n) for n in header.fields["DimSize"].split()]
+        _, *named = header.fields["ElementDataFile"].split()
+        axes = int(named[0]) if named else len(sizes) - 1
+        needed = math.prod(sizes[:axes]) * _BYTES[header.fields["ElementType"]]
+        needed *= int(header.fields.get("ElementNumberOfChannels", "1"))
+    except (KeyError, ValueError, IndexError):  # ITK says what is wrong with such a header
+        return
+    files = [path.parent / name for name in header.lines]
+    short = [file for file in files if not file.is_file() or file.stat().st_size < needed]
+    if len(files) < (count := math.prod(sizes[axes:])) or short:
+        raise UnreadableFile(
+            f"{path} lists files of slices that are missing or cut",
+            got=f"{short[0]}" if short else f"{len(files)} files",
+            wanted=f"{count} files of {needed} bytes",
+            remedy="Copy them beside the header again.",
+        )
 
 
 def _damage(values: _Values, held: int, reason: str) -> UnreadableFile:
@@ -149,17 +170,11 @@ def _packed_parts(values: _Values) -> Iterator[bytes]:
 
 def _meta_values(path: Path) -> _Values | None:
     """None where the header leaves it open, such as a pattern of files."""
-    with path.open("rb") as file:
-        head = file.read(_HEADER_BYTES)
-    fields: dict[str, str] = {}
-    start = 0
-    for line in head.splitlines(keepends=True):
-        start += len(line)
-        key, _, value = line.decode("latin-1").partition("=")
-        fields[key.strip()] = value.strip()
-        if key.strip() == "ElementDataFile":
-            break
+    header = read_meta(path)
+    fields, start = header.fields, header.length
     values = fields.get("ElementDataFile", "")
+    if values.upper().startswith("LIST"):
+        _require_listed(path, header)
     local = values.upper() == "LOCAL"
     data = path if local else path.parent / values
     if not values or not data.is_file() or fields.get("HeaderSize", "0") != "0":
@@ -185,21 +200,18 @@ def _meta_values(path: Path) -> _Values | None:
 
 def _nrrd_values(path: Path) -> _Values | None:
     """None where the header leaves it open."""
-    with path.open("rb") as file:
-        head = file.read(_HEADER_BYTES)
-    text, end, _ = head.replace(b"\r\n", b"\n").partition(b"\n\n")
-    pairs = (line.partition(":") for line in text.decode("latin-1").splitlines())
-    fields = {key.strip().lower(): value.strip() for key, _, value in pairs}
+    header = read_nrrd(path)
+    fields = header.fields
     values = fields.get("data file", fields.get("datafile", ""))
     data = path.parent / values if values else path
     skips = {fields.get(key, "0") for key in ("line skip", "byte skip", "lineskip", "byteskip")}
-    encoding, ends = fields.get("encoding"), b"\r\n" in head
+    encoding, ends = fields.get("encoding"), header.carriage
     if encoding not in _ENCODINGS or skips != {"0"} or not data.is_file() or ends:
         return None
-    if not end and not values:
+    if not header.ends and not values:
         return None
     try:
         needed = math.prod(int(n) for n in fields["sizes"].split()) * _BYTES[fields["type"]]
     except (KeyError, ValueError):  # ITK says what is wrong with such a header
         return None
-    return _Values(data, 0 if values else len(text) + len(end), needed, encoding != "raw")
+    return _Values(data, 0 if values else header.length, needed, encoding != "raw")

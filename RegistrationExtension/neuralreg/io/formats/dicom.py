@@ -21,6 +21,7 @@ from neuralreg.io.files import container_of, itk_reason, quiet_itk
 from neuralreg.io.formats.dicom_frames import place_frames, read_frames
 from neuralreg.io.formats.dicom_header import (
     colors_error,
+    frame_scales,
     number_of,
     read_header,
     require_even,
@@ -32,11 +33,13 @@ from neuralreg.io.volume import Volume, to_image, units_remarks
 _SHIFTED = 0.02  # of the slice distance: more than rounding
 _DAMAGES = (AttributeError, IndexError, KeyError, NotImplementedError, OverflowError, TypeError,
             ValueError)  # fmt: skip
+_PER_FRAME = "PerFrameFunctionalGroupsSequence"
+_SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 _NO_UNITS = ("", "US", "NONE")  # unspecified
 HEADER_TAGS = [
-    *TAGS, "ImagePositionPatient", "RescaleSlope", "RescaleIntercept", "NumberOfFrames", "Units",
-    "Modality", "BitsAllocated", "SharedFunctionalGroupsSequence",
-    "PerFrameFunctionalGroupsSequence",
+    *TAGS, "PhotometricInterpretation", "ImageType", "ImagePositionPatient", "RescaleSlope",
+    "RescaleIntercept", "NumberOfFrames", "Units", "Modality", "BitsAllocated",
+    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
 ]  # fmt: skip
 
 
@@ -96,13 +99,46 @@ def _read_slices(folder: Path, names: Sequence[str]) -> Volume:
         low, high = min(s for s, _ in slopes), max(s for s, _ in slopes)
         remarks.append(Remark(RemarkKind.RESCALED_BY_SLICE, folder, {"low": low, "high": high}))
     normal = np.reshape(image.GetDirection(), (3, 3))[:, 2]
-    remarks += require_straight(folder, tags.positions(), normal, min(image.GetSpacing()))
     header = read_header(Path(names[0]), HEADER_TAGS)
+    remarks += _mosaic_remarks(folder, header)
+    image, inverted = _as_stored(folder, image, header, tags.scales())
+    remarks += inverted
+    remarks += require_straight(folder, tags.positions(), normal, min(image.GetSpacing()))
     paddings = paddings_of(header) * len(names)
     if tags.paddings_differ or (len(slopes) > 1 and paddings[0] is not None):
         headers = (read_header(Path(name), HEADER_TAGS) for name in names)
         paddings = [paddings_of(each)[0] for each in headers]
     return _finish(folder, image, header, paddings, remarks)
+
+
+def _mosaic_remarks(path: Path, header: Any) -> list[Remark]:
+    """A remark where a file holds the slices of a volume as tiles of one picture."""
+    mosaic = "MOSAIC" in (header.get("ImageType") or [])
+    return [Remark(RemarkKind.MOSAIC, path)] if mosaic else []
+
+
+def _as_stored(
+    path: Path, image: sitk.Image, header: Any, scales: Sequence[tuple[float, float]]
+) -> tuple[sitk.Image, list[Remark]]:
+    """The image without the inversion that ITK makes where small values are shown as white.
+
+    ITK inverts the bits that are stored, n to -1 - n, or to 2^bits - 1 - n without a sign, before
+    it rescales. How an image is to be shown does not change its values.
+
+    Args:
+        path: for the remark.
+        image: as ITK has read it.
+        header: of one of its files.
+        scales: slope and intercept of each slice.
+    """
+    if header.get("PhotometricInterpretation") != "MONOCHROME1":
+        return image, []
+    signed = number_of(header, "PixelRepresentation", 0) == 1
+    most = -1.0 if signed else 2.0 ** number_of(header, "BitsStored", 16) - 1
+    values = sitk.GetArrayFromImage(image)
+    for part, (slope, intercept) in zip(values, scales, strict=True):
+        part[...] = slope * most + 2 * intercept - part.astype(np.float64)
+    return to_image(values, Grid.of(image)), [Remark(RemarkKind.NOT_INVERTED, path)]
 
 
 def _execute(folder: Path, reader: sitk.ImageSeriesReader) -> sitk.Image:
@@ -156,7 +192,7 @@ def _read_file(path: Path, frame: int | None, *, folder: bool = False) -> list[V
         or number_of(header, "BitsAllocated", 16) == 1
         or header.get("PhotometricInterpretation") == "PALETTE COLOR"
     )
-    if special or (frames > 1 and placement is not None):
+    if special or (placement is not None and (frames > 1 or header.get(_PER_FRAME))):
         return read_frames(path, header, placement, frames, frame)
     with quiet_itk():
         try:
@@ -167,10 +203,13 @@ def _read_file(path: Path, frame: int | None, *, folder: bool = False) -> list[V
             ) from error
     if image.GetNumberOfComponentsPerPixel() > 1:
         raise colors_error(path, image.GetPixelIDTypeAsString())
-    remarks = []
-    if frames > 1:
+    image, remarks = _as_stored(path, image, header, frame_scales(header, frames))
+    remarks += _mosaic_remarks(path, header)
+    if not any(name in header for name in _SPACINGS) and not header.get(_PER_FRAME):
+        remarks.append(Remark(RemarkKind.NO_SPACING, path))
+    if ("ImagePositionPatient" not in header and not header.get(_PER_FRAME)) or frames > 1:
         remarks.append(Remark(RemarkKind.NO_PLACEMENT, path))
-    elif not folder:
+    if frames == 1 and not folder:
         remarks.append(Remark(RemarkKind.SINGLE_SLICE, path))
     return [_finish(path, image, header, paddings_of(header, frames), remarks)]
 

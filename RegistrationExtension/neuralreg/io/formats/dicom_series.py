@@ -12,11 +12,12 @@ import SimpleITK as sitk
 from neuralreg.errors import InvalidImage, UnreadableFile
 from neuralreg.geometry.grid import Matrix
 from neuralreg.geometry.remarks import Remark, RemarkKind
-from neuralreg.io.files import SERIES_MARK, itk_reason, quiet_itk, split_series
+from neuralreg.io.files import MAC_FILES, SERIES_MARK, itk_reason, quiet_itk, split_series
 from neuralreg.io.formats.dicom_header import read_header
 
 _POSITION, _ORIENTATION, _SPACING = "0020|0032", "0020|0037", "0028|0030"
 _SLOPE, _INTERCEPT = "0028|1053", "0028|1052"
+_FRAME = "0020|0052"
 _PADDING = ("0028|0120", "0028|0121")
 _TURNED = 1e-3  # of a cosine: more than rounding
 _SCALED = 1e-3  # relative, of the spacing
@@ -115,6 +116,8 @@ def _require_sound(folder: Path, read: set[str]) -> None:
     for path in sorted(folder.iterdir()):
         if path.name in read or path.name.upper() == "DICOMDIR" or not path.is_file():
             continue
+        if path.name.startswith(MAC_FILES):
+            continue
         with path.open("rb") as file:
             start = file.read(132)
         if path.suffix.lower() not in _SUFFIXES and start[128:] != b"DICM":
@@ -202,12 +205,16 @@ class SliceTags:
         """Of rows and columns of each slice, mm, (slices, 2); empty where no file says it."""
         return self._same_length(_SPACING, 2, "a pixel spacing")
 
-    def slopes(self) -> set[tuple[float, float]]:
-        """Slope and intercept, as often as they differ."""
-        return {
+    def scales(self) -> list[tuple[float, float]]:
+        """Slope and intercept of each slice."""
+        return [
             (self._number(k, _SLOPE, 1.0), self._number(k, _INTERCEPT, 0.0))
             for k in range(self.count)
-        }
+        ]
+
+    def slopes(self) -> set[tuple[float, float]]:
+        """Slope and intercept, as often as they differ."""
+        return set(self.scales())
 
     @property
     def paddings_differ(self) -> bool:
@@ -226,6 +233,10 @@ class SliceTags:
         if len(spacings) and np.ptp(spacings, axis=0).max() > _SCALED * spacings.max():
             both = f"{spacings.min():g} to {spacings.max():g} mm"
             raise self._disagreement("of one pixel spacing", both)
+        if len(frames := {self._text(k, _FRAME) for k in range(self.count)}) > 1:
+            raise self._disagreement(
+                "in one frame of reference", f"{len(frames)}, which have no common coordinates"
+            )
         remarks = []
         if not len(spacings):
             remarks.append(Remark(RemarkKind.NO_SPACING, self.where))

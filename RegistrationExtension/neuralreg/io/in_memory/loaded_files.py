@@ -25,7 +25,8 @@ from neuralreg.io.formats.dicom_padding import Padding, paddings_of
 from neuralreg.io.formats.dicom_series import SliceTags
 from neuralreg.io.itk_images import open_grid
 
-_SERIES_TAGS = [*HEADER_TAGS, "ImageOrientationPatient", "PixelSpacing"]
+_SERIES_TAGS = [*HEADER_TAGS, "ImageOrientationPatient", "PixelSpacing",
+                "FrameOfReferenceUID"]  # fmt: skip
 _MOVED = 0.1  # voxels: more than rounding
 _NIFTI = (*nifti_header.SUFFIXES, *nifti_header.PAIR_SUFFIXES)
 _CLEAR = (".nrrd", ".nhdr", ".mha", ".mhd")  # their headers say everything once
