@@ -131,6 +131,14 @@ def test_slices_that_a_metaimage_lists_are_all_there(tmp_path, fault):
             read_image(tmp_path / "a.mhd")
 
 
+def test_values_that_a_metaimage_names_and_that_are_not_there_are_named(tmp_path):
+    path = tmp_path / "a.mhd"
+    sitk.WriteImage(sitk.GetImageFromArray(VALUES), str(path))
+    path.write_text(path.read_text().replace("a.raw", r"data\a.raw"))
+    with pytest.raises(UnreadableFile, match=r"a\.mhd names a file .* got data\\a\.raw"):
+        read_image(path)
+
+
 @pytest.mark.parametrize("signed", [True, False])
 @pytest.mark.parametrize("form", ["series", "file"])
 def test_values_are_those_stored_also_where_small_ones_are_shown_white(tmp_path, signed, form):

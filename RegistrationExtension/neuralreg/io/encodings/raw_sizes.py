@@ -104,6 +104,16 @@ def _values_of(path: Path) -> _Values | None:
     return _nrrd_values(path) if suffix in NRRD else None
 
 
+def _require_beside(path: Path, name: str) -> None:
+    """Check the file of the values that a header names: ITK only says that something is wrong."""
+    if not (path.parent / name).is_file():
+        raise UnreadableFile(
+            f"{path} names a file for its values that is not there",
+            got=name,
+            remedy="Copy it beside the header, or correct its name in the header.",
+        )
+
+
 def _require_listed(path: Path, header: TextHeader) -> None:
     """Check the files of slices that a header lists: ITK invents those that are missing."""
     try:
@@ -175,6 +185,8 @@ def _meta_values(path: Path) -> _Values | None:
     values = fields.get("ElementDataFile", "")
     if values.upper().startswith("LIST"):
         _require_listed(path, header)
+    elif values and values.upper() != "LOCAL" and "%" not in values:
+        _require_beside(path, values)
     local = values.upper() == "LOCAL"
     data = path if local else path.parent / values
     if not values or not data.is_file() or fields.get("HeaderSize", "0") != "0":
