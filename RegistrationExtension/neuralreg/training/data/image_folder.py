@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from neuralreg.errors import InvalidOption, UnreadableFile
-from neuralreg.io.files import MAC_FILES, VALUES
+from neuralreg.io.files import VALUES
 
 _PAIRS = {**VALUES, ".head": (".brik", ".brik.gz"), ".par": (".rec",)}
 
@@ -94,8 +94,7 @@ def _add(images: dict[str, Place], name: str, path: Path) -> None:
 def _walk(folder: Path, above: tuple[str, ...], left_out: list[LeftOut]) -> Iterator[Path]:
     """All files below a folder; folders that contain themselves by a link are entered once."""
     try:
-        listed = (path for path in folder.iterdir() if not path.name.startswith(MAC_FILES))
-        entries = sorted(listed, key=lambda path: path.name)
+        entries = sorted(folder.iterdir(), key=lambda path: path.name)
     except OSError as error:
         raise UnreadableFile(
             f"{folder} cannot be opened", got=error.strerror or "", remedy="Check its permissions."
