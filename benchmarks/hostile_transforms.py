@@ -272,8 +272,11 @@ def _write_foreign_field(
     file.header["intent_name"] = {"spm": b"Mapping", "niftyreg": b"NREG_TRANS"}.get(kind, b"")
     path = folder / "field.nii.gz"
     nibabel.save(file, path)
+    # FSL's x runs against the first axis of voxels where that makes its axes left-handed.
+    sense = -5 if np.linalg.det(to_ras) > 0 else 5
+    along = sense * np.reshape(image.GetDirection(), (3, 3))[:, 0]
     shifts = {"ants": [5.0, 0, 0], "dispvect": [-5.0, 0, 0], "spm": [-5.0, 0, 0],
-              "niftyreg": [-5.0, 0, 0]}  # fmt: skip
+              "niftyreg": [-5.0, 0, 0], "fnirt": along.tolist()}  # fmt: skip
     return path, shifts.get(kind)
 
 

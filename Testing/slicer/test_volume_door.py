@@ -106,7 +106,9 @@ def test_the_padding_of_a_node_is_background_as_in_its_files(
 
 
 @pytest.mark.parametrize("known", ["no database", "another database", "files deleted"])
-def test_without_its_files_a_node_keeps_its_values(a_scene, a_padded_series, monkeypatch, known):
+def test_without_its_files_a_node_keeps_its_values_and_says_so(
+    a_scene, a_padded_series, monkeypatch, known
+):
     node = node_of_series(a_padded_series, monkeypatch)
     if known == "no database":
         monkeypatch.delattr(slicer, "dicomDatabase")
@@ -117,7 +119,7 @@ def test_without_its_files_a_node_keeps_its_values(a_scene, a_padded_series, mon
             path.unlink()
     image = Scripting.imageFromVolumeNode(node)
     assert float(image.data.min()) == PADDING
-    assert image.remarks == ()
+    assert [kind for kind, _values in facts(image)] == [RemarkKind.FILES_UNKNOWN]
 
 
 @pytest.mark.parametrize(

@@ -64,8 +64,19 @@ def write_dose(path: Path, stored: np.ndarray, *, scaling: str, step: float) -> 
     return path
 
 
-def write_multiframe(path: Path, stored: np.ndarray, places: Numbers[float]) -> Path:
-    """An enhanced MR file whose frames (n, y, x) are at places along z, mm."""
+def write_multiframe(
+    path: Path,
+    stored: np.ndarray,
+    places: Numbers[float],
+    shared: dict[str, object] | None = None,
+    own: Numbers[dict[str, object]] = (),
+    **elements: object,
+) -> Path:
+    """An enhanced MR file whose frames (n, y, x) are at places along z, mm.
+
+    shared, own: elements of the transformation of values of all frames, or of each; elements: of
+    the file.
+    """
     made = new_file(ENHANCED_MR, stored, "frames")
     made.Modality, made.NumberOfFrames = "MR", len(stored)
     made.SharedFunctionalGroupsSequence = _item(
@@ -78,6 +89,13 @@ def write_multiframe(path: Path, stored: np.ndarray, places: Numbers[float]) -> 
             for place in places
         ]
     )
+    if shared:
+        group = made.SharedFunctionalGroupsSequence[0]
+        group.PixelValueTransformationSequence = _item(**shared)
+    for group, values in zip(made.PerFrameFunctionalGroupsSequence, own, strict=False):
+        group.PixelValueTransformationSequence = _item(**values)
+    for name, value in elements.items():
+        setattr(made, name, value)
     made.save_as(path, enforce_file_format=True)
     return path
 

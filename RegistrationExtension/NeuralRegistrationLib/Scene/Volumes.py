@@ -16,7 +16,7 @@ import slicer
 import vtk
 from neuralreg.errors import InvalidImage
 from neuralreg.geometry.grid import Grid
-from neuralreg.worker.messages import Field, Voxels
+from neuralreg.worker.messages import Field, Origin, Voxels
 from neuralreg.worker.serialization import Steps, slabs
 from vtk.util.numpy_support import get_vtk_array_type, vtk_to_numpy
 
@@ -35,7 +35,7 @@ class Content:
     data: (z, y, x) or (z, y, x, c); a view of the node's own memory. indexToParent: homogeneous,
     RAS mm. node: the one whose parents count. labels: whether the values are labels. below: the
     transform node in whose space the content is wanted, without its own effect; None: the world.
-    name, dicomFile, units: as in `Voxels`.
+    name, origin, units: as in `Voxels`.
     """
 
     data: np.ndarray
@@ -44,7 +44,7 @@ class Content:
     labels: bool = False
     below: object | None = None
     name: str = ""
-    dicomFile: str = ""
+    origin: Origin | None = None
     units: str | None = None
 
     def within(self, transformNode) -> Content:
@@ -86,7 +86,7 @@ class Content:
 
     def record(self, only: tuple[int, ...] | None = None) -> Steps:
         """The record for the core. only: in a mask, the labels that count."""
-        about = {"name": self.name, "dicom_file": self.dicomFile, "units": self.units}
+        about = {"name": self.name, "origin": self.origin, "units": self.units}
         about |= {"labels": self.labels, "only": only}
         if self.grid is not None:
             return Voxels(self.data, self.grid, **about)
@@ -140,7 +140,7 @@ def contentOf(volumeNode) -> Content:
         volumeNode,
         isLabelMap(volumeNode),
         name=volumeNode.GetName() or "",
-        dicomFile=_dicomFile(volumeNode),
+        origin=_originOf(volumeNode, Geometry.gridOf(voxels.shape[2::-1], indexToParent)),
         units=_units(volumeNode),
     )
 
@@ -152,15 +152,19 @@ def fileOf(node) -> str | None:
     return name if name and Path(name).is_file() and not node.GetModifiedSinceRead() else None
 
 
-def _dicomFile(volumeNode) -> str:
-    """The first DICOM file that a volume was loaded from, "" where there is none any more.
+def _originOf(volumeNode, grid: Grid | None) -> Origin | None:
+    """The files that a volume was loaded from; None for one that was made in the scene.
 
-    Slicer's database knows the files of the instances that the loader has listed on the node.
+    Slicer's database knows the DICOM files of the instances that the loader has listed on the node.
     """
-    database = getattr(slicer, "dicomDatabase", None)  # not without the DICOM module
-    instances = (volumeNode.GetAttribute(INSTANCES) or "").split()
-    path = database.fileForInstance(instances[0]) if database is not None and instances else ""
-    return path if path and Path(path).is_file() else ""
+    edited = bool(volumeNode.GetModifiedSinceRead())
+    if instances := (volumeNode.GetAttribute(INSTANCES) or "").split():
+        database = getattr(slicer, "dicomDatabase", None)  # not without the DICOM module
+        files = [database.fileForInstance(uid) for uid in instances] if database else []
+        return Origin(tuple(files) if files and all(files) else (), grid, edited)
+    storage = volumeNode.GetStorageNode()
+    name = storage.GetFullNameFromFileName() if storage is not None else ""
+    return Origin((name,), grid, edited) if name else None
 
 
 def _units(volumeNode) -> str | None:

@@ -19,7 +19,17 @@ class RemarkKind(StrEnum):
     SINGLE_SLICE = "single slice"
     NO_PLACEMENT = "no placement"
     PADDED = "padded"
+    PADDED_RANGE = "padded range"
+    PADDING_BY_FRAME = "padding by frame"
+    MOSAIC = "mosaic"
+    NOT_INVERTED = "not inverted"
+    INTENSITY_FUNCTION = "intensity function"
     PALETTE = "palette"
+    FILES_UNKNOWN = "files unknown"
+    INTERCEPT_ADDED = "intercept added"
+    PLACED_OTHERWISE = "placed otherwise"
+    NOT_FINITE_LOST = "not finite lost"
+    SLICES_DOUBTED = "slices doubted"
     RESCALED_BY_SLICE = "rescaled by slice"
     UNITS = "units"
     SHIFTED_SLICES = "shifted slices"
@@ -46,6 +56,26 @@ _WORDS = {
     "with axes along left, posterior and superior",
     RemarkKind.NO_SPACING: "the files do not say how large a pixel is: 1 mm was assumed",
     RemarkKind.PADDED: "{count} voxels have the padding value {value:g} and count as background",
+    RemarkKind.PADDED_RANGE: "{count} voxels have padding values from {low:g} to {high:g} and "
+    "count as background",
+    RemarkKind.PADDING_BY_FRAME: "its frames differ in what is padding, so that none of it was "
+    "made background; give the file in its place",
+    RemarkKind.FILES_UNKNOWN: "what its file says beside the voxels (padding, units, headers that "
+    "contradict themselves) is not known: {why}",
+    RemarkKind.INTERCEPT_ADDED: "its file has no scl_slope to the scl_inter of {intercept:g}: 3D "
+    "Slicer adds that to the values, the NIfTI standard does not",
+    RemarkKind.PLACED_OTHERWISE: "the scene has it up to {voxels:.2g} voxels from where {file} "
+    "places it by the NIfTI standard; it was taken as it lies in the scene",
+    RemarkKind.NOT_FINITE_LOST: "its file holds {count} NaN or infinite values, which are 0 in the "
+    "scene; give the file in its place",
+    RemarkKind.SLICES_DOUBTED: "its DICOM files would be refused: {what}; in the scene it may be "
+    "bent",
+    RemarkKind.MOSAIC: "a mosaic: the slices of a volume are tiles of one picture; convert the "
+    "series first, for example with dcm2niix",
+    RemarkKind.NOT_INVERTED: "small values are to be shown as white (MONOCHROME1): values are as "
+    "they are stored; ITK and 3D Slicer invert them",
+    RemarkKind.INTENSITY_FUNCTION: "the header gives an ElementToIntensityFunction: values are as "
+    "they are stored, as in ITK and 3D Slicer",
     RemarkKind.PALETTE: "the values are indices of a palette of colors",
     RemarkKind.RESCALED_BY_SLICE: "each slice was scaled by its own slope, {low:g} to {high:g}",
     RemarkKind.UNITS: "the values are in {units}",

@@ -16,8 +16,8 @@ from neuralreg.geometry.linear import LinearTransform
 from neuralreg.io.colors import read_colors_or_gray
 from neuralreg.io.exchange.sides import Sides
 from neuralreg.io.image_files import read_image, read_labels
+from neuralreg.io.in_memory.image_objects import itk_image_of
 from neuralreg.io.itk import field_from_itk, from_itk, image_from_itk, linear_to_itk, to_itk
-from neuralreg.io.itk_images import itk_image_of
 from neuralreg.io.itk_transforms import read_itk_transform
 from neuralreg.io.transform_files import read_transform
 

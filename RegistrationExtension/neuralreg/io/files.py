@@ -14,13 +14,17 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PureWindowsPath
+from stat import S_ISREG
 
 from neuralreg.errors import UnreadableFile, UnwritableOutput
 
 _ABANDONED_S = 600.0  # a draft is written in less; processes of other containers are not seen
+_AGAIN = "Copy or download the file again."
+_POINTER = b"version https://git-lfs"
 _DAMAGE = "it is damaged"
 MAKE_ROOM = "Make room on that disk, or choose another one."
 SERIES_MARK = "::"  # between a folder and one of its series: no system has it in names of files
+MAC_FILES = "._"  # how macOS begins its own files beside others on foreign disks
 DRAFTS = ".writing-*"  # folders in which files are written before they get their names
 VALUES = {  # endings of the file of values, by that of the header
     ".mhd": (".raw", ".zraw", ".raw.gz"),
@@ -41,13 +45,45 @@ def require_existing(path: Path) -> Path:
     Raises:
         UnreadableFile: there is nothing.
     """
+    container = container_of(path)
     try:
-        container_of(path).stat()
+        facts = container.stat()
     except OSError as error:
         raise UnreadableFile(
-            f"{path} cannot be opened", got=error.strerror or "", remedy="Check the path."
+            f"{path} cannot be opened",
+            got=f"a link to {container.readlink()}, which is not there"
+            if container.is_symlink()
+            else error.strerror or "",
+            remedy=_missing_remedy(container),
         ) from error
+    if S_ISREG(facts.st_mode) and facts.st_size == 0:
+        raise UnreadableFile(f"{path} is empty", got="0 bytes", remedy=_AGAIN)
     return path
+
+
+def _missing_remedy(path: Path) -> str:
+    if path.is_symlink():
+        return "Fetch what it stands for, for example with datalad get, or correct the link."
+    if path.parts[:1] and path.parts[0].startswith("~"):
+        return "Write out what ~ stands for: only a shell does that, and not within quotes."
+    return "Check the path."
+
+
+def require_no_pointer(path: Path, start: bytes) -> None:
+    """Check that a file is not what Git LFS leaves in place of one that was not fetched.
+
+    Args:
+        path: of the file.
+        start: its first bytes.
+
+    Raises:
+        UnreadableFile: it is.
+    """
+    if start.startswith(_POINTER):
+        raise UnreadableFile(
+            f"{path} is a pointer of Git LFS, not the file itself",
+            remedy="Fetch it with git lfs pull.",
+        )
 
 
 def split_series(path: Path) -> tuple[Path, str]:

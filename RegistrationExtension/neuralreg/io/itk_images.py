@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -22,12 +19,15 @@ from neuralreg.errors import (
 )
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.remarks import Remark, RemarkKind
-from neuralreg.io.encodings.raw_sizes import require_whole
+from neuralreg.io.encodings.packed_files import is_packed
+from neuralreg.io.encodings.raw_sizes import has_checksum_of, is_packed_image, require_whole
+from neuralreg.io.encodings.text_headers import placement_remarks
 from neuralreg.io.files import (
     container_of,
     itk_reason,
     quiet_itk,
     require_existing,
+    require_no_pointer,
     suffix_of,
     write_whole,
     writing_error,
@@ -45,7 +45,9 @@ _ABOUT_PLACEMENT = (
     RemarkKind.LENGTH_UNIT,
     RemarkKind.NO_SPACING,
     RemarkKind.HEADER_REPAIRED,
+    RemarkKind.AXES_ASSUMED,
 )
+_START_BYTES = 100
 _SUBMATRIX = sitk.ExtractImageFilter.DIRECTIONCOLLAPSETOSUBMATRIX
 WRITABLE = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 
@@ -152,6 +154,7 @@ def _read_by_itk(path: Path, frame: int | None) -> list[Volume]:
     volumes = []
     for k, image in zip(chosen, _execute_frames(path, reader, frame), strict=True):
         remarks = not_finite_remarks(path, sitk.GetArrayViewFromImage(image))
+        remarks += placement_remarks(path)
         remarks += frame_remarks(path, axes, k, frames)
         volumes.append(Volume(image, tuple(remarks), frames, time=time))
     return volumes
@@ -190,7 +193,9 @@ def open_grid(path: Path) -> tuple[Grid, list[Remark]]:
                 header = nifti_header.read_header(path)
                 return _nifti_grid(path, header), nifti_header.placement_remarks(path, header)
             if not is_dicom(path):
-                return _frame_grid(_open(path)), []
+                return _frame_grid(_open(path)), [
+                    r for r in placement_remarks(path) if r.kind in _ABOUT_PLACEMENT
+                ]
     volume = open_volume(path)
     return Grid.of(volume.image), [r for r in volume.remarks if r.kind in _ABOUT_PLACEMENT]
 
@@ -230,6 +235,7 @@ def _nifti_grid(path: Path, header: nifti_header.NiftiHeader) -> Grid:
         spacing = tuple(abs(step) or 1.0 for step in header.pixdim[:2])
         return Grid(shape[:2], spacing, (0.0, 0.0), (1.0, 0.0, 0.0, 1.0))
     known = path.name.endswith((suffix_of(path), suffix_of(path).upper()))
+    known &= suffix_of(path) != ".nii" or not is_packed(path)
     if not known or header.sform_spacing is not None or header.is_version_2 or header.oddities:
         return _grid_by_matrix(path, header, shape[:axes])
     return _frame_grid(_open(path))
@@ -284,15 +290,23 @@ def _open(path: Path) -> sitk.ImageFileReader:
 
 
 def _execute(path: Path, reader: sitk.ImageFileReader) -> sitk.Image:
-    require_whole(path)
+    packed = is_packed_image(path)
+    if not packed:
+        require_whole(path)
     try:
         with quiet_itk():
-            return reader.Execute()
+            image: sitk.Image = reader.Execute()
     except RuntimeError as error:
+        require_whole(path)
         raise _reading_error(path, error) from error
+    if packed and not has_checksum_of(path, sitk.GetArrayViewFromImage(image)):
+        require_whole(path)  # unpacks it once more
+    return image
 
 
 def _reading_error(path: Path, error: RuntimeError) -> RegistrationError:
+    with path.open("rb") as file:
+        require_no_pointer(path, file.read(_START_BYTES))
     if "orthonormal" in str(error):
         return _shear_error(path)
     return UnreadableFile(
@@ -334,62 +348,3 @@ def check_vectors(image: sitk.Image) -> None:
         raise InvalidTransform(
             "displacements are finite", got=f"{int((~finite).sum())} NaN or infinite numbers"
         )
-
-
-def itk_image_of(source: object, role: str, notes: list[str]) -> sitk.Image:
-    """The ITK image of a file, a folder with one DICOM series, or an image of ITK or nibabel.
-
-    Args:
-        source: anything else is refused, such as a NumPy array, which has no place in the world.
-        role: how messages call it.
-        notes: each assumption made while reading a file is appended, in words.
-
-    Raises:
-        InvalidImage: for what is no image.
-        UnreadableFile: when a file cannot be read.
-    """
-    if isinstance(source, str | os.PathLike):
-        return read_volume(Path(source), notes)
-    if isinstance(source, sitk.Image):
-        return source
-    nibabel: Any = sys.modules.get("nibabel")  # only a program that loaded it has its images
-    if nibabel is not None and isinstance(source, nibabel.spatialimages.SpatialImage):
-        return _from_nibabel(source, role)
-    kind = type(source)
-    raise InvalidImage(
-        f"the {role} is of a type that has no position in space",
-        got=f"a {kind.__module__}.{kind.__qualname__}".replace(" builtins.", " "),
-        wanted="a path, or an image of neuralreg, SimpleITK or nibabel",
-        remedy="Read a file with neuralreg.read_image, or give an array its position: "
-        "neuralreg.Image(torch.as_tensor(array)[None], neuralreg.Grid(...)).",
-    )
-
-
-def _from_nibabel(image: Any, role: str) -> sitk.Image:
-    """The same values where they are in the world: RAS becomes LPS."""
-    values = np.asanyarray(image.dataobj)
-    while values.ndim > 3 and values.shape[-1] == 1:
-        values = values[..., 0]
-    d = values.ndim
-    if d not in (2, 3) or values.dtype.kind not in "biuf":
-        raise InvalidImage(
-            f"the {role} has one real value per voxel",
-            got=f"shape {values.shape} of {values.dtype}",
-            remedy="Extract one channel or one frame first.",
-        )
-    number = values.dtype.newbyteorder("=") if values.dtype.kind != "b" else np.dtype(np.uint8)
-    if number.kind == "f" and number.itemsize not in (4, 8):
-        number = np.dtype(np.float32 if number.itemsize < 4 else np.float64)
-    made: sitk.Image = sitk.GetImageFromArray(np.ascontiguousarray(values.T, number))
-    to_lps = np.diag([-1.0, -1.0, 1.0])[:d, :d]
-    axes = to_lps @ np.asarray(image.affine, float)[:d, :d]
-    spacing = np.linalg.norm(axes, axis=0)
-    made.SetSpacing(spacing.tolist())
-    made.SetOrigin((to_lps @ np.asarray(image.affine, float)[:d, 3]).tolist())
-    try:
-        made.SetDirection((axes / spacing).ravel().tolist())
-    except RuntimeError as error:
-        raise InvalidImage(
-            f"the axes of the {role} span its space", got=f"affine {image.affine.tolist()}"
-        ) from error
-    return made

@@ -62,25 +62,6 @@ def frame_remarks(path: Path, axes: int, frame: int, frames: int) -> list[Remark
     return [Remark(RemarkKind.FRAME_CHOSEN, path, values)] if frames > 1 else []
 
 
-def replace_padding(values: Array, padding: float) -> tuple[Array, int]:
-    """The padded voxels at the lowest of the other values, and how many there were.
-
-    Args:
-        values: not changed.
-        padding: the value of voxels outside of what the scanner sees.
-    """
-    padded = values == padding
-    count = int(np.count_nonzero(padded))
-    if not count or count == values.size:
-        return values, 0
-    lowest = values[~padded].min()
-    if lowest == padding:
-        return values, 0
-    mended = values.copy()
-    mended[padded] = lowest
-    return mended, count
-
-
 def fill_not_finite(image: sitk.Image) -> sitk.Image:
     """NaN and -inf at the lowest finite value, +inf at the highest; a finite image as it is."""
     values = sitk.GetArrayViewFromImage(image)

@@ -52,6 +52,23 @@ class Field:
 
 
 @dataclass(frozen=True, eq=False)
+class Origin:
+    """The files that a volume of a scene was loaded from.
+
+    Attributes:
+        files: an image file, or the DICOM files of its slices; none where they are not known any
+            more.
+        grid: of the voxels in the scene, without transforms above them; None where their axes are
+            not at right angles.
+        edited: whether voxels or placement were changed since.
+    """
+
+    files: tuple[str, ...] = ()
+    grid: Grid | None = None
+    edited: bool = False
+
+
+@dataclass(frozen=True, eq=False)
 class Voxels:
     """An image, a label map, or a layer of labels that do not overlap.
 
@@ -63,8 +80,8 @@ class Voxels:
         labels: take nearest values, and 0 outside; else interpolate, and the lowest value outside.
         only: in a mask, the labels that count; all above 0 unless given.
         name: how remarks and messages call it.
-        dicom_file: one of the DICOM files that the image was loaded from; it says which value is
-            padding, and the units.
+        origin: where it was loaded from, whose header says which values are padding, the units,
+            and what is to be doubted; None for what was made in memory.
         units: of the values; "" where they have none; None where only the file knows.
         remarks: what was repaired, assumed or doubted since it was handed over.
 
@@ -79,7 +96,7 @@ class Voxels:
     labels: bool = False
     only: tuple[int, ...] | None = None
     name: str = ""
-    dicom_file: str = ""
+    origin: Origin | None = None
     units: str | None = None
     remarks: tuple[Remark, ...] = ()
 
@@ -250,6 +267,7 @@ RECORDS = {
     for kind in (
         Grid,
         Field,
+        Origin,
         Voxels,
         Outcome,
         FieldRefinement,

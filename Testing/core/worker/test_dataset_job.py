@@ -9,7 +9,7 @@ from neuralreg.errors import InvalidImage, UnwritableOutput
 from neuralreg.geometry.grid import Grid
 from neuralreg.progress import silent
 from neuralreg.worker.dataset_job import write_dataset
-from neuralreg.worker.messages import Voxels
+from neuralreg.worker.messages import Origin, Voxels
 
 from Testing.support.dicom_files import write_slices
 
@@ -61,7 +61,7 @@ def test_padding_and_units_of_what_is_handed_over_are_treated_and_remarked_as_in
     files.mkdir()
     about = {"Modality": "PT", "PixelPaddingValue": -2000, "Units": "BQML"}
     write_slices(files, stored, np.ones(6), **about)
-    image = Voxels(stored, GRID, name="knee", dicom_file=str(files / "000.dcm"))
+    image = Voxels(stored, GRID, name="knee", origin=Origin((str(files / "000.dcm"),)))
     case = {**a_case(), "image": image}
     written = write_dataset({"folder": str(tmp_path / "set"), "cases": [case]}, silent)
     image = sitk.ReadImage(str(tmp_path / "set" / "train" / "images" / "knee.nii.gz"))

@@ -66,15 +66,26 @@ def crc32_of(values: Array, start: int = 0) -> int:
 
     Source: M. Adler, crc32_combine of zlib 1.2.12.
     """
-    raw = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+    raw = _bytes_of(values)
+    if UNPACKS_FAST:
+        return int(_isal_zlib.crc32(raw, start))
     count = max(1, min(_MOST_THREADS, os.cpu_count() or 1, len(raw) // _PART_BYTES))
     if count == 1:
-        return zlib.crc32(raw.data, start)
-    parts = [part.data for part in np.array_split(raw, count)]
+        return zlib.crc32(raw, start)
+    parts = [part.data for part in np.array_split(np.frombuffer(raw, np.uint8), count)]
     with ThreadPoolExecutor(count) as pool:
         for part, checksum in zip(parts, pool.map(zlib.crc32, parts), strict=True):
             start = _multiply(_power(len(part)), start) ^ checksum
     return start
+
+
+def adler32_of(values: Array) -> int:
+    """The checksum of zlib over an array's bytes."""
+    return int((_isal_zlib if UNPACKS_FAST else zlib).adler32(_bytes_of(values)))
+
+
+def _bytes_of(values: Array) -> memoryview:
+    return np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
 
 
 def _power(length: int) -> int:

@@ -21,22 +21,25 @@ from neuralreg.io.files import container_of, itk_reason, quiet_itk
 from neuralreg.io.formats.dicom_frames import place_frames, read_frames
 from neuralreg.io.formats.dicom_header import (
     colors_error,
+    frame_scales,
     number_of,
     read_header,
     require_even,
-    scale_of,
 )
+from neuralreg.io.formats.dicom_padding import TAGS, Padding, fill_padding, paddings_of
 from neuralreg.io.formats.dicom_series import SliceTags, series_files
-from neuralreg.io.volume import Array, Volume, replace_padding, to_image, units_remarks
+from neuralreg.io.volume import Volume, to_image, units_remarks
 
 _SHIFTED = 0.02  # of the slice distance: more than rounding
-_HALF_OF_16_BITS = 1 << 15
 _DAMAGES = (AttributeError, IndexError, KeyError, NotImplementedError, OverflowError, TypeError,
             ValueError)  # fmt: skip
+_PER_FRAME = "PerFrameFunctionalGroupsSequence"
+_SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 _NO_UNITS = ("", "US", "NONE")  # unspecified
 HEADER_TAGS = [
-    "ImagePositionPatient", "RescaleSlope", "RescaleIntercept", "PixelPaddingValue",
-    "NumberOfFrames", "Units", "Modality", "BitsAllocated", "PixelRepresentation",
+    *TAGS, "PhotometricInterpretation", "ImageType", "ImagePositionPatient", "RescaleSlope",
+    "RescaleIntercept", "NumberOfFrames", "Units", "Modality", "BitsAllocated",
+    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
 ]  # fmt: skip
 
 
@@ -87,7 +90,7 @@ def _read_slices(folder: Path, names: Sequence[str]) -> Volume:
     image = _execute(folder, reader)
     if image.GetNumberOfComponentsPerPixel() > 1:
         raise colors_error(folder, f"{image.GetNumberOfComponentsPerPixel()} samples per pixel")
-    tags = SliceTags(folder, reader, len(names))
+    tags = SliceTags.of_reader(folder, reader, len(names))
     remarks = tags.remarks()
     slopes = tags.slopes()
     if len(slopes) > 1:  # the type of the first slice need not hold the values of the others
@@ -95,8 +98,47 @@ def _read_slices(folder: Path, names: Sequence[str]) -> Volume:
         image = _execute(folder, reader)
         low, high = min(s for s, _ in slopes), max(s for s, _ in slopes)
         remarks.append(Remark(RemarkKind.RESCALED_BY_SLICE, folder, {"low": low, "high": high}))
-    remarks += _require_straight(folder, image, tags.positions())
-    return _finish(folder, image, read_header(Path(names[0]), HEADER_TAGS), remarks)
+    normal = np.reshape(image.GetDirection(), (3, 3))[:, 2]
+    header = read_header(Path(names[0]), HEADER_TAGS)
+    remarks += _mosaic_remarks(folder, header)
+    image, inverted = _as_stored(folder, image, header, tags.scales())
+    remarks += inverted
+    remarks += require_straight(folder, tags.positions(), normal, min(image.GetSpacing()))
+    paddings = paddings_of(header) * len(names)
+    if tags.paddings_differ or (len(slopes) > 1 and paddings[0] is not None):
+        headers = (read_header(Path(name), HEADER_TAGS) for name in names)
+        paddings = [paddings_of(each)[0] for each in headers]
+    return _finish(folder, image, header, paddings, remarks)
+
+
+def _mosaic_remarks(path: Path, header: Any) -> list[Remark]:
+    """A remark where a file holds the slices of a volume as tiles of one picture."""
+    mosaic = "MOSAIC" in (header.get("ImageType") or [])
+    return [Remark(RemarkKind.MOSAIC, path)] if mosaic else []
+
+
+def _as_stored(
+    path: Path, image: sitk.Image, header: Any, scales: Sequence[tuple[float, float]]
+) -> tuple[sitk.Image, list[Remark]]:
+    """The image without the inversion that ITK makes where small values are shown as white.
+
+    ITK inverts the bits that are stored, n to -1 - n, or to 2^bits - 1 - n without a sign, before
+    it rescales. How an image is to be shown does not change its values.
+
+    Args:
+        path: for the remark.
+        image: as ITK has read it.
+        header: of one of its files.
+        scales: slope and intercept of each slice.
+    """
+    if header.get("PhotometricInterpretation") != "MONOCHROME1":
+        return image, []
+    signed = number_of(header, "PixelRepresentation", 0) == 1
+    most = -1.0 if signed else 2.0 ** number_of(header, "BitsStored", 16) - 1
+    values = sitk.GetArrayFromImage(image)
+    for part, (slope, intercept) in zip(values, scales, strict=True):
+        part[...] = slope * most + 2 * intercept - part.astype(np.float64)
+    return to_image(values, Grid.of(image)), [Remark(RemarkKind.NOT_INVERTED, path)]
 
 
 def _execute(folder: Path, reader: sitk.ImageSeriesReader) -> sitk.Image:
@@ -111,41 +153,20 @@ def _execute(folder: Path, reader: sitk.ImageSeriesReader) -> sitk.Image:
         ) from error
 
 
-def _finish(path: Path, image: sitk.Image, header: Any, remarks: list[Remark]) -> Volume:
-    """The volume with its padding as background and its units."""
+def _finish(
+    path: Path,
+    image: sitk.Image,
+    header: Any,
+    paddings: Sequence[Padding | None],
+    remarks: list[Remark],
+) -> Volume:
+    """The volume with the padding of its slices as background and its units."""
     stored = sitk.GetArrayViewFromImage(image)
-    values, padded = apply_padding(path, stored, header)
+    values, padded = fill_padding(path, stored, paddings)
     if values is not stored:
         image = to_image(values, Grid.of(image))
     units = units_of(header)
     return Volume(image, (*remarks, *padded, *units_remarks(path, units)), units=units)
-
-
-def apply_padding(where: Path | str, values: Array, header: Any) -> tuple[Array, list[Remark]]:
-    """Values without the padding that a header names, and a remark where there was some.
-
-    Args:
-        where: how the remark calls the image.
-        values: after rescaling; not changed.
-        header: of one of its files, with the elements in `HEADER_TAGS`.
-    """
-    padding = _padding_of(header)
-    if padding is None:
-        return values, []
-    values, count = replace_padding(values, padding)
-    remark = Remark(RemarkKind.PADDED, where, {"count": count, "value": padding})
-    return values, [remark] if count else []
-
-
-def _padding_of(header: Any) -> float | None:
-    """The value of padded voxels after rescaling; None where the header names none."""
-    padding = header.get("PixelPaddingValue")
-    if not isinstance(padding, int | float):
-        return None
-    if number_of(header, "PixelRepresentation", 0) == 1 and padding >= _HALF_OF_16_BITS:
-        padding -= 2 * _HALF_OF_16_BITS  # written as unsigned
-    slope, intercept = scale_of(header)
-    return float(padding) * slope + intercept
 
 
 def units_of(header: Any) -> str:
@@ -171,7 +192,7 @@ def _read_file(path: Path, frame: int | None, *, folder: bool = False) -> list[V
         or number_of(header, "BitsAllocated", 16) == 1
         or header.get("PhotometricInterpretation") == "PALETTE COLOR"
     )
-    if special or (frames > 1 and placement is not None):
+    if special or (placement is not None and (frames > 1 or header.get(_PER_FRAME))):
         return read_frames(path, header, placement, frames, frame)
     with quiet_itk():
         try:
@@ -182,30 +203,45 @@ def _read_file(path: Path, frame: int | None, *, folder: bool = False) -> list[V
             ) from error
     if image.GetNumberOfComponentsPerPixel() > 1:
         raise colors_error(path, image.GetPixelIDTypeAsString())
-    remarks = []
-    if frames > 1:
+    image, remarks = _as_stored(path, image, header, frame_scales(header, frames))
+    remarks += _mosaic_remarks(path, header)
+    if not any(name in header for name in _SPACINGS) and not header.get(_PER_FRAME):
+        remarks.append(Remark(RemarkKind.NO_SPACING, path))
+    if ("ImagePositionPatient" not in header and not header.get(_PER_FRAME)) or frames > 1:
         remarks.append(Remark(RemarkKind.NO_PLACEMENT, path))
-    elif not folder:
+    if frames == 1 and not folder:
         remarks.append(Remark(RemarkKind.SINGLE_SLICE, path))
-    return [_finish(path, image, header, remarks)]
+    return [_finish(path, image, header, paddings_of(header, frames), remarks)]
 
 
-def _require_straight(folder: Path, volume: sitk.Image, positions: Matrix) -> list[Remark]:
-    """ITK stacks what it gets at one mean distance; a gap or a tilt would bend the anatomy."""
+def require_straight(
+    where: Path | str, positions: Matrix, normal: Matrix, pixel: float
+) -> list[Remark]:
+    """Check that slices stack to a volume: a gap or a tilt would bend the anatomy.
+
+    ITK stacks what it gets at one mean distance.
+
+    Args:
+        where: the folder, or the name of a volume.
+        positions: LPS mm of the first voxel of each slice, in order, (slices, 3).
+        normal: of the slices.
+        pixel: size of the smaller side of a voxel, mm.
+
+    Raises:
+        InvalidImage: a slice is missing or there twice, or the slices are sheared.
+    """
     if len(positions) < 2:
         return []
-    normal = np.reshape(volume.GetDirection(), (3, 3))[:, 2]
     along = (positions - positions[0]) @ normal
     levels = len(np.unique(np.round(along, 3)))
     if levels < len(along):
         raise InvalidImage(
-            f"the DICOM series in {folder} holds several images of one slice",
+            f"the DICOM series in {where} holds several images of one slice",
             got=f"{len(positions)} files at {levels} positions",
             remedy="Export one time point, echo or phase as a series of its own.",
         )
-    what = f"the slices of the DICOM series in {folder}"
-    require_even(what, positions, normal, min(volume.GetSpacing()))
+    require_even(f"the slices of the DICOM series in {where}", positions, normal, pixel)
     shift = float(np.abs(along - np.linspace(along[0], along[-1], len(along))).max())
-    if shift < _SHIFTED * volume.GetSpacing()[2]:
+    if shift < _SHIFTED * abs(along[-1]) / (len(along) - 1):
         return []
-    return [Remark(RemarkKind.SHIFTED_SLICES, folder, {"mm": shift})]
+    return [Remark(RemarkKind.SHIFTED_SLICES, where, {"mm": shift})]

@@ -13,8 +13,15 @@ import SimpleITK as sitk
 from neuralreg.errors import InvalidImage, UnreadableFile
 from neuralreg.geometry.grid import Grid, Matrix
 from neuralreg.geometry.remarks import Remark, RemarkKind
-from neuralreg.io.formats.dicom_header import number_of, require_even, scale_of
-from neuralreg.io.volume import Array, Volume, frame_remarks, to_image
+from neuralreg.io.formats.dicom_header import (
+    frame_groups,
+    frame_scales,
+    number_of,
+    require_even,
+    scale_of,
+)
+from neuralreg.io.formats.dicom_padding import fill_padding, paddings_of
+from neuralreg.io.volume import Array, Volume, frame_remarks, not_finite_remarks, to_image
 
 _TURNED = 1e-3  # of a cosine: more than rounding
 
@@ -67,12 +74,15 @@ def read_frames(
     if (placement.scales != (1, 0)).any():
         slopes, intercepts = placement.scales.T
         values = (values * slopes[:, None, None] + intercepts[:, None, None]).astype(np.float32)
-    orders = _orders(path, placement)
+    orders, paddings = _orders(path, placement), paddings_of(header, frames)
     volumes = []
     for k in range(len(orders)) if repeat is None else [repeat]:
         grid = _grid(path, values.shape, placement, orders[k])
-        notes = (*remarks, *frame_remarks(path, 4, k, len(orders)))
-        volumes.append(Volume(to_image(values[orders[k]], grid), notes, len(orders), units))
+        ordered = values[orders[k]]
+        filled, padded = fill_padding(path, ordered, [paddings[frame] for frame in orders[k]])
+        doubts = not_finite_remarks(path, filled)
+        notes = (*remarks, *doubts, *padded, *frame_remarks(path, 4, k, len(orders)))
+        volumes.append(Volume(to_image(filled, grid), notes, len(orders), units))
     return volumes
 
 
@@ -124,13 +134,12 @@ def place_frames(path: Path, header: Any, frames: int) -> Placement | None:
 
 
 def _place_enhanced(path: Path, header: Any, frames: int) -> Placement | None:
-    shared = (header.get("SharedFunctionalGroupsSequence") or [pydicom.Dataset()])[0]
 
-    def part(frame: Any, name: str) -> Any:
-        sequence = frame.get(name) or shared.get(name)
+    def part(group: tuple[Any, Any], name: str) -> Any:
+        sequence = group[0].get(name) or group[1].get(name)
         return sequence[0] if sequence else pydicom.Dataset()
 
-    groups = list(header.PerFrameFunctionalGroupsSequence)[:frames]
+    groups = list(frame_groups(header, frames))
     positions = [part(g, "PlanePositionSequence").get("ImagePositionPatient") for g in groups]
     planes = [part(g, "PlaneOrientationSequence").get("ImageOrientationPatient") for g in groups]
     measures = part(groups[0], "PixelMeasuresSequence")
@@ -144,17 +153,11 @@ def _place_enhanced(path: Path, header: Any, frames: int) -> Placement | None:
             got="frames of several orientations, as localizers have them",
             remedy="Export one orientation as a series of its own.",
         )
-    scales = [part(g, "PixelValueTransformationSequence") for g in groups]
     return Placement(
         np.array(positions, float),
         np.array(planes[0], float).reshape(2, 3),
         (float(spacing[1]), float(spacing[0])),
-        np.array(
-            [
-                (number_of(s, "RescaleSlope", 1.0), number_of(s, "RescaleIntercept", 0.0))
-                for s in scales
-            ]
-        ),
+        np.array(frame_scales(header, frames)),
         number_of(measures, "SpacingBetweenSlices", number_of(measures, "SliceThickness", 1.0)),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,30 @@ def scale_of(header: Any) -> tuple[float, float]:
     return number_of(header, "RescaleSlope", 1.0), number_of(header, "RescaleIntercept", 0.0)
 
 
+def frame_groups(header: Any, frames: int) -> Iterator[tuple[Any, Any]]:
+    """The functional groups of each frame and those that frames share; empty where there are none.
+
+    Args:
+        header: of a file with or without functional groups.
+        frames: how many it has.
+    """
+    nothing = pydicom.Dataset()
+    shared = (header.get("SharedFunctionalGroupsSequence") or [nothing])[0]
+    groups = list(header.get("PerFrameFunctionalGroupsSequence") or [])
+    for k in range(frames):
+        yield groups[k] if k < len(groups) else nothing, shared
+
+
+def frame_scales(header: Any, frames: int) -> list[tuple[float, float]]:
+    """Slope and intercept of each frame: its own, those that frames share, or those of the file."""
+    name = "PixelValueTransformationSequence"
+    scales = []
+    for own, shared in frame_groups(header, frames):
+        sequence = own.get(name) or shared.get(name)
+        scales.append(scale_of(sequence[0] if sequence else header))
+    return scales
+
+
 def number_of(header: Any, name: str, default: float) -> float:
     """A number of the header; the default where there is none, or none that can be."""
     try:
@@ -36,6 +61,15 @@ def number_of(header: Any, name: str, default: float) -> float:
         return default if value in (None, "") else float(value)
     except (TypeError, ValueError):  # a damaged element counts as one that is not there
         return default
+
+
+def text_of(header: Any, tag: str) -> str:
+    """An element as ITK tells it, by a tag such as "0020|0032"; "" where it is not there."""
+    element = header.get(tuple(int(part, 16) for part in tag.split("|")))
+    if element is None or element.value is None:
+        return ""
+    several = element.VM > 1
+    return "\\".join(map(str, element.value)) if several else str(element.value)
 
 
 def colors_error(path: Path, got: str) -> InvalidImage:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +12,13 @@ import SimpleITK as sitk
 from neuralreg.errors import InvalidImage, UnreadableFile
 from neuralreg.geometry.grid import Matrix
 from neuralreg.geometry.remarks import Remark, RemarkKind
-from neuralreg.io.files import SERIES_MARK, itk_reason, quiet_itk, split_series
+from neuralreg.io.files import MAC_FILES, SERIES_MARK, itk_reason, quiet_itk, split_series
 from neuralreg.io.formats.dicom_header import read_header
 
 _POSITION, _ORIENTATION, _SPACING = "0020|0032", "0020|0037", "0028|0030"
 _SLOPE, _INTERCEPT = "0028|1053", "0028|1052"
+_FRAME = "0020|0052"
+_PADDING = ("0028|0120", "0028|0121")
 _TURNED = 1e-3  # of a cosine: more than rounding
 _SCALED = 1e-3  # relative, of the spacing
 _SUFFIXES = (".dcm", ".ima")
@@ -114,6 +116,8 @@ def _require_sound(folder: Path, read: set[str]) -> None:
     for path in sorted(folder.iterdir()):
         if path.name in read or path.name.upper() == "DICOMDIR" or not path.is_file():
             continue
+        if path.name.startswith(MAC_FILES):
+            continue
         with path.open("rb") as file:
             start = file.read(132)
         if path.suffix.lower() not in _SUFFIXES and start[128:] != b"DICM":
@@ -167,27 +171,55 @@ def _remedy(folder: Path, series: Sequence[Series]) -> str:
 
 
 class SliceTags:
-    """What the headers of the slices say, as ITK tells it while it reads them.
+    """What the headers of the slices say.
 
     Attributes:
-        folder: for messages.
-        reader: that has read the series.
+        where: for messages: the folder, or the name of a volume.
         count: of the slices.
+        text_at: an element of a slice by number and tag ("0020|0032"), several values with
+            backslashes between them; "" where it is not there.
     """
 
-    def __init__(self, folder: Path, reader: sitk.ImageSeriesReader, count: int) -> None:
-        self.folder, self.reader, self.count = folder, reader, count
+    def __init__(self, where: Path | str, count: int, text_at: Callable[[int, str], str]) -> None:
+        self.where, self.count, self.text_at = where, count, text_at
+
+    @classmethod
+    def of_reader(cls, folder: Path, reader: sitk.ImageSeriesReader, count: int) -> SliceTags:
+        """As ITK tells it while it reads the slices, in its order."""
+
+        def text_at(k: int, tag: str) -> str:
+            has = reader.HasMetaDataKey(k, tag)
+            return str(reader.GetMetaData(k, tag)) if has else ""
+
+        return cls(folder, count, text_at)
 
     def positions(self) -> Matrix:
         """LPS mm of the first voxel of each slice, (slices, 3); empty where no file says it."""
         return self._same_length(_POSITION, 3, "a position")
 
-    def slopes(self) -> set[tuple[float, float]]:
-        """Slope and intercept, as often as they differ."""
-        return {
+    def orientations(self) -> Matrix:
+        """Cosines of rows and columns of each slice, (slices, 6); empty where no file says it."""
+        return self._same_length(_ORIENTATION, 6, "an orientation")
+
+    def spacings(self) -> Matrix:
+        """Of rows and columns of each slice, mm, (slices, 2); empty where no file says it."""
+        return self._same_length(_SPACING, 2, "a pixel spacing")
+
+    def scales(self) -> list[tuple[float, float]]:
+        """Slope and intercept of each slice."""
+        return [
             (self._number(k, _SLOPE, 1.0), self._number(k, _INTERCEPT, 0.0))
             for k in range(self.count)
-        }
+        ]
+
+    def slopes(self) -> set[tuple[float, float]]:
+        """Slope and intercept, as often as they differ."""
+        return set(self.scales())
+
+    @property
+    def paddings_differ(self) -> bool:
+        """Whether slices differ in the numbers that are padding."""
+        return any(len({self._text(k, tag) for k in range(self.count)}) > 1 for tag in _PADDING)
 
     def remarks(self) -> list[Remark]:
         """What the headers do not say.
@@ -195,18 +227,21 @@ class SliceTags:
         Raises:
             InvalidImage: slices disagree on orientation or spacing, or only some have a position.
         """
-        orientations = self._same_length(_ORIENTATION, 6, "an orientation")
-        spacings = self._same_length(_SPACING, 2, "a pixel spacing")
+        orientations, spacings = self.orientations(), self.spacings()
         if len(orientations) and np.ptp(orientations, axis=0).max() > _TURNED:
             raise self._disagreement("parallel", "slices of several orientations")
         if len(spacings) and np.ptp(spacings, axis=0).max() > _SCALED * spacings.max():
             both = f"{spacings.min():g} to {spacings.max():g} mm"
             raise self._disagreement("of one pixel spacing", both)
+        if len(frames := {self._text(k, _FRAME) for k in range(self.count)}) > 1:
+            raise self._disagreement(
+                "in one frame of reference", f"{len(frames)}, which have no common coordinates"
+            )
         remarks = []
         if not len(spacings):
-            remarks.append(Remark(RemarkKind.NO_SPACING, self.folder))
+            remarks.append(Remark(RemarkKind.NO_SPACING, self.where))
         if not len(orientations) or not len(self.positions()):
-            remarks.append(Remark(RemarkKind.NO_PLACEMENT, self.folder))
+            remarks.append(Remark(RemarkKind.NO_PLACEMENT, self.where))
         return remarks
 
     def _same_length(self, tag: str, length: int, name: str) -> Matrix:
@@ -229,16 +264,18 @@ class SliceTags:
     def _disagreement(self, what: str, got: str) -> InvalidImage:
         return InvalidImage(
             f"the slices of a DICOM series are {what}",
-            where=str(self.folder),
+            where=str(self.where),
             got=got,
             remedy="Export the slices that belong together as a series of their own.",
         )
 
     def _numbers(self, k: int, tag: str) -> list[float]:
         """The numbers of an element of one slice; none where it is not there."""
-        has = self.reader.HasMetaDataKey(k, tag)
-        text = self.reader.GetMetaData(k, tag).strip("\0 ") if has else ""
+        text = self._text(k, tag)
         return [float(part) for part in text.split("\\")] if text else []
+
+    def _text(self, k: int, tag: str) -> str:
+        return self.text_at(k, tag).strip("\0 ")
 
     def _number(self, k: int, tag: str, default: float) -> float:
         numbers = self._numbers(k, tag)

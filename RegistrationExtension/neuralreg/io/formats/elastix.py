@@ -62,6 +62,10 @@ def read_elastix(path: Path, *, depth: int = 0) -> sitk.Transform:
         ) from error
     if first == _NONE:
         return own
+    if not first:
+        raise UnreadableFile(
+            f"{path} names no initial transform", wanted=f"the name of a file, or {_NONE}"
+        )
     before = read_elastix(_beside(path, first), depth=depth + 1)
     how = values.get("HowToCombineTransforms", ["Compose"])[0]
     if how == "Add":

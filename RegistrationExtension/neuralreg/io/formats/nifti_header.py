@@ -19,7 +19,7 @@ from neuralreg.errors import UnreadableFile
 from neuralreg.geometry.grid import Matrix
 from neuralreg.geometry.remarks import Remark, RemarkKind
 from neuralreg.io.encodings.packed_files import DAMAGES, open_packed
-from neuralreg.io.files import require_existing
+from neuralreg.io.files import require_existing, require_no_pointer
 
 SUFFIXES = (".nii", ".nii.gz")
 PAIR_SUFFIXES = (".hdr", ".img", ".img.gz")
@@ -146,6 +146,7 @@ def read_header(path: Path) -> NiftiHeader:
             block = file.read(max(kind.sizeof_hdr for kind in _KINDS))
     except DAMAGES as error:
         raise UnreadableFile(f"{header_path} is truncated or damaged", got=str(error)) from error
+    require_no_pointer(header_path, block)
     kind = _kind_of(block)
     if kind is None:
         raise UnreadableFile(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from neuralreg.errors import InvalidImage
 from neuralreg.geometry.grid import Grid
 from neuralreg.geometry.typing import Array
-from neuralreg.io.itk_images import itk_image_of
+from neuralreg.io.in_memory.image_objects import itk_image_of
 from neuralreg.io.volume import fill_not_finite, to_label_map
 from neuralreg.review.geometry.deformation import place_on_grid
 

@@ -10,7 +10,7 @@ from itertools import combinations, pairwise
 from pathlib import Path
 
 from neuralreg.errors import InvalidOption, UnreadableFile
-from neuralreg.io.files import container_of
+from neuralreg.io.files import MAC_FILES, container_of
 from neuralreg.studies.table.study_table import CellTable
 
 IMAGES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".mgz", ".mgh", ".mnc")
@@ -73,7 +73,8 @@ def images_in_folder(folder: Path) -> list[StudyImage]:
     Raises:
         UnreadableFile: There is none.
     """
-    paths = [path for path in folder.iterdir() if path.name.lower().endswith(IMAGES)]
+    names = (path for path in folder.iterdir() if not path.name.startswith(MAC_FILES))
+    paths = [path for path in names if path.name.lower().endswith(IMAGES)]
     if not paths:
         raise UnreadableFile(f"{folder} holds no images", wanted=" ".join(IMAGES))
     paths.sort(key=lambda path: _natural(path.name))

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from neuralreg.errors import InvalidOption, UnreadableFile
-from neuralreg.io.files import VALUES
+from neuralreg.io.files import MAC_FILES, VALUES
 
 _PAIRS = {**VALUES, ".head": (".brik", ".brik.gz"), ".par": (".rec",)}
 
@@ -130,7 +130,7 @@ def _suffix_of(path: Path) -> str:
 
 
 def _why_no_image(path: Path, suffix: str) -> str:
-    if path.name.startswith("._"):
+    if path.name.startswith(MAC_FILES):
         return "a resource fork of macOS"
     if path.name.startswith("."):
         return "a hidden file"

@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 import pytest
 from neuralreg.io.encodings import packed_files
-from neuralreg.io.encodings.packed_files import crc32_of, open_packed
+from neuralreg.io.encodings.packed_files import adler32_of, crc32_of, open_packed
 
 PART = 1 << 22  # bytes, of which a thread takes one at least
 
@@ -21,6 +21,7 @@ def a_library(request, monkeypatch):
     monkeypatch.setattr(packed_files, "UNPACKS_FAST", request.param == "isal")
 
 
+@pytest.mark.usefixtures("a_library")
 @pytest.mark.parametrize("length", [0, 1, 999, 2 * PART - 1, 2 * PART, 4 * PART + 7])
 @pytest.mark.parametrize("start", [0, zlib.crc32(b"a header")])
 def test_the_checksum_of_parts_is_that_of_the_whole(length, start):
@@ -28,10 +29,12 @@ def test_the_checksum_of_parts_is_that_of_the_whole(length, start):
     assert crc32_of(raw, start) == zlib.crc32(raw.tobytes(), start)
 
 
+@pytest.mark.usefixtures("a_library")
 def test_the_checksum_is_of_the_bytes_whatever_the_numbers_and_their_order():
     values = np.random.default_rng(0).normal(size=(90, 300, 200))
     for each in (values, values.astype(np.float32)[:, ::2], values.T):
         assert crc32_of(each) == zlib.crc32(each.tobytes())
+        assert adler32_of(each) == zlib.adler32(each.tobytes())
 
 
 @pytest.mark.usefixtures("a_library")
