@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -80,38 +83,68 @@ def a_scene(a_headless_scene):
     return a_headless_scene.scene
 
 
+@pytest.fixture(scope="package")
+def queue_of(the_application):
+    """A queue for each command that starts a worker, which stays warm from file to file."""
+    from NeuralRegistrationLib.Worker.Queue import Queue
+
+    queues = {}
+
+    def queue_of(*command: str) -> Queue:
+        if command not in queues:
+            queues[command] = Queue(list(command) or None)
+        return queues[command]
+
+    yield queue_of
+    for queue in queues.values():
+        queue.close()
+
+
+@contextmanager
+def used_in(module: ModuleType, queue) -> Iterator[Any]:
+    """A queue in the place of the session's own; its jobs end with the tests."""
+    former, module._queues[:] = list(module._queues), [queue]
+    yield queue
+    for job in reversed(queue.jobs):
+        job.cancel()
+    module._queues[:] = former
+
+
 @pytest.fixture(scope="module")
-def known_worker(the_application):
+def known_worker(queue_of):
     """The session's queue with a worker whose answers are known and need no time."""
     from NeuralRegistrationLib.Worker import Queue
 
-    program = TEST_DATA / "known_engine.py"
-    former, Queue._queues[:] = list(Queue._queues), [Queue.Queue([sys.executable, str(program)])]
-    yield Queue.queue()
-    Queue.queue().close()
-    Queue._queues[:] = former
+    with used_in(Queue, queue_of(sys.executable, str(TEST_DATA / "known_engine.py"))) as queue:
+        yield queue
 
 
 @pytest.fixture(scope="module")
-def real_worker(the_application):
-    """The session's queue with the real worker, kept warm for all tests of this file."""
+def real_worker(queue_of):
+    """The session's queue with the real worker."""
     from NeuralRegistrationLib.Worker import Queue
 
-    former, Queue._queues[:] = list(Queue._queues), [Queue.Queue()]
-    yield Queue.queue()
-    Queue.queue().close()
-    Queue._queues[:] = former
+    with used_in(Queue, queue_of()) as queue:
+        yield queue
+
+
+@pytest.fixture
+def own_worker(the_application):
+    """The session's queue with a real worker that sees the environment of its test alone."""
+    from NeuralRegistrationLib.Worker import Queue
+
+    with used_in(Queue, Queue.Queue()) as queue:
+        yield queue
+        queue.close()
 
 
 @pytest.fixture
 def known_reviewer(known_worker):
     """The queue of reviews with the same worker."""
-    from NeuralRegistrationLib.Review import Jobs as ReviewJobs
-    from NeuralRegistrationLib.Worker import Queue
+    from NeuralRegistrationLib.Review import Jobs
 
-    former, ReviewJobs._queues[:] = list(ReviewJobs._queues), [Queue.queue()]
-    yield Queue.queue()
-    ReviewJobs._queues[:] = former
+    with used_in(Jobs, known_worker) as queue:
+        yield queue
 
 
 @pytest.fixture

@@ -128,8 +128,7 @@ _queues: list = []
 def queue():
     """The queue of studies: a worker that leads them, so that other work goes on meanwhile."""
     from NeuralRegistrationLib.Worker.Queue import Queue
-    from NeuralRegistrationLib.Worker.WorkerProcess import command
 
     if not _queues:
-        _queues.append(Queue([*command(), "--cold"]))
+        _queues.append(Queue(warm=False))
     return _queues[0]

@@ -179,7 +179,7 @@ class ModelsPanel:
         """Let a separate worker read, write or download: registrations do not wait for it."""
         from NeuralRegistrationLib.Worker.Queue import Queue
 
-        self._queue = self._queue or Queue()
+        self._queue = self._queue or Queue(warm=False)
         self._say(text.format(title=title))
         self.ui.downloadBar.value = 0
         self.job = self._queue.submit(

@@ -149,8 +149,7 @@ _queues: list = []
 def queue():
     """The queue of reviews: a worker of its own, which needs no torch and starts at once."""
     from NeuralRegistrationLib.Worker.Queue import Queue
-    from NeuralRegistrationLib.Worker.WorkerProcess import command
 
     if not _queues:
-        _queues.append(Queue([*command(), "--cold"]))
+        _queues.append(Queue(warm=False))
     return _queues[0]

@@ -113,7 +113,8 @@ class Queue:
     """All jobs of a session, and the worker that is kept warm for them.
 
     worker: how to start it. silentSeconds: without a sign of life for so long, it hangs.
-    idleSeconds: how long it is kept without a job.
+    idleSeconds: how long it is kept without a job. warm: it loads torch while its first job is
+    still being prepared; for jobs that may do without, False.
     """
 
     def __init__(
@@ -122,8 +123,9 @@ class Queue:
         *,
         silentSeconds: float = SILENT_S,
         idleSeconds: float = IDLE_S,
+        warm: bool = True,
     ) -> None:
-        self._command, self._silentSeconds = worker, silentSeconds
+        self._command, self._silentSeconds, self._warm = worker, silentSeconds, warm
         self._tasks: list[_Task] = []
         self._names = map(str, count(1))
         self._log = Log()
@@ -236,7 +238,8 @@ class Queue:
             self._worker = WorkerProcess(
                 self._log, self._onMessage, self._onFailure, self._silentSeconds
             )
-            self._worker.start(self._command or command())
+            options = [] if self._warm else ["--cold"]
+            self._worker.start(self._command or [*command(), *options])
         except RegistrationError as error:
             self._endWorker()
             self._end(task, "failed", error=error)

@@ -18,7 +18,7 @@ def registered(files, tmp_path):
     """A folder that `neuralreg register` left."""
     folder = tmp_path / "registered"
     pair = files("fixed"), files("moving")
-    few = "--refine", "lncc", "--refine-steps", "6"
+    few = "--refine", "lncc", "--refine-steps", "2"
     done = run("register", *pair, "--model", "convex", *few, "-o", folder, "-q")
     assert done.exit_code == 0, done.output
     return folder

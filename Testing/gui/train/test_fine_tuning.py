@@ -84,7 +84,7 @@ def test_only_networks_that_can_be_trained_are_offered(panel):
 
 
 def test_the_model_of_a_run_registers_a_pair_in_the_register_panel(
-    a_panel, panel, real_worker, a_run, toys, idle, wait_until, plots
+    a_panel, panel, own_worker, a_run, toys, idle, wait_until, plots
 ):
     files = sorted((toys / "test" / "images").rglob("*.nii.gz"))[:2]
     for name, file in zip(("fixed", "moving"), files, strict=True):

@@ -17,8 +17,8 @@ from neuralreg.zoo.card import Input, ModelCard, Output, Weights
 
 from Testing.support.file_server import serving
 
-GRID = Grid((44, 52, 44), (4.5, 4.5, 4.5), (-97.0, -115.0, -97.0), tuple(np.eye(3).ravel()))
-TURNED = Grid((44, 50, 52), (4.5, 4.5, 4.5), (-90.0, 110.0, -100.0), (1, 0, 0, 0, 0, -1, 0, 1, 0))
+GRID = Grid((33, 39, 33), (6.0, 6.0, 6.0), (-96.0, -114.0, -96.0), tuple(np.eye(3).ravel()))
+TURNED = Grid((33, 38, 39), (6.0, 6.0, 6.0), (-90.0, 111.0, -100.0), (1, 0, 0, 0, 0, -1, 0, 1, 0))
 
 
 def head(grid: Grid, shift_mm=(0.0, 0.0, 0.0), bigger: float = 1.0) -> tuple[Image, Image]:
@@ -99,9 +99,9 @@ class Shown:
         input=Input(
             dimensions=(3,),
             space="placed",
-            shape=(40, 48, 40),
-            spacing_mm=4.5,
-            center=(20, 24, 20),
+            shape=(32, 36, 32),
+            spacing_mm=6.0,
+            center=(16, 18, 16),
             orientation="SPL",
             intensity="brain",
             content="brain",

@@ -23,7 +23,7 @@ from scipy.spatial.transform import Rotation
 
 from Testing.support.band_network import phantom, write_band_network
 
-GRID = Grid((48, 60, 48), (2.75, 2.75, 2.75), (-65, -75, -70), tuple(np.eye(3).ravel()))
+GRID = Grid((36, 45, 36), (3.67, 3.67, 3.67), (-65, -75, -70), tuple(np.eye(3).ravel()))
 QUARTER = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
 
 
