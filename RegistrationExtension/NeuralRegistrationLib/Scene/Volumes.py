@@ -134,9 +134,11 @@ def contentOf(volumeNode) -> Content:
         )
     firstIndex = np.eye(4)  # a filter that crops keeps the indices of the whole
     firstIndex[:3, 3] = volumeNode.GetImageData().GetExtent()[::2]
+    indexToParent = indexToParent @ firstIndex
+    voxels = slicer.util.arrayFromVolume(volumeNode)
     return Content(
-        slicer.util.arrayFromVolume(volumeNode),
-        indexToParent @ firstIndex,
+        voxels,
+        indexToParent,
         volumeNode,
         isLabelMap(volumeNode),
         name=volumeNode.GetName() or "",

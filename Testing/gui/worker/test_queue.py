@@ -53,7 +53,16 @@ def run(a_queue, wait_until):
 
 
 def scratch(application) -> list[Path]:
-    return list(Path(application.temporaryPath).glob("neuralreg-*"))
+    """Folders of workers, but for those of other files of tests, which are kept warm."""
+    return sorted(set(Path(application.temporaryPath).glob("neuralreg-*")) - _of_others)
+
+
+_of_others: set[Path] = set()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _others_folders(the_application):
+    _of_others.update(scratch(the_application))
 
 
 def test_a_job_is_told_from_waiting_to_done(run):
