@@ -16,6 +16,7 @@ from neuralreg.training.config import schema
 from neuralreg.training.config.part_registry import DATASETS
 from neuralreg.training.data.dataset_files import (
     Case,
+    describe_shared,
     find_cases,
     list_left_out,
     read_case_image,
@@ -72,7 +73,8 @@ class DatasetReport:
 @own_modes()
 def check_dataset(config: schema.Configuration) -> DatasetReport:
     """Read each file of each split once: is it there, whole, of the right kind, and not empty?"""
-    images, pairs, problems, left_out, remarks = {}, {}, [], list[LeftOut](), list[str]()
+    pairs, problems, left_out, remarks = {}, [], list[LeftOut](), list[str]()
+    of_splits: dict[str, list[Case]] = {}
     for split in ("train", "valid", "test"):
         where: schema.Split | None = getattr(config.dataset, split)
         if where is None:
@@ -83,7 +85,7 @@ def check_dataset(config: schema.Configuration) -> DatasetReport:
         except RegistrationError as error:
             problems.append((f"dataset.{split}", str(error)))
             continue
-        images[split] = len(cases)
+        of_splits[split] = cases
         for case in cases:
             problems += list(_problems_of(case, config.dataset, remarks))
         try:
@@ -92,6 +94,8 @@ def check_dataset(config: schema.Configuration) -> DatasetReport:
             problems.append((f"dataset.{split}", str(error)))
     if config.model.method != "features" and pairs.get("train"):
         problems += list(_problems_of_sizes(config, pairs["train"]))
+    images = {split: len(cases) for split, cases in of_splits.items()}
+    remarks += describe_shared(of_splits)
     return DatasetReport(images, pairs, tuple(problems), tuple(left_out), tuple(remarks))
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,26 @@ class Case:
     group: str = ""
     role: str = field(default="", compare=False)
     mask: Place | None = None
+
+
+def describe_shared(cases: Mapping[str, Sequence[Case]]) -> list[str]:
+    """A sentence for each two splits that have images in common: such figures flatter a model.
+
+    Args:
+        cases: by split. Links lead to what they stand for; copies are not known as such.
+    """
+    images = {
+        split: {(str(Path(one.image.path).resolve()), one.image.key): one for one in held}
+        for split, held in cases.items()
+    }
+    sentences = []
+    for one, two in combinations(images, 2):
+        if shared := [images[one][key] for key in images[one] if key in images[two]]:
+            sentences.append(
+                f"{one} and {two} have {len(shared)} images in common, such as {shared[0].image}: "
+                f"figures of {two} say nothing about other images"
+            )
+    return sentences
 
 
 def find_cases(split: Split, kind: str) -> list[Case]:

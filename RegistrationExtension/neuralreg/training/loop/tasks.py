@@ -12,7 +12,7 @@ from torch import nn
 
 from neuralreg.errors import InvalidOption
 from neuralreg.training.config import schema
-from neuralreg.training.data.dataset_files import describe_cases
+from neuralreg.training.data.dataset_files import describe_cases, describe_shared
 from neuralreg.training.data.pairs import Batches, PairData
 from neuralreg.training.descriptors.features import (
     build_descriptor_step,
@@ -147,6 +147,9 @@ class RegistrationTask(Task):
         Raises:
             UnreadableFile, InvalidImage: a case cannot be used.
         """
+        if self.batches.share[0] == 0:
+            for sentence in describe_shared({s: p.cases for s, p in self._splits.items()}):
+                logger.warning("%s", sentence)
         for pairs in self._splits.values():
             pairs.report_remarks(self.batches.share)
         begin(self.network, self.config.model)

@@ -16,6 +16,7 @@ from neuralreg.geometry.image import Image
 from neuralreg.training.data.dataset_check import check_dataset
 from neuralreg.training.data.network_grid import Placement, linear_part, resample_to_network
 from neuralreg.training.data.pairs import Batches, PairData
+from neuralreg.training.loop.run import Run
 
 from Testing.support.trainings import training_config
 
@@ -371,3 +372,19 @@ def test_processes_that_train_together_read_and_report_each_image_once(
         data.report_remarks((number, 3))
     names = [record.getMessage().partition(".nii.gz")[0] for record in caplog.records]
     assert sorted(names) == sorted(str(case.image).partition(".nii.gz")[0] for case in data.cases)
+
+
+def test_splits_that_share_images_are_named(shapes, tmp_path, caplog):
+    """Here by links with other names, which a look at the folders does not show."""
+    for split in ("train", "valid"):
+        shutil.copytree(shapes / split, tmp_path / split)
+    for kind in ("images", "labels"):
+        leaked = sorted((tmp_path / "train" / kind).iterdir())[:2]
+        for n, file in enumerate(leaked):
+            (tmp_path / "valid" / kind / f"other{n}.nii.gz").symlink_to(file)
+    config = training_config(tmp_path, dataset__test=None, training__max_steps=1)
+    (remark,) = check_dataset(config).remarks
+    assert remark.startswith("train and valid have 2 images in common, such as ")
+    assert check_dataset(training_config(shapes)).remarks == ()
+    Run(config, tmp_path / "run").train()
+    assert remark in caplog.messages
