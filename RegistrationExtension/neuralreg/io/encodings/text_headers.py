@@ -41,12 +41,12 @@ def read_meta(path: Path) -> TextHeader:
     length = 0
     for line in head.splitlines(keepends=True):
         length += len(line)
-        key, _, value = line.decode("latin-1").partition("=")
+        key, _, value = _text(line).partition("=")
         fields[key.strip()] = value.strip()
         if key.strip() == "ElementDataFile":
             break
-    lines = head[length:].decode("latin-1").split()
-    return TextHeader(fields, length, tuple(lines))
+    lines = [line.strip() for line in _text(head[length:]).splitlines()]
+    return TextHeader(fields, length, tuple(filter(None, lines)))
 
 
 def read_nrrd(path: Path) -> TextHeader:
@@ -54,9 +54,14 @@ def read_nrrd(path: Path) -> TextHeader:
     with path.open("rb") as file:
         head = file.read(_HEADER_BYTES)
     text, end, _ = head.replace(b"\r\n", b"\n").partition(b"\n\n")
-    pairs = (line.partition(":") for line in text.decode("latin-1").splitlines())
+    pairs = (line.partition(":") for line in _text(text).splitlines())
     fields = {key.strip().lower(): value.strip() for key, _, value in pairs}
     return TextHeader(fields, len(text) + len(end), (), bool(end), b"\r\n" in head)
+
+
+def _text(part: bytes) -> str:
+    """As names of files are written and read: UTF-8, other bytes as they are."""
+    return part.decode("utf-8", "surrogateescape")
 
 
 def placement_remarks(path: Path) -> list[Remark]:

@@ -96,3 +96,25 @@ def test_a_packed_metaimage_without_its_length_is_refused(tmp_path, length):
     assert not np.array_equal(noise, NOISE)
     with pytest.raises(UnreadableFile, match=f"wanted CompressedDataSize = {len(ZLIB)}"):
         read_image(path)
+
+
+@pytest.mark.parametrize("suffix", [".mhd", ".nhdr"])
+@pytest.mark.parametrize("name", ["脳 Müller", "a b [1]"])
+def test_a_header_names_its_file_in_any_letters(tmp_path, suffix, name):
+    path = tmp_path / f"{name}{suffix}"
+    sitk.WriteImage(sitk.GetImageFromArray(NOISE), str(path))
+    np.testing.assert_array_equal(read_image(path).data[0].numpy(), NOISE)
+
+
+def test_a_list_of_slices_may_have_spaces_in_its_names(tmp_path):
+    for k, values in enumerate(NOISE):
+        (tmp_path / f"slice {k} ü.raw").write_bytes(values.tobytes())
+    names = "\n".join(f"slice {k} ü.raw" for k in range(len(NOISE)))
+    header = (
+        "ObjectType = Image\nNDims = 3\nDimSize = 8 7 6\nElementType = MET_SHORT\n"
+        f"Offset = 0 0 0\nElementSpacing = 1 1 1\nElementDataFile = LIST\n{names}\n"
+    )
+    (tmp_path / "v.mhd").write_text(header, encoding="utf-8")
+    theirs = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "v.mhd")))
+    np.testing.assert_array_equal(theirs, NOISE)
+    np.testing.assert_array_equal(read_image(tmp_path / "v.mhd").data[0].numpy(), NOISE)
