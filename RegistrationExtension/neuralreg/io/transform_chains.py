@@ -11,7 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from neuralreg.errors import InvalidOption, InvalidTransform, UnwritableOutput
-from neuralreg.geometry.grid import Grid, Matrix
+from neuralreg.geometry.grid import Grid, Matrix, require_dimension
 from neuralreg.geometry.linear import LinearTransform
 from neuralreg.io.exchange.families import FAMILIES, WRITERS, Content, read_content, written_kind
 from neuralreg.io.exchange.integration import invert_displacements
@@ -142,6 +142,7 @@ def sample(content: Content, grid: Grid) -> sitk.Image:
     """The displacements at the samples of a grid; beyond a field's own grid none, as in ITK."""
     if isinstance(content, sitk.Image) and Grid.of(content).is_close(grid):
         return content
+    require_dimension(content.GetDimension(), grid.dimension)
     return sitk.TransformToDisplacementField(
         as_transform(content), sitk.sitkVectorFloat32, grid.size, grid.origin, grid.spacing,
         grid.direction,

@@ -6,6 +6,7 @@ bulk transform of BRAINSFit), splines between points, and old rigid transforms.
 
 from __future__ import annotations
 
+import codecs
 import re
 import tempfile
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ from neuralreg.io.itk_images import check_vectors, read_itk_image
 
 VELOCITY = "stationary velocity field, LPS mm per unit of time"
 VELOCITY_KEYS = ("ITK_FileNotes", "descrip")  # how NIfTI's description is written, and read
+_TEXT = b"#Insigh"  # how a text file begins
 _V2, _RIGID, _KERNEL = "BSplineDeformableTransform", "Rigid3DTransform", "KernelTransform"
 _CLASSLESS = ("Centered", "ScalableAffine", "FixedCenterOfRotation")  # in SimpleITK
 _LEGACY = (_V2, _RIGID, _KERNEL, *_CLASSLESS)
@@ -48,10 +50,11 @@ def read_insight(path: Path, sides: Sides) -> sitk.Transform | sitk.Image:
     """
     if suffix_of(path) in IMAGE_SUFFIXES:
         return _displacements(path, read_itk_image(path))
+    _require_numbers(path)
     said = _Words()
     try:
-        with quiet_itk(), said.listen():
-            transform: sitk.Transform = sitk.ReadTransform(str(path))
+        with quiet_itk(), said.listen(), _without_mark(path) as plain:
+            transform: sitk.Transform = sitk.ReadTransform(str(plain))
     except RuntimeError as error:
         legacy = _read_legacy(path, sides)
         if legacy is None:
@@ -66,6 +69,39 @@ def read_insight(path: Path, sides: Sides) -> sitk.Transform | sitk.Image:
             "fixed points first.",
         )
     return transform.Downcast()
+
+
+def _require_numbers(path: Path) -> None:
+    """Check the numbers of a text file: ITK takes what it can of `0,5` and of a cut line."""
+    with path.open("rb") as file:
+        if not file.read(16).removeprefix(codecs.BOM_UTF8).startswith(_TEXT):
+            return
+    text = path.read_text("latin-1")
+    for line in re.findall(r"^(?:Fixed)?Parameters:.*", text, re.M):
+        for word in line.partition(":")[2].split():
+            try:
+                float(word)
+            except ValueError as error:
+                raise InvalidTransform(
+                    "the parameters of a transform are numbers",
+                    where=str(path),
+                    got=word[:40],
+                    wanted="such as 0.5, with a point",
+                    remedy="Write the file again by a program that does not put commas in numbers.",
+                ) from error
+
+
+@contextmanager
+def _without_mark(path: Path) -> Iterator[Path]:
+    """The file, or a copy without the byte order mark that an editor put in front of it."""
+    with path.open("rb") as file:
+        if file.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
+            yield path
+            return
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder) / path.name
+        plain.write_bytes(path.read_bytes().removeprefix(codecs.BOM_UTF8))
+        yield plain
 
 
 class _Words(sitk.LoggerBase):  # type: ignore[misc]
@@ -181,7 +217,7 @@ def _read_stored(path: Path) -> list[_Stored]:
         head = file.read(len(SIGNATURE))
     if head == SIGNATURE:
         return _read_hdf5(path)
-    if not head.startswith(b"#Insigh"):
+    if not head.startswith(_TEXT):
         return []
     blocks = re.findall(
         r"^Transform: (\S+)\s+Parameters:([^\n]*)\s+FixedParameters:([^\n]*)",
