@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,7 +19,13 @@ File = Path | None
 
 
 def review(
-    transform: Annotated[Path, typer.Argument(help="A transform file, fixed to moving.")],
+    transform: Annotated[
+        Path,
+        typer.Argument(
+            help="A transform file, fixed to moving, or a folder with results of `neuralreg "
+            "register`, whose images are those of its record."
+        ),
+    ],
     source: Format = None,
     fixed: Annotated[File, typer.Option(help="The fixed image.")] = None,
     moving: Annotated[File, typer.Option(help="The moving image.")] = None,
@@ -98,6 +104,7 @@ def review(
         sliding=sliding,
         profile=profile,
     )
+    files = _with_recorded(files, consistency)
     if report is not None:
         inputs = [*files.by_role().values(), files.moving_landmarks, files.names]
         require_free(report, overwrite, inputs)
@@ -110,8 +117,10 @@ def review(
         part = stage(progress, 0.05, 0.8 if report else 1.0)
         if label_check:
             labeling = stage(part, 0.0, 0.7)
-            drove = drives_by_network(registration_of(transform))
-            finding = check_labels(fixed, moving, case.deformation, doubts, drove, labeling)
+            drove = drives_by_network(registration_of(files.transform))
+            finding = check_labels(
+                files.fixed, files.moving, case.deformation, doubts, drove, labeling
+            )
             result = add_finding(run_review(case, limits, stage(part, 0.7, 1.0)), finding)
         else:
             result = run_review(case, limits, part)
@@ -156,6 +165,35 @@ class ReviewFiles:
             "profile": self.profile,
         }
         return {role: path for role, path in roles.items() if path is not None}
+
+
+def _with_recorded(files: ReviewFiles, again: bool) -> ReviewFiles:
+    """The files of a folder of results in place of the folder; what was given counts more.
+
+    Args:
+        files: as they were given.
+        again: whether the other direction is registered again.
+
+    Raises:
+        UnreadableFile: the record in the folder is damaged.
+    """
+    from neuralreg.errors import UnreadableFile
+    from neuralreg.review.workflow.provenance import RECORD
+    from neuralreg.review.workflow.worklist_start import entry_of
+
+    folder = files.transform
+    if not (folder / RECORD).is_file():
+        return files
+    entry = entry_of(folder / RECORD, folder)
+    if entry.is_reviewed:  # it could not be
+        raise UnreadableFile(entry.findings)
+    roles = ["fixed", "moving", "fixed_seg", "moving_seg", "mask", *([] if again else ["inverse"])]
+    recorded: dict[str, Any] = {
+        role: Path(path)
+        for role in roles
+        if getattr(files, role) is None and (path := getattr(entry, role))
+    }
+    return replace(files, transform=Path(entry.transform), **recorded)
 
 
 def _case(

@@ -266,6 +266,11 @@ def test_a_registration_is_repeated_from_its_record(files, tmp_path):
     assert str(tmp_path) not in (tmp_path / "r.json").read_text()
     told, _ = registration_in(tmp_path / "r.json")
     assert job_of(told, files("fixed").parent).inputs()["fixed"].name == "fixed.nrrd"
+    whole = json.loads(run("review", folder, "--json", "-q").stdout)
+    images = "--fixed", files("fixed"), "--moving", files("moving")
+    one, two = (folder / f"{name}.nii.gz" for name in ("fixed_to_moving", "moving_to_fixed"))
+    by_file = json.loads(run("review", one, *images, "--inverse", two, "--json", "-q").stdout)
+    assert whole["lines"] == by_file["lines"]
     listed = run("worklist", folder, "--json", "-q")
     assert json.loads(listed.stdout)["entries"][0]["verdict"] in ("pass", "attention", "fail")
     files("moving").write_bytes(files("fixed").read_bytes())
